@@ -1,0 +1,1 @@
+//! Rules over a configuration, a change and its forecast.

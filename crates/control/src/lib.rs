@@ -1,0 +1,1 @@
+//! The shell around guard: clocks and timers, events in, actions carried out.

@@ -1,0 +1,1 @@
+//! Always-valid statistics: share tests, confidence sequences, harm.

@@ -1,0 +1,1 @@
+//! One scenario format, two stages: simulated and live.

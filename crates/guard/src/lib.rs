@@ -1,0 +1,1 @@
+//! The control loop, sans-io: events in, actions out.

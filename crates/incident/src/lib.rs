@@ -1,0 +1,1 @@
+//! One fault's story: status machine, timeline, escalation, impact, post-mortem facts.

@@ -1,0 +1,380 @@
+//! The configuration: always valid, effective values (defaults filled in), lists in file order.
+//!
+//! A [`Config`] can only come out of the parser, so a room that holds one never checks it again.
+//! It holds what was declared, never what is true at run time (members, health, ejections, drains).
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::num::NonZeroU16;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::ids::Name;
+use crate::units::{ByteSize, Ratio};
+
+/// One whole configuration.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// Data-plane workers; `None`: one per core the process may use.
+    pub workers: Option<NonZeroU16>,
+    /// Whether a changed file is applied by itself.
+    pub watch: bool,
+    /// Where the access log goes, one JSON object a line; `-` is standard output; `None`: no access log.
+    pub access_log: Option<PathBuf>,
+    /// Page, API, metrics.
+    pub admin: Admin,
+    /// Scheduled audits.
+    pub audit_every: Duration,
+    /// Whether drills may run against this instance.
+    pub drills_allowed: bool,
+    /// Listeners in file order.
+    pub listeners: Vec<Listener>,
+    /// Routes in file order; the first match wins.
+    pub routes: Vec<Route>,
+    /// Pools in file order.
+    pub pools: Vec<Pool>,
+    /// Where notices go, in file order.
+    pub receivers: Vec<Receiver>,
+    /// Who is paged, level by level, when nobody acknowledges. Empty: nobody.
+    pub escalation: Vec<EscalationLevel>,
+}
+
+/// The admin listener and who may use it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Admin {
+    /// Where page, API and metrics are served.
+    pub address: SocketAddr,
+    /// Further tokens besides the one that the first start writes.
+    pub tokens: Vec<AdminToken>,
+}
+
+/// `[admin.token.NAME]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AdminToken {
+    /// The author in the journal.
+    pub name: Name,
+    /// File that holds the token.
+    pub file: PathBuf,
+    /// What it allows.
+    pub role: Role,
+}
+
+/// What a token allows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Role {
+    /// Read only.
+    Read,
+    /// Read and change.
+    Operate,
+}
+
+/// Where something listens or is reached.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Address {
+    /// IPv4 or IPv6 with a port.
+    Tcp(SocketAddr),
+    /// A Unix socket.
+    Unix(PathBuf),
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => f.pad(&address.to_string()),
+            Self::Unix(path) => f.pad(&format!("unix:{}", path.display())),
+        }
+    }
+}
+
+/// `[listener.NAME]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listener {
+    /// Its name.
+    pub name: Name,
+    /// Where it listens.
+    pub address: Address,
+    /// A request head must be complete this long after its first byte. Default 10 s.
+    pub head_timeout: Duration,
+    /// No progress of a request body for this long ends the request. Default 30 s.
+    pub body_timeout: Duration,
+    /// A kept-alive connection without a request is closed after this. Default 60 s.
+    pub idle_timeout: Duration,
+    /// A client that takes no byte of a response for this long is cut off. Default 30 s.
+    pub write_timeout: Duration,
+    /// Largest request head. Default 16 KiB.
+    pub head_max: ByteSize,
+    /// Largest request body; 0: no limit. Default no limit.
+    pub body_max: ByteSize,
+    /// Most client connections at once on this listener. Default 10,000.
+    pub connections_max: u32,
+}
+
+/// `[[route]]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Route {
+    /// Its listener.
+    pub listener: Name,
+    /// Host it is for, lower case, exact or `*.example.com`; `None`: every host.
+    pub host: Option<String>,
+    /// Whole path segments from the start: `/cart` matches `/cart` and `/cart/x`, not `/cartoon`.
+    pub path_prefix: String,
+    /// Where the requests go.
+    pub pool: Name,
+}
+
+/// How a backend is chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Algorithm {
+    /// Smooth weighted round robin.
+    RoundRobin,
+    /// The less loaded of two weighted choices.
+    LeastRequest,
+    /// Weighted random.
+    Random,
+}
+
+impl Algorithm {
+    /// Every algorithm.
+    pub const ALL: &'static [Self] = &[Self::RoundRobin, Self::LeastRequest, Self::Random];
+
+    /// The word in the configuration.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::RoundRobin => "round_robin",
+            Self::LeastRequest => "least_request",
+            Self::Random => "random",
+        }
+    }
+}
+
+/// How traffic should be spread: the independent statement that weights are judged by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Intent {
+    /// The same to each backend.
+    Even,
+    /// By declared `capacity_rps`.
+    Capacity,
+    /// By the weights themselves.
+    Weight,
+}
+
+impl Intent {
+    /// Every intent.
+    pub const ALL: &'static [Self] = &[Self::Even, Self::Capacity, Self::Weight];
+
+    /// The word in the configuration.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Even => "even",
+            Self::Capacity => "capacity",
+            Self::Weight => "weight",
+        }
+    }
+}
+
+/// What CAP-02 and CAP-03 (loss of one backend, of one zone) do to an apply.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NPlusOne {
+    /// A warning.
+    Warn,
+    /// An error: the apply is refused.
+    Refuse,
+}
+
+/// `[pool.NAME]`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Pool {
+    /// Its name.
+    pub name: Name,
+    /// How a backend is chosen. See [`Pool::ALGORITHM_DEFAULT`].
+    pub algorithm: Algorithm,
+    /// How traffic should be spread. Default: capacity when every backend declares it, else even.
+    pub intent: Intent,
+    /// What the pool must carry, requests per second. `None`: the highest minute seen x 1.2, else not judged.
+    pub peak_rps: Option<f64>,
+    /// No backend is planned above 1 - headroom of its capacity. Default 20 %.
+    pub headroom: Ratio,
+    /// Relative deviation from the intended share that is still fine. Default 20 %.
+    pub tolerance: Ratio,
+    /// Fewest live backends that an action of Evenkeel may leave. Default 1.
+    pub min_healthy: u32,
+    /// Severity of CAP-02 and CAP-03.
+    pub n_plus_one: NPlusOne,
+    /// A request beyond it is harmed.
+    pub objective: Objective,
+    /// Who is a user.
+    pub session: Session,
+    /// Active check; `None`: backends are always taken as healthy.
+    pub health: Option<Health>,
+    /// Establishing a connection to a backend. Default 1 s.
+    pub connect_timeout: Duration,
+    /// From the request being sent to the first byte of the response head, per try. Default 15 s.
+    pub response_timeout: Duration,
+    /// No progress of a response body for this long. Default 30 s.
+    pub idle_timeout: Duration,
+    /// The whole request, tries included, up to the response head. Default 30 s.
+    pub request_timeout: Duration,
+    /// Retries.
+    pub retry: Retry,
+    /// Most requests at once on one backend; beyond it the backend is passed over. `None`: no limit.
+    pub max_in_flight: Option<u32>,
+    /// Fewest distinct clients that must be harmed before anything acts by itself. Default 20.
+    pub harmed_clients_min: u32,
+    /// Backends in file order; at least one.
+    pub backends: Vec<Backend>,
+}
+
+/// `objective = { error_rate, p99 }`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Objective {
+    /// Highest share of failed requests that is still fine. Default 1 %.
+    pub error_rate: Ratio,
+    /// Response time that 99 % of requests must keep. Default 1 s.
+    pub p99: Duration,
+}
+
+/// Who is a user.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Session {
+    /// The value of this cookie.
+    Cookie(String),
+    /// The client's address.
+    ClientAddress,
+}
+
+/// `[pool.NAME.health]`: an HTTP check.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Health {
+    /// What is requested with GET.
+    pub path: String,
+    /// Host header; default the backend's address.
+    pub host: Option<String>,
+    /// Between two checks of one backend. Default 1 s.
+    pub interval: Duration,
+    /// A check without an answer by then failed. Default: interval, at most 1 s.
+    pub timeout: Duration,
+    /// Good checks in a row before a backend takes traffic again. Default 2.
+    pub rise: u32,
+    /// Failed checks in a row before a backend is taken out. Default 3.
+    pub fall: u32,
+    /// Statuses that count as good, both ends included. Default 200 to 299.
+    pub expect_status: (u16, u16),
+}
+
+/// `[pool.NAME.retry]`: only before the first byte of a response, and only where a repeat is safe.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retry {
+    /// Tries beyond the first. Default 1, at most 5.
+    pub attempts: u32,
+    /// Retries per request over time, with a floor of a few. Default 20 %.
+    pub budget: Ratio,
+}
+
+/// `[pool.NAME.backend.NAME]`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Backend {
+    /// Its name: its identity across address changes.
+    pub name: Name,
+    /// Where it is reached.
+    pub address: Address,
+    /// Relative weight, 0 to 65,535.
+    pub weight: u32,
+    /// Whether `weight` stands in the file; else it is derived from capacity, or 1.
+    pub weight_declared: bool,
+    /// What it can carry, requests per second.
+    pub capacity_rps: Option<f64>,
+    /// Where it stands.
+    pub zone: Option<Name>,
+    /// What runs on it.
+    pub version: Option<Name>,
+}
+
+/// `[notify.NAME]`: a signed webhook.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Receiver {
+    /// Its name.
+    pub name: Name,
+    /// Where notices are posted.
+    pub url: String,
+    /// File with the secret `whsec_...` that signs them.
+    pub secret_file: PathBuf,
+}
+
+/// One entry of `[[escalation]]`: paged in file order until somebody acknowledges.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EscalationLevel {
+    /// What the level is called, such as `on-call`.
+    pub name: Name,
+    /// The receivers that are paged.
+    pub notify: Vec<Name>,
+    /// The next level is paged when nobody acknowledged by then. Default 5 min.
+    pub ack_within: Duration,
+}
+
+impl Config {
+    /// The pool called `name`.
+    pub fn pool(&self, name: &str) -> Option<&Pool> {
+        self.pools.iter().find(|pool| pool.name == *name)
+    }
+
+    /// The listener called `name`.
+    pub fn listener(&self, name: &str) -> Option<&Listener> {
+        self.listeners
+            .iter()
+            .find(|listener| listener.name == *name)
+    }
+
+    /// Version of each backend of each pool, for the comparison by version.
+    pub fn versions(&self) -> BTreeMap<(Name, Name), Name> {
+        let mut versions = BTreeMap::new();
+        for pool in &self.pools {
+            for backend in &pool.backends {
+                if let Some(version) = &backend.version {
+                    versions.insert((pool.name.clone(), backend.name.clone()), version.clone());
+                }
+            }
+        }
+        versions
+    }
+}
+
+impl Pool {
+    /// What a pool uses when it names no algorithm.
+    pub const ALGORITHM_DEFAULT: Algorithm = Algorithm::RoundRobin;
+
+    /// The backend called `name` and its index in file order.
+    pub fn backend(&self, name: &str) -> Option<(usize, &Backend)> {
+        self.backends
+            .iter()
+            .enumerate()
+            .find(|(_, backend)| backend.name == *name)
+    }
+
+    /// The intended share of each backend, in file order, when `eligible` of them can take traffic.
+    /// A backend that is not eligible has share 0 and the others share by intent. All zero when none is.
+    pub fn intended_shares(&self, eligible: impl Fn(usize) -> bool) -> Vec<f64> {
+        let value = |index: usize, backend: &Backend| {
+            if !eligible(index) {
+                return 0.0;
+            }
+            match self.intent {
+                Intent::Even => 1.0,
+                Intent::Capacity => backend.capacity_rps.unwrap_or(0.0),
+                Intent::Weight => f64::from(backend.weight),
+            }
+        };
+        let values: Vec<f64> = self
+            .backends
+            .iter()
+            .enumerate()
+            .map(|(i, b)| value(i, b))
+            .collect();
+        let total: f64 = values.iter().sum();
+        if total > 0.0 {
+            values.iter().map(|v| v / total).collect()
+        } else {
+            values
+        }
+    }
+}

@@ -1,0 +1,241 @@
+//! Tallies: what each data-plane worker counted, handed to the control loop once a second.
+//!
+//! Every count is cumulative since the worker saw the epoch, so a lost tally loses nothing but freshness.
+//! A response is booked to the epoch of its pick.
+
+use crate::clock::Mono;
+use crate::ids::{Epoch, Name, WorkerId};
+use crate::sketch::ClientSketch;
+
+/// Epochs that a worker keeps counting for, per pool; older ones are dropped.
+pub const EPOCHS_KEPT: usize = 8;
+
+/// What one worker counted.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Tally {
+    /// The worker.
+    pub worker: WorkerId,
+    /// When it was taken.
+    pub at: Mono,
+    /// One entry per pool that this worker knows.
+    pub pools: Vec<PoolTally>,
+}
+
+/// What one worker counted in one pool.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PoolTally {
+    /// The pool.
+    pub pool: Name,
+    /// The newest [`EPOCHS_KEPT`] epochs, oldest first. Epochs without any change since the last tally may be left out,
+    /// the newest never is.
+    pub epochs: Vec<EpochTally>,
+    /// Clients seen and harmed since the last tally (a window, not cumulative).
+    pub clients: ClientSketch,
+    /// Requests that no backend could be picked for (none eligible, all at their limit), cumulative.
+    pub unpicked: u64,
+}
+
+/// What one worker counted in one epoch of one pool.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EpochTally {
+    /// The epoch.
+    pub epoch: Epoch,
+    /// One entry per backend of the epoch's configuration, in file order.
+    pub backends: Vec<BackendTally>,
+}
+
+/// What one worker counted for one backend in one epoch. Cumulative.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct BackendTally {
+    /// Picks by the algorithm alone: the only ones that enter a share test.
+    pub picks_free: u64,
+    /// Picks forced by a cookie or a hash key.
+    pub picks_forced: u64,
+    /// Picks for a further try of the same request.
+    pub picks_retry: u64,
+    /// What became of the tries.
+    pub outcomes: Outcomes,
+    /// Requests that ended here beyond the pool's objective: failed, or slower than `objective.p99`.
+    /// Client aborts, slow client bodies and 4xx are left out.
+    pub harmed: u64,
+    /// Requests slower than `objective.p99` (part of `harmed`).
+    pub slow: u64,
+    /// Response times (pick to end of the response head) of tries that got a response.
+    pub latency: Latency,
+}
+
+/// What became of tries at a backend, by class. Cumulative.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Outcomes {
+    /// 1xx to 3xx final responses.
+    pub ok: u64,
+    /// 4xx responses.
+    pub client_error: u64,
+    /// 5xx responses.
+    pub server_error: u64,
+    /// Connection refused, unreachable or timed out.
+    pub connect_failed: u64,
+    /// Connection reset or closed before a complete response, or an invalid response.
+    pub reset: u64,
+    /// No response head within the response timeout.
+    pub timeout: u64,
+    /// The client left first.
+    pub client_abort: u64,
+}
+
+impl Outcomes {
+    /// All tries that ended.
+    pub const fn total(&self) -> u64 {
+        self.ok
+            + self.client_error
+            + self.server_error
+            + self.connect_failed
+            + self.reset
+            + self.timeout
+            + self.client_abort
+    }
+
+    /// Failures that count against the backend: 5xx, connect failures, resets, timeouts.
+    pub const fn failed(&self) -> u64 {
+        self.server_error + self.connect_failed + self.reset + self.timeout
+    }
+}
+
+/// Buckets of [`Latency`].
+pub const LATENCY_BUCKETS: usize = 64;
+
+/// Response times in 64 buckets, four per doubling, from under 250 us to over 9 s. Cumulative.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Latency {
+    /// Count per bucket.
+    pub buckets: [u32; LATENCY_BUCKETS],
+}
+
+impl Default for Latency {
+    fn default() -> Self {
+        Self {
+            buckets: [0; LATENCY_BUCKETS],
+        }
+    }
+}
+
+impl Latency {
+    /// Upper bound of bucket `index` in microseconds: 250 x 2^(index / 4). The last has no bound.
+    pub fn bound_us(index: usize) -> u64 {
+        const QUARTERS: [u64; 4] = [1_000, 1_189, 1_414, 1_682];
+        let quarter = QUARTERS.get(index % 4).copied().unwrap_or(1_000);
+        (250u64 << (index / 4)) * quarter / 1_000
+    }
+
+    /// Bucket of a response time: the first whose bound is not below it.
+    pub fn bucket(us: u64) -> usize {
+        if us <= 250 {
+            return 0;
+        }
+        let octave = ((us - 1) / 250).ilog2() as usize;
+        let mut index = (octave * 4).min(LATENCY_BUCKETS - 1);
+        while index < LATENCY_BUCKETS - 1 && Self::bound_us(index) < us {
+            index += 1;
+        }
+        index
+    }
+
+    /// Counts one response time.
+    pub fn record(&mut self, us: u64) {
+        if let Some(count) = self.buckets.get_mut(Self::bucket(us)) {
+            *count = count.saturating_add(1);
+        }
+    }
+
+    /// Adds the counts of `other`.
+    pub fn add(&mut self, other: &Self) {
+        for (mine, theirs) in self.buckets.iter_mut().zip(&other.buckets) {
+            *mine = mine.saturating_add(*theirs);
+        }
+    }
+
+    /// What came after `earlier`, an older state of the same counts.
+    #[must_use]
+    pub fn since(&self, earlier: &Self) -> Self {
+        let mut out = self.clone();
+        for (mine, theirs) in out.buckets.iter_mut().zip(&earlier.buckets) {
+            *mine = mine.saturating_sub(*theirs);
+        }
+        out
+    }
+
+    /// All counts.
+    pub fn count(&self) -> u64 {
+        self.buckets.iter().map(|n| u64::from(*n)).sum()
+    }
+
+    /// The response time in microseconds that `q` of the counts keep, interpolated inside its bucket;
+    /// `None` without counts.
+    pub fn quantile_us(&self, q: f64) -> Option<u64> {
+        let total = self.count();
+        if total == 0 {
+            return None;
+        }
+        let rank = (q.clamp(0.0, 1.0) * total as f64).max(1.0);
+        let mut below = 0.0;
+        for (index, count) in self.buckets.iter().enumerate() {
+            let count = f64::from(*count);
+            if count > 0.0 && below + count >= rank {
+                let low = if index == 0 {
+                    0
+                } else {
+                    Self::bound_us(index - 1)
+                };
+                let high = Self::bound_us(index);
+                let part = (rank - below) / count;
+                return Some(low + ((high - low) as f64 * part) as u64);
+            }
+            below += count;
+        }
+        None
+    }
+}
+
+/// What the control loop knows of a backend besides the tallies, sampled with them.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Vitals {
+    /// Requests in flight over all workers.
+    pub in_flight: u32,
+    /// CPU utilisation as the backend last reported it (0..1, may exceed 1).
+    pub cpu: Option<f64>,
+    /// Memory utilisation as the backend last reported it (0..1).
+    pub memory: Option<f64>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{LATENCY_BUCKETS, Latency};
+
+    #[test]
+    fn a_time_falls_into_the_bucket_whose_bounds_hold_it() {
+        for us in (1..200_000)
+            .step_by(37)
+            .chain([249, 250, 251, 9_000_000, u64::MAX / 2_000])
+        {
+            let index = Latency::bucket(us);
+            assert!(
+                index == LATENCY_BUCKETS - 1 || us <= Latency::bound_us(index),
+                "{us}"
+            );
+            assert!(index == 0 || us > Latency::bound_us(index - 1), "{us}");
+        }
+    }
+
+    #[test]
+    fn quantiles_lie_within_a_bucket_of_the_truth() {
+        let mut latency = Latency::default();
+        for us in 1..=10_000u64 {
+            latency.record(us * 10);
+        }
+        for (q, truth) in [(0.5, 50_000.0), (0.99, 99_000.0)] {
+            let got = latency.quantile_us(q).unwrap() as f64;
+            assert!((got / truth - 1.0).abs() < 0.2, "{q}: {got}");
+        }
+        assert_eq!(Latency::default().quantile_us(0.5), None);
+    }
+}

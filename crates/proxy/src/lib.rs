@@ -1,0 +1,1 @@
+//! The data plane: listeners, workers, upstream pools, timers, tallies.

@@ -1,0 +1,1 @@
+//! The reference storefront and its load generator.

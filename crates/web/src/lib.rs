@@ -1,0 +1,1 @@
+//! HTTP API, metrics endpoint and page; owns the API view types.
