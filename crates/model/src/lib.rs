@@ -5,10 +5,13 @@
 //! and time comes in as [`clock::Mono`] or [`clock::Wall`].
 
 pub mod blame;
+pub mod canonical;
 pub mod clock;
 pub mod config;
+pub mod diff;
 pub mod finding;
 pub mod ids;
+pub mod parse;
 pub mod record;
 pub mod rng;
 pub mod sketch;

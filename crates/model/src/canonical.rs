@@ -1,0 +1,345 @@
+//! A configuration as text in one agreed form, and its content hash.
+//!
+//! The form spells out every effective value, defaults included, so that a changed default of a later
+//! version cannot change what an old revision means. The one thing it leaves out is a weight that was
+//! derived from capacity: "follows the capacity" is itself a statement that must survive.
+//! The same list of values serves three purposes: text for people, lines for the hash, entries for [`crate::diff`].
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use sha2::{Digest, Sha256};
+
+use crate::config::{Backend, Config, Health, Listener, NPlusOne, Pool, Role, Session};
+use crate::record::ContentHash;
+use crate::units::format_duration;
+
+/// First line of what is hashed: a later form of the canonical text must not collide with this one.
+const HASH_DOMAIN: &str = "evenkeel configuration 1\n";
+
+/// One table of the canonical form: where it stands, how it is headed, what it holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Section {
+    /// Path of the table, empty for the top level; `route.0` for an element of a list.
+    pub(crate) path: String,
+    /// Header line; empty for the top level.
+    header: String,
+    /// Keys with their values as TOML, in the order of the documentation.
+    pub(crate) entries: Vec<(&'static str, String)>,
+}
+
+/// The configuration as TOML with every effective value. Reading it back gives an equal [`Config`].
+pub fn to_toml(config: &Config) -> String {
+    let mut text = String::new();
+    for section in sections(config) {
+        if !text.is_empty() {
+            text.push('\n');
+        }
+        if !section.header.is_empty() {
+            text.push_str(&section.header);
+            text.push('\n');
+        }
+        for (key, value) in &section.entries {
+            text.push_str(key);
+            text.push_str(" = ");
+            text.push_str(value);
+            text.push('\n');
+        }
+    }
+    text
+}
+
+/// SHA-256 over the sorted lines `path = value`: comments, order of tables and of keys, and spelled-out
+/// defaults do not matter; the order of routes and of escalation levels does.
+pub fn content_hash(config: &Config) -> ContentHash {
+    let mut lines = entries(config);
+    lines.sort_unstable();
+    let mut hasher = Sha256::new();
+    hasher.update(HASH_DOMAIN.as_bytes());
+    for (path, value) in &lines {
+        hasher.update(path.as_bytes());
+        hasher.update(b" = ");
+        hasher.update(value.as_bytes());
+        hasher.update(b"\n");
+    }
+    ContentHash(hasher.finalize().into())
+}
+
+/// Every value with its full path, in file order.
+pub(crate) fn entries(config: &Config) -> Vec<(String, String)> {
+    let mut entries = Vec::new();
+    for section in sections(config) {
+        for (key, value) in section.entries {
+            let path = if section.path.is_empty() {
+                key.to_owned()
+            } else {
+                format!("{}.{key}", section.path)
+            };
+            entries.push((path, value));
+        }
+    }
+    entries
+}
+
+/// One segment of a path, in quotes where TOML needs them: `web-1`, `"web.1"`.
+pub fn path_segment(name: &str) -> String {
+    let bare = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
+    if !name.is_empty() && name.chars().all(bare) {
+        name.to_owned()
+    } else {
+        quote(name)
+    }
+}
+
+/// A basic TOML string.
+pub(crate) fn quote(text: &str) -> String {
+    let mut quoted = String::with_capacity(text.len() + 2);
+    quoted.push('"');
+    for c in text.chars() {
+        match c {
+            '"' => quoted.push_str("\\\""),
+            '\\' => quoted.push_str("\\\\"),
+            '\n' => quoted.push_str("\\n"),
+            '\r' => quoted.push_str("\\r"),
+            '\t' => quoted.push_str("\\t"),
+            c if c.is_control() => {
+                write!(quoted, "\\u{:04X}", u32::from(c)).unwrap_or_default();
+            }
+            c => quoted.push(c),
+        }
+    }
+    quoted.push('"');
+    quoted
+}
+
+fn duration(value: Duration) -> String {
+    quote(&format_duration(value))
+}
+
+/// Whole numbers without a fraction, others in the shortest form that reads back to the same bits.
+fn number(value: f64) -> String {
+    const WHOLE_MAX: f64 = 1e15;
+    if value.fract() == 0.0 && value.abs() < WHOLE_MAX {
+        format!("{value:.0}")
+    } else {
+        format!("{value:?}")
+    }
+}
+
+/// The tables of `config` in file order.
+fn sections(config: &Config) -> Vec<Section> {
+    let mut sections = vec![top(config)];
+    sections.extend(operations(config));
+    for listener in &config.listeners {
+        sections.push(listener_section(listener));
+    }
+    for (index, route) in config.routes.iter().enumerate() {
+        let mut entries = vec![("listener", quote(route.listener.as_str()))];
+        if let Some(host) = &route.host {
+            entries.push(("host", quote(host)));
+        }
+        entries.push(("path_prefix", quote(&route.path_prefix)));
+        entries.push(("pool", quote(route.pool.as_str())));
+        sections.push(element("route", index, entries));
+    }
+    for pool in &config.pools {
+        pool_sections(pool, &mut sections);
+    }
+    sections
+}
+
+fn table(path: String, entries: Vec<(&'static str, String)>) -> Section {
+    Section {
+        header: format!("[{path}]"),
+        path,
+        entries,
+    }
+}
+
+fn element(list: &str, index: usize, entries: Vec<(&'static str, String)>) -> Section {
+    Section {
+        header: format!("[[{list}]]"),
+        path: format!("{list}.{index}"),
+        entries,
+    }
+}
+
+fn top(config: &Config) -> Section {
+    let mut entries = Vec::new();
+    if let Some(workers) = config.workers {
+        entries.push(("workers", workers.to_string()));
+    }
+    entries.push(("watch", config.watch.to_string()));
+    if let Some(path) = &config.access_log {
+        entries.push(("access_log", quote(&path.to_string_lossy())));
+    }
+    Section {
+        path: String::new(),
+        header: String::new(),
+        entries,
+    }
+}
+
+/// Admin, audits, drills and notification: what serves operators rather than traffic.
+fn operations(config: &Config) -> Vec<Section> {
+    let mut sections = vec![table(
+        "admin".to_owned(),
+        vec![("address", quote(&config.admin.address.to_string()))],
+    )];
+    for token in &config.admin.tokens {
+        let role = match token.role {
+            Role::Read => "read",
+            Role::Operate => "operate",
+        };
+        sections.push(table(
+            format!("admin.token.{}", path_segment(token.name.as_str())),
+            vec![
+                ("file", quote(&token.file.to_string_lossy())),
+                ("role", quote(role)),
+            ],
+        ));
+    }
+    sections.push(table(
+        "audit".to_owned(),
+        vec![("every", duration(config.audit_every))],
+    ));
+    sections.push(table(
+        "drills".to_owned(),
+        vec![("allowed", config.drills_allowed.to_string())],
+    ));
+    for receiver in &config.receivers {
+        sections.push(table(
+            format!("notify.{}", path_segment(receiver.name.as_str())),
+            vec![
+                ("url", quote(&receiver.url)),
+                (
+                    "secret_file",
+                    quote(&receiver.secret_file.to_string_lossy()),
+                ),
+            ],
+        ));
+    }
+    for (index, level) in config.escalation.iter().enumerate() {
+        let names: Vec<String> = level
+            .notify
+            .iter()
+            .map(|name| quote(name.as_str()))
+            .collect();
+        let entries = vec![
+            ("name", quote(level.name.as_str())),
+            ("notify", format!("[{}]", names.join(", "))),
+            ("ack_within", duration(level.ack_within)),
+        ];
+        sections.push(element("escalation", index, entries));
+    }
+    sections
+}
+
+fn listener_section(listener: &Listener) -> Section {
+    table(
+        format!("listener.{}", path_segment(listener.name.as_str())),
+        vec![
+            ("address", quote(&listener.address.to_string())),
+            ("head_timeout", duration(listener.head_timeout)),
+            ("body_timeout", duration(listener.body_timeout)),
+            ("idle_timeout", duration(listener.idle_timeout)),
+            ("write_timeout", duration(listener.write_timeout)),
+            ("head_max", quote(&listener.head_max.to_string())),
+            ("body_max", quote(&listener.body_max.to_string())),
+            ("connections_max", listener.connections_max.to_string()),
+        ],
+    )
+}
+
+fn pool_sections(pool: &Pool, sections: &mut Vec<Section>) {
+    let path = format!("pool.{}", path_segment(pool.name.as_str()));
+    let mut entries = vec![
+        ("algorithm", quote(pool.algorithm.as_str())),
+        ("intent", quote(pool.intent.as_str())),
+    ];
+    if let Some(peak_rps) = pool.peak_rps {
+        entries.push(("peak_rps", number(peak_rps)));
+    }
+    entries.extend([
+        ("headroom", quote(&pool.headroom.to_string())),
+        ("tolerance", quote(&pool.tolerance.to_string())),
+        ("min_healthy", pool.min_healthy.to_string()),
+        ("n_plus_one", quote(n_plus_one_word(pool.n_plus_one))),
+        (
+            "objective.error_rate",
+            quote(&pool.objective.error_rate.to_string()),
+        ),
+        ("objective.p99", duration(pool.objective.p99)),
+    ]);
+    if let Session::Cookie(cookie) = &pool.session {
+        entries.push(("session.cookie", quote(cookie)));
+    }
+    entries.extend([
+        ("connect_timeout", duration(pool.connect_timeout)),
+        ("response_timeout", duration(pool.response_timeout)),
+        ("idle_timeout", duration(pool.idle_timeout)),
+        ("request_timeout", duration(pool.request_timeout)),
+    ]);
+    if let Some(max_in_flight) = pool.max_in_flight {
+        entries.push(("max_in_flight", max_in_flight.to_string()));
+    }
+    entries.extend([
+        ("harmed_clients_min", pool.harmed_clients_min.to_string()),
+        ("retry.attempts", pool.retry.attempts.to_string()),
+        ("retry.budget", quote(&pool.retry.budget.to_string())),
+    ]);
+    sections.push(table(path.clone(), entries));
+    if let Some(health) = &pool.health {
+        sections.push(table(format!("{path}.health"), health_entries(health)));
+    }
+    for backend in &pool.backends {
+        let path = format!("{path}.backend.{}", path_segment(backend.name.as_str()));
+        sections.push(table(path, backend_entries(backend)));
+    }
+}
+
+fn health_entries(health: &Health) -> Vec<(&'static str, String)> {
+    let mut entries = vec![("path", quote(&health.path))];
+    if let Some(host) = &health.host {
+        entries.push(("host", quote(host)));
+    }
+    let (low, high) = health.expect_status;
+    let expect_status = if low == high {
+        low.to_string()
+    } else {
+        quote(&format!("{low}-{high}"))
+    };
+    entries.extend([
+        ("interval", duration(health.interval)),
+        ("timeout", duration(health.timeout)),
+        ("rise", health.rise.to_string()),
+        ("fall", health.fall.to_string()),
+        ("expect_status", expect_status),
+    ]);
+    entries
+}
+
+fn backend_entries(backend: &Backend) -> Vec<(&'static str, String)> {
+    let mut entries = vec![("address", quote(&backend.address.to_string()))];
+    if backend.weight_declared {
+        entries.push(("weight", backend.weight.to_string()));
+    }
+    if let Some(capacity_rps) = backend.capacity_rps {
+        entries.push(("capacity_rps", number(capacity_rps)));
+    }
+    if let Some(zone) = &backend.zone {
+        entries.push(("zone", quote(zone.as_str())));
+    }
+    if let Some(version) = &backend.version {
+        entries.push(("version", quote(version.as_str())));
+    }
+    entries
+}
+
+/// The word of `n_plus_one` in the configuration.
+pub(crate) const fn n_plus_one_word(value: NPlusOne) -> &'static str {
+    match value {
+        NPlusOne::Warn => "warn",
+        NPlusOne::Refuse => "refuse",
+    }
+}
