@@ -1,5 +1,7 @@
 //! The record keeps what it was given, whole, chained, and says clearly when it cannot.
 
+#![expect(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+
 use std::io::Write as _;
 
 use evenkeel_journal::{
@@ -29,7 +31,7 @@ fn revision(id: u64) -> RevisionRecord {
         reason: "because \"quoted\" \u{fc}".to_owned(),
         state: RevisionState::Applying,
         at: Wall(1_000 + id),
-        forced: id % 2 == 0,
+        forced: id.is_multiple_of(2),
         confirm_by: Some(Wall(9_000)),
         keep_until: None,
         incident: None,
