@@ -1,1 +1,45 @@
-//! The control loop, sans-io: events in, actions out.
+//! The control loop, sans-io: [`Guard::step`] takes one event and the time and returns the actions.
+//!
+//! Why sans-io: production, `plan`, simulation and replay run the very same code; a seed or a recording
+//! reproduces every decision. The guard has no clock, no thread and no file. It decides, the shell does:
+//! nothing changes the running configuration but an [`Action::Swap`] of this room, and every change is
+//! journalled first ([`Action::Commit`], and only on its success the swap). The one exception is written in
+//! the rules of change: a rollback to the verified revision in memory runs without a disk.
+//!
+//! Limits: one change in flight; every list has a named bound below; a step costs at most O(backends of one
+//! pool) for a tally or health event and O(all backends) for a tick.
+
+pub mod action;
+pub mod boot;
+pub mod event;
+mod state;
+pub mod view;
+
+use std::time::Duration;
+
+pub use action::{Action, Message, Outcome, PoolRate, Refusal, Topic};
+pub use event::{
+    AuditFact, Boot, DeploymentReport, DriftFact, EpochFact, Event, HealthFact, IncidentCommand,
+    IncidentVerb, MemberFact, PoolLoad, PoolVitals, Proposal, RequestId, Restorable,
+    RollbackCommand, Token,
+};
+pub use state::Guard;
+pub use view::{BackendView, GuardView, HealthView, PoolView, Status, Verdict, VerifyingView};
+
+/// Longest `--keep`.
+pub const KEEP_MAX: Duration = Duration::from_hours(4);
+/// Rollback targets kept in memory.
+pub const TARGETS_MAX: usize = 8;
+/// Recent revisions kept in memory.
+pub const REVISIONS_KEPT: usize = 64;
+/// Incidents kept in memory, open ones included.
+pub const INCIDENTS_KEPT: usize = 64;
+/// Recent deployments kept in memory.
+pub const DEPLOYMENTS_KEPT: usize = 64;
+
+/// What the guard is told once, at its start.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Settings {
+    /// Whether incidents of this instance are marked as a drill (an isolated drill instance).
+    pub drill: bool,
+}

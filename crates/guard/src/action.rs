@@ -1,0 +1,196 @@
+//! What the control loop wants done: everything that it does goes out through [`Action`].
+//!
+//! Actions of one step are carried out in order. An action that has an answer names it; the shell sends the
+//! answer exactly once, in any later step.
+
+use std::sync::Arc;
+
+use evenkeel_model::clock::Wall;
+use evenkeel_model::config::Config;
+use evenkeel_model::finding::Finding;
+use evenkeel_model::ids::{DeploymentId, IncidentId, Name, RevisionId};
+use evenkeel_model::record::{Entry, IncidentRecord, IncidentStatus, RevisionState};
+
+use crate::event::{RequestId, Token};
+
+/// One thing to do.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Action {
+    /// Append the entries together or not at all, durably. Answer: `Event::Committed`. Commits keep their order.
+    Commit {
+        /// Names the answer.
+        token: Token,
+        /// What to append.
+        entries: Vec<Entry>,
+    },
+    /// Make this the running configuration; runtime state (members, health, drains, cursors) is kept.
+    /// Answer: `Event::Swapped` or `Event::SwapFailed`.
+    Swap {
+        /// The revision.
+        revision: RevisionId,
+        /// Its configuration.
+        config: Arc<Config>,
+        /// Its text.
+        text: Arc<str>,
+    },
+    /// Work out off the loop what a configuration implies. Answer: `Event::ForecastReady`; without one the closed form decides.
+    RequestForecast {
+        /// Names the answer.
+        token: Token,
+        /// The configuration.
+        config: Arc<Config>,
+        /// Present rate and eligible backends per pool.
+        pools: Vec<PoolRate>,
+    },
+    /// Audit the running revision off the loop. Answer: `Event::Audited`.
+    RequestAudit {
+        /// Names the answer.
+        token: Token,
+        /// The revision.
+        revision: RevisionId,
+        /// Its configuration.
+        config: Arc<Config>,
+        /// Its text.
+        text: Arc<str>,
+    },
+    /// Tell people. Each attempt is answered by `Event::NoticeSent`.
+    Notify(Box<Message>),
+    /// Answer a request.
+    Reply {
+        /// Which.
+        request: RequestId,
+        /// What came of it.
+        outcome: Box<Outcome>,
+    },
+}
+
+/// Present load of a pool.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PoolRate {
+    /// The pool.
+    pub pool: Name,
+    /// Requests per second; `None`: not known.
+    pub rps: Option<f64>,
+    /// Which backends (by name) can take traffic now.
+    pub eligible: Vec<Name>,
+}
+
+/// What a message is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Topic {
+    /// An incident was opened.
+    IncidentOpened,
+    /// A level is paged.
+    IncidentPage,
+    /// Somebody took it.
+    IncidentAcknowledged,
+    /// What is known or what was done changed (diagnosis, action, mitigation).
+    IncidentUpdated,
+    /// It is over.
+    IncidentResolved,
+    /// A revision took effect.
+    ChangeApplied,
+    /// A revision was undone.
+    ChangeRolledBack,
+}
+
+impl Topic {
+    /// The event type on the wire.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::IncidentOpened => "incident.opened",
+            Self::IncidentPage => "incident.page",
+            Self::IncidentAcknowledged => "incident.acknowledged",
+            Self::IncidentUpdated => "incident.updated",
+            Self::IncidentResolved => "incident.resolved",
+            Self::ChangeApplied => "change.applied",
+            Self::ChangeRolledBack => "change.rolled_back",
+        }
+    }
+}
+
+/// What people are told.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Message {
+    /// About what.
+    pub topic: Topic,
+    /// When.
+    pub at: Wall,
+    /// To whom: names of `[notify.NAME]` of the running configuration.
+    pub receivers: Vec<Name>,
+    /// The escalation level that is paged.
+    pub level: Option<Name>,
+    /// In one line.
+    pub title: String,
+    /// Evidence, actions, what to do; a line each.
+    pub lines: Vec<String>,
+    /// The incident as it stands.
+    pub incident: Option<Box<IncidentRecord>>,
+    /// The revision it is about.
+    pub revision: Option<RevisionId>,
+}
+
+/// What came of a request.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Outcome {
+    /// The revision runs; evidence is being gathered. Watch its state in `GuardView::revisions`.
+    Applied {
+        /// The new revision.
+        revision: RevisionId,
+        /// What ran before.
+        parent: RevisionId,
+        /// Its state now.
+        state: RevisionState,
+    },
+    /// The content runs already; nothing was written.
+    Unchanged {
+        /// What runs.
+        revision: RevisionId,
+        /// Its state.
+        state: RevisionState,
+    },
+    /// The guard did not let it in.
+    Refused(Refusal),
+    /// An earlier revision runs again.
+    RolledBack {
+        /// What runs now.
+        revision: RevisionId,
+        /// What was undone.
+        undone: RevisionId,
+        /// State of what runs now.
+        state: RevisionState,
+    },
+    /// A person takes responsibility for the revision.
+    Confirmed {
+        /// Which.
+        revision: RevisionId,
+        /// Whether it was verified by evidence before.
+        with_evidence: bool,
+    },
+    /// A deployment was recorded.
+    Recorded {
+        /// Its number.
+        deployment: DeploymentId,
+    },
+    /// An incident command was carried out.
+    Incident {
+        /// Which.
+        incident: IncidentId,
+        /// Where it stands now.
+        status: IncidentStatus,
+    },
+    /// The journal or the data plane failed; what ran before still runs.
+    Failed {
+        /// Why.
+        why: String,
+    },
+}
+
+/// Why the guard did not let a change in.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Refusal {
+    /// The `CHG-..` finding that says why, then the blocking findings of the proposal.
+    pub findings: Vec<Finding>,
+    /// The incident that is named (quarantine).
+    pub incident: Option<IncidentId>,
+}
