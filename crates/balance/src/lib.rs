@@ -1,1 +1,21 @@
 //! Every decision of the data path as a state machine: choosing a backend, health, retries, routes.
+//!
+//! The same code serves the proxy, the forecast and the simulation, so a prediction cannot drift from what
+//! runs. It is pure: time comes in as [`evenkeel_model::clock::Mono`], chance as [`evenkeel_model::rng::Rng`].
+//! One [`Picker`] belongs to one worker and one pool; nothing here is shared and nothing locks.
+//!
+//! Not here yet: slow start, passive ejection, hash and latency-aware algorithms.
+
+pub mod health;
+pub mod member;
+pub mod pick;
+pub mod reason;
+pub mod retry;
+pub mod route;
+mod smooth;
+mod table;
+
+pub use member::{
+    FailOpen, Member, Standing, effective_members, effective_members_by_standing, expected_shares,
+};
+pub use pick::{Limits, Load, Picker, ROUND_ROBIN_BOUND};

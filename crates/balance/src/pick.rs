@@ -1,0 +1,132 @@
+//! Choosing a backend: one [`Picker`] per worker and pool.
+
+use evenkeel_model::config::Algorithm;
+use evenkeel_model::rng::Rng;
+
+use crate::member::Member;
+use crate::smooth::Smooth;
+use crate::table::Table;
+
+/// How far the free picks of one `round_robin` picker may stray from what its members are owed:
+/// `|S_i - n w_i / W| <= ROUND_ROBIN_BOUND` for every member i, over any n picks in a row in which the members do
+/// not change and nobody is at its limit, whatever the number of members and their weights. It is deterministic, not
+/// statistical. Counts summed over k workers stray by at most k times as much.
+///
+/// In the steady state each member is within 1 of what it is owed, so any two moments differ by less than 2;
+/// the rest is room for the first cycle after a start or a change of members.
+pub const ROUND_ROBIN_BOUND: f64 = 3.0;
+
+/// Turns of members at their limit that one pick may pass over before it draws from the others at random.
+const PASSED_OVER_MAX: usize = 8;
+
+/// How many requests each backend holds now, over all workers.
+pub trait Load {
+    /// Requests in flight at the member with this index.
+    fn in_flight(&self, member: usize) -> u32;
+}
+
+impl<F: Fn(usize) -> u32> Load for F {
+    fn in_flight(&self, member: usize) -> u32 {
+        self(member)
+    }
+}
+
+/// Limits that a pick respects.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Limits {
+    /// Most requests at once on one backend; beyond it the backend is passed over. `None`: no limit.
+    pub max_in_flight: Option<u32>,
+}
+
+/// Chooses the backend of each request. Picks cost O(log n); they cost O(n) only while most of the pool
+/// is at its limit.
+#[derive(Debug, Clone)]
+pub struct Picker {
+    algorithm: Algorithm,
+    members: Vec<Member>,
+    limits: Limits,
+    table: Table,
+    /// Only under `round_robin`.
+    smooth: Smooth,
+    rng: Rng,
+}
+
+impl Picker {
+    /// A picker that starts at a random point of its cycle, drawn from `rng`; give each worker its own.
+    pub fn new(algorithm: Algorithm, members: &[Member], limits: Limits, mut rng: Rng) -> Self {
+        let smooth = match algorithm {
+            Algorithm::RoundRobin => Smooth::new(members, &mut rng),
+            Algorithm::LeastRequest | Algorithm::Random => Smooth::default(),
+        };
+        Self {
+            algorithm,
+            members: members.to_vec(),
+            limits,
+            table: Table::new(members),
+            smooth,
+            rng,
+        }
+    }
+
+    /// Takes over a new configuration or eligibility, at most once per reload or epoch: O(n log n), and O(n)
+    /// when nothing changed. Round-robin accounts are carried over by backend name, also for members that are
+    /// out for a while, so that frequent reloads starve nobody.
+    pub fn update(&mut self, algorithm: Algorithm, members: &[Member], limits: Limits) {
+        self.limits = limits;
+        if algorithm == self.algorithm && members == self.members {
+            return;
+        }
+        self.smooth = match (algorithm, self.algorithm) {
+            (Algorithm::RoundRobin, Algorithm::RoundRobin) => {
+                self.smooth.carry(members, &mut self.rng)
+            }
+            (Algorithm::RoundRobin, _) => Smooth::new(members, &mut self.rng),
+            (Algorithm::LeastRequest | Algorithm::Random, _) => Smooth::default(),
+        };
+        self.algorithm = algorithm;
+        self.table = Table::new(members);
+        members.clone_into(&mut self.members);
+    }
+
+    /// The members as of the last update, in file order.
+    pub fn members(&self) -> &[Member] {
+        &self.members
+    }
+
+    /// Chooses a member (its index in file order). `tried`: members that already failed this request; empty for a
+    /// first try. Passes over who is tried, not eligible, of weight 0 or at its in-flight limit; `None` when nobody
+    /// is left. A pick with `tried` is drawn by weight over the rest and leaves the round-robin accounts alone, so
+    /// that a failing backend does not bend the shares of first tries.
+    pub fn pick(&mut self, load: &impl Load, tried: &[usize]) -> Option<usize> {
+        let limit = self.limits.max_in_flight.unwrap_or(u32::MAX);
+        let may = |index: usize| {
+            (limit == u32::MAX || load.in_flight(index) < limit) && !tried.contains(&index)
+        };
+        match self.algorithm {
+            Algorithm::RoundRobin if tried.is_empty() => {
+                // A member at its limit forfeits its turn rather than saving it up: its part falls to the others
+                // by weight, and no burst follows when it is free again.
+                for _ in 0..PASSED_OVER_MAX {
+                    let index = self.smooth.next()?;
+                    if may(index) {
+                        return Some(index);
+                    }
+                }
+                self.table.draw(&mut self.rng, None, may)
+            }
+            Algorithm::RoundRobin | Algorithm::Random => self.table.draw(&mut self.rng, None, may),
+            Algorithm::LeastRequest => {
+                let first = self.table.draw(&mut self.rng, None, may)?;
+                let Some(second) = self.table.draw(&mut self.rng, Some(first), may) else {
+                    return Some(first);
+                };
+                // Requests per weight, compared without division; a tie goes to the first, which was drawn by weight.
+                let cost = |mine: usize, other: usize| {
+                    u64::from(load.in_flight(mine)) * self.table.weight(other)
+                };
+                let second_is_less_loaded = cost(second, first) < cost(first, second);
+                Some(if second_is_less_loaded { second } else { first })
+            }
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! Why a backend has its share: the pieces of text that status and page show.
+
+use evenkeel_model::config::Algorithm;
+
+use crate::member::{FailOpen, Member, Standing};
+
+/// Why the member at `index` should get what it gets, such as `weight 10 of 12` or `not eligible: health check`.
+/// `standing` is that of this backend; `fail_open` that of its pool.
+pub fn share(
+    algorithm: Algorithm,
+    members: &[Member],
+    index: usize,
+    standing: Standing,
+    fail_open: FailOpen,
+) -> String {
+    let Some(member) = members.get(index) else {
+        return "not a member of the pool".to_owned();
+    };
+    if member.weight == 0 {
+        return "weight 0: takes no traffic".to_owned();
+    }
+    match standing {
+        Standing::Drained => return "not eligible: drained".to_owned(),
+        Standing::Down if !member.eligible => return "not eligible: health check".to_owned(),
+        Standing::Up if !member.eligible => return "not eligible".to_owned(),
+        Standing::Up | Standing::Down => {}
+    }
+    let total: u64 = members
+        .iter()
+        .map(|m| u64::from(m.effective_weight()))
+        .sum();
+    let out = members
+        .iter()
+        .filter(|m| m.weight > 0 && !m.eligible)
+        .count();
+    let mut text = match algorithm {
+        Algorithm::RoundRobin | Algorithm::Random => format!("weight {} of {total}", member.weight),
+        Algorithm::LeastRequest => format!(
+            "the less loaded of two drawn by weight ({} of {total})",
+            member.weight
+        ),
+    };
+    match (out, fail_open) {
+        (_, FailOpen::Yes) => {
+            text.push_str("; no backend is healthy, so all take traffic (fail-open)");
+        }
+        (0, _) => {}
+        (1, _) => text.push_str("; 1 backend is out"),
+        (n, _) => text.push_str(&format!("; {n} backends are out")),
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::share;
+    use crate::member::{FailOpen, Member, Standing};
+    use evenkeel_model::config::Algorithm;
+    use evenkeel_model::ids::Name;
+
+    fn member(name: &str, weight: u32, eligible: bool) -> Member {
+        Member {
+            name: Name::new(name).unwrap(),
+            weight,
+            eligible,
+        }
+    }
+
+    #[test]
+    fn a_share_comes_with_its_reason() {
+        let members = [
+            member("a", 10, true),
+            member("b", 1, true),
+            member("c", 1, true),
+            member("d", 5, false),
+            member("e", 0, true),
+        ];
+        let say = |index, standing| {
+            share(
+                Algorithm::RoundRobin,
+                &members,
+                index,
+                standing,
+                FailOpen::No,
+            )
+        };
+        assert_eq!(say(0, Standing::Up), "weight 10 of 12; 1 backend is out");
+        assert_eq!(say(3, Standing::Down), "not eligible: health check");
+        assert_eq!(say(3, Standing::Drained), "not eligible: drained");
+        assert_eq!(say(4, Standing::Up), "weight 0: takes no traffic");
+        assert_eq!(say(9, Standing::Up), "not a member of the pool");
+    }
+
+    #[test]
+    fn a_pool_that_fails_open_says_so() {
+        let members = [member("a", 1, true), member("b", 1, true)];
+        let text = share(
+            Algorithm::Random,
+            &members,
+            0,
+            Standing::Down,
+            FailOpen::Yes,
+        );
+        assert!(
+            text.starts_with("weight 1 of 2;") && text.contains("fail-open"),
+            "{text}"
+        );
+    }
+}
