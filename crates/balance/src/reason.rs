@@ -46,7 +46,7 @@ pub fn share(
         }
         (0, _) => {}
         (1, _) => text.push_str("; 1 backend is out"),
-        (n, _) => text.push_str(&format!("; {n} backends are out")),
+        (n, _) => text = format!("{text}; {n} backends are out"),
     }
     text
 }
