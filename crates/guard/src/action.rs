@@ -5,11 +5,11 @@
 
 use std::sync::Arc;
 
-use evenkeel_model::clock::Wall;
+use evenkeel_incident::Notice;
 use evenkeel_model::config::Config;
 use evenkeel_model::finding::Finding;
 use evenkeel_model::ids::{DeploymentId, IncidentId, Name, RevisionId};
-use evenkeel_model::record::{Entry, IncidentRecord, IncidentStatus, RevisionState};
+use evenkeel_model::record::{Entry, IncidentStatus, RevisionState};
 
 use crate::event::{RequestId, Token};
 
@@ -54,7 +54,12 @@ pub enum Action {
         text: Arc<str>,
     },
     /// Tell people. Each attempt is answered by `Event::NoticeSent`.
-    Notify(Box<Message>),
+    Notify {
+        /// To whom: names of `[notify.NAME]` of the running configuration.
+        receivers: Vec<Name>,
+        /// What they are told.
+        notice: Box<Notice>,
+    },
     /// Answer a request.
     Reply {
         /// Which.
@@ -73,61 +78,6 @@ pub struct PoolRate {
     pub rps: Option<f64>,
     /// Which backends (by name) can take traffic now.
     pub eligible: Vec<Name>,
-}
-
-/// What a message is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Topic {
-    /// An incident was opened.
-    IncidentOpened,
-    /// A level is paged.
-    IncidentPage,
-    /// Somebody took it.
-    IncidentAcknowledged,
-    /// What is known or what was done changed (diagnosis, action, mitigation).
-    IncidentUpdated,
-    /// It is over.
-    IncidentResolved,
-    /// A revision took effect.
-    ChangeApplied,
-    /// A revision was undone.
-    ChangeRolledBack,
-}
-
-impl Topic {
-    /// The event type on the wire.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::IncidentOpened => "incident.opened",
-            Self::IncidentPage => "incident.page",
-            Self::IncidentAcknowledged => "incident.acknowledged",
-            Self::IncidentUpdated => "incident.updated",
-            Self::IncidentResolved => "incident.resolved",
-            Self::ChangeApplied => "change.applied",
-            Self::ChangeRolledBack => "change.rolled_back",
-        }
-    }
-}
-
-/// What people are told.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Message {
-    /// About what.
-    pub topic: Topic,
-    /// When.
-    pub at: Wall,
-    /// To whom: names of `[notify.NAME]` of the running configuration.
-    pub receivers: Vec<Name>,
-    /// The escalation level that is paged.
-    pub level: Option<Name>,
-    /// In one line.
-    pub title: String,
-    /// Evidence, actions, what to do; a line each.
-    pub lines: Vec<String>,
-    /// The incident as it stands.
-    pub incident: Option<Box<IncidentRecord>>,
-    /// The revision it is about.
-    pub revision: Option<RevisionId>,
 }
 
 /// What came of a request.

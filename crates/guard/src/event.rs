@@ -106,6 +106,8 @@ pub enum Event {
     NoticeSent {
         /// About which incident.
         incident: Option<IncidentId>,
+        /// `Notice::level` of the notice: the level that was paged, 1 for the first.
+        level: Option<usize>,
         /// To whom.
         receiver: Name,
         /// Whether it arrived.

@@ -17,7 +17,7 @@ pub mod view;
 
 use std::time::Duration;
 
-pub use action::{Action, Message, Outcome, PoolRate, Refusal, Topic};
+pub use action::{Action, Outcome, PoolRate, Refusal};
 pub use event::{
     AuditFact, Boot, DeploymentReport, DriftFact, EpochFact, Event, HealthFact, IncidentCommand,
     IncidentVerb, MemberFact, PoolLoad, PoolVitals, Proposal, RequestId, Restorable,
