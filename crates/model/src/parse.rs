@@ -1,7 +1,45 @@
 //! Configuration text -> [`Config`], every finding at once.
+//!
+//! toml gives a document in which each key and value knows its place; a small typed reader walks it and
+//! collects findings (`CFG-..`), so that a person sees all of them with line and column, not the first.
+//! What comes out is effective: defaults filled in, weights derived, references checked. A file with an
+//! error gives no configuration at all. Limits: names are not resolved, no file is opened, and the bounds
+//! below hold for every text, hostile ones included (nesting is bounded by toml itself, 80 deep).
+
+use toml::de::DeTable;
 
 use crate::config::Config;
 use crate::finding::{Finding, Origin};
+
+mod edge;
+mod operations;
+mod pool;
+mod reader;
+mod reference;
+mod suggest;
+mod text;
+mod typed;
+mod weights;
+
+#[cfg(test)]
+pub(crate) mod strategies;
+#[cfg(test)]
+mod tests;
+
+use reader::{Reader, Report, clip};
+
+/// Longest text that is read, bytes.
+pub const TEXT_MAX: usize = 16 << 20;
+/// Most listeners of a file.
+pub const LISTENERS_MAX: usize = 1_000;
+/// Most routes of a file.
+pub const ROUTES_MAX: usize = 10_000;
+/// Most pools of a file.
+pub const POOLS_MAX: usize = 10_000;
+/// Most backends of a file, over all pools.
+pub const BACKENDS_MAX: usize = 100_000;
+/// Most receivers, admin tokens or escalation levels of a file.
+pub const OPERATIONS_MAX: usize = 100;
 
 /// What came out of a text.
 #[derive(Debug, Clone, PartialEq)]
@@ -16,25 +54,77 @@ pub struct Parsed {
 
 /// Reads `text`. `file` is the name that findings carry.
 pub fn parse(text: &str, file: Option<&str>) -> Parsed {
-    let origin = Origin {
-        file: file.map(str::to_owned),
-        text: text.to_owned(),
-        ..Origin::default()
+    let mut reader = Reader::default();
+    let config = if text.len() > TEXT_MAX {
+        reader.error("", 0..0, too_long(text.len()));
+        None
+    } else {
+        read(&mut reader, text)
     };
-    let finding = Finding {
-        id: "CFG-00",
-        severity: crate::finding::Severity::Error,
-        message: "the reader of configurations is not written yet".to_owned(),
-        effect: "no file can be used".to_owned(),
-        fix: "wait for the next commit of room model".to_owned(),
-        path: String::new(),
-        magnitude_ppm: 0,
-        file: origin.file.clone(),
-        location: None,
-    };
+    let is_refused = reader.has_errors();
+    let (findings, spans) = reader.into_findings(text, file);
     Parsed {
-        config: None,
-        origin,
-        findings: vec![finding],
+        config: config.filter(|_| !is_refused),
+        origin: Origin {
+            file: file.map(str::to_owned),
+            text: text.to_owned(),
+            spans,
+        },
+        findings,
+    }
+}
+
+fn read(reader: &mut Reader, text: &str) -> Option<Config> {
+    let (document, errors) = DeTable::parse_recoverable(text);
+    let mut is_sound = true;
+    for error in &errors {
+        let span = error.span().unwrap_or(text.len()..text.len());
+        // A key written twice leaves the rest readable; after any other error the reader would guess.
+        let is_duplicate = error.message().starts_with("duplicate key");
+        is_sound &= is_duplicate;
+        let report = if is_duplicate {
+            duplicate(text.get(span.clone()).unwrap_or(""))
+        } else {
+            syntax(error.message())
+        };
+        reader.error("", span, report);
+    }
+    is_sound.then(|| edge::config(reader, document.get_ref()))
+}
+
+fn syntax(message: &str) -> Report {
+    Report {
+        id: "CFG-01",
+        message: format!("not valid TOML: {}", message.replace('\n', " ")),
+        effect: "the file cannot be read, so nothing of it is used".to_owned(),
+        fix: "put the text at this place right".to_owned(),
+    }
+}
+
+fn duplicate(key: &str) -> Report {
+    Report {
+        id: "CFG-07",
+        message: format!("`{}` is written twice", clip(key)),
+        effect: "one of the two would silently win, so the file is not used".to_owned(),
+        fix: "keep one of them".to_owned(),
+    }
+}
+
+fn too_long(length: usize) -> Report {
+    Report {
+        id: "CFG-06",
+        message: format!("the text must be at most {TEXT_MAX} bytes, got {length}"),
+        effect: "the file is not read".to_owned(),
+        fix: "split the traffic over several instances".to_owned(),
+    }
+}
+
+/// The report for more of something than a file may hold.
+fn too_many(what: &str, limit: usize, count: usize) -> Report {
+    Report {
+        id: "CFG-06",
+        message: format!("a file holds at most {limit} {what}, got {count}"),
+        effect: "the file is not used".to_owned(),
+        fix: "split the traffic over several instances".to_owned(),
     }
 }

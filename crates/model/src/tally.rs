@@ -95,6 +95,34 @@ impl Outcomes {
             + self.client_abort
     }
 
+    /// The sum with `other`.
+    #[must_use]
+    pub const fn plus(&self, other: &Self) -> Self {
+        Self {
+            ok: self.ok + other.ok,
+            client_error: self.client_error + other.client_error,
+            server_error: self.server_error + other.server_error,
+            connect_failed: self.connect_failed + other.connect_failed,
+            reset: self.reset + other.reset,
+            timeout: self.timeout + other.timeout,
+            client_abort: self.client_abort + other.client_abort,
+        }
+    }
+
+    /// What came after `earlier`, an older state of the same counts.
+    #[must_use]
+    pub const fn since(&self, earlier: &Self) -> Self {
+        Self {
+            ok: self.ok.saturating_sub(earlier.ok),
+            client_error: self.client_error.saturating_sub(earlier.client_error),
+            server_error: self.server_error.saturating_sub(earlier.server_error),
+            connect_failed: self.connect_failed.saturating_sub(earlier.connect_failed),
+            reset: self.reset.saturating_sub(earlier.reset),
+            timeout: self.timeout.saturating_sub(earlier.timeout),
+            client_abort: self.client_abort.saturating_sub(earlier.client_abort),
+        }
+    }
+
     /// Failures that count against the backend: 5xx, connect failures, resets, timeouts.
     pub const fn failed(&self) -> u64 {
         self.server_error + self.connect_failed + self.reset + self.timeout

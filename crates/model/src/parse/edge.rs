@@ -1,0 +1,332 @@
+//! The whole document: the top level, listeners, routes, and what of them contradicts each other.
+
+use std::collections::BTreeSet;
+use std::num::NonZeroU16;
+use std::ops::Range;
+use std::time::Duration;
+
+use toml::de::DeTable;
+
+use super::operations::{admin, escalation, receiver};
+use super::reader::{Named, Reader, Report, Section};
+use super::reference::{bounded, names, reference, sub};
+use super::typed::Limits;
+use super::{
+    BACKENDS_MAX, LISTENERS_MAX, OPERATIONS_MAX, POOLS_MAX, ROUTES_MAX, pool, text, too_many,
+};
+use crate::config::{Address, Config, Listener, Route};
+use crate::ids::Name;
+use crate::units::ByteSize;
+
+const TOP_KEYS: &[&str] = &[
+    "workers",
+    "watch",
+    "access_log",
+    "admin",
+    "audit",
+    "drills",
+    "listener",
+    "route",
+    "pool",
+    "notify",
+    "escalation",
+];
+const LISTENER_KEYS: &[&str] = &[
+    "address",
+    "head_timeout",
+    "body_timeout",
+    "idle_timeout",
+    "write_timeout",
+    "head_max",
+    "body_max",
+    "connections_max",
+];
+
+const DAY: Duration = Duration::from_hours(24);
+
+const WORKERS: Limits<u32> = Limits {
+    min: 1,
+    max: 1_024,
+    outside: "no worker would serve, or they would only wait for each other",
+};
+const AUDIT_EVERY: Limits<Duration> = Limits {
+    min: Duration::from_secs(1),
+    max: Duration::from_hours(365 * 24),
+    outside: "audits would never rest, or never come",
+};
+const CLIENT_TIMEOUT: Limits<Duration> = Limits {
+    min: Duration::from_millis(1),
+    max: DAY,
+    outside: "clients would be cut off while they are served, or would hold connections for ever",
+};
+const HEAD_MAX: Limits<ByteSize> = Limits {
+    min: ByteSize(1 << 10),
+    max: ByteSize(1 << 20),
+    outside: "ordinary request heads would be refused, or one client could hold much memory",
+};
+const BODY_MAX: Limits<ByteSize> = Limits {
+    min: ByteSize(0),
+    max: ByteSize(1 << 50),
+    outside: "the limit would never be reached; 0 says so",
+};
+const CONNECTIONS_MAX: Limits<u32> = Limits {
+    min: 1,
+    max: 1_000_000,
+    outside: "no client could connect, or the limit would limit nothing",
+};
+
+/// Reads the whole document. Wrong parts are left out; the findings keep the result from being used.
+pub(super) fn config(reader: &mut Reader, table: &DeTable<'_>) -> Config {
+    let root = reader.root(table, TOP_KEYS);
+    let receivers_named = bounded(reader, &root, "notify", "receivers", OPERATIONS_MAX);
+    let listeners_named = bounded(reader, &root, "listener", "listeners", LISTENERS_MAX);
+    let pools_named = bounded(reader, &root, "pool", "pools", POOLS_MAX);
+    for (key, is_missing, effect, example) in [
+        (
+            "listener",
+            listeners_named.is_empty(),
+            "nothing would be served",
+            "[listener.web]",
+        ),
+        (
+            "pool",
+            pools_named.is_empty(),
+            "there would be nowhere to send a request",
+            "[pool.shop]",
+        ),
+        (
+            "route",
+            !root.has("route"),
+            "every request would be answered 404",
+            "[[route]]",
+        ),
+    ] {
+        if is_missing {
+            missing(reader, key, effect, example);
+        }
+    }
+    let (admin, admin_span) = admin(reader, &root);
+    let mut addresses = vec![(admin_span, "admin".to_owned(), Address::Tcp(admin.address))];
+    let listeners = listeners(reader, &listeners_named, &mut addresses);
+    clashes(reader, &addresses);
+    let routes = routes(
+        reader,
+        &root,
+        &names(&listeners_named),
+        &names(&pools_named),
+    );
+    idle_listeners(reader, &listeners_named, &routes);
+    let mut budget = BACKENDS_MAX;
+    let pools: Vec<_> = pools_named
+        .iter()
+        .filter_map(|named| pool::read(reader, named, &mut budget))
+        .collect();
+    let receivers: Vec<_> = receivers_named
+        .iter()
+        .filter_map(|named| receiver(reader, named))
+        .collect();
+    let audit = sub(reader, &root, "audit", &["every"]);
+    let drills = sub(reader, &root, "drills", &["allowed"]);
+    Config {
+        workers: root
+            .integer(reader, "workers", &WORKERS)
+            .and_then(|n| u16::try_from(n).ok())
+            .and_then(NonZeroU16::new),
+        watch: root.boolean(reader, "watch").unwrap_or(false),
+        access_log: root.path(reader, "access_log"),
+        admin,
+        audit_every: audit
+            .and_then(|s| s.duration(reader, "every", &AUDIT_EVERY))
+            .unwrap_or(DAY),
+        drills_allowed: drills
+            .and_then(|s| s.boolean(reader, "allowed"))
+            .unwrap_or(false),
+        listeners,
+        routes,
+        pools,
+        escalation: escalation(reader, &root, &names(&receivers_named)),
+        receivers,
+    }
+}
+
+fn missing(reader: &mut Reader, key: &str, effect: &str, example: &str) {
+    let report = Report {
+        id: "CFG-04",
+        message: format!("the file has no {key}"),
+        effect: effect.to_owned(),
+        fix: format!("add `{example}`"),
+    };
+    reader.error(key, 0..0, report);
+}
+
+fn listeners(
+    reader: &mut Reader,
+    named: &[Named<'_>],
+    addresses: &mut Vec<(Range<usize>, String, Address)>,
+) -> Vec<Listener> {
+    let mut listeners = Vec::with_capacity(named.len());
+    for named in named {
+        let Some(s) = reader.section(named.path.clone(), named.value, LISTENER_KEYS) else {
+            continue;
+        };
+        s.require(
+            reader,
+            "address",
+            "no client could connect",
+            "address = \"127.0.0.1:8080\"",
+        );
+        let span = s.get(reader, "address").map_or(0..0, |found| found.span);
+        let address = s.read(reader, "address", text::address);
+        let mut timeout = |key, default_s| {
+            s.timeout(reader, key, &CLIENT_TIMEOUT)
+                .unwrap_or(Duration::from_secs(default_s))
+        };
+        let (head_timeout, body_timeout) =
+            (timeout("head_timeout", 10), timeout("body_timeout", 30));
+        let (idle_timeout, write_timeout) =
+            (timeout("idle_timeout", 60), timeout("write_timeout", 30));
+        let head_max = s
+            .size(reader, "head_max", &HEAD_MAX)
+            .unwrap_or(ByteSize(16 << 10));
+        let body_max = s.size(reader, "body_max", &BODY_MAX).unwrap_or(ByteSize(0));
+        let connections_max = s
+            .integer(reader, "connections_max", &CONNECTIONS_MAX)
+            .unwrap_or(10_000);
+        let Some(address) = address else { continue };
+        addresses.push((span, named.path.clone(), address.clone()));
+        let Some(name) = named.name.clone() else {
+            continue;
+        };
+        listeners.push(Listener {
+            name,
+            address,
+            head_timeout,
+            body_timeout,
+            idle_timeout,
+            write_timeout,
+            head_max,
+            body_max,
+            connections_max,
+        });
+    }
+    listeners
+}
+
+/// Two sockets on one address: the second would fail to bind, or the kernel would split clients between them.
+fn clashes(reader: &mut Reader, addresses: &[(Range<usize>, String, Address)]) {
+    for (i, (span, path, address)) in addresses.iter().enumerate() {
+        let earlier = addresses
+            .iter()
+            .take(i)
+            .find(|(_, _, other)| overlap(address, other));
+        let Some((_, other_path, other)) = earlier else {
+            continue;
+        };
+        let report = Report {
+            id: "CFG-07",
+            message: format!(
+                "`{path}.address` {address} clashes with `{other_path}.address` {other}"
+            ),
+            effect: "only one of the two could listen there".to_owned(),
+            fix: "give one of them another port".to_owned(),
+        };
+        // The admin address may be a default that stands nowhere; the listener's always has a place.
+        reader.error(&format!("{path}.address"), span.clone(), report);
+    }
+}
+
+fn overlap(a: &Address, b: &Address) -> bool {
+    match (a, b) {
+        (Address::Unix(a), Address::Unix(b)) => a == b,
+        (Address::Tcp(a), Address::Tcp(b)) => {
+            let same_family = a.is_ipv4() == b.is_ipv4();
+            let any = a.ip().is_unspecified() || b.ip().is_unspecified();
+            // Port 0 is a free port of the kernel's choice, different each time.
+            a.port() == b.port() && a.port() != 0 && (a.ip() == b.ip() || (same_family && any))
+        }
+        _ => false,
+    }
+}
+
+fn routes(
+    reader: &mut Reader,
+    root: &Section<'_>,
+    listeners: &BTreeSet<Name>,
+    pools: &BTreeSet<Name>,
+) -> Vec<Route> {
+    let mut elements = root.elements(reader, "route");
+    if elements.len() > ROUTES_MAX {
+        let span = elements
+            .get(ROUTES_MAX)
+            .map_or(0..0, |(_, value)| value.span());
+        reader.error(
+            "route",
+            span,
+            too_many("routes", ROUTES_MAX, elements.len()),
+        );
+        elements.truncate(ROUTES_MAX);
+    }
+    let mut seen = BTreeSet::new();
+    let mut routes = Vec::with_capacity(elements.len());
+    for (path, value) in elements {
+        let known = ["listener", "host", "path_prefix", "pool"];
+        let Some(section) = reader.section(path, value, &known) else {
+            continue;
+        };
+        let effect = "the route would lead nowhere";
+        section.require(reader, "listener", effect, "listener = \"web\"");
+        section.require(reader, "pool", effect, "pool = \"shop\"");
+        let listener = reference(reader, &section, "listener", "listener", listeners);
+        let pool = reference(reader, &section, "pool", "pool", pools);
+        let host = section.read(reader, "host", text::host);
+        let path_prefix = section
+            .read(reader, "path_prefix", text::path_prefix)
+            .unwrap_or_else(|| "/".to_owned());
+        let (Some(listener), Some(pool)) = (listener, pool) else {
+            continue;
+        };
+        if !seen.insert((listener.clone(), host.clone(), path_prefix.clone())) {
+            shadowed(reader, &section);
+        }
+        routes.push(Route {
+            listener,
+            host,
+            path_prefix,
+            pool,
+        });
+    }
+    routes
+}
+
+fn shadowed(reader: &mut Reader, section: &Section<'_>) {
+    let report = Report {
+        id: "CFG-07",
+        message: format!(
+            "`{}` has the listener, host and path of an earlier route",
+            section.path
+        ),
+        effect: "the first match wins: this route never gets a request".to_owned(),
+        fix: "remove it or change its host or path_prefix".to_owned(),
+    };
+    reader.warning(&section.path, section.span.clone(), report);
+}
+
+/// A listener that no route names answers every request with 404: worth a word, not a refusal.
+fn idle_listeners(reader: &mut Reader, listeners: &[Named<'_>], routes: &[Route]) {
+    let used: BTreeSet<&Name> = routes.iter().map(|route| &route.listener).collect();
+    // With an error in the routes the list is not complete, and the warning could be wrong.
+    if reader.has_errors() {
+        return;
+    }
+    for named in listeners {
+        if named.name.as_ref().is_some_and(|name| !used.contains(name)) {
+            let report = Report {
+                id: "CFG-04",
+                message: format!("no route names `{}`", named.path),
+                effect: "every request there is answered 404".to_owned(),
+                fix: "add a `[[route]]` for it or remove the listener".to_owned(),
+            };
+            reader.warning(&named.path, named.value.span(), report);
+        }
+    }
+}

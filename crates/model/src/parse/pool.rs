@@ -1,0 +1,412 @@
+//! `[pool.NAME]`: how traffic is spread, what is harm, who carries it. Weights are derived here.
+
+use std::ops::Range;
+use std::time::Duration;
+
+use toml::de::DeValue;
+
+use super::reader::{Named, Reader, Report, Section, list};
+use super::reference::sub;
+use super::typed::Limits;
+use super::weights::{WEIGHT_MAX, derive};
+use super::{BACKENDS_MAX, text, too_many};
+use crate::config::{
+    Address, Algorithm, Backend, Health, Intent, NPlusOne, Objective, Pool, Retry, Session,
+};
+use crate::units::Ratio;
+
+const POOL_KEYS: &[&str] = &[
+    "algorithm",
+    "intent",
+    "peak_rps",
+    "headroom",
+    "tolerance",
+    "min_healthy",
+    "n_plus_one",
+    "objective",
+    "session",
+    "connect_timeout",
+    "response_timeout",
+    "idle_timeout",
+    "request_timeout",
+    "max_in_flight",
+    "harmed_clients_min",
+    "retry",
+    "health",
+    "backend",
+];
+const HEALTH_KEYS: &[&str] = &[
+    "path",
+    "host",
+    "interval",
+    "timeout",
+    "rise",
+    "fall",
+    "expect_status",
+];
+const BACKEND_KEYS: &[&str] = &["address", "weight", "capacity_rps", "zone", "version"];
+
+const MS: Duration = Duration::from_millis(1);
+const HOUR: Duration = Duration::from_hours(1);
+
+const RPS: Limits<f64> = Limits {
+    min: 0.001,
+    max: 1e9,
+    outside: "load could not be judged against it",
+};
+const HEADROOM: Limits<Ratio> = Limits {
+    min: Ratio::from_percent(0),
+    max: Ratio::from_percent(95),
+    outside: "nothing of the capacity would be left for traffic",
+};
+const TOLERANCE: Limits<Ratio> = Limits {
+    min: Ratio::from_ppm(1_000),
+    max: Ratio::from_percent(1_000),
+    outside: "chance alone would count as a fault, or no fault would ever be seen",
+};
+const ERROR_RATE: Limits<Ratio> = Limits {
+    min: Ratio::from_ppm(1),
+    max: Ratio::from_percent(100),
+    outside: "one failed request would be a breach for ever, or none would ever be",
+};
+const P99: Limits<Duration> = Limits {
+    min: MS,
+    max: HOUR,
+    outside: "every request would count as harmed, or none",
+};
+const MIN_HEALTHY: Limits<u32> = Limits {
+    min: 1,
+    max: BACKENDS_MAX as u32,
+    outside: "an action of Evenkeel could take the last backend out of traffic",
+};
+const HARMED_CLIENTS: Limits<u32> = Limits {
+    min: 1,
+    max: 1_000_000,
+    outside: "nothing would ever act, or nobody need be harmed",
+};
+const MAX_IN_FLIGHT: Limits<u32> = Limits {
+    min: 1,
+    max: 1_000_000,
+    outside: "every backend would be passed over, or the limit limits nothing",
+};
+const RETRY_ATTEMPTS: Limits<u32> = Limits {
+    min: 0,
+    max: 5,
+    outside: "retries would multiply the load of a fault",
+};
+const RETRY_BUDGET: Limits<Ratio> = Limits {
+    min: Ratio::from_percent(0),
+    max: Ratio::from_percent(100),
+    outside: "retries would more than double the load of a fault",
+};
+const TIMEOUT: Limits<Duration> = Limits {
+    min: MS,
+    max: HOUR,
+    outside: "requests would fail before a backend can answer, or wait for ever",
+};
+const CHECK_INTERVAL: Limits<Duration> = Limits {
+    min: Duration::from_millis(10),
+    max: HOUR,
+    outside: "checks would be a load of their own, or a dead backend would keep its traffic",
+};
+const CHECK_TIMEOUT: Limits<Duration> = Limits {
+    min: MS,
+    max: HOUR,
+    outside: "every check would fail and take its backend out, or none would ever",
+};
+const CHECKS_IN_A_ROW: Limits<u32> = Limits {
+    min: 1,
+    max: 100,
+    outside: "a backend would never change its state",
+};
+const STATUS: Limits<u32> = Limits {
+    min: 100,
+    max: 599,
+    outside: "no answer could be good",
+};
+const WEIGHT: Limits<u32> = Limits {
+    min: 0,
+    max: WEIGHT_MAX,
+    outside: "the share of the backend could not be kept exactly",
+};
+
+/// Reads one pool. `budget` is how many backends the file may still hold.
+pub(super) fn read(reader: &mut Reader, named: &Named<'_>, budget: &mut usize) -> Option<Pool> {
+    let s = reader.section(named.path.clone(), named.value, POOL_KEYS)?;
+    let (mut backends, capacities) = backends(reader, &s, budget);
+    let intent = intent(reader, &s, &capacities);
+    derive(intent, &mut backends);
+    let min_healthy = s.integer(reader, "min_healthy", &MIN_HEALTHY).unwrap_or(1);
+    too_few(reader, &s, min_healthy, capacities.len());
+    let algorithms = Algorithm::ALL
+        .iter()
+        .map(|a| (a.as_str(), *a))
+        .collect::<Vec<_>>();
+    let refusals = [("warn", NPlusOne::Warn), ("refuse", NPlusOne::Refuse)];
+    let mut timeout = |key, default_s| {
+        s.timeout(reader, key, &TIMEOUT)
+            .unwrap_or(Duration::from_secs(default_s))
+    };
+    let (connect_timeout, response_timeout) = (
+        timeout("connect_timeout", 1),
+        timeout("response_timeout", 15),
+    );
+    let (idle_timeout, request_timeout) =
+        (timeout("idle_timeout", 30), timeout("request_timeout", 30));
+    let twenty = Ratio::from_percent(20);
+    Some(Pool {
+        algorithm: s
+            .choice(reader, "algorithm", &algorithms)
+            .unwrap_or(Pool::ALGORITHM_DEFAULT),
+        intent,
+        peak_rps: s.number(reader, "peak_rps", &RPS),
+        headroom: s.ratio(reader, "headroom", &HEADROOM).unwrap_or(twenty),
+        tolerance: s.ratio(reader, "tolerance", &TOLERANCE).unwrap_or(twenty),
+        min_healthy,
+        n_plus_one: s
+            .choice(reader, "n_plus_one", &refusals)
+            .unwrap_or(NPlusOne::Warn),
+        objective: objective(reader, &s),
+        session: session(reader, &s),
+        health: health(reader, &s),
+        connect_timeout,
+        response_timeout,
+        idle_timeout,
+        request_timeout,
+        retry: retry(reader, &s),
+        max_in_flight: s.integer(reader, "max_in_flight", &MAX_IN_FLIGHT),
+        harmed_clients_min: s
+            .integer(reader, "harmed_clients_min", &HARMED_CLIENTS)
+            .unwrap_or(20),
+        backends,
+        name: named.name.clone()?,
+    })
+}
+
+fn objective(reader: &mut Reader, s: &Section<'_>) -> Objective {
+    let mut objective = Objective {
+        error_rate: Ratio::from_percent(1),
+        p99: Duration::from_secs(1),
+    };
+    if let Some(s) = sub(reader, s, "objective", &["error_rate", "p99"]) {
+        objective.error_rate = s
+            .ratio(reader, "error_rate", &ERROR_RATE)
+            .unwrap_or(objective.error_rate);
+        objective.p99 = s.duration(reader, "p99", &P99).unwrap_or(objective.p99);
+    }
+    objective
+}
+
+fn session(reader: &mut Reader, s: &Section<'_>) -> Session {
+    let Some(s) = sub(reader, s, "session", &["cookie"]) else {
+        return Session::ClientAddress;
+    };
+    s.require(
+        reader,
+        "cookie",
+        "users would be told apart by address",
+        "cookie = \"sid\"",
+    );
+    s.read(reader, "cookie", text::cookie_name)
+        .map_or(Session::ClientAddress, Session::Cookie)
+}
+
+fn retry(reader: &mut Reader, s: &Section<'_>) -> Retry {
+    let mut retry = Retry {
+        attempts: 1,
+        budget: Ratio::from_percent(20),
+    };
+    if let Some(s) = sub(reader, s, "retry", &["attempts", "budget"]) {
+        retry.attempts = s
+            .integer(reader, "attempts", &RETRY_ATTEMPTS)
+            .unwrap_or(retry.attempts);
+        retry.budget = s
+            .ratio(reader, "budget", &RETRY_BUDGET)
+            .unwrap_or(retry.budget);
+    }
+    retry
+}
+
+fn health(reader: &mut Reader, s: &Section<'_>) -> Option<Health> {
+    const SECOND: Duration = Duration::from_secs(1);
+    let s = sub(reader, s, "health", HEALTH_KEYS)?;
+    s.require(
+        reader,
+        "path",
+        "there would be nothing to check",
+        "path = \"/healthz\"",
+    );
+    let path = s.read(reader, "path", text::request_path);
+    let host = s.read(reader, "host", text::host_header);
+    let interval = s
+        .duration(reader, "interval", &CHECK_INTERVAL)
+        .unwrap_or(SECOND);
+    let timeout = s
+        .timeout(reader, "timeout", &CHECK_TIMEOUT)
+        .unwrap_or(interval.min(SECOND));
+    let rise = s.integer(reader, "rise", &CHECKS_IN_A_ROW).unwrap_or(2);
+    let fall = s.integer(reader, "fall", &CHECKS_IN_A_ROW).unwrap_or(3);
+    let expect_status = expect_status(reader, &s).unwrap_or((200, 299));
+    Some(Health {
+        path: path?,
+        host,
+        interval,
+        timeout,
+        rise,
+        fall,
+        expect_status,
+    })
+}
+
+/// `200` or `"200-399"`.
+fn expect_status(reader: &mut Reader, s: &Section<'_>) -> Option<(u16, u16)> {
+    let found = s.get(reader, "expect_status")?;
+    if let DeValue::Integer(_) = found.value {
+        let status = s.integer(reader, "expect_status", &STATUS)?;
+        return u16::try_from(status).ok().map(|status| (status, status));
+    }
+    s.read(reader, "expect_status", text::statuses)
+}
+
+/// Whether one backend declares its capacity, and where.
+struct Capacity {
+    path: String,
+    span: Range<usize>,
+    is_declared: bool,
+}
+
+/// The backends that are whole, and of every one in the file whether it declares a capacity.
+fn backends(
+    reader: &mut Reader,
+    s: &Section<'_>,
+    budget: &mut usize,
+) -> (Vec<Backend>, Vec<Capacity>) {
+    let mut named = s.named(reader, "backend");
+    if named.is_empty() {
+        let effect = "every request would be answered 503";
+        let example = format!("[{}.backend.web-1]", s.path);
+        let report = Report {
+            id: "CFG-04",
+            message: format!("`{}` has no backend", s.path),
+            effect: effect.to_owned(),
+            fix: format!("add `{example}` with an address"),
+        };
+        reader.error(&s.child_path("backend"), s.span.clone(), report);
+    }
+    if named.len() > *budget {
+        let count = BACKENDS_MAX - *budget + named.len();
+        reader.error(
+            &s.child_path("backend"),
+            s.span.clone(),
+            too_many("backends", BACKENDS_MAX, count),
+        );
+        named.truncate(*budget);
+    }
+    *budget -= named.len();
+    let mut whole = Vec::with_capacity(named.len());
+    let mut capacities = Vec::with_capacity(named.len());
+    for named in named {
+        let Some(s) = reader.section(named.path.clone(), named.value, BACKEND_KEYS) else {
+            continue;
+        };
+        capacities.push(Capacity {
+            path: named.path.clone(),
+            span: s.span.clone(),
+            is_declared: s.has("capacity_rps"),
+        });
+        whole.extend(backend(reader, &s, &named));
+    }
+    (whole, capacities)
+}
+
+fn backend(reader: &mut Reader, s: &Section<'_>, named: &Named<'_>) -> Option<Backend> {
+    s.require(
+        reader,
+        "address",
+        "it could take no request",
+        "address = \"127.0.0.1:8081\"",
+    );
+    let address = s.read(reader, "address", text::address);
+    if let Some(Address::Tcp(socket)) = &address
+        && socket.port() == 0
+        && let Some(found) = s.get(reader, "address")
+    {
+        let fix = "write the port that the backend listens on".to_owned();
+        reader.wrong(&found, "an address with a port above 0", fix);
+    }
+    let weight = s.integer(reader, "weight", &WEIGHT);
+    let capacity_rps = s.number(reader, "capacity_rps", &RPS);
+    let zone = s.name(reader, "zone");
+    let version = s.name(reader, "version");
+    Some(Backend {
+        name: named.name.clone()?,
+        address: address?,
+        weight: weight.unwrap_or(1),
+        weight_declared: s.has("weight"),
+        capacity_rps,
+        zone,
+        version,
+    })
+}
+
+/// How traffic should be spread: as written, else by capacity when every backend declares one, else even.
+fn intent(reader: &mut Reader, s: &Section<'_>, capacities: &[Capacity]) -> Intent {
+    let intents = Intent::ALL
+        .iter()
+        .map(|i| (i.as_str(), *i))
+        .collect::<Vec<_>>();
+    let written = s.choice(reader, "intent", &intents);
+    let missing: Vec<&Capacity> = capacities.iter().filter(|c| !c.is_declared).collect();
+    if let (Some(Intent::Capacity), Some(first)) = (written, missing.first()) {
+        const SHOWN: usize = 3;
+        let shown: Vec<&str> = missing
+            .iter()
+            .take(SHOWN)
+            .map(|c| c.path.as_str())
+            .collect();
+        let more = missing.len() - shown.len();
+        let more = if more > 0 {
+            format!(" and {more} more")
+        } else {
+            String::new()
+        };
+        let report = Report {
+            id: "CFG-04",
+            message: format!(
+                "intent is capacity, but no `capacity_rps` is declared by {}{more}",
+                list(&shown)
+            ),
+            effect: "the share that these backends should get is not known".to_owned(),
+            fix: "declare `capacity_rps` for every backend of the pool, or for none".to_owned(),
+        };
+        reader.error(
+            &format!("{}.capacity_rps", first.path),
+            first.span.clone(),
+            report,
+        );
+    }
+    written.unwrap_or(if missing.is_empty() {
+        Intent::Capacity
+    } else {
+        Intent::Even
+    })
+}
+
+fn too_few(reader: &mut Reader, s: &Section<'_>, min_healthy: u32, backends: usize) {
+    if backends == 0 || min_healthy as usize <= backends {
+        return;
+    }
+    let Some(found) = s.get(reader, "min_healthy") else {
+        return;
+    };
+    let report = Report {
+        id: "CFG-06",
+        message: format!(
+            "`{}` is {min_healthy}, but the pool has {backends} backends",
+            found.path
+        ),
+        effect: "no ejection, drain or rollback will ever act on this pool".to_owned(),
+        fix: format!("write at most {backends}, or add backends"),
+    };
+    reader.warning(&found.path, found.span, report);
+}

@@ -1,0 +1,1 @@
+//! Arbitrary valid configurations for property tests.
