@@ -62,32 +62,42 @@ pub fn effective_members_by_standing(
     standing: impl Fn(usize) -> Standing,
 ) -> (Vec<Member>, FailOpen) {
     let standings: Vec<Standing> = (0..pool.backends.len()).map(standing).collect();
+    let weights: Vec<u32> = pool.backends.iter().map(|b| b.weight).collect();
+    let (eligible, fail_open) = standings_to_eligible(&weights, &standings);
+    let members = pool
+        .backends
+        .iter()
+        .zip(eligible)
+        .map(|(backend, eligible)| Member {
+            name: backend.name.clone(),
+            weight: backend.weight,
+            eligible,
+        })
+        .collect();
+    (members, fail_open)
+}
+
+fn standings_to_eligible(weights: &[u32], standings: &[Standing]) -> (Vec<bool>, FailOpen) {
     let any = |wanted: Standing| {
-        pool.backends
+        weights
             .iter()
-            .zip(&standings)
-            .any(|(backend, standing)| backend.weight > 0 && *standing == wanted)
+            .zip(standings)
+            .any(|(weight, standing)| *weight > 0 && *standing == wanted)
     };
     let fail_open = match (any(Standing::Up), any(Standing::Down)) {
         (true, _) => FailOpen::No,
         (false, true) => FailOpen::Yes,
         (false, false) => FailOpen::NobodyLeft,
     };
-    let members = pool
-        .backends
+    let eligible = standings
         .iter()
-        .zip(&standings)
-        .map(|(backend, standing)| Member {
-            name: backend.name.clone(),
-            weight: backend.weight,
-            eligible: match standing {
-                Standing::Up => true,
-                Standing::Down => fail_open == FailOpen::Yes,
-                Standing::Drained => false,
-            },
+        .map(|standing| match standing {
+            Standing::Up => true,
+            Standing::Down => fail_open == FailOpen::Yes,
+            Standing::Drained => false,
         })
         .collect();
-    (members, fail_open)
+    (eligible, fail_open)
 }
 
 /// The share of free picks (0..1, file order) that the algorithm gives each member in the long run:
@@ -119,4 +129,33 @@ fn weight_shares(members: &[Member]) -> Option<Vec<f64>> {
             .map(|m| f64::from(m.effective_weight()) / total as f64)
             .collect()
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{FailOpen, Standing, standings_to_eligible};
+
+    #[test]
+    fn a_pool_fails_open_only_over_backends_that_are_not_drained() {
+        use Standing::{Down, Drained, Up};
+        let eligible =
+            |weights: &[u32], standings: &[Standing]| standings_to_eligible(weights, standings);
+        assert_eq!(
+            eligible(&[1, 1, 1], &[Up, Down, Drained]),
+            (vec![true, false, false], FailOpen::No)
+        );
+        assert_eq!(
+            eligible(&[1, 1, 1], &[Down, Down, Drained]),
+            (vec![true, true, false], FailOpen::Yes)
+        );
+        assert_eq!(
+            eligible(&[1, 1], &[Drained, Drained]),
+            (vec![false, false], FailOpen::NobodyLeft)
+        );
+        // A healthy backend of weight 0 takes nothing, so it does not keep the pool closed.
+        assert_eq!(
+            eligible(&[0, 1], &[Up, Down]),
+            (vec![true, true], FailOpen::Yes)
+        );
+    }
 }

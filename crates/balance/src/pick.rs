@@ -7,14 +7,17 @@ use crate::member::Member;
 use crate::smooth::Smooth;
 use crate::table::Table;
 
-/// How far the free picks of one `round_robin` picker may stray from what its members are owed:
-/// `|S_i - n w_i / W| <= ROUND_ROBIN_BOUND` for every member i, over any n picks in a row in which the members do
-/// not change and nobody is at its limit, whatever the number of members and their weights. It is deterministic, not
-/// statistical. Counts summed over k workers stray by at most k times as much.
+/// How far the free picks of one `round_robin` picker may stray from the closed form:
+/// `|S_i - n p_i| <= round_robin_bound(p_i, eligible)` for every member i with expected share `p_i = w_i / W`, over any
+/// n picks in a row in which the members do not change and nobody is at its limit. `eligible`: members with effective
+/// weight above 0. It is `1 + p_i (eligible - 2)`, at least 1; deterministic, not statistical; below 2 when the weights
+/// are equal. Counts summed over k workers stray by at most k times as much.
 ///
-/// In the steady state each member is within 1 of what it is owed, so any two moments differ by less than 2;
-/// the rest is room for the first cycle after a start or a change of members.
-pub const ROUND_ROBIN_BOUND: f64 = 3.0;
+/// Proof: in virtual time T each member gets `w_j T + e_j` picks with `|e_j| <= 1`, so n is `W T + sum e_j` and
+/// `S_i - n p_i` is `(1 - p_i) e_i - p_i (sum of the other e_j)`.
+pub fn round_robin_bound(share: f64, eligible: usize) -> f64 {
+    1.0 + share * eligible.saturating_sub(2) as f64
+}
 
 /// Turns of members at their limit that one pick may pass over before it draws from the others at random.
 const PASSED_OVER_MAX: usize = 8;

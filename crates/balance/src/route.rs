@@ -89,15 +89,8 @@ impl Entry {
             .pools
             .iter()
             .position(|pool| pool.name == route.pool)?;
-        let host = match route.host.as_deref().map(bare_host) {
-            None => Host::Any,
-            Some(host) => match host.strip_prefix('*') {
-                Some(suffix) => Host::Suffix(suffix.to_ascii_lowercase()),
-                None => Host::Exact(host.to_ascii_lowercase()),
-            },
-        };
         Some(Self {
-            host,
+            host: Host::new(route.host.as_deref()),
             prefix: route.path_prefix.trim_end_matches('/').to_owned(),
             pool,
             route: index,
@@ -111,6 +104,16 @@ impl Entry {
 }
 
 impl Host {
+    fn new(host: Option<&str>) -> Self {
+        match host.map(bare_host) {
+            None => Self::Any,
+            Some(host) => match host.strip_prefix('*') {
+                Some(suffix) => Self::Suffix(suffix.to_ascii_lowercase()),
+                None => Self::Exact(host.to_ascii_lowercase()),
+            },
+        }
+    }
+
     fn matches(&self, host: &str) -> bool {
         match self {
             Self::Any => true,
@@ -137,4 +140,83 @@ fn bare_host(host: &str) -> &str {
     };
     let bare = host.get(..end).unwrap_or(host);
     bare.strip_suffix('.').unwrap_or(bare)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Entry, Host, RouteTable, bare_host};
+    use evenkeel_model::ids::Name;
+    use proptest::prelude::*;
+
+    /// A table of one listener; the pool index is the route index.
+    fn table(routes: &[(Option<&str>, &str)]) -> RouteTable {
+        let entries = routes
+            .iter()
+            .enumerate()
+            .map(|(index, (host, prefix))| Entry {
+                host: Host::new(*host),
+                prefix: prefix.trim_end_matches('/').to_owned(),
+                pool: index,
+                route: index,
+            })
+            .collect();
+        RouteTable {
+            listeners: vec![(Name::new("web").unwrap(), entries)],
+        }
+    }
+
+    #[test]
+    fn a_prefix_matches_whole_segments() {
+        let table = table(&[(None, "/cart"), (None, "/api/"), (None, "/")]);
+        let route = |path| table.route("web", None, path);
+        assert_eq!(route("/cart"), Some(0));
+        assert_eq!(route("/cart/"), Some(0));
+        assert_eq!(route("/cart/x?y=/z"), Some(0));
+        assert_eq!(route("/cart?id=1"), Some(0));
+        assert_eq!(route("/cartoon"), Some(2));
+        assert_eq!(route("/api"), Some(1));
+        assert_eq!(route("/API"), Some(2));
+        assert_eq!(route("/"), Some(2));
+    }
+
+    #[test]
+    fn the_first_match_wins_and_no_match_is_none() {
+        let table = table(&[(None, "/a"), (None, "/a/b")]);
+        assert_eq!(table.route("web", None, "/a/b"), Some(0));
+        assert_eq!(table.route("web", None, "/c"), None);
+        assert_eq!(table.route("other", None, "/a"), None);
+    }
+
+    #[test]
+    fn a_host_matches_without_case_port_or_final_dot() {
+        let table = table(&[
+            (Some("shop.example.com"), "/"),
+            (Some("*.example.com"), "/"),
+            (Some("[::1]"), "/"),
+        ]);
+        let route = |host| table.route("web", Some(host), "/");
+        assert_eq!(route("Shop.Example.COM:8080"), Some(0));
+        assert_eq!(route("shop.example.com."), Some(0));
+        assert_eq!(route("a.b.example.com"), Some(1));
+        assert_eq!(route("example.com"), None);
+        assert_eq!(route(".example.com"), None);
+        assert_eq!(route("notexample.com"), None);
+        assert_eq!(route("[::1]:80"), Some(2));
+        assert_eq!(
+            table.route("web", None, "/"),
+            None,
+            "no host, only host routes"
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_matched_without_a_panic(host in "\\PC{0,20}", path in "\\PC{0,20}") {
+            let table = table(&[(Some("*.é.example"), "/a"), (Some("x"), "/é"), (None, "/")]);
+            let found = table.route("web", Some(&host), &path);
+            // The last route takes every path and host.
+            prop_assert!(found.is_some());
+            prop_assert!(host.contains(bare_host(&host)));
+        }
+    }
 }

@@ -1,17 +1,17 @@
-//! Smooth weighted round robin by earliest eligible virtual deadline (EEVDF), O(log n) per pick.
+//! Smooth weighted round robin by earliest deadline, O(log n) per pick.
 //!
-//! Each member is owed `w / W` of every pick. Its k-th pick becomes ready when it is owed more than k - 1 picks and is due
-//! when it is owed k; of those ready, the one due first is picked. That is the proportionate-fair schedule of Baruah
-//! et al. 1996 on one server, which keeps every member within one pick of what it is owed at every moment, for any
-//! number of members. Plain deadline order (without the ready condition) would let n light members be served ahead
-//! of a heavy one, n picks in a row.
+//! Every member comes up once per `W / w` picks of virtual time, and the next pick goes to whoever comes up first. Weights
+//! 5, 1, 1 give a a b a a c a, never a a a a a b c.
 //!
-//! Every picker starts at a random point of the cycle, so that many workers, or many reloads, do not all begin with
-//! the same backend (first-pick bias: gRPC proposal A58, Envoy issue 31378). On a change of the members, what each is
-//! ahead or behind is carried over by name; a member that is out keeps its account for when it returns.
+//! **Start.** Schedulers that start all members together serve the heavy ones first, after every start of every worker
+//! (first-pick bias: Envoy issue 31378, gRPC proposal A58). A phase drawn at random per member, as A58 does, still
+//! favours the heavy: a random moment falls more often into the long gaps. Here the first pick is drawn by weight
+//! and the other phases uniformly, which is the schedule as seen from a random one of its picks (its Palm distribution,
+//! invariant under shifting by one pick). So every pick of a fresh picker, the first, the second, the k-th, goes to
+//! member i with probability `w_i / W` exactly.
 //!
-//! Limits: the start draws which members are ahead so that each is ahead by 0 on average; right after a change of
-//! members or weights the carried accounts may have to be cut to keep the bound.
+//! **Change.** What is left of a member's turn is carried over by name as a fraction, also while it is out.
+//! Nothing is reset, so reloads after every few picks starve nobody (nginx and Caddy reset: the light ones get nothing).
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BinaryHeap};
@@ -21,33 +21,26 @@ use evenkeel_model::rng::Rng;
 
 use crate::member::Member;
 
-/// Picks after which positions are counted from zero again, long before 53 bits run out.
-const REBASE_PICKS: u64 = 1 << 32;
-/// Picks that may be overdue together right after a start or a change.
-const OVERDUE_MAX: f64 = 1.0;
+/// Virtual time (in picks) after which it is counted from zero again, long before 53 bits run short.
+const REBASE_AT: f64 = (1u64 << 24) as f64;
 
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Smooth {
     lanes: Vec<Lane>,
-    /// Members whose next pick is ready, earliest due first.
-    ready: BinaryHeap<Turn>,
-    /// Members whose next pick is not ready yet, earliest ready first.
-    waiting: BinaryHeap<Turn>,
-    /// Picks made since the positions were set.
-    picks: u64,
+    /// Whoever has weight, earliest first.
+    turns: BinaryHeap<Turn>,
+    /// Virtual time: the moment of the last pick.
+    now: f64,
 }
 
-/// One member's account.
 #[derive(Debug, Clone)]
 struct Lane {
     name: Name,
     /// W / w: picks of the pool per pick of this member; 0 when it takes none.
     step: f64,
-    /// Picks it was ahead of what it was owed (negative: behind) when the positions were set.
-    ahead: f64,
-    /// Picks it got since.
-    got: u64,
-    /// Order among equal deadlines, random once per member: file order would favour the first at every start.
+    /// When its turn comes; for a member without weight the part of a step (0..=1) that was left.
+    at: f64,
+    /// Order among equal moments, random once per member.
     tie: u64,
 }
 
@@ -83,213 +76,118 @@ impl PartialEq for Turn {
 
 impl Eq for Turn {}
 
-impl Lane {
-    fn ready_at(&self) -> f64 {
-        (self.got as f64 + self.ahead) * self.step
-    }
-
-    fn due_at(&self) -> f64 {
-        (self.got as f64 + self.ahead + 1.0) * self.step
-    }
-
-    /// Picks ahead of what it is owed after `picks` picks of the pool.
-    fn ahead_after(&self, picks: u64) -> f64 {
-        if self.step > 0.0 {
-            self.got as f64 + self.ahead - picks as f64 / self.step
-        } else {
-            self.ahead
-        }
-    }
-}
-
 impl Smooth {
-    /// Starts at a random point of the cycle.
+    /// Starts at a random pick of the schedule.
     pub(crate) fn new(members: &[Member], rng: &mut Rng) -> Self {
-        let total: u64 = members
+        let weights: Vec<f64> = members
             .iter()
-            .map(|m| u64::from(m.effective_weight()))
-            .sum();
+            .map(|m| f64::from(m.effective_weight()))
+            .collect();
+        let first = rng.weighted(&weights);
+        let total = total_weight(members);
         let lanes = members
             .iter()
-            .map(|m| Lane {
-                name: m.name.clone(),
-                step: step(m, total),
-                ahead: 0.0,
-                got: 0,
-                tie: rng.next_u64(),
+            .enumerate()
+            .map(|(index, m)| {
+                let left = if Some(index) == first {
+                    0.0
+                } else {
+                    rng.unit()
+                };
+                Lane::new(m, total, left, rng.next_u64())
             })
             .collect();
-        let mut smooth = Self {
-            lanes,
-            ..Self::default()
-        };
-        let point = rng.below(total);
-        let owed: Vec<f64> = members
-            .iter()
-            .map(|m| {
-                let owed = u128::from(point) * u128::from(m.effective_weight());
-                owed.checked_rem(u128::from(total))
-                    .map_or(0.0, |rest| rest as f64 / total as f64)
-            })
-            .collect();
-        // Of those owed a part of a pick, some have had that pick already: drawn systematically in the order in which
-        // the picks are due, so that never more than one is overdue.
-        let mut order: Vec<usize> = (0..members.len()).collect();
-        order.sort_by(|a, b| {
-            smooth
-                .due_order(&owed, *a)
-                .total_cmp(&smooth.due_order(&owed, *b))
-                .then_with(|| smooth.tie(*a).cmp(&smooth.tie(*b)))
-        });
-        let mut sum = rng.unit();
-        for index in order {
-            let Some((lane, owed)) = smooth.lanes.get_mut(index).zip(owed.get(index)) else {
-                continue;
-            };
-            let before = sum;
-            sum += owed;
-            let had = sum.floor() > before.floor();
-            lane.ahead = if had { 1.0 - owed } else { -owed };
-        }
-        smooth.queue_all();
-        smooth
+        Self::from_lanes(lanes)
     }
 
-    /// Takes over the members of a new configuration or eligibility; accounts go with the name.
+    /// Takes over the members of a new configuration or eligibility; what is left of a turn goes with the name.
     pub(crate) fn carry(&self, members: &[Member], rng: &mut Rng) -> Self {
         let known: BTreeMap<&Name, &Lane> = self.lanes.iter().map(|l| (&l.name, l)).collect();
         if !members.iter().any(|m| known.contains_key(&m.name)) {
             return Self::new(members, rng);
         }
-        let total: u64 = members
+        let total = total_weight(members);
+        let lanes = members
             .iter()
-            .map(|m| u64::from(m.effective_weight()))
-            .sum();
-        let lanes: Vec<Lane> = members
-            .iter()
-            .map(|m| {
-                let (ahead, tie) = match known.get(&m.name) {
-                    Some(lane) => (lane.ahead_after(self.picks), lane.tie),
-                    None => (random_account(rng), rng.next_u64()),
-                };
-                Lane {
-                    name: m.name.clone(),
-                    step: step(m, total),
-                    ahead,
-                    got: 0,
-                    tie,
-                }
+            .map(|m| match known.get(&m.name) {
+                Some(lane) => Lane::new(m, total, lane.left(self.now), lane.tie),
+                None => Lane::new(m, total, rng.unit(), rng.next_u64()),
             })
             .collect();
-        let mut smooth = Self {
-            lanes,
-            ..Self::default()
-        };
-        smooth.balance_accounts();
-        smooth.queue_all();
-        smooth
+        Self::from_lanes(lanes)
     }
 
     /// The next member in turn; its turn counts as taken. `None` when nobody has weight.
     pub(crate) fn next(&mut self) -> Option<usize> {
-        let end_of_pick = (self.picks + 1) as f64;
-        while let Some(turn) = self.waiting.peek().copied() {
-            if turn.at >= end_of_pick {
-                break;
-            }
-            self.waiting.pop();
-            if let Some(lane) = self.lanes.get(turn.member) {
-                self.ready.push(Turn {
-                    at: lane.due_at(),
-                    ..turn
-                });
-            }
-        }
-        let turn = self.ready.pop().or_else(|| self.waiting.pop())?;
-        self.picks += 1;
+        let mut turn = self.turns.peek_mut()?;
         let lane = self.lanes.get_mut(turn.member)?;
-        lane.got += 1;
-        self.waiting.push(Turn {
-            at: lane.ready_at(),
-            ..turn
-        });
-        if self.picks >= REBASE_PICKS {
+        let member = turn.member;
+        self.now = turn.at;
+        lane.at = turn.at + lane.step;
+        turn.at = lane.at;
+        drop(turn);
+        if self.now >= REBASE_AT {
             self.rebase();
         }
-        Some(turn.member)
+        Some(member)
+    }
+
+    fn from_lanes(lanes: Vec<Lane>) -> Self {
+        let turns = turns(&lanes);
+        Self {
+            lanes,
+            turns,
+            now: 0.0,
+        }
     }
 
     fn rebase(&mut self) {
-        for lane in &mut self.lanes {
-            lane.ahead = lane.ahead_after(self.picks);
-            lane.got = 0;
+        for lane in self.lanes.iter_mut().filter(|lane| lane.step > 0.0) {
+            lane.at -= self.now;
         }
-        self.picks = 0;
-        self.queue_all();
+        self.now = 0.0;
+        self.turns = turns(&self.lanes);
     }
+}
 
-    fn queue_all(&mut self) {
-        self.ready.clear();
-        self.waiting = self
-            .lanes
-            .iter()
-            .enumerate()
-            .filter(|(_, lane)| lane.step > 0.0)
-            .map(|(member, lane)| Turn {
-                at: lane.ready_at(),
-                tie: lane.tie,
-                member,
-            })
-            .collect();
-    }
-
-    fn due_order(&self, owed: &[f64], index: usize) -> f64 {
-        let step = self.lanes.get(index).map_or(0.0, |lane| lane.step);
-        (1.0 - owed.get(index).copied().unwrap_or(0.0)) * step
-    }
-
-    fn tie(&self, index: usize) -> u64 {
-        self.lanes.get(index).map_or(0, |lane| lane.tie)
-    }
-
-    /// Makes carried accounts a state from which the schedule keeps its bound: they sum to zero, each is within one
-    /// pick, and in the order of their deadlines never more than [`OVERDUE_MAX`] picks are owed together.
-    fn balance_accounts(&mut self) {
-        let live = |lane: &&mut Lane| lane.step > 0.0;
-        let sum: f64 = self.lanes.iter_mut().filter(live).map(|l| l.ahead).sum();
-        for lane in self.lanes.iter_mut().filter(live) {
-            lane.ahead = (lane.ahead - sum / lane.step).clamp(-1.0, 1.0);
+impl Lane {
+    fn new(member: &Member, total: f64, left: f64, tie: u64) -> Self {
+        let weight = f64::from(member.effective_weight());
+        let step = if weight > 0.0 { total / weight } else { 0.0 };
+        Self {
+            name: member.name.clone(),
+            step,
+            at: if step > 0.0 { left * step } else { left },
+            tie,
         }
-        let due = |lane: &Lane| {
-            let rest = if lane.ahead < 0.0 {
-                1.0 + lane.ahead
-            } else {
-                lane.ahead
-            };
-            rest * lane.step
-        };
-        let mut order: Vec<&mut Lane> = self.lanes.iter_mut().filter(live).collect();
-        order.sort_by(|a, b| due(a).total_cmp(&due(b)).then_with(|| a.tie.cmp(&b.tie)));
-        let mut overdue = 0.0;
-        for lane in order {
-            overdue -= lane.ahead;
-            if overdue > OVERDUE_MAX {
-                lane.ahead += overdue - OVERDUE_MAX;
-                overdue = OVERDUE_MAX;
-            }
+    }
+
+    /// The part of a step (0..=1) that is left until its turn.
+    fn left(&self, now: f64) -> f64 {
+        if self.step > 0.0 {
+            ((self.at - now) / self.step).clamp(0.0, 1.0)
+        } else {
+            self.at
         }
     }
 }
 
-fn step(member: &Member, total: u64) -> f64 {
-    match member.effective_weight() {
-        0 => 0.0,
-        weight => total as f64 / f64::from(weight),
-    }
+fn turns(lanes: &[Lane]) -> BinaryHeap<Turn> {
+    lanes
+        .iter()
+        .enumerate()
+        .filter(|(_, lane)| lane.step > 0.0)
+        .map(|(member, lane)| Turn {
+            at: lane.at,
+            tie: lane.tie,
+            member,
+        })
+        .collect()
 }
 
-/// The account of somebody at a random moment of a smooth schedule: mean 0, triangular on -1..1.
-fn random_account(rng: &mut Rng) -> f64 {
-    let owed = rng.unit();
-    if rng.unit() < owed { 1.0 - owed } else { -owed }
+fn total_weight(members: &[Member]) -> f64 {
+    members
+        .iter()
+        .map(|m| f64::from(m.effective_weight()))
+        .sum()
 }
