@@ -1,0 +1,35 @@
+//! The JSON of a notice: `{type, timestamp, data}`, under 20 kB.
+
+use evenkeel_incident::Notice;
+use evenkeel_model::clock::Wall;
+use serde_json::json;
+
+/// The body of a message.
+pub(crate) fn body(notice: &Notice, admin: &str) -> String {
+    let links = notice
+        .links
+        .iter()
+        .map(|l| json!({ "what": l.what, "url": format!("{admin}{}", l.path) }));
+    json!({
+        "type": notice.event.as_str(),
+        "timestamp": time(notice.at),
+        "data": {
+            "incident": notice.incident.map(|i| i.to_string()),
+            "revision": notice.revision.map(|r| r.to_string()),
+            "kind": notice.kind.as_str(),
+            "severity": notice.severity.as_str(),
+            "status": notice.status.map(evenkeel_model::record::IncidentStatus::as_str),
+            "level": notice.level,
+            "title": notice.title,
+            "lines": notice.lines,
+            "links": links.collect::<Vec<_>>(),
+        },
+    })
+    .to_string()
+}
+
+/// RFC 3339 in UTC with milliseconds.
+pub(crate) fn time(at: Wall) -> String {
+    let at = jiff::Timestamp::from_millisecond(at.0 as i64).unwrap_or(jiff::Timestamp::MAX);
+    format!("{at:.3}")
+}
