@@ -343,3 +343,54 @@ pub(crate) const fn n_plus_one_word(value: NPlusOne) -> &'static str {
         NPlusOne::Refuse => "refuse",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::{content_hash, path_segment, to_toml};
+    use crate::diff::diff;
+    use crate::parse::parse;
+    use crate::parse::strategies::{config, pair};
+
+    #[test]
+    fn a_segment_is_quoted_only_where_toml_needs_it() {
+        assert_eq!(path_segment("web-1"), "web-1");
+        assert_eq!(path_segment("web.1"), "\"web.1\"");
+    }
+
+    #[test]
+    fn the_hash_of_a_file_stays_the_same_between_versions() {
+        let text = "[listener.web]\naddress='127.0.0.1:80'\n[[route]]\nlistener='web'\npool='p'\n[pool.p.backend.b]\naddress='127.0.0.1:81'\n";
+        let config = parse(text, None).config.unwrap();
+        assert_eq!(
+            content_hash(&config).to_string(),
+            "9814bf2ba3fe73d0667ca21d3bee146b3784c150ffad7dd5befadba7a7d9b73d"
+        );
+        let text = to_toml(&config);
+        let begin =
+            "watch = false\n\n[admin]\naddress = \"127.0.0.1:7700\"\n\n[audit]\nevery = \"1d\"\n";
+        let end = "[pool.p.backend.b]\naddress = \"127.0.0.1:81\"\n";
+        assert!(text.starts_with(begin) && text.ends_with(end), "{text}");
+    }
+
+    proptest! {
+        #[test]
+        fn order_of_tables_does_not_matter_to_the_hash_but_order_of_routes_does(config in config()) {
+            let mut other = config.clone();
+            other.pools.reverse();
+            other.listeners.reverse();
+            other.receivers.reverse();
+            other.pools.iter_mut().for_each(|pool| pool.backends.reverse());
+            prop_assert_eq!(content_hash(&other), content_hash(&config));
+            other.routes.reverse();
+            prop_assert_eq!(content_hash(&other) == content_hash(&config), other.routes == config.routes);
+        }
+
+        #[test]
+        fn the_hash_is_equal_exactly_when_the_difference_is_empty((a, b) in pair()) {
+            prop_assert_eq!(content_hash(&a) == content_hash(&b), diff(&a, &b).is_empty());
+            prop_assert!(diff(&a, &a).is_empty());
+        }
+    }
+}

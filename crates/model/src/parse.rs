@@ -24,7 +24,7 @@ mod weights;
 #[cfg(test)]
 pub(crate) mod strategies;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use reader::{Reader, Report, clip};
 

@@ -1,1 +1,380 @@
 //! Arbitrary valid configurations for property tests.
+//!
+//! Every field takes values over its whole accepted range, names include the ones that need quotes,
+//! and a pair of configurations can share most of its content so that differences are small and overlap.
+
+use std::net::SocketAddr;
+use std::num::NonZeroU16;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use proptest::collection::{btree_map, vec};
+use proptest::option;
+use proptest::prelude::*;
+
+use super::weights::derive;
+use crate::config::{
+    Address, Admin, AdminToken, Algorithm, Backend, Config, EscalationLevel, Health, Intent,
+    Listener, NPlusOne, Objective, Pool, Receiver, Retry, Role, Route, Session,
+};
+use crate::ids::Name;
+use crate::units::{ByteSize, Ratio};
+
+/// Few names, so that two configurations name the same things; some need quotes in TOML.
+fn name() -> impl Strategy<Value = Name> {
+    prop_oneof![4 => "[a-c]", 2 => "[a-b]\\.[0-1]", 1 => "[A-Za-z0-9_.-]{1,63}"]
+        .prop_map(|text| Name::new(&text).unwrap())
+}
+
+fn file() -> impl Strategy<Value = PathBuf> {
+    "[ -~äß€\\t\u{7f}\"\\\\]{1,20}".prop_map(PathBuf::from)
+}
+
+fn micros(min: u64, max: u64) -> impl Strategy<Value = Duration> {
+    prop_oneof![
+        Just(min),
+        min..=max,
+        (min / 1_000 + 1..=max / 1_000).prop_map(|ms| ms * 1_000)
+    ]
+    .prop_map(Duration::from_micros)
+}
+
+fn timeout() -> impl Strategy<Value = Duration> {
+    micros(1_000, 3_600_000_000)
+}
+
+fn ratio(min: u32, max: u32) -> impl Strategy<Value = Ratio> {
+    prop_oneof![(min..=max), Just(min), Just(max)].prop_map(Ratio::from_ppm)
+}
+
+fn rps() -> impl Strategy<Value = f64> {
+    prop_oneof![
+        (1u32..5_000).prop_map(f64::from),
+        0.001f64..1e9,
+        Just(1e9),
+        Just(0.001)
+    ]
+}
+
+fn socket(port_min: u16) -> impl Strategy<Value = SocketAddr> {
+    (
+        any::<[u8; 4]>(),
+        any::<[u16; 8]>(),
+        any::<bool>(),
+        port_min..=u16::MAX,
+    )
+        .prop_map(|(v4, v6, is_v6, port)| {
+            if is_v6 {
+                SocketAddr::from((v6, port))
+            } else {
+                SocketAddr::from((v4, port))
+            }
+        })
+}
+
+fn address() -> impl Strategy<Value = Address> {
+    prop_oneof![
+        3 => socket(1).prop_map(Address::Tcp),
+        1 => "/[a-z \"\\\\.]{1,20}".prop_map(|path| Address::Unix(PathBuf::from(path))),
+    ]
+}
+
+fn backend() -> impl Strategy<Value = Backend> {
+    (
+        name(),
+        address(),
+        option::of(0u32..=65_535),
+        rps(),
+        option::of(name()),
+        option::of(name()),
+    )
+        .prop_map(
+            |(name, address, weight, capacity_rps, zone, version)| Backend {
+                name,
+                address,
+                weight: weight.unwrap_or(1),
+                weight_declared: weight.is_some(),
+                capacity_rps: Some(capacity_rps),
+                zone,
+                version,
+            },
+        )
+}
+
+fn health() -> impl Strategy<Value = Health> {
+    (
+        "/[!-\"$-~]{0,20}",
+        option::of("[!-~]{1,20}"),
+        micros(10_000, 3_600_000_000),
+        timeout(),
+        (1u32..=100, 1u32..=100),
+        (100u16..=599, 100u16..=599),
+    )
+        .prop_map(
+            |(path, host, interval, timeout, (rise, fall), (a, b))| Health {
+                path,
+                host,
+                interval,
+                timeout,
+                rise,
+                fall,
+                expect_status: (a.min(b), a.max(b)),
+            },
+        )
+}
+
+fn backends() -> impl Strategy<Value = Vec<Backend>> {
+    btree_map(name(), backend(), 1..5).prop_shuffle_values()
+}
+
+/// A map's values in arbitrary order, each with its key as its name.
+trait ShuffleValues {
+    type Item;
+    fn prop_shuffle_values(self) -> BoxedStrategy<Vec<Self::Item>>;
+}
+
+impl<S> ShuffleValues for S
+where
+    S: Strategy<Value = std::collections::BTreeMap<Name, Backend>> + 'static,
+{
+    type Item = Backend;
+    fn prop_shuffle_values(self) -> BoxedStrategy<Vec<Backend>> {
+        self.prop_map(|map| {
+            map.into_iter()
+                .map(|(name, b)| Backend { name, ..b })
+                .collect::<Vec<_>>()
+        })
+        .prop_shuffle()
+        .boxed()
+    }
+}
+
+type Spread = (Algorithm, Intent, Option<f64>, NPlusOne, bool);
+
+fn spread() -> impl Strategy<Value = Spread> {
+    (
+        proptest::sample::select(Algorithm::ALL),
+        proptest::sample::select(Intent::ALL),
+        option::of(rps()),
+        prop_oneof![Just(NPlusOne::Warn), Just(NPlusOne::Refuse)],
+        any::<bool>(),
+    )
+}
+
+/// One pool; its name is replaced by the caller.
+fn pool() -> impl Strategy<Value = Pool> {
+    let numbers = (
+        ratio(0, 950_000),
+        ratio(1_000, 10_000_000),
+        1u32..=4,
+        ratio(1, 1_000_000),
+        timeout(),
+        option::of(1u32..=1_000_000),
+        1u32..=1_000_000,
+        (0u32..=5, ratio(0, 1_000_000)),
+    );
+    let session = prop_oneof![
+        Just(Session::ClientAddress),
+        "[a-z!#$%&'*+.^_`|~-]{1,10}".prop_map(Session::Cookie)
+    ];
+    let timeouts = (timeout(), timeout(), timeout(), timeout());
+    (
+        spread(),
+        numbers,
+        session,
+        timeouts,
+        option::of(health()),
+        backends(),
+    )
+        .prop_map(|(spread, n, session, timeouts, health, mut backends)| {
+            let (algorithm, intent, peak_rps, n_plus_one, has_capacity) = spread;
+            if intent != Intent::Capacity && !has_capacity {
+                // Some declare it, some do not: allowed under every other intent.
+                backends
+                    .iter_mut()
+                    .step_by(2)
+                    .for_each(|b| b.capacity_rps = None);
+            }
+            derive(intent, &mut backends);
+            Pool {
+                name: Name::new("p").unwrap(),
+                algorithm,
+                intent,
+                peak_rps,
+                headroom: n.0,
+                tolerance: n.1,
+                min_healthy: n.2,
+                n_plus_one,
+                objective: Objective {
+                    error_rate: n.3,
+                    p99: n.4,
+                },
+                session,
+                health,
+                connect_timeout: timeouts.0,
+                response_timeout: timeouts.1,
+                idle_timeout: timeouts.2,
+                request_timeout: timeouts.3,
+                retry: Retry {
+                    attempts: n.7.0,
+                    budget: n.7.1,
+                },
+                max_in_flight: n.5,
+                harmed_clients_min: n.6,
+                backends,
+            }
+        })
+}
+
+fn listener() -> impl Strategy<Value = Listener> {
+    let size = prop_oneof![
+        1u64 << 10..=1 << 20,
+        (1u64..=1_024).prop_map(|kib| kib << 10)
+    ];
+    (vec(timeout(), 4), size, 0u64..=1 << 50, 1u32..=1_000_000).prop_map(
+        |(t, head, body, connections_max)| Listener {
+            name: Name::new("l").unwrap(),
+            address: Address::Unix("/l".into()),
+            head_timeout: t[0],
+            body_timeout: t[1],
+            idle_timeout: t[2],
+            write_timeout: t[3],
+            head_max: ByteSize(head),
+            body_max: ByteSize(body),
+            connections_max,
+        },
+    )
+}
+
+/// (host, path, listener, pool): the last two pick among those that exist.
+fn route() -> impl Strategy<Value = (Option<String>, String, usize, usize)> {
+    (
+        option::of("(\\*\\.)?[a-z0-9_-]{1,9}(\\.[a-z]{1,5}){0,2}"),
+        prop_oneof![Just("/".to_owned()), "(/[a-z0-9~%\"']{1,5}){1,3}"],
+        any::<usize>(),
+        any::<usize>(),
+    )
+}
+
+fn operations() -> impl Strategy<Value = (Admin, Vec<Receiver>, Vec<EscalationLevel>)> {
+    let role = prop_oneof![Just(Role::Read), Just(Role::Operate)];
+    let tokens = btree_map(name(), (file(), role), 0..3);
+    let receivers = btree_map(name(), ("https?://[a-z]{1,5}(/[!-~]{0,9})?", file()), 1..4);
+    let levels = vec(
+        (
+            name(),
+            vec(any::<usize>(), 1..3),
+            micros(1_000_000, 86_400_000_000),
+        ),
+        0..3,
+    );
+    (socket(0), tokens, receivers, levels, any::<bool>()).prop_map(
+        |(address, tokens, receivers, levels, has)| {
+            let tokens =
+                tokens
+                    .into_iter()
+                    .map(|(name, (file, role))| AdminToken { name, file, role });
+            let admin = Admin {
+                address,
+                tokens: tokens.collect(),
+            };
+            if !has {
+                return (admin, Vec::new(), Vec::new());
+            }
+            let receivers: Vec<Receiver> = receivers
+                .into_iter()
+                .map(|(name, (url, secret_file))| Receiver {
+                    name,
+                    url,
+                    secret_file,
+                })
+                .collect();
+            let pick = |i: usize| receivers[i % receivers.len()].name.clone();
+            let levels = levels
+                .into_iter()
+                .map(|(name, notify, ack_within)| EscalationLevel {
+                    name,
+                    notify: notify.into_iter().map(pick).collect(),
+                    ack_within,
+                })
+                .collect();
+            (admin, receivers, levels)
+        },
+    )
+}
+
+/// A valid configuration.
+pub(crate) fn config() -> impl Strategy<Value = Config> {
+    (
+        (
+            option::of(1u16..=1_024),
+            any::<bool>(),
+            option::of(file()),
+            micros(1_000_000, 86_400_000_000),
+            any::<bool>(),
+        ),
+        operations(),
+        btree_map(name(), listener(), 1..3),
+        vec(route(), 1..4),
+        btree_map(name(), pool(), 1..4),
+    )
+        .prop_map(
+            |(top, (admin, receivers, escalation), listeners, routes, pools)| {
+                let listeners: Vec<Listener> = listeners
+                    .into_iter()
+                    .map(|(name, l)| Listener {
+                        address: Address::Unix(format!("/{name}").into()),
+                        name,
+                        ..l
+                    })
+                    .collect();
+                let pools: Vec<Pool> = pools
+                    .into_iter()
+                    .map(|(name, p)| Pool { name, ..p })
+                    .collect();
+                let routes = routes
+                    .into_iter()
+                    .map(|(host, path_prefix, l, p)| Route {
+                        listener: listeners[l % listeners.len()].name.clone(),
+                        host,
+                        path_prefix,
+                        pool: pools[p % pools.len()].name.clone(),
+                    })
+                    .collect();
+                Config {
+                    workers: top.0.and_then(NonZeroU16::new),
+                    watch: top.1,
+                    access_log: top.2,
+                    admin,
+                    audit_every: top.3,
+                    drills_allowed: top.4,
+                    listeners,
+                    routes,
+                    pools,
+                    receivers,
+                    escalation,
+                }
+            },
+        )
+}
+
+/// Two configurations that share about half of their parts.
+pub(crate) fn pair() -> impl Strategy<Value = (Config, Config)> {
+    (config(), config(), any::<u8>()).prop_map(|(a, mut b, keep)| {
+        if keep & 1 != 0 {
+            b.admin = a.admin.clone();
+        }
+        if keep & 2 != 0 {
+            (b.receivers, b.escalation) = (a.receivers.clone(), a.escalation.clone());
+        }
+        if keep & 4 != 0 {
+            (b.listeners, b.routes, b.pools) =
+                (a.listeners.clone(), a.routes.clone(), a.pools.clone());
+            b.pools[0].peak_rps = Some(7.0);
+            if keep & 8 != 0 {
+                b.routes.rotate_left(1);
+            }
+        }
+        (a, b)
+    })
+}

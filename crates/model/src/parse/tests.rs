@@ -214,7 +214,7 @@ fn intent_is_capacity_only_when_every_backend_declares_one() {
     let parsed = shop_with("capacity_rps = 600\n", "");
     assert_eq!(
         found(&parsed),
-        [("CFG-04", 29, 1, "pool.shop.backend.web-1.capacity_rps")]
+        [("CFG-04", 28, 1, "pool.shop.backend.web-1.capacity_rps")]
     );
 }
 
@@ -315,7 +315,7 @@ fn a_finding_points_at_the_value_in_the_text() {
     let parsed = shop_with("weight = 1\n", "weight = 100000\n");
     let location = parsed.findings[0].location.clone().unwrap();
     assert_eq!(&parsed.origin.text[location.span.clone()], "100000");
-    assert_eq!((location.line, location.column), (31, 10));
+    assert_eq!((location.line, location.column), (30, 10));
     assert_eq!(parsed.origin.location(location.span.clone()), location);
 }
 
@@ -361,8 +361,8 @@ fn syntax_errors_are_reported_with_their_place_and_nothing_else_is_guessed() {
     assert_eq!(
         found(&twice),
         [
-            ("CFG-07", 32, 1, ""),
-            ("CFG-02", 33, 1, "pool.shop.backend.web-1.wieght")
+            ("CFG-07", 31, 1, ""),
+            ("CFG-02", 32, 1, "pool.shop.backend.web-1.wieght")
         ]
     );
 }
@@ -430,7 +430,7 @@ fn zero_timeouts_are_tmo_01_wherever_traffic_waits() {
             found(&parsed)[0],
             (
                 "TMO-01",
-                19,
+                20,
                 key.len() as u32 + 4,
                 format!("pool.shop.{key}").as_str()
             )
@@ -440,82 +440,85 @@ fn zero_timeouts_are_tmo_01_wherever_traffic_waits() {
     assert_eq!(found(&parsed)[0].0, "TMO-01");
 }
 
+/// What is written in place of what, the finding's id and its fix.
+const WRONG: &[(&str, &str, &str, &str)] = &[
+    (
+        "listener = \"web\"",
+        "listener = \"wbe\"",
+        "CFG-05",
+        "did you mean \"web\"?",
+    ),
+    (
+        "\"round_robin\"",
+        "\"roundrobin\"",
+        "CFG-03",
+        "did you mean \"round_robin\"?",
+    ),
+    (
+        "intent = \"capacity\"",
+        "intent = \"fair\"",
+        "CFG-03",
+        "write one of them",
+    ),
+    (
+        "[audit]",
+        "[[escalation]]\nname=\"a\"\nnotify=[\"x\"]\n[audit]",
+        "CFG-05",
+        "add `[notify.x]` or name one that exists",
+    ),
+    (
+        "[audit]",
+        "[[escalation]]\nname=\"a\"\nnotify=[]\n[audit]",
+        "CFG-03",
+        "name those who are paged",
+    ),
+    (
+        "path_prefix = \"/\"",
+        "path_prefix = \"cart\"",
+        "CFG-03",
+        "write \"/healthz\" and percent-encode other characters",
+    ),
+    (
+        "path_prefix = \"/\"",
+        "host = \"https://x\"",
+        "CFG-03",
+        "leave scheme, port and path out",
+    ),
+    (
+        "interval = \"1s\"",
+        "expect_status = \"300-200\"",
+        "CFG-03",
+        "write `200` or \"200-399\"",
+    ),
+    (
+        "127.0.0.1:8081",
+        "127.0.0.1:0",
+        "CFG-03",
+        "write the port that the backend listens on",
+    ),
+    (
+        "127.0.0.1:8081",
+        "http://127.0.0.1:8081/",
+        "CFG-03",
+        "leave the scheme and the path out: \"127.0.0.1:8081\"",
+    ),
+    (
+        "127.0.0.1:8081",
+        "127.0.0.1",
+        "CFG-03",
+        "add the port: \"127.0.0.1:8080\"",
+    ),
+    (
+        "127.0.0.1:8081",
+        "::1:18081",
+        "CFG-03",
+        "put brackets around the IPv6 address: \"[::1]:18081\"",
+    ),
+];
+
 #[test]
-fn references_and_sets_of_words_are_checked() {
-    for (from, to, id, fix) in [
-        (
-            "listener = \"web\"",
-            "listener = \"wbe\"",
-            "CFG-05",
-            "did you mean \"web\"?",
-        ),
-        (
-            "\"round_robin\"",
-            "\"roundrobin\"",
-            "CFG-03",
-            "did you mean \"round_robin\"?",
-        ),
-        (
-            "intent = \"capacity\"",
-            "intent = \"fair\"",
-            "CFG-03",
-            "write one of them",
-        ),
-        (
-            "[audit]",
-            "[[escalation]]\nname=\"a\"\nnotify=[\"x\"]\n[audit]",
-            "CFG-05",
-            "add `[notify.x]` or name one that exists",
-        ),
-        (
-            "[audit]",
-            "[[escalation]]\nname=\"a\"\nnotify=[]\n[audit]",
-            "CFG-03",
-            "name those who are paged",
-        ),
-        (
-            "path_prefix = \"/\"",
-            "path_prefix = \"cart\"",
-            "CFG-03",
-            "write \"/healthz\" and percent-encode other characters",
-        ),
-        (
-            "path_prefix = \"/\"",
-            "host = \"https://x\"",
-            "CFG-03",
-            "leave scheme, port and path out",
-        ),
-        (
-            "interval = \"1s\"",
-            "expect_status = \"300-200\"",
-            "CFG-03",
-            "write `200` or \"200-399\"",
-        ),
-        (
-            "127.0.0.1:8081",
-            "127.0.0.1:0",
-            "CFG-03",
-            "write the port that the backend listens on",
-        ),
-        (
-            "127.0.0.1:8081",
-            "http://127.0.0.1:8081/",
-            "CFG-03",
-            "leave the scheme and the path out: \"127.0.0.1:8081\"",
-        ),
-        (
-            "127.0.0.1:8081",
-            "127.0.0.1",
-            "CFG-03",
-            "add the port: \"127.0.0.1:8080\"",
-        ),
-        (
-            "127.0.0.1:8081",
-            "::1:81",
-            "CFG-03",
-            "put brackets around the IPv6 address: \"[::1]:81\"",
-        ),
-    ] {
+fn references_and_forms_of_values_are_checked() {
+    for &(from, to, id, fix) in WRONG {
         let parsed = shop_with(from, to);
         let first = parsed
             .findings
@@ -607,10 +610,12 @@ fn hostile_texts_are_refused_in_bounds() {
 fn more_backends_than_the_bound_are_one_finding() {
     let mut text = SMALLEST.to_owned();
     for i in 0..=BACKENDS_MAX {
-        text.push_str(&format!(
-            "[pool.shop.backend.b{i}]\naddress = \"10.0.0.1:{}\"\n",
-            i % 60_000 + 1
-        ));
+        let port = i % 60_000 + 1;
+        let lines = [
+            format!("[pool.shop.backend.b{i}]\n"),
+            format!("address = \"10.0.0.1:{port}\"\n"),
+        ];
+        text.extend(lines);
     }
     let parsed = parse(&text, None);
     assert_eq!(found(&parsed).len(), 1);
@@ -619,4 +624,71 @@ fn more_backends_than_the_bound_are_one_finding() {
             .message
             .contains("at most 100000 backends, got 100002")
     );
+}
+
+/// Small edits of a valid file: what a person's slip or a bad disk makes of it.
+fn mutated() -> impl Strategy<Value = String> {
+    let edit = (
+        any::<proptest::sample::Index>(),
+        any::<proptest::sample::Index>(),
+        "[ -~\\n\"=.\\[\\]{}é]{0,4}",
+    );
+    proptest::collection::vec(edit, 1..4).prop_map(|edits| {
+        let mut chars: Vec<char> = SHOP.chars().collect();
+        for (at, length, with) in edits {
+            let from = at.index(chars.len());
+            let to = (from + length.index(12)).min(chars.len());
+            chars.splice(from..to, with.chars());
+        }
+        chars.into_iter().collect()
+    })
+}
+
+/// What holds for every text whatever it says.
+fn check_any(text: &str) {
+    let parsed = parse(text, None);
+    let errors = parsed
+        .findings
+        .iter()
+        .any(|f| f.severity == Severity::Error);
+    assert_eq!(parsed.config.is_none(), errors);
+    let starts: Vec<_> = parsed
+        .findings
+        .iter()
+        .map(|f| f.location.clone().unwrap().span.start)
+        .collect();
+    assert!(starts.is_sorted());
+    for finding in &parsed.findings {
+        let location = finding.location.clone().unwrap();
+        assert_eq!(parsed.origin.location(location.span.clone()), location);
+    }
+    if let Some(config) = parsed.config {
+        assert_eq!(parse(&to_toml(&config), None).config, Some(config));
+    }
+}
+
+proptest! {
+    #[test]
+    fn the_canonical_text_of_any_configuration_reads_back_equal(config in super::strategies::config()) {
+        let text = to_toml(&config);
+        let parsed = parse(&text, None);
+        prop_assert_eq!(parsed.config.as_ref(), Some(&config), "{}\n{:?}", text, parsed.findings);
+    }
+
+    #[test]
+    fn arbitrary_texts_never_panic(text in "\\PC*") {
+        check_any(&text);
+    }
+
+    #[test]
+    fn arbitrary_lines_of_known_words_never_panic(
+        lines in proptest::collection::vec("(\\[{0,2}(pool|route|listener|admin)(\\.[a-z\"]{1,3}){0,2}\\]{0,2}|(address|weight|pool|health|backend|objective)(\\.[a-z]){0,1} = [0-9a-z\"'%{}=.\\[\\]-]{0,8})", 0..12)
+    ) {
+        check_any(&lines.join("\n"));
+    }
+
+    #[test]
+    fn mutated_files_never_panic(text in mutated()) {
+        check_any(&text);
+    }
 }
