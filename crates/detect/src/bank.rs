@@ -182,7 +182,7 @@ mod tests {
         for _ in 0..100 {
             side.step(&ratios, 1e9, 1e9, limits);
         }
-        assert!(side.mean().is_finite() && side.mean() <= limits.cap);
+        assert!(side.mean().is_finite() && side.mean() <= limits.cap * 1.000_001);
         side.step(&ratios, 0.0, 1e9, limits);
         assert!(side.mean() < 1.0);
     }

@@ -7,7 +7,8 @@
 //! divided by the mean dwell time (Little's law: in flight over picks per tick).
 //! A second pattern is the sinkhole: a backend that fails fast looks idle, draws traffic and fails
 //! it. It is named when its failures exceed those of the rest and its picks exceed its part.
-//! What deviates in share without either is `Explained`.
+//! A backend with neither picks nor load is starved (`Under`); what deviates in share otherwise is
+//! `Explained`.
 //!
 //! Blind spots: at less than [`IN_FLIGHT_MIN`] requests in flight over the last minute nothing can be said;
 //! a backend that hides its load by failing neither fast nor often.
@@ -20,9 +21,13 @@ use crate::bank::{Direction, Latch, Limits, Ratios, Side};
 use crate::shift::{Count, ShiftTest};
 use crate::special::ln;
 
-/// Relative tolerance around a backend's part of the load and of the picks: such algorithms are
-/// not exact.
+/// Relative tolerance around a backend's part of the load, and below its part of the picks: such
+/// algorithms are not exact.
 pub const TOLERANCE: f64 = 0.5;
+
+/// Relative tolerance above its part of the picks. Two choices can give one of three backends no
+/// more than 5/9 of the picks, so a wider one would never see a sinkhole there.
+pub const DRAW_TOLERANCE: f64 = 0.2;
 
 /// Failures of a sinkhole exceed the pooled odds by at least this factor.
 const FAILURE_MARGIN: f64 = 1.5;
@@ -42,6 +47,8 @@ pub enum Verdict {
     Over,
     /// It fails fast and draws traffic.
     Sinkhole,
+    /// It gets far fewer picks than its part although next to nothing is in flight there: starved.
+    Under,
     /// Its share of picks deviates, its load does not: the algorithm does its work.
     Explained,
     /// Too little in flight to say.
@@ -105,8 +112,10 @@ pub struct LoadTest {
 struct Watch {
     part: f64,
     above: Option<Ratios>,
+    drawn: Option<Ratios>,
     below: Option<Ratios>,
     load: (Side, Latch),
+    idle: (Side, Latch),
     picks: (Side, Latch),
     starved: (Side, Latch),
 }
@@ -120,24 +129,26 @@ impl LoadTest {
         if !fine {
             return Err(LoadError::Capacity);
         }
-        // Half of the budget for load, half for the sinkhole, which needs two alarms at once and so
-        // spends only the larger of the two.
-        let half = arl.part(0.5)?;
-        let log_threshold = half.log_threshold() + ln(capacity.len() as f64);
+        // A third of the budget for too much load; a third each for starved and sinkhole, which need two
+        // alarms at once and so spend no more than the rarer of the two.
+        let third = arl.part(1.0 / 3.0)?;
+        let log_threshold = third.log_threshold() + ln(capacity.len() as f64);
         let watch = |capacity: &f64| {
             let part = capacity / total;
             Watch {
                 part,
                 above: Ratios::new(part * (1.0 + TOLERANCE), Direction::Above),
+                drawn: Ratios::new(part * (1.0 + DRAW_TOLERANCE), Direction::Above),
                 below: Ratios::new(part * (1.0 - TOLERANCE), Direction::Below),
                 load: (Side::new(), Latch::new()),
+                idle: (Side::new(), Latch::new()),
                 picks: (Side::new(), Latch::new()),
                 starved: (Side::new(), Latch::new()),
             }
         };
         Ok(Self {
             watches: capacity.iter().map(watch).collect(),
-            failures: ShiftTest::new(capacity.len(), FAILURE_MARGIN, half),
+            failures: ShiftTest::new(capacity.len(), FAILURE_MARGIN, third),
             limits: Limits::new(log_threshold, 1, f64::INFINITY),
             log_threshold,
             recent: VecDeque::new(),
@@ -193,6 +204,8 @@ impl LoadTest {
                     Verdict::Sinkhole
                 } else if watch.load.1.raised() {
                     Verdict::Over
+                } else if watch.idle.1.raised() && watch.starved.1.raised() {
+                    Verdict::Under
                 } else if watch.picks.1.raised() || watch.starved.1.raised() {
                     Verdict::Explained
                 } else if all.0 < IN_FLIGHT_MIN {
@@ -219,12 +232,21 @@ impl Watch {
         let (limits, log_threshold) = bounds;
         if let Some(ratios) = &self.above {
             self.load.0.step(ratios, held.0, held.1, limits);
+        }
+        if let Some(ratios) = &self.drawn {
             self.picks.0.step(ratios, picks.0, picks.1, limits);
         }
         if let Some(ratios) = &self.below {
+            self.idle.0.step(ratios, held.0, held.1, limits);
             self.starved.0.step(ratios, picks.0, picks.1, limits);
         }
-        for (side, latch) in [&mut self.load, &mut self.picks, &mut self.starved] {
+        let pairs = [
+            &mut self.load,
+            &mut self.idle,
+            &mut self.picks,
+            &mut self.starved,
+        ];
+        for (side, latch) in pairs {
             latch.update(ln(side.mean()), log_threshold);
         }
     }
@@ -244,6 +266,10 @@ impl fmt::Display for LoadEvidence {
             Verdict::Sinkhole => write!(
                 f,
                 "fails more than the rest and draws {picks:.1}% of the picks, its part is {part:.1}%"
+            ),
+            Verdict::Under => write!(
+                f,
+                "gets {picks:.1}% of the picks and holds {load:.1}% of the load, its part is {part:.1}%"
             ),
             Verdict::Explained => write!(
                 f,
