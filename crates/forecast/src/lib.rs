@@ -5,8 +5,10 @@
 //! is `None`. The event engine (the only one of the house) simulates clients, workers, backends and faults over the
 //! real [`evenkeel_balance::Picker`]; drills in simulation run on it.
 
+pub mod engine;
 pub mod outlook;
 
+pub use engine::{Engine, UnknownName};
 pub use outlook::{
     BackendForecast, FAILURES_FULL_MAX, Facts, FailureCase, Forecast, Out, PoolFacts, PoolForecast,
     WORST_CASES, forecast, forecast_without,

@@ -1,0 +1,434 @@
+//! THE event engine: clients, workers, backends and their faults on a virtual clock.
+//!
+//! Clients send requests as an open Poisson stream; each request comes over its client's connection to one worker;
+//! the worker picks with its own real [`evenkeel_balance::Picker`], retries by the real
+//! [`evenkeel_balance::retry::decide`] and counts like the data plane; a backend is so many slots behind one queue.
+//! Drills in simulation and the forecast of `least_request` run on it. Same specification and seed, same bits: time
+//! is whole nanoseconds, ties go in order of insertion, logarithms come from one library, and every part draws from
+//! its own stream of random numbers, so that changing one part leaves the draws of the others alone.
+//!
+//! Limits: one request at a time per pick, no bodies; connections to backends cost nothing and are never stale;
+//! the accept queue and the balancer's own CPU are not modelled; all workers take over a snapshot at the same moment;
+//! a backend that two pools name is two backends here.
+
+mod flow;
+mod queue;
+mod source;
+pub mod spec;
+mod station;
+mod worker;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use evenkeel_balance::route::RouteTable;
+use evenkeel_model::clock::Mono;
+use evenkeel_model::config::{Config, Pool};
+use evenkeel_model::ids::{Epoch, Name, WorkerId};
+use evenkeel_model::rng::Rng;
+use evenkeel_model::tally::{Tally, Vitals};
+
+use flow::{Request, Try};
+use queue::{Deadlines, Event, Events, Slab};
+use source::Source;
+use spec::{
+    BackendKey, BackendModel, Dependency, EngineSpec, Fault, NetworkFault, Probe, RequestKind,
+    Snapshot, Stream, Target, Totals,
+};
+use station::Station;
+use worker::Worker;
+
+/// A simulation in progress. See the module.
+#[derive(Debug)]
+pub struct Engine {
+    now: u64,
+    events: Events,
+    rng: Rng,
+    /// Draws of the balancer: pickers of new pools.
+    balancer_rng: Rng,
+    config: std::sync::Arc<Config>,
+    /// Every pool ever seen; the index is its id here.
+    pools: Vec<PoolState>,
+    workers: Vec<Worker>,
+    stations: Vec<Station>,
+    station_ids: BTreeMap<BackendKey, u32>,
+    models: BTreeMap<BackendKey, BackendModel>,
+    default_model: BackendModel,
+    sources: Vec<Source>,
+    requests: Slab<Request>,
+    tries: Slab<Try>,
+    /// The balancer itself is down until then.
+    down_until: u64,
+    totals: Totals,
+}
+
+/// A pool as the balancer runs it.
+#[derive(Debug)]
+struct PoolState {
+    /// As configured; of a pool that is gone, as it was last.
+    pool: Pool,
+    live: bool,
+    epoch: Epoch,
+    /// Station of each backend, in file order.
+    stations: Vec<u32>,
+    dependency: Dependency,
+    deadlines: Deadlines,
+}
+
+/// A name that the engine does not know.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum UnknownName {
+    /// No such stream.
+    #[error("there is no stream `{0}`")]
+    Stream(Name),
+    /// No such pool.
+    #[error("there is no pool `{0}`")]
+    Pool(Name),
+    /// No such backend.
+    #[error("there is no backend `{0}/{1}`")]
+    Backend(Name, Name),
+}
+
+impl Engine {
+    /// A simulation at time zero.
+    pub fn new(spec: EngineSpec) -> Self {
+        let mut rng = Rng::new(spec.seed);
+        let balancer_rng = rng.fork(1);
+        let mut engine = Self {
+            now: 0,
+            events: Events::default(),
+            balancer_rng,
+            config: spec.snapshot.config.clone(),
+            pools: Vec::new(),
+            workers: (0..spec.workers.max(1))
+                .map(|id| Worker::new(WorkerId(id)))
+                .collect(),
+            stations: Vec::new(),
+            station_ids: BTreeMap::new(),
+            models: spec.models,
+            default_model: spec.default_model,
+            sources: Vec::new(),
+            requests: Slab::default(),
+            tries: Slab::default(),
+            down_until: 0,
+            totals: Totals::default(),
+            rng,
+        };
+        for stream in spec.streams {
+            engine.add_stream(stream);
+        }
+        engine.swap(&spec.snapshot);
+        engine
+    }
+
+    /// The virtual time.
+    pub const fn now(&self) -> Mono {
+        Mono(self.now)
+    }
+
+    /// What became of all requests so far.
+    pub const fn totals(&self) -> Totals {
+        self.totals
+    }
+
+    /// Simulates up to and including `until`.
+    pub fn run_until(&mut self, until: Mono) {
+        loop {
+            let due = self
+                .pools
+                .iter()
+                .enumerate()
+                .filter_map(|(id, pool)| pool.deadlines.next_at().map(|at| (at, id)))
+                .min();
+            let event_at = self.events.next_at();
+            // A deadline at the very moment of an answer goes first, as an expired timer would.
+            match (due, event_at) {
+                (Some((at, id)), event) if at <= until.0 && event.is_none_or(|e| at <= e) => {
+                    self.now = at;
+                    if let Some(try_ref) = self.pools[id].deadlines.pop() {
+                        self.on_deadline(try_ref);
+                    }
+                }
+                (_, Some(at)) if at <= until.0 => {
+                    self.now = at;
+                    if let Some(event) = self.events.pop() {
+                        self.on_event(event);
+                    }
+                }
+                _ => break,
+            }
+        }
+        self.now = self.now.max(until.0);
+    }
+
+    /// The data plane takes over a configuration, an eligibility or new weights, as the control shell hands them
+    /// over. Requests in flight go on; cursors and counts are kept. Pools of the configuration without an entry in
+    /// the snapshot are left as they are.
+    pub fn swap(&mut self, snapshot: &Snapshot) {
+        self.config = snapshot.config.clone();
+        for pool in &mut self.pools {
+            pool.live = false;
+        }
+        for worker in &mut self.workers {
+            worker.retire_pools();
+        }
+        for (pool, state) in snapshot.config.pools.iter().zip(&snapshot.pools) {
+            let stations = pool
+                .backends
+                .iter()
+                .map(|backend| self.station((pool.name.clone(), backend.name.clone())))
+                .collect();
+            let known = self.pools.iter().position(|p| p.pool.name == pool.name);
+            let id = known.unwrap_or(self.pools.len());
+            if let Some(mine) = self.pools.get_mut(id) {
+                mine.pool = pool.clone();
+                mine.live = true;
+                mine.epoch = state.epoch;
+                mine.stations = stations;
+            } else {
+                self.pools.push(PoolState {
+                    pool: pool.clone(),
+                    live: true,
+                    epoch: state.epoch,
+                    stations,
+                    dependency: Dependency::default(),
+                    deadlines: Deadlines::default(),
+                });
+            }
+            for worker in &mut self.workers {
+                let rng = &mut self.balancer_rng;
+                worker.swap_pool(id, pool, state.epoch, &state.members, rng, Mono(self.now));
+            }
+        }
+        self.route_streams();
+    }
+
+    /// What each worker counted, as of now; the client windows start anew. None while the balancer is down.
+    pub fn take_tallies(&mut self) -> Vec<Tally> {
+        if self.now < self.down_until {
+            return Vec::new();
+        }
+        let at = Mono(self.now);
+        self.workers
+            .iter_mut()
+            .map(|worker| worker.take_tally(at))
+            .collect()
+    }
+
+    /// In-flight and CPU (slots in use on average since the last call) of every backend, by pool in file order.
+    /// Memory is not modelled: `None`.
+    pub fn vitals(&mut self) -> Vec<(Name, Vec<Vitals>)> {
+        let now = self.now;
+        let stations = &mut self.stations;
+        let pools = self.pools.iter().filter(|pool| pool.live);
+        pools
+            .map(|pool| {
+                let backends = pool.stations.iter().map(|id| {
+                    let station = &mut stations[*id as usize];
+                    Vitals {
+                        in_flight: station.in_flight,
+                        cpu: Some(station.sample_cpu(now)),
+                        memory: None,
+                    }
+                });
+                (pool.pool.name.clone(), backends.collect())
+            })
+            .collect()
+    }
+
+    /// Checks the health of a backend now by the running configuration. `Ok(None)`: its pool has no health check.
+    pub fn probe(&mut self, pool: &Name, backend: &Name) -> Result<Option<Probe>, UnknownName> {
+        let state = self
+            .pools
+            .iter()
+            .find(|p| p.live && p.pool.name == *pool)
+            .ok_or_else(|| UnknownName::Pool(pool.clone()))?;
+        let station = self
+            .station_ids
+            .get(&(pool.clone(), backend.clone()))
+            .and_then(|id| self.stations.get_mut(*id as usize))
+            .ok_or_else(|| UnknownName::Backend(pool.clone(), backend.clone()))?;
+        let health = state.pool.health.as_ref();
+        Ok(health.map(|health| station.probe(health, &state.dependency, self.now)))
+    }
+
+    /// Adds clients that start sending now.
+    pub fn add_stream(&mut self, stream: Stream) {
+        let label = self.sources.len() as u64;
+        let rng = self.rng.fork(0x5747_0000 + label);
+        self.sources.push(Source::new(stream, rng));
+        self.route_streams();
+        self.schedule_arrival(label as u32);
+    }
+
+    /// New requests per second of a stream from now on; 0 stops it.
+    pub fn set_rate(&mut self, stream: &Name, rate_rps: f64) -> Result<(), UnknownName> {
+        let index = self.stream(stream)?;
+        self.sources[index as usize].set_rate(rate_rps);
+        self.schedule_arrival(index);
+        Ok(())
+    }
+
+    /// Skew of a stream's requests over its clients from now on (Zipf exponent; 0: none).
+    pub fn set_skew(&mut self, stream: &Name, exponent: f64) -> Result<(), UnknownName> {
+        let index = self.stream(stream)?;
+        self.sources[index as usize].set_skew(exponent);
+        Ok(())
+    }
+
+    /// What the clients of a stream do after a failure from now on.
+    pub fn set_client_retry(
+        &mut self,
+        stream: &Name,
+        retry: spec::ClientRetry,
+    ) -> Result<(), UnknownName> {
+        let index = self.stream(stream)?;
+        self.sources[index as usize].retry = retry;
+        Ok(())
+    }
+
+    /// What is wrong with a backend from now on; `Fault::default()` heals it.
+    pub fn set_fault(&mut self, backend: &BackendKey, fault: Fault) -> Result<(), UnknownName> {
+        let now = self.now;
+        self.station_mut(backend)?.set_fault(fault, now);
+        Ok(())
+    }
+
+    /// What is wrong with a backend now.
+    pub fn fault(&self, backend: &BackendKey) -> Result<Fault, UnknownName> {
+        let id = self
+            .station_ids
+            .get(backend)
+            .ok_or_else(|| UnknownName::Backend(backend.0.clone(), backend.1.clone()))?;
+        Ok(self.stations[*id as usize].fault.clone())
+    }
+
+    /// What is wrong on the way to a backend from now on; `NetworkFault::default()` heals it.
+    pub fn set_network(
+        &mut self,
+        backend: &BackendKey,
+        network: NetworkFault,
+    ) -> Result<(), UnknownName> {
+        self.station_mut(backend)?.network = network;
+        Ok(())
+    }
+
+    /// What all backends of a pool suffer from a shared dependency from now on; the default heals it.
+    pub fn set_dependency(&mut self, pool: &Name, now: Dependency) -> Result<(), UnknownName> {
+        self.pools
+            .iter_mut()
+            .find(|p| p.pool.name == *pool)
+            .ok_or_else(|| UnknownName::Pool(pool.clone()))?
+            .dependency = now;
+        Ok(())
+    }
+
+    /// How a backend behaves from now on, also one that the configuration does not have yet. What it holds stays.
+    pub fn set_model(&mut self, backend: &BackendKey, model: BackendModel) {
+        if let Ok(station) = self.station_mut(backend) {
+            station.model = model.clone();
+        }
+        self.models.insert(backend.clone(), model);
+    }
+
+    /// A backend restarts: what it holds is reset, connections are refused for `down_for`, then it is cold.
+    pub fn restart_backend(
+        &mut self,
+        backend: &BackendKey,
+        down_for: Duration,
+    ) -> Result<(), UnknownName> {
+        let now = self.now;
+        self.station_mut(backend)?.restart(now, nanos(down_for));
+        let id = self.station_ids.get(backend).copied();
+        self.reset_tries_at(id.unwrap_or(u32::MAX));
+        Ok(())
+    }
+
+    /// The balancer is killed and comes back after `down_for`: requests in flight and new ones meanwhile fail, counts
+    /// start at zero, pickers at a random point.
+    pub fn restart_balancer(&mut self, down_for: Duration, snapshot: &Snapshot) {
+        self.drop_all_requests();
+        self.down_until = self.now.saturating_add(nanos(down_for));
+        for worker in &mut self.workers {
+            *worker = Worker::new(worker.id);
+        }
+        let before = std::mem::take(&mut self.pools);
+        self.swap(snapshot);
+        for old in before {
+            // What a pool depends on is outside of the balancer and did not restart.
+            let mut pools = self.pools.iter_mut();
+            if let Some(pool) = pools.find(|p| p.pool.name == old.pool.name) {
+                pool.dependency = old.dependency;
+            }
+        }
+    }
+
+    fn stream(&self, name: &Name) -> Result<u32, UnknownName> {
+        self.sources
+            .iter()
+            .position(|source| source.name == *name)
+            .map(|index| index as u32)
+            .ok_or_else(|| UnknownName::Stream(name.clone()))
+    }
+
+    fn station_mut(&mut self, key: &BackendKey) -> Result<&mut Station, UnknownName> {
+        self.station_ids
+            .get(key)
+            .and_then(|id| self.stations.get_mut(*id as usize))
+            .ok_or_else(|| UnknownName::Backend(key.0.clone(), key.1.clone()))
+    }
+
+    /// The station of a backend, built when it is first seen.
+    fn station(&mut self, key: BackendKey) -> u32 {
+        if let Some(id) = self.station_ids.get(&key) {
+            return *id;
+        }
+        let id = self.stations.len() as u32;
+        let model = self.models.get(&key).unwrap_or(&self.default_model).clone();
+        let rng = self.rng.fork(0x0057_A710 + u64::from(id));
+        self.stations.push(Station::new(model, rng, self.now));
+        self.station_ids.insert(key, id);
+        id
+    }
+
+    /// Which pool each kind of request goes to under the present routes.
+    fn route_streams(&mut self) {
+        let table = RouteTable::new(&self.config);
+        let config = &self.config;
+        let id_of = |name: &Name| {
+            let id = self
+                .pools
+                .iter()
+                .position(|p| p.live && p.pool.name == *name);
+            id.map(|id| id as u32)
+        };
+        let route = |listener: &Name, kind: &RequestKind| {
+            let index = table.route(listener.as_str(), kind.host.as_deref(), &kind.path)?;
+            id_of(&config.pools.get(index)?.name)
+        };
+        for source in &mut self.sources {
+            let pools = source.kinds.iter().map(|kind| match &source.target {
+                Target::Pool(name) => id_of(name),
+                Target::Listener(listener) => route(listener, kind),
+            });
+            source.pools = pools.collect();
+            if let Target::Listener(name) = &source.target {
+                let listener = config.listener(name.as_str());
+                source.in_flight_max = listener.map_or(0, |l| l.connections_max);
+            }
+        }
+    }
+
+    fn schedule_arrival(&mut self, stream: u32) {
+        let source = &mut self.sources[stream as usize];
+        let generation = source.generation;
+        if let Some(gap) = source.gap_ns() {
+            let at = self.now.saturating_add(gap);
+            self.events.add(at, Event::Arrival { stream, generation });
+        }
+    }
+}
+
+fn nanos(d: Duration) -> u64 {
+    u64::try_from(d.as_nanos()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,146 @@
+//! One data-plane worker: its own pickers, retry budgets and counts, as in the proxy.
+
+use std::collections::VecDeque;
+
+use evenkeel_balance::retry::Budget;
+use evenkeel_balance::{Limits, Member, Picker};
+use evenkeel_model::clock::Mono;
+use evenkeel_model::config::Pool;
+use evenkeel_model::ids::{Epoch, Name, WorkerId};
+use evenkeel_model::rng::Rng;
+use evenkeel_model::sketch::ClientSketch;
+use evenkeel_model::tally::{BackendTally, EPOCHS_KEPT, EpochTally, PoolTally, Tally};
+
+#[derive(Debug)]
+pub(crate) struct Worker {
+    pub(crate) id: WorkerId,
+    /// By the engine's pool id.
+    pub(crate) pools: Vec<WorkerPool>,
+}
+
+#[derive(Debug)]
+pub(crate) struct WorkerPool {
+    name: Name,
+    /// Whether the running configuration has the pool.
+    live: bool,
+    pub(crate) picker: Picker,
+    pub(crate) budget: Budget,
+    pub(crate) clients: ClientSketch,
+    pub(crate) unpicked: u64,
+    epochs: VecDeque<Cells>,
+}
+
+/// The counts of one epoch.
+#[derive(Debug)]
+struct Cells {
+    epoch: Epoch,
+    backends: Vec<BackendTally>,
+    changed: bool,
+}
+
+impl Worker {
+    pub(crate) const fn new(id: WorkerId) -> Self {
+        Self {
+            id,
+            pools: Vec::new(),
+        }
+    }
+
+    /// Takes over a pool of a new snapshot; `pool_id` is at most the number of pools known.
+    pub(crate) fn swap_pool(
+        &mut self,
+        pool_id: usize,
+        pool: &Pool,
+        epoch: Epoch,
+        members: &[Member],
+        rng: &mut Rng,
+        now: Mono,
+    ) {
+        let limits = Limits {
+            max_in_flight: pool.max_in_flight,
+        };
+        if let Some(mine) = self.pools.get_mut(pool_id) {
+            mine.live = true;
+            mine.picker.update(pool.algorithm, members, limits);
+            mine.start_epoch(epoch, members.len());
+            return;
+        }
+        let mut mine = WorkerPool {
+            name: pool.name.clone(),
+            live: true,
+            picker: Picker::new(pool.algorithm, members, limits, rng.fork(0)),
+            budget: Budget::new(now),
+            clients: ClientSketch::default(),
+            unpicked: 0,
+            epochs: VecDeque::new(),
+        };
+        mine.start_epoch(epoch, members.len());
+        self.pools.push(mine);
+    }
+
+    pub(crate) fn retire_pools(&mut self) {
+        for pool in &mut self.pools {
+            pool.live = false;
+        }
+    }
+
+    pub(crate) fn take_tally(&mut self, at: Mono) -> Tally {
+        let pools = self
+            .pools
+            .iter_mut()
+            .filter(|pool| pool.live)
+            .map(WorkerPool::take)
+            .collect();
+        Tally {
+            worker: self.id,
+            at,
+            pools,
+        }
+    }
+}
+
+impl WorkerPool {
+    /// The counts of a backend in an epoch; `None` when the epoch is no longer kept.
+    pub(crate) fn cell(&mut self, epoch: Epoch, member: usize) -> Option<&mut BackendTally> {
+        let cells = self.epochs.iter_mut().rev().find(|c| c.epoch == epoch)?;
+        cells.changed = true;
+        cells.backends.get_mut(member)
+    }
+
+    fn start_epoch(&mut self, epoch: Epoch, backends: usize) {
+        let newest = self.epochs.back();
+        if newest.is_some_and(|c| c.epoch == epoch && c.backends.len() == backends) {
+            return;
+        }
+        if self.epochs.len() == EPOCHS_KEPT {
+            self.epochs.pop_front();
+        }
+        self.epochs.push_back(Cells {
+            epoch,
+            backends: vec![BackendTally::default(); backends],
+            changed: true,
+        });
+    }
+
+    fn take(&mut self) -> PoolTally {
+        let newest = self.epochs.back().map(|cells| cells.epoch);
+        let epochs = self
+            .epochs
+            .iter_mut()
+            .filter(|cells| cells.changed || Some(cells.epoch) == newest)
+            .map(|cells| {
+                cells.changed = false;
+                EpochTally {
+                    epoch: cells.epoch,
+                    backends: cells.backends.clone(),
+                }
+            })
+            .collect();
+        PoolTally {
+            pool: self.name.clone(),
+            epochs,
+            clients: std::mem::take(&mut self.clients),
+            unpicked: self.unpicked,
+        }
+    }
+}
