@@ -283,3 +283,138 @@ pub(crate) fn hold(seconds: f64) -> Duration {
         .unwrap_or(HOLD_MAX)
         .min(HOLD_MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Capacity, ColdStart, Distribution, Full, WorkerPool};
+    use std::sync::Arc;
+    use std::time::Duration;
+    use tokio::time::{Instant, sleep};
+
+    /// Offers `rate` requests per second, evenly, for `seconds` of virtual time; gives the counts at the end.
+    async fn offer(capacity: Capacity, rate: u64, seconds: u64) -> (u64, u64) {
+        let pool = WorkerPool::new(capacity);
+        let start = Instant::now();
+        for n in 0..rate * seconds {
+            tokio::time::sleep_until(start + Duration::from_nanos(n * 1_000_000_000 / rate)).await;
+            let pool = Arc::clone(&pool);
+            tokio::spawn(async move {
+                if let Ok(slot) = pool.admit().await {
+                    let held = pool.draw_service();
+                    slot.finish(held, Duration::ZERO).await;
+                }
+            });
+            tokio::task::yield_now().await;
+        }
+        tokio::time::sleep_until(start + Duration::from_secs(seconds)).await;
+        let usage = pool.usage();
+        (usage.admitted, usage.rejected)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn twelve_workers_of_twenty_ms_carry_600_per_second_and_no_more() {
+        for rate in [900, 2_000] {
+            let (admitted, rejected) = offer(Capacity::default(), rate, 10).await;
+            // 6,000 in ten seconds, and those that had just got a slot at the end.
+            assert!((5_980..=6_020).contains(&admitted), "{rate}: {admitted}");
+            assert!(
+                (rate * 10 - admitted - rejected) <= 201,
+                "{rate}: {rejected}"
+            );
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn below_its_capacity_nothing_is_turned_away() {
+        let (admitted, rejected) = offer(Capacity::default(), 590, 10).await;
+        assert_eq!((admitted, rejected), (5_900, 0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn timers_that_fire_late_cost_no_capacity() {
+        // 1.3 ms is no multiple of the timer's millisecond: each sleep ends late.
+        let capacity = Capacity {
+            workers: 1,
+            service_time: Duration::from_micros(1_300),
+            ..Capacity::default()
+        };
+        let (admitted, _) = offer(capacity, 1_500, 10).await;
+        assert!((7_680..=7_700).contains(&admitted), "{admitted}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn beyond_slots_and_queue_a_request_is_turned_away_at_once() {
+        let pool = WorkerPool::new(Capacity::default());
+        for _ in 0..212 {
+            let pool = Arc::clone(&pool);
+            tokio::spawn(async move {
+                let slot = pool.admit().await.ok();
+                sleep(Duration::from_secs(60)).await;
+                drop(slot);
+            });
+        }
+        sleep(Duration::from_millis(1)).await;
+        let before = pool.usage();
+        assert_eq!((before.busy, before.waiting), (12, 200));
+        assert!(matches!(pool.admit().await, Err(Full)));
+        assert_eq!(pool.usage().rejected, 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_queue_is_served_in_the_order_of_arrival() {
+        let pool = WorkerPool::new(Capacity {
+            workers: 1,
+            ..Capacity::default()
+        });
+        let order = Arc::new(std::sync::Mutex::new(Vec::new()));
+        for n in 0..50 {
+            let (pool, order) = (Arc::clone(&pool), Arc::clone(&order));
+            tokio::spawn(async move {
+                let Ok(slot) = pool.admit().await else { return };
+                order.lock().unwrap().push(n);
+                slot.finish(Duration::from_millis(1), Duration::ZERO).await;
+            });
+        }
+        sleep(Duration::from_secs(1)).await;
+        assert_eq!(*order.lock().unwrap(), (0..50).collect::<Vec<_>>());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_waiter_that_gave_up_does_not_keep_the_slot() {
+        let pool = WorkerPool::new(Capacity {
+            workers: 1,
+            ..Capacity::default()
+        });
+        let slot = pool.admit().await;
+        let waiting = Arc::clone(&pool);
+        let gone = tokio::spawn(async move { waiting.admit().await.map(drop) });
+        tokio::task::yield_now().await;
+        gone.abort();
+        assert!(gone.await.is_err());
+        drop(slot);
+        assert_eq!((pool.usage().busy, pool.usage().waiting), (0, 0));
+        assert!(pool.admit().await.is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn exponential_service_times_keep_their_mean_and_a_cold_start_wears_off() {
+        let pool = WorkerPool::new(Capacity {
+            distribution: Distribution::Exponential,
+            ..Capacity::default()
+        });
+        let sum: f64 = (0..20_000).map(|_| pool.draw_service().as_secs_f64()).sum();
+        assert!((sum / 20_000.0 - 0.02).abs() < 0.001, "{sum}");
+        let cold = WorkerPool::new(Capacity {
+            cold_start: Some(ColdStart {
+                duration: Duration::from_secs(10),
+                factor: 5.0,
+            }),
+            ..Capacity::default()
+        });
+        assert_eq!(cold.draw_service(), Duration::from_millis(100));
+        sleep(Duration::from_secs(5)).await;
+        assert_eq!(cold.draw_service(), Duration::from_millis(60));
+        sleep(Duration::from_secs(5)).await;
+        assert_eq!(cold.draw_service(), Duration::from_millis(20));
+    }
+}

@@ -390,3 +390,106 @@ impl Effects {
         self.until = Some(self.until.map_or(active.until, |u| u.min(active.until)));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Fault, FaultError, FaultKind, Faults, HealthAnswer, Release};
+    use std::time::Duration;
+    use tokio::time::sleep;
+
+    fn fault(kind: FaultKind, seconds: u64) -> Fault {
+        let ttl = Duration::from_secs(seconds);
+        Fault { kind, ttl }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_fault_undoes_itself_after_its_time_to_live() {
+        let faults = Faults::new("v1");
+        let calm = faults.effects();
+        faults
+            .inject(fault(FaultKind::Slow { factor: 5.0 }, 2))
+            .unwrap();
+        faults.inject(fault(FaultKind::Refuse, 1)).unwrap();
+        assert_eq!(faults.list().len(), 2);
+        assert!(faults.refuses() && (faults.effects().factor - 5.0).abs() < 1e-9);
+        sleep(Duration::from_secs(1)).await;
+        assert!(!faults.refuses() && (faults.effects().factor - 5.0).abs() < 1e-9);
+        sleep(Duration::from_secs(1)).await;
+        assert_eq!(faults.effects(), calm);
+        assert!(faults.list().is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn waiting_ends_when_the_fault_ends_and_when_it_is_cleared() {
+        let faults = Faults::new("v1");
+        faults
+            .inject(fault(FaultKind::Hang { rate: 1.0 }, 30))
+            .unwrap();
+        let start = tokio::time::Instant::now();
+        faults.wait_until(|e| e.hang <= 0.0).await;
+        assert_eq!(start.elapsed().as_secs(), 30);
+        faults
+            .inject(fault(FaultKind::Hang { rate: 1.0 }, 30))
+            .unwrap();
+        let clearing = async {
+            sleep(Duration::from_secs(1)).await;
+            faults.clear();
+        };
+        tokio::join!(faults.wait_until(|e| e.hang <= 0.0), clearing);
+        assert_eq!(start.elapsed().as_secs(), 31);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_flap_alternates_and_a_newer_fault_of_a_kind_replaces_the_older() {
+        let faults = Faults::new("v1");
+        faults
+            .inject(fault(FaultKind::Flap { period_ms: 2_000 }, 60))
+            .unwrap();
+        let mut seen = Vec::new();
+        for _ in 0..4 {
+            seen.push(faults.effects().health == HealthAnswer::Ok);
+            sleep(Duration::from_secs(1)).await;
+        }
+        assert_eq!(seen, [false, true, false, true]);
+        faults
+            .inject(fault(FaultKind::Slow { factor: 2.0 }, 60))
+            .unwrap();
+        faults
+            .inject(fault(FaultKind::Slow { factor: 3.0 }, 60))
+            .unwrap();
+        assert!((faults.effects().factor - 3.0).abs() < 1e-9);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_release_stands_when_faults_are_cleared() {
+        let faults = Faults::new("v1");
+        let release = Release {
+            version: "v2".to_owned(),
+            slow_factor: 2.0,
+            error_rate: 0.5,
+        };
+        faults.release(release.clone()).unwrap();
+        faults.clear();
+        assert_eq!(faults.running(), release);
+        assert!((faults.effects().error_rate - 0.5).abs() < 1e-9);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_out_of_range_is_refused() {
+        let faults = Faults::new("v1");
+        for bad in [
+            fault(FaultKind::Slow { factor: 0.0 }, 1),
+            fault(FaultKind::Slow { factor: f64::NAN }, 1),
+            fault(FaultKind::Errors { rate: 1.1 }, 1),
+            fault(FaultKind::Flap { period_ms: 0 }, 1),
+            fault(FaultKind::Refuse, 0),
+            fault(FaultKind::Refuse, 3_601),
+        ] {
+            assert!(faults.inject(bad).is_err(), "{bad:?}");
+        }
+        assert_eq!(
+            faults.release(Release::named("a b")),
+            Err(FaultError::Version)
+        );
+    }
+}

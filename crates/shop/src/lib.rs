@@ -9,18 +9,27 @@
 //!
 //! Limits: HTTP/1.1 without TLS on either side; a server runs on one thread; not the data plane.
 
+mod answer;
 pub mod capacity;
+mod catalog;
+mod checkout;
 mod control;
 mod door;
 pub mod fault;
 pub mod load;
 mod machine;
 mod meter;
+mod pages;
 pub mod server;
+pub mod shop;
+pub mod store;
 pub mod stub;
+mod visit;
 
 pub use capacity::{Capacity, ColdStart, Distribution, Overflow};
 pub use fault::{Fault, FaultKind, HealthAnswer, Release};
 pub use load::{LoadError, LoadHandle, LoadOptions, LoadReport, Mix};
 pub use server::{ControlAddress, ServerError, ServerHandle};
+pub use shop::{ShopOptions, run, spawn};
+pub use store::{Report, StoreError, check_invariants};
 pub use stub::{StubOptions, run_stub, spawn_stub};

@@ -22,6 +22,7 @@ use crate::control;
 use crate::door::{Door, bind};
 use crate::fault::{Fault, FaultError, Release};
 use crate::machine::{Cut, IdentityError, Machine};
+use crate::store::StoreError;
 
 /// Longest wait for requests under way when a server stops.
 pub const GRACE: Duration = Duration::from_secs(10);
@@ -64,6 +65,9 @@ pub enum ServerError {
     /// The name, version or zone.
     #[error(transparent)]
     Identity(#[from] IdentityError),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
     /// Listening failed.
     #[error("cannot listen on `{address}`: {source}")]
     Listen {
