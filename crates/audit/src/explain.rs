@@ -1,0 +1,123 @@
+//! The text behind `evenkeel explain`: every rule, every finding of the reader and the guard, and a few topics.
+
+use evenkeel_model::finding::Severity;
+
+use crate::rules::rules;
+
+/// What an id or a topic means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Explanation {
+    /// The id, such as `TRF-01`, or the topic, such as `algorithms`.
+    pub id: &'static str,
+    /// One line.
+    pub title: &'static str,
+    /// The worst that it says; `None` for a topic.
+    pub severity: Option<Severity>,
+    /// Reason, limits and an example. Lines of at most about 100 characters.
+    pub text: &'static str,
+}
+
+/// The explanation of `id`, in upper or lower case; `None`: no such id or topic.
+pub fn explain(id: &str) -> Option<Explanation> {
+    topics().find(|explanation| explanation.id.eq_ignore_ascii_case(id.trim()))
+}
+
+/// Everything that can be explained: rules, then the other ids, then topics.
+pub fn topics() -> impl Iterator<Item = Explanation> {
+    let of_rules = rules().iter().map(|rule| Explanation {
+        id: rule.id,
+        title: rule.title,
+        severity: Some(rule.severity),
+        text: rule.text,
+    });
+    let error = |&(id, title, text)| Explanation {
+        id,
+        title,
+        severity: Some(Severity::Error),
+        text,
+    };
+    let topic = |&(id, title, text)| Explanation {
+        id,
+        title,
+        severity: None,
+        text,
+    };
+    of_rules
+        .chain(IDS.iter().map(error))
+        .chain(TOPICS.iter().map(topic))
+}
+
+type Entry = (&'static str, &'static str, &'static str);
+
+const IDS: &[Entry] = &[
+    ("CFG-01", "the file is valid TOML", "\
+The text cannot be read as TOML at this place. Nothing of the file is used; what runs keeps running.
+After a syntax error the rest of the file is not judged, because it would have to be guessed.
+
+Example: `[listener.web` without its closing bracket."),
+    ("CFG-02", "every key is known", "\
+A key that does not exist would be ignored, and the setting it was meant to be would keep its default.
+So it is an error, with the nearest known key as a suggestion.
+
+Example: `algoritm = \"random\"` would leave the pool on round_robin."),
+    ("CFG-03", "every value has its type, unit and form", "\
+Units stand in the value: \"250ms\", \"10s\", \"5m\", \"1h\", \"1d\"; \"16KiB\", \"1MiB\"; \"20%\". Addresses are
+\"127.0.0.1:8080\", \"[::1]:8080\" or \"unix:/path\"; names are not resolved in this version. Names of
+things hold letters, digits, `_`, `.` and `-`, at most 63.
+
+Example: `interval = 1` could be a second or a millisecond; write \"1s\"."),
+    ("CFG-04", "nothing that is needed is missing", "\
+A file needs a listener, a route and a pool; a pool needs a backend; a backend, an address. Under
+`intent = \"capacity\"` every backend of the pool needs `capacity_rps`. A listener that no route names is
+a warning: everything there is answered 404."),
+    ("CFG-05", "every reference leads somewhere", "\
+A route names a listener and a pool, an escalation level names receivers; each must stand in the file.
+
+Example: `pool = \"shp\"` beside `[pool.shop]`: the finding asks whether `shop` is meant."),
+    ("CFG-06", "every value is in its range", "\
+The finding names the limit and what a value beyond it would do to traffic. It is a warning where the
+value works but cannot have its effect: `min_healthy` above the number of backends."),
+    ("CFG-07", "nothing is written twice, nothing contradicts", "\
+A key or table that stands twice, or two listeners on one address (0.0.0.0 covers every IPv4 address of
+its port; the admin address counts too). A route that an earlier one with the same listener, host and
+path hides is a warning."),
+    ("CHG-01", "the base is still what runs", "\
+A change is planned on a revision. When another one runs by the time it is applied, it is refused, so
+that two people do not undo each other unseen. Plan again and apply with the new `--base`."),
+    ("CHG-02", "the content was not undone before", "\
+A configuration that was rolled back because it harmed traffic is in quarantine: the same content is
+refused to apply, SIGHUP, watch and automation, and the incident is named. A person may run it with
+--force and a new --reason."),
+    ("CHG-03", "no other change is in flight", "\
+One change is verified at a time, so that what is seen can be put down to it. Wait until it is verified
+or held, confirm it, or roll it back."),
+    ("CHG-04", "at least min_healthy backends are live", "\
+The change would leave fewer live backends in a pool than its `min_healthy`. --force does not override
+this: lower `min_healthy` in a change of its own if it is meant."),
+    ("CHG-05", "somebody can take traffic", "\
+The change would leave a pool without one backend that is live and has a weight above 0. --force does
+not override this."),
+    ("CHG-06", "the journal can be written", "\
+Every change is journalled before it runs. While the journal cannot be written (disk full, read only),
+changes are refused; traffic goes on and a rollback to the verified revision still works."),
+];
+
+const TOPICS: &[Entry] = &[
+    ("algorithms", "how a backend is chosen", "\
+round_robin    Smooth weighted round robin, the default. Each worker deals requests in proportion to
+               weight, evenly interleaved; over any run of picks the shares are exact to a few requests.
+               Shares are known beforehand, so that forecast and live test are sharp.
+least_request  Two backends are drawn by weight and the one with fewer requests in flight relative to
+               its weight gets the request. Slow backends get less. Shares follow the load: they are
+               not forecast, and the capacity rules judge the pool as a whole.
+random         Weighted random. The same shares as round_robin, without its evenness from one request
+               to the next."),
+    ("intent", "how traffic should be spread", "\
+even      the same to each backend: the default when a backend declares no capacity_rps.
+capacity  in proportion to capacity_rps: the default when every backend declares it. Weights that are
+          left out are derived from it.
+weight    as the weights say.
+
+Intent is the independent statement that weights are judged by, before a change (TRF-01) and on live
+traffic after it. `tolerance` is the relative deviation that is still fine."),
+];
