@@ -13,7 +13,7 @@ use draw::{arrivals, multinomial, one_off};
 use evenkeel_detect::arl::Arl;
 use evenkeel_detect::harm::HarmTest;
 use evenkeel_detect::onset::{TickCount, change_point};
-use evenkeel_detect::sequence;
+use evenkeel_detect::sequence::{self, Interval, Standing};
 use evenkeel_detect::share::ShareTest;
 use evenkeel_detect::shift::{Count, ShiftTest};
 use evenkeel_model::clock::Mono;
@@ -30,6 +30,7 @@ fn main() -> Outcome<()> {
     harm_delays(runs)?;
     run_lengths(runs)?;
     recovery(runs)?;
+    verification(runs);
     peeking(runs);
     onset_coverage(runs);
     shift_delays(runs)?;
@@ -239,6 +240,45 @@ fn recovery(runs: u64) -> Outcome<()> {
         println!("{to:.2} -> 0.33 at {rate} rps | {}", summary(delays));
     }
     Ok(())
+}
+
+fn verification(runs: u64) {
+    println!(
+        "\nverification: seconds until each backend's 99 % sequence lies inside the band of 20 %"
+    );
+    println!("backends | 10 rps | 100 rps | 900 rps");
+    for backends in [3usize, 5, 10] {
+        let theta = vec![1.0; backends];
+        let part = 1.0 / backends as f64;
+        let band = Interval {
+            lo: part * 0.8,
+            hi: part * 1.2,
+        };
+        let mut cells = Vec::new();
+        for rate in [10.0, 100.0, 900.0] {
+            let mut delays = Vec::new();
+            for seed in 0..runs.min(100) {
+                let mut rng = Rng::new(seed);
+                let mut counts = vec![0u64; backends];
+                let mut total = 0;
+                let done = (1..=1_200u64).find(|_| {
+                    let n = arrivals(&mut rng, rate);
+                    total += n;
+                    for (sum, more) in counts.iter_mut().zip(multinomial(&mut rng, n, &theta)) {
+                        *sum += more;
+                    }
+                    let inside = |hits: &u64| {
+                        sequence::standing(*hits, total, sequence::ALPHA_VERIFIED, band)
+                            == Standing::Inside
+                    };
+                    counts.iter().all(inside)
+                });
+                delays.push(done.unwrap_or(u64::MAX));
+            }
+            cells.push(summary(delays));
+        }
+        println!("K={backends} | {}", cells.join(" | "));
+    }
 }
 
 fn peeking(runs: u64) {

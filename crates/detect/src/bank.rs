@@ -25,7 +25,7 @@ pub(crate) const BOUNDARY_MIN: f64 = 1e-4;
 
 /// A sum may exceed what alone would raise the alarm by this factor (in nats), no more: capping only
 /// lowers an e-value, and a test that climbed without end would take as long to come down again.
-const CAP_NATS: f64 = 2.0;
+const CAP_NATS: f64 = 1.0;
 
 /// Which side of the boundary is the fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -122,7 +122,7 @@ pub(crate) struct Latch {
 
 impl Latch {
     /// How far below the threshold the evidence falls before the alarm does, nats.
-    const FALL_NATS: f64 = 5.0;
+    const FALL_NATS: f64 = 3.0;
 
     pub(crate) const fn new() -> Self {
         Self { raised: false }

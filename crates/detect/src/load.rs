@@ -2,7 +2,7 @@
 //!
 //! The algorithm levels in-flight requests over capacity; a fast backend rightly gets more picks.
 //! Null: of the requests in flight at a tick, each backend holds at most its part of the capacity
-//! widened by [`TOLERANCE`]. Levelling makes in-flight counts vary less than chance, which only
+//! widened by [`TOLERANCE`] and by one request. Levelling makes in-flight counts vary less than chance, which only
 //! makes the test quieter; requests that last several ticks are counted at each, so the counts are
 //! divided by the mean dwell time (Little's law: in flight over picks per tick).
 //! A second pattern is the sinkhole: a backend that fails fast looks idle, draws traffic and fails
@@ -25,8 +25,8 @@ use crate::special::ln;
 /// algorithms are not exact.
 pub const TOLERANCE: f64 = 0.5;
 
-/// Relative tolerance above its part of the picks. Two choices can give one of three backends no
-/// more than 5/9 of the picks, so a wider one would never see a sinkhole there.
+/// Relative tolerance above its part of the picks. Two choices give one of three backends no
+/// more than 2/3 of the picks, so a wider one would never see a sinkhole there.
 pub const DRAW_TOLERANCE: f64 = 0.2;
 
 /// Failures of a sinkhole exceed the pooled odds by at least this factor.
@@ -163,9 +163,11 @@ impl LoadTest {
         // One request seen at ten ticks is one request.
         let dwell = (in_flight / picks.max(1) as f64).max(1.0);
         for (watch, count) in self.watches.iter_mut().zip(counts) {
-            let held = f64::from(count.in_flight) / dwell;
+            let held = f64::from(count.in_flight);
+            // Levelling is exact to one request, so one is forgiven in either direction.
+            let (most, least) = ((held + 1.0).min(in_flight), (held - 1.0).max(0.0));
             watch.tick(
-                (held, in_flight / dwell),
+                (least / dwell, most / dwell, in_flight / dwell),
                 (count.picks as f64, picks as f64),
                 (self.limits, self.log_threshold),
             );
@@ -228,16 +230,17 @@ impl LoadTest {
 }
 
 impl Watch {
-    fn tick(&mut self, held: (f64, f64), picks: (f64, f64), bounds: (Limits, f64)) {
+    /// `held`: its requests in flight at least, at most, and those of all; `picks`: its own and all.
+    fn tick(&mut self, held: (f64, f64, f64), picks: (f64, f64), bounds: (Limits, f64)) {
         let (limits, log_threshold) = bounds;
         if let Some(ratios) = &self.above {
-            self.load.0.step(ratios, held.0, held.1, limits);
+            self.load.0.step(ratios, held.0, held.2, limits);
         }
         if let Some(ratios) = &self.drawn {
             self.picks.0.step(ratios, picks.0, picks.1, limits);
         }
         if let Some(ratios) = &self.below {
-            self.idle.0.step(ratios, held.0, held.1, limits);
+            self.idle.0.step(ratios, held.1, held.2, limits);
             self.starved.0.step(ratios, picks.0, picks.1, limits);
         }
         let pairs = [

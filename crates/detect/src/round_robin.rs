@@ -1,14 +1,18 @@
 //! Round robin promises more than chance does: a hard bound on every backend's count.
 //!
-//! Smooth weighted round robin keeps for each backend the debt `n w_i / W - S_i`; the debts sum to zero
-//! and a pick takes one unit from the largest. A backend is picked only when its debt, grown by
-//! `w_i / W`, is the largest, hence at least `1/K`; so no debt ever falls to -1, and none exceeds
-//! K - 1. Between any two moments of one worker a count therefore strays from `n w_i / W` by less
-//! than K, whatever the phase it began at. One pick beyond that is a fidelity fault, no probability involved.
+//! With K eligible backends of weights w_i that sum to W, and n picks of one worker between any two moments:
+//!
+//! - Earliest deadline (room `balance`): each backend comes up once per W / w_i of virtual time, so in a
+//!   stretch v of it backend i gets `v w_i / W + e_i` picks with |e_i| < 1. Summing, n = v + (sum of e), and the
+//!   count strays from `n w_i / W` by less than `(1 - w_i / W) + (K - 1) w_i / W`, which is below K.
+//! - Smooth weighted round robin (nginx): the debts `n w_i / W - S_i` sum to zero and a pick takes one from the
+//!   largest, so none ever falls to -1 nor exceeds K - 1; between two moments a count strays by less than K.
+//!
+//! Whatever the phase it began at. One pick beyond K is a fidelity fault, no probability involved.
 //!
 //! Limits: per worker (the sum over workers has the sum of the bounds) and per epoch; a backend
 //! skipped at its in-flight limit breaks the promise for a good reason, so judge only ticks without one.
-//! A cursor carried over from other weights must have been scaled to the new ones.
+//! A cursor carried over from other weights must be carried as a part of a turn, as `balance` does.
 
 use crate::sequence::{Interval, Standing};
 

@@ -102,7 +102,7 @@ pub struct ShareEvidence {
     pub log_e: f64,
     /// Where it alarms, nats.
     pub log_threshold: f64,
-    /// The alarm is up. It falls when the evidence is 5 nats below the threshold again.
+    /// The alarm is up. It falls when the evidence is 3 nats below the threshold again.
     pub alarm: bool,
     /// It rose at this very tick.
     pub rose: bool,

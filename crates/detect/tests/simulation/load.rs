@@ -58,7 +58,9 @@ fn run(
                 Policy::Random => any(&mut rng),
                 Policy::Skip => 1 + rng.below(backends.len() as u64 - 1) as usize,
                 Policy::TwoChoices => {
-                    let (a, b) = (any(&mut rng), any(&mut rng));
+                    let k = backends.len();
+                    let a = any(&mut rng);
+                    let b = (a + 1 + rng.below(k as u64 - 1) as usize) % k;
                     if held(b) < held(a) { b } else { a }
                 }
             };
@@ -101,13 +103,27 @@ fn equal_backends_are_ok_and_never_anything_else() {
 #[test]
 fn long_requests_counted_at_every_tick_raise_nothing() {
     for seed in 0..10 {
-        for tick in run(&[good(20.0); 3], Policy::Random, 3.0, 600, seed) {
-            assert!(
-                tick.iter()
-                    .all(|e| e.verdict != Verdict::Over && e.verdict != Verdict::Under),
-                "seed {seed}"
-            );
+        for tick in run(&[good(40.0); 3], Policy::Random, 0.5, 2_000, seed) {
+            let quiet = |e: &LoadEvidence| !matches!(e.verdict, Verdict::Over | Verdict::Under);
+            assert!(tick.iter().all(quiet), "seed {seed}");
         }
+    }
+}
+
+#[test]
+fn a_slow_backend_that_the_picks_avoid_is_explained() {
+    for seed in 0..10 {
+        let backends = [good(2.0), good(0.05), good(0.05)];
+        let ticks = run(&backends, Policy::TwoChoices, 30.0, 300, seed);
+        let last = ticks.last().unwrap();
+        assert_eq!(
+            last[0].verdict,
+            Verdict::Explained,
+            "seed {seed}: {}",
+            last[0]
+        );
+        let wrong = |e: &&LoadEvidence| matches!(e.verdict, Verdict::Over | Verdict::Under);
+        assert_eq!(ticks.iter().flatten().find(wrong), None, "seed {seed}");
     }
 }
 
@@ -178,7 +194,7 @@ fn a_backend_that_fails_fast_and_draws_traffic_is_a_sinkhole() {
 #[test]
 fn a_backend_that_is_never_picked_is_under() {
     for seed in 0..10 {
-        let ticks = run(&[good(0.2); 3], Policy::Skip, 100.0, 60, seed);
+        let ticks = run(&[good(0.2); 3], Policy::Skip, 200.0, 60, seed);
         let found = ticks
             .iter()
             .position(|tick| tick[0].verdict == Verdict::Under);

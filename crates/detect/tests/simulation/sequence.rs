@@ -82,6 +82,36 @@ fn a_prediction_that_fits_has_the_higher_likelihood() {
 }
 
 #[test]
+fn an_interval_ends_where_the_evidence_reaches_one_in_alpha() {
+    for alpha in [0.05, 0.01] {
+        let found = sequence::interval(300, 900, alpha);
+        for end in [found.lo, found.hi] {
+            let evidence = sequence::log_evidence(300, 900, end);
+            assert!(
+                (evidence + f64::ln(alpha)).abs() < 1e-6,
+                "{alpha}: {evidence}"
+            );
+        }
+        let inside = Interval {
+            lo: found.lo - 1e-6,
+            hi: found.hi + 1e-6,
+        };
+        assert_eq!(
+            sequence::standing(300, 900, alpha, inside),
+            Standing::Inside
+        );
+        let narrow = Interval {
+            lo: found.lo + 1e-6,
+            hi: found.hi - 1e-6,
+        };
+        assert_eq!(
+            sequence::standing(300, 900, alpha, narrow),
+            Standing::Undecided
+        );
+    }
+}
+
+#[test]
 fn no_counts_give_the_whole_interval() {
     assert_eq!(
         sequence::interval(0, 0, 0.05),

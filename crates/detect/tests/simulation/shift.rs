@@ -39,6 +39,20 @@ fn the_slow_backend_alone_is_named() {
 }
 
 #[test]
+fn a_backend_that_fails_one_in_ten_is_named() {
+    for seed in 0..20 {
+        let mut rng = Rng::new(seed);
+        let mut test = ShiftTest::new(3, 1.2, Arl::TEN_YEARS);
+        let found = (1..=60).find(|_| {
+            let evidence = test.tick(&counts(&mut rng, &[0.1, 0.002, 0.002], 33));
+            assert!(!evidence[1].alarm && !evidence[2].alarm, "seed {seed}");
+            evidence[0].alarm
+        });
+        assert!(found.is_some_and(|t| t <= 45), "seed {seed}: {found:?}");
+    }
+}
+
+#[test]
 fn a_slowdown_that_all_share_is_no_shift() {
     for seed in 0..20 {
         let mut rng = Rng::new(seed);
