@@ -6,7 +6,10 @@
 //! backend does is credited to whoever overloaded it, so that a deployment that happens to run on it is cleared
 //! aloud. Method, assumptions and blind spots: `docs/diagnosis.md`.
 
+mod candidates;
 pub mod evidence;
+mod facts;
+mod score;
 
 pub use evidence::{
     BackendWindow, ChangeFact, ChangedPath, DeploymentFact, EpochFact, Evidence, Onset, OutFact,
@@ -16,17 +19,47 @@ pub use evidence::{
 use evenkeel_model::blame::{Cause, Mechanism};
 use evenkeel_model::record::DiagnosisRecord;
 
+use crate::candidates::Candidate;
+use crate::facts::Facts;
+
 /// Nats by which the first candidate must lead before Evenkeel acts by itself (change.md, rule 1).
 pub const MARGIN_TO_ACT: f64 = 7.0;
 
-/// Ranks what could explain `evidence`. Pure, bounded: candidates times backends times epochs.
+/// A candidate below this many nats above "nothing changed" is not named as the cause.
+const NAMED_FROM: f64 = 3.0;
+/// Candidates kept in the record.
+const CANDIDATES_MAX: usize = 16;
+
+/// Ranks what could explain `evidence`. Pure; the work is bounded by backends times (epochs + candidates).
 pub fn diagnose(evidence: &Evidence) -> DiagnosisRecord {
+    let facts = Facts::new(evidence);
+    let mut found = candidates::all(&facts);
+    // A stable sort: of two that explain it alike the earlier generator stays first, revisions before faults.
+    found.sort_by(|a, b| b.score.total_cmp(&a.score));
+    found.truncate(CANDIDATES_MAX);
+    let named = found
+        .first()
+        .filter(|best| best.cause != Cause::Unknown && best.score >= NAMED_FROM);
+    let (cause, mechanism, subject, lines) = match named {
+        Some(best) => (
+            best.cause,
+            best.mechanism,
+            Some(best.subject.clone()),
+            best.pro.clone(),
+        ),
+        None => (
+            Cause::Unknown,
+            Mechanism::None,
+            None,
+            vec!["no recorded change and no known kind of fault explains what is seen".to_owned()],
+        ),
+    };
     DiagnosisRecord {
-        cause: Cause::Unknown,
-        mechanism: Mechanism::None,
-        subject: None,
-        evidence: vec![format!("pool {}", evidence.pool.name)],
-        candidates: Vec::new(),
+        cause,
+        mechanism,
+        subject,
+        evidence: lines,
+        candidates: found.into_iter().map(Candidate::into_record).collect(),
     }
 }
 

@@ -1,0 +1,140 @@
+//! Deployments: the reflex suspect, so the one that is checked most.
+//!
+//! A version acts on each request at once and on every backend that runs it. It is credited only with what load
+//! does not explain already, by one common new rate over all of its backends: those that run it and are well speak
+//! against it, and so do those that do not run it and suffer alike. The longer nothing got worse after it,
+//! the less likely it is.
+
+use std::time::Duration;
+
+use evenkeel_incident::civil::span;
+use evenkeel_model::blame::{Cause, Mechanism, Subject};
+
+use super::{Candidate, DEPLOYED, load_words, names, worse};
+use crate::evidence::DeploymentFact;
+use crate::facts::Facts;
+use crate::score::{Signal, group_gain};
+
+/// Deployments judged at most, newest first.
+const DEPLOYMENTS_MAX: usize = 8;
+/// A version acts on each request: its prior falls by one nat in this many seconds without harm.
+const ACTS_WITHIN_S: f64 = 15.0;
+/// The fall ends here: a version can still break late (a leak, a cache that fills).
+const LATE_FLOOR: f64 = -12.0;
+/// The moment of a deployment is as told by others: it may be off by this much.
+const TOLD_SLACK: Duration = Duration::from_secs(5);
+
+pub(crate) fn candidates(facts: &Facts<'_>) -> Vec<Candidate> {
+    let mut newest: Vec<&DeploymentFact> = facts.evidence.deployments.iter().collect();
+    newest.sort_by_key(|d| std::cmp::Reverse((d.at, d.record.id)));
+    newest.truncate(DEPLOYMENTS_MAX);
+    newest
+        .into_iter()
+        .map(|deployment| judge(facts, deployment))
+        .collect()
+}
+
+fn judge(facts: &Facts<'_>, deployment: &DeploymentFact) -> Candidate {
+    let record = &deployment.record;
+    let onset = facts.evidence.onset;
+    let age = onset.best.since(deployment.at);
+    let prior = DEPLOYED + (-age.as_secs_f64() / ACTS_WITHIN_S).max(LATE_FLOOR);
+    let subject = Subject::Deployment {
+        id: record.id,
+        pool: record.pool.clone(),
+        version: record.version.clone(),
+    };
+    let mut out = Candidate::new(Cause::Deployment, Mechanism::Version, subject, prior);
+    if onset.hi.plus(TOLD_SLACK) < deployment.at {
+        out.score = f64::NEG_INFINITY;
+        let late = span(deployment.at.since(onset.hi));
+        out.con.push(format!(
+            "it was made {late} after the latest plausible onset"
+        ));
+        return out;
+    }
+    let reached: Vec<usize> = facts
+        .evidence
+        .pool
+        .backends
+        .iter()
+        .enumerate()
+        .filter(|(_, b)| record.backends.is_empty() || record.backends.contains(&b.name))
+        .map(|(i, _)| i)
+        .collect();
+    let pick = |of: fn(&crate::facts::BackendFacts) -> Signal| -> Vec<Signal> {
+        reached
+            .iter()
+            .filter_map(|i| facts.backends.get(*i))
+            .map(of)
+            .collect()
+    };
+    let errors = group_gain(&pick(|b| b.errors), false);
+    let slow = group_gain(&pick(|b| b.slow), false);
+    out.score += errors + slow;
+    if errors > 0.0 || slow > 0.0 {
+        out.mechanism = if errors >= slow {
+            Mechanism::Errors
+        } else {
+            Mechanism::Latency
+        };
+    }
+    tell(facts, &reached, age, &mut out);
+    out
+}
+
+fn tell(facts: &Facts<'_>, reached: &[usize], age: Duration, out: &mut Candidate) {
+    let at = |i: &usize| facts.backends.get(*i);
+    let of = |test: &dyn Fn(&crate::facts::BackendFacts) -> bool| -> Vec<usize> {
+        reached
+            .iter()
+            .copied()
+            .filter(|i| at(i).is_some_and(test))
+            .collect()
+    };
+    let overloaded = of(&|b| b.is_bad() && b.errors.explained > 0.0);
+    let bad = of(&|b| b.is_bad() && b.errors.explained <= 0.0);
+    let well = of(&|b| !b.is_bad() && b.out.is_none() && b.load > 0.0);
+    for place in overloaded.iter().take(super::NAMES_MAX) {
+        if let Some(backend) = at(place) {
+            out.con.push(format!(
+                "{} carries {}: load alone explains that it got worse, whatever its version",
+                names(facts, &[*place]),
+                load_words(backend.load, backend.capacity)
+            ));
+        }
+    }
+    if !well.is_empty() && (!overloaded.is_empty() || !bad.is_empty()) {
+        out.con.push(format!(
+            "{} got it as well and did not get worse",
+            names(facts, &well)
+        ));
+    }
+    let outside: Vec<usize> = (0..facts.backends.len())
+        .filter(|i| !reached.contains(i) && at(i).is_some_and(crate::facts::BackendFacts::is_bad))
+        .collect();
+    if !outside.is_empty() {
+        out.con.push(format!(
+            "{} did not get it and suffer alike",
+            names(facts, &outside)
+        ));
+    }
+    if overloaded.is_empty() && bad.is_empty() {
+        out.con.push("no backend that got it got worse".to_owned());
+    }
+    for place in bad.iter().take(super::NAMES_MAX) {
+        out.pro.push(format!(
+            "{} got worse at a load that does not explain it: {}",
+            names(facts, &[*place]),
+            worse(facts, *place)
+        ));
+    }
+    if age < Duration::from_secs(30) {
+        out.pro.push(format!("made {} before the onset", span(age)));
+    } else {
+        out.con.push(format!(
+            "nothing got worse in the {} between it and the onset",
+            span(age)
+        ));
+    }
+}

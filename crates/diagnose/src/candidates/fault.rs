@@ -1,0 +1,193 @@
+//! Faults that come by themselves: one backend, a zone, something that every backend depends on, a check that flaps.
+//!
+//! Each is a set of backends with one common new rate of failures or slow responses at a load that does not explain it.
+
+use std::collections::BTreeMap;
+
+use evenkeel_model::blame::{Cause, Mechanism, Subject};
+use evenkeel_model::ids::Name;
+
+use super::{Candidate, OUT_NATS, SPONTANEOUS, SPONTANEOUS_WIDE, load_words, names, worse};
+use crate::evidence::OutReason;
+use crate::facts::{BackendFacts, Facts};
+use crate::score::{Signal, group_gain};
+
+/// Single backends kept as candidates, worst first.
+const BACKENDS_MAX: usize = 3;
+/// Zones looked at.
+const ZONES_MAX: usize = 16;
+/// Times out of traffic in 5 min from which on a check flaps.
+const FLAPS_MIN: u32 = 3;
+
+pub(crate) fn candidates(facts: &Facts<'_>) -> Vec<Candidate> {
+    let mut out = single(facts);
+    out.extend(zones(facts));
+    out.extend(dependency(facts));
+    out.extend(check(facts));
+    out
+}
+
+/// Errors and slow responses of a set of backends: nats together, and which of the two says more.
+fn group(facts: &Facts<'_>, places: &[usize]) -> (f64, Mechanism) {
+    let pick = |of: fn(&BackendFacts) -> Signal| -> Vec<Signal> {
+        places
+            .iter()
+            .filter_map(|i| facts.backends.get(*i))
+            .map(of)
+            .collect()
+    };
+    let errors = group_gain(&pick(|b| b.errors), false);
+    let slow = group_gain(&pick(|b| b.slow), false);
+    let mechanism = if errors >= slow {
+        Mechanism::Errors
+    } else {
+        Mechanism::Latency
+    };
+    (errors + slow, mechanism)
+}
+
+fn single(facts: &Facts<'_>) -> Vec<Candidate> {
+    let pool = &facts.evidence.pool;
+    let mut found = Vec::new();
+    for (place, backend) in facts.backends.iter().enumerate() {
+        let (nats, mechanism) = group(facts, &[place]);
+        let Some(name) = pool
+            .backends
+            .get(place)
+            .map(|b| b.name.clone())
+            .filter(|_| backend.is_bad())
+        else {
+            continue;
+        };
+        let subject = Subject::Backend {
+            pool: pool.name.clone(),
+            backend: name,
+        };
+        let mut one = Candidate::new(Cause::BackendFault, mechanism, subject, SPONTANEOUS + nats);
+        let words = load_words(backend.load, backend.capacity);
+        if backend.overloaded {
+            one.con.push(format!(
+                "it carries {words}: load alone explains that it got worse"
+            ));
+        } else {
+            one.pro.push(format!("{} at {words}", worse(facts, place)));
+        }
+        let others: Vec<usize> = (0..facts.backends.len())
+            .filter(|i| *i != place && facts.backends.get(*i).is_some_and(BackendFacts::is_bad))
+            .collect();
+        if others.is_empty() {
+            one.pro.push("no other backend got worse".to_owned());
+        } else {
+            one.con.push(format!(
+                "it leaves unexplained that {} got worse",
+                names(facts, &others)
+            ));
+        }
+        found.push(one);
+    }
+    found.sort_by(|a, b| b.score.total_cmp(&a.score));
+    found.truncate(BACKENDS_MAX);
+    found
+}
+
+fn zones(facts: &Facts<'_>) -> Vec<Candidate> {
+    let mut zones: BTreeMap<&Name, Vec<usize>> = BTreeMap::new();
+    for (place, backend) in facts.evidence.pool.backends.iter().enumerate() {
+        if let Some(zone) = &backend.zone {
+            zones.entry(zone).or_default().push(place);
+        }
+    }
+    if zones.len() < 2 {
+        return Vec::new();
+    }
+    let judged = zones
+        .into_iter()
+        .take(ZONES_MAX)
+        .filter_map(|(zone, places)| {
+            let all_bad = places
+                .iter()
+                .all(|i| facts.backends.get(*i).is_some_and(BackendFacts::is_bad));
+            if places.len() < 2 || !all_bad {
+                return None;
+            }
+            let (nats, _) = group(facts, &places);
+            let subject = Subject::Zone(zone.clone());
+            let prior = SPONTANEOUS_WIDE;
+            let mut one = Candidate::new(Cause::Network, Mechanism::Zone, subject, prior + nats);
+            one.pro.push(format!(
+                "every backend of zone {zone} got worse: {}",
+                names(facts, &places)
+            ));
+            Some(one)
+        });
+    judged.collect()
+}
+
+fn dependency(facts: &Facts<'_>) -> Option<Candidate> {
+    let serving: Vec<usize> = (0..facts.backends.len())
+        .filter(|i| facts.backends.get(*i).is_some_and(|b| b.load > 0.0))
+        .collect();
+    let all_bad = serving
+        .iter()
+        .all(|i| facts.backends.get(*i).is_some_and(BackendFacts::is_bad));
+    if serving.len() < 2 || !all_bad {
+        return None;
+    }
+    let (nats, mechanism) = group(facts, &serving);
+    let subject = Subject::Pool(facts.evidence.pool.name.clone());
+    let score = SPONTANEOUS_WIDE + nats;
+    let mut one = Candidate::new(Cause::Dependency, mechanism, subject, score);
+    one.pro.push(format!(
+        "all {} backends in traffic got worse together",
+        serving.len()
+    ));
+    if serving.iter().any(|i| {
+        facts
+            .backends
+            .get(*i)
+            .is_some_and(|b| b.errors.explained > 0.0)
+    }) {
+        one.con.push("load explains part of it".to_owned());
+    }
+    Some(one)
+}
+
+/// A health check that throws out backends that serve well, without a change of the check.
+fn check(facts: &Facts<'_>) -> Option<Candidate> {
+    let evidence = facts.evidence;
+    let mut flips = 0;
+    let mut places = Vec::new();
+    for (place, backend) in evidence.pool.backends.iter().enumerate() {
+        let well = facts.backends.get(place).is_some_and(|b| !b.is_bad());
+        let thrown = evidence
+            .out
+            .iter()
+            .find(|o| o.backend == backend.name && o.reason == OutReason::Health && well);
+        if let Some(thrown) = thrown {
+            places.push(place);
+            flips += thrown.flips.max(1);
+        }
+    }
+    let first = places
+        .first()
+        .and_then(|i| evidence.pool.backends.get(*i))?;
+    let subject = if places.len() == 1 {
+        Subject::Backend {
+            pool: evidence.pool.name.clone(),
+            backend: first.name.clone(),
+        }
+    } else {
+        Subject::Pool(evidence.pool.name.clone())
+    };
+    let nats = OUT_NATS * f64::from(flips.min(2 * FLAPS_MIN));
+    let score = SPONTANEOUS + nats;
+    let mut one = Candidate::new(Cause::HealthCheck, Mechanism::HealthCheck, subject, score);
+    one.pro.push(format!(
+        "{} went out of traffic {flips} times by its check while what it served was fine",
+        names(facts, &places)
+    ));
+    if flips < FLAPS_MIN {
+        one.con.push("it may simply be down now".to_owned());
+    }
+    Some(one)
+}

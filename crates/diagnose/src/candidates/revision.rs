@@ -1,0 +1,517 @@
+//! Configuration revisions: each is judged by the world in which only it was not made.
+//!
+//! Without it, the weights, the algorithm and the members that it changed are what they were (as long as
+//! a later revision did not change them again), backends that its health check threw out are back, and requests that its
+//! route brought are gone. The part of the evidence that it explains best names the mechanism.
+
+use std::time::Duration;
+
+use evenkeel_balance::{Member, expected_shares};
+use evenkeel_incident::civil::span;
+use evenkeel_model::blame::{Cause, Mechanism, Subject};
+use evenkeel_model::config::{Algorithm, Pool};
+
+use super::spread::{Without, load_credit, loads, loads_scaled, share_credit, shares_words, tell};
+use super::{Candidate, OUT_NATS, names, percent};
+use crate::evidence::{ChangeFact, EpochFact, OutReason};
+use crate::facts::Facts;
+use crate::score::{Signal, group_gain};
+
+/// Revisions judged at most, newest first.
+const CHANGES_MAX: usize = 16;
+/// Age at which the prior of a revision has fallen by ln 2.
+const DECAY_S: f64 = 30.0;
+/// Changed keys spelled out.
+const PATHS_MAX: usize = 4;
+/// Part of the failures that must be of the class that a lower limit brings.
+const CLASS_SHARE: f64 = 0.8;
+/// Nats that more retries earn at most: failures of any cause bring retries.
+const RETRY_NATS_MAX: f64 = 30.0;
+
+pub(crate) fn candidates(facts: &Facts<'_>) -> Vec<Candidate> {
+    let changes = facts.evidence.changes.iter().rev().take(CHANGES_MAX);
+    changes.map(|change| judge(facts, change)).collect()
+}
+
+fn judge(facts: &Facts<'_>, change: &ChangeFact) -> Candidate {
+    let onset = facts.evidence.onset;
+    let age = onset.best.since(change.at);
+    let prior = -libm::log(1.0 + age.as_secs_f64() / DECAY_S);
+    let subject = Subject::Revision(change.id);
+    let mut out = Candidate::new(Cause::ConfigRevision, Mechanism::None, subject, prior);
+    let name = facts.evidence.pool.name.as_str();
+    let (Some(after), before) = (change.after.pool(name), change.before.pool(name)) else {
+        out.con.push(format!("{} has no pool {name}", change.id));
+        return out;
+    };
+    let touched = Touched::new(before, after, change);
+    out.mechanism = touched.first();
+    tell_paths(&mut out, change, name);
+    if onset.hi < change.at {
+        out.score = f64::NEG_INFINITY;
+        let late = span(change.at.since(onset.hi));
+        out.con.push(format!(
+            "it was made {late} after the latest plausible onset"
+        ));
+        return out;
+    }
+    tell_age(&mut out, age);
+    if out.mechanism == Mechanism::None {
+        out.con.push(format!(
+            "it changed nothing of how pool {name} is spread or served"
+        ));
+        return out;
+    }
+    let mut parts = vec![
+        spread_part(facts, change, before, after, &touched, &mut out),
+        health_part(facts, change, &touched, &mut out),
+        timeout_part(facts, before, after, &mut out),
+        retry_part(facts, &touched, &mut out),
+        address_part(facts, before, after, &mut out),
+    ];
+    if touched.limit_lowered {
+        let part = unpicked_part(facts, Mechanism::Limit, "the lower limit", &mut out);
+        parts.push(part);
+    }
+    if touched.routes {
+        let signals = facts.class(|o| o.client_error);
+        parts.push((Mechanism::Route, group_gain(&signals, true).max(0.0)));
+    }
+    let best = parts.iter().copied().max_by(|a, b| a.1.total_cmp(&b.1));
+    if let Some((mechanism, _)) = best.filter(|(_, nats)| *nats > 0.0) {
+        out.mechanism = mechanism;
+    } else {
+        out.con
+            .push("what it changed explains nothing of what is seen".to_owned());
+    }
+    out.score += parts.iter().map(|(_, nats)| nats).sum::<f64>();
+    out
+}
+
+/// What a revision touches in the pool.
+#[derive(Debug, Clone, Copy)]
+struct Touched {
+    algorithm: bool,
+    weights: bool,
+    members: bool,
+    health: bool,
+    limit: bool,
+    limit_lowered: bool,
+    timeouts: bool,
+    retry: bool,
+    routes: bool,
+}
+
+impl Touched {
+    fn new(before: Option<&Pool>, after: &Pool, change: &ChangeFact) -> Self {
+        let routes = change.before.routes != change.after.routes;
+        let Some(before) = before else {
+            return Self {
+                algorithm: false,
+                weights: false,
+                members: true,
+                health: false,
+                limit: false,
+                limit_lowered: false,
+                timeouts: false,
+                retry: false,
+                routes,
+            };
+        };
+        let same = |f: &dyn Fn(&evenkeel_model::config::Backend) -> String| {
+            after.backends.iter().all(|b| {
+                let old = before.backend(b.name.as_str());
+                old.is_none_or(|(_, old)| f(old) == f(b))
+            })
+        };
+        let weight =
+            |b: &evenkeel_model::config::Backend| format!("{} {:?}", b.weight, b.capacity_rps);
+        let known = |pool: &Pool, name: &str| pool.backend(name).is_some();
+        let members = after
+            .backends
+            .iter()
+            .any(|b| !known(before, b.name.as_str()))
+            || before
+                .backends
+                .iter()
+                .any(|b| !known(after, b.name.as_str()))
+            || !same(&|b| b.address.to_string());
+        Self {
+            algorithm: before.algorithm != after.algorithm,
+            weights: !same(&weight) || before.intent != after.intent,
+            members,
+            health: before.health != after.health,
+            limit: before.max_in_flight != after.max_in_flight,
+            limit_lowered: after
+                .max_in_flight
+                .is_some_and(|new| before.max_in_flight.is_none_or(|old| new < old)),
+            timeouts: timeouts(before) != timeouts(after),
+            retry: before.retry != after.retry,
+            routes,
+        }
+    }
+
+    /// The mechanism by what was touched, as long as nothing else says more.
+    const fn first(&self) -> Mechanism {
+        if self.algorithm {
+            Mechanism::Algorithm
+        } else if self.weights {
+            Mechanism::Weight
+        } else if self.members {
+            Mechanism::Membership
+        } else if self.health {
+            Mechanism::HealthCheck
+        } else if self.limit {
+            Mechanism::Limit
+        } else if self.timeouts {
+            Mechanism::Timeout
+        } else if self.retry {
+            Mechanism::Retry
+        } else if self.routes {
+            Mechanism::Route
+        } else {
+            Mechanism::None
+        }
+    }
+
+    /// Whether the spread of a pool can change by it.
+    const fn spread(&self) -> bool {
+        self.algorithm || self.weights || self.members
+    }
+}
+
+const fn timeouts(pool: &Pool) -> [Duration; 4] {
+    [
+        pool.connect_timeout,
+        pool.response_timeout,
+        pool.request_timeout,
+        pool.idle_timeout,
+    ]
+}
+
+/// The members of `epoch` as they would be without `change`, and the algorithm.
+fn without(
+    change: &ChangeFact,
+    pool: &str,
+    epoch: &EpochFact,
+    restored: &[usize],
+) -> (Algorithm, Vec<Member>) {
+    let (before, after) = (change.before.pool(pool), change.after.pool(pool));
+    let mut members = epoch.members.clone();
+    for (index, member) in members.iter_mut().enumerate() {
+        let weight = |pool: Option<&Pool>| Some(pool?.backend(member.name.as_str())?.1.weight);
+        match (weight(before), weight(after)) {
+            (Some(old), Some(new)) if member.weight == new => member.weight = old,
+            (None, Some(_)) => member.eligible = false,
+            _ => {}
+        }
+        if restored.contains(&index) {
+            member.eligible = true;
+        }
+    }
+    let known = |name: &str| epoch.members.iter().any(|m| m.name == *name);
+    let gone = before
+        .iter()
+        .flat_map(|p| &p.backends)
+        .filter(|b| !known(b.name.as_str()));
+    members.extend(gone.map(|b| Member {
+        name: b.name.clone(),
+        weight: b.weight,
+        eligible: true,
+    }));
+    let algorithm = match (before, after) {
+        (Some(b), Some(a)) if a.algorithm == epoch.algorithm => b.algorithm,
+        _ => epoch.algorithm,
+    };
+    (algorithm, members)
+}
+
+/// Backends that the health check of this revision threw out although what they served was fine.
+fn thrown_out(facts: &Facts<'_>, change: &ChangeFact) -> Vec<usize> {
+    let evidence = facts.evidence;
+    let thrown = |name: &evenkeel_model::ids::Name| {
+        evidence
+            .out
+            .iter()
+            .any(|o| o.backend == *name && o.reason == OutReason::Health && o.since >= change.at)
+    };
+    let fine = |i: &usize| {
+        facts
+            .backends
+            .get(*i)
+            .is_some_and(|b| !b.is_bad() || b.overloaded)
+    };
+    let backends = evidence.pool.backends.iter().enumerate();
+    backends
+        .filter(|(_, b)| thrown(&b.name))
+        .map(|(i, _)| i)
+        .filter(fine)
+        .collect()
+}
+
+fn spread_part(
+    facts: &Facts<'_>,
+    change: &ChangeFact,
+    before: Option<&Pool>,
+    after: &Pool,
+    touched: &Touched,
+    out: &mut Candidate,
+) -> (Mechanism, f64) {
+    let name = facts.evidence.pool.name.as_str();
+    let restored = if touched.health {
+        thrown_out(facts, change)
+    } else {
+        Vec::new()
+    };
+    let mut nats = 0.0;
+    if touched.spread() && before.is_some() {
+        for epoch in facts
+            .evidence
+            .epochs
+            .iter()
+            .filter(|e| e.revision >= change.id)
+        {
+            let (algorithm, members) = without(change, name, epoch, &[]);
+            let shares = expected_shares(algorithm, &members);
+            nats += share_credit(facts, epoch, shares.as_deref(), touched.spread());
+        }
+    }
+    let newest = facts
+        .evidence
+        .epochs
+        .iter()
+        .rfind(|e| e.revision >= change.id);
+    if nats > 0.0
+        && let Some(epoch) = newest
+    {
+        let words = shares_words(facts, epoch);
+        out.pro.push(format!("it explains the spread: {words}"));
+    } else if touched.spread() {
+        out.con
+            .push("the spread is within tolerance of the intent, or was so before it".to_owned());
+    }
+    let rate_before = facts.rate_before.unwrap_or(facts.rate);
+    let more = touched.routes && facts.rate > 1.1 * rate_before;
+    if touched.spread() || !restored.is_empty() || more {
+        let world = newest.and_then(|epoch| {
+            let (algorithm, members) = without(change, name, epoch, &restored);
+            loads(facts, algorithm, &members, facts.picks_rate)
+        });
+        let world = if more {
+            loads_scaled(facts, facts.picks_rate * rate_before / facts.rate.max(0.01))
+        } else {
+            world.unwrap_or_else(|| before_world(facts))
+        };
+        let credit = load_credit(facts, &world);
+        tell(facts, &credit, &world, &change.id.to_string(), out);
+        nats += credit.nats;
+    }
+    let mechanism = if touched.algorithm && before.is_some_and(|b| b.algorithm != after.algorithm) {
+        Mechanism::Algorithm
+    } else if touched.weights {
+        Mechanism::Weight
+    } else if touched.members {
+        Mechanism::Membership
+    } else if !restored.is_empty() {
+        Mechanism::HealthCheck
+    } else {
+        Mechanism::Route
+    };
+    (mechanism, nats)
+}
+
+/// The loads before, as the world without a change whose shares have no closed form.
+fn before_world(facts: &Facts<'_>) -> Without {
+    let grown = facts
+        .rate_before
+        .map_or(1.0, |before| facts.rate / before.max(0.01));
+    let loads = facts
+        .backends
+        .iter()
+        .map(|b| b.load_before.map_or(b.load, |load| load * grown))
+        .collect();
+    Without { loads }
+}
+
+fn health_part(
+    facts: &Facts<'_>,
+    change: &ChangeFact,
+    touched: &Touched,
+    out: &mut Candidate,
+) -> (Mechanism, f64) {
+    if !touched.health {
+        return (Mechanism::HealthCheck, 0.0);
+    }
+    let thrown = thrown_out(facts, change);
+    if thrown.is_empty() {
+        out.con
+            .push("no backend that served well left traffic since it".to_owned());
+        return (Mechanism::HealthCheck, 0.0);
+    }
+    let detail = facts
+        .evidence
+        .out
+        .iter()
+        .find(|o| o.reason == OutReason::Health)
+        .map_or("", |o| o.detail.as_str());
+    out.pro.push(format!(
+        "since it {} failed the check ({detail}) while what they served was fine",
+        names(facts, &thrown)
+    ));
+    let (_, unpicked) = unpicked_part(facts, Mechanism::HealthCheck, "the failing check", out);
+    (
+        Mechanism::HealthCheck,
+        OUT_NATS * thrown.len().min(3) as f64 + unpicked,
+    )
+}
+
+fn timeout_part(
+    facts: &Facts<'_>,
+    before: Option<&Pool>,
+    after: &Pool,
+    out: &mut Candidate,
+) -> (Mechanism, f64) {
+    let Some(before) = before else {
+        return (Mechanism::Timeout, 0.0);
+    };
+    let lower = |of: &dyn Fn(&Pool) -> Duration| of(after) < of(before);
+    let mut nats = 0.0;
+    if lower(&|p| p.response_timeout) || lower(&|p| p.request_timeout) || lower(&|p| p.idle_timeout)
+    {
+        nats += class_part(facts, "timeouts", &facts.class(|o| o.timeout), out);
+    }
+    if lower(&|p| p.connect_timeout) {
+        nats += class_part(
+            facts,
+            "failed connections",
+            &facts.class(|o| o.connect_failed),
+            out,
+        );
+    }
+    (Mechanism::Timeout, nats)
+}
+
+/// Failures of one class, `signals`, that a lower limit brings: credited when they are most of the failures.
+fn class_part(facts: &Facts<'_>, what: &str, signals: &[Signal], out: &mut Candidate) -> f64 {
+    let sum = |signals: &mut dyn Iterator<Item = Signal>| {
+        signals.fold((0.0, 0.0), |sum, s| (sum.0 + s.hits, sum.1 + s.tries))
+    };
+    let (hits, tries) = sum(&mut signals.iter().copied());
+    let (failed, _) = sum(&mut facts.backends.iter().map(|b| b.errors));
+    if hits < CLASS_SHARE * failed {
+        return 0.0;
+    }
+    let errors: Vec<Signal> = facts.backends.iter().map(|b| b.errors).collect();
+    let nats = group_gain(&errors, false).max(0.0);
+    if nats > 0.0 {
+        let base = percent(signals.first().map_or(0.0, |s| s.base));
+        let rate = percent(hits / tries.max(1.0));
+        let all = facts.backends.len();
+        out.pro.push(format!(
+            "it shortened the time after which {what} are counted: {base} -> {rate} over {all} backends"
+        ));
+    }
+    nats
+}
+
+fn retry_part(facts: &Facts<'_>, touched: &Touched, out: &mut Candidate) -> (Mechanism, f64) {
+    if !touched.retry {
+        return (Mechanism::Retry, 0.0);
+    }
+    let signal = super::load::retries(facts);
+    let nats = signal.gain_alone().clamp(0.0, RETRY_NATS_MAX);
+    if nats > 0.0 {
+        out.pro.push(format!(
+            "retries per request {} -> {}",
+            percent(signal.base),
+            percent(signal.rate())
+        ));
+    }
+    let world = super::load::without_retries(facts);
+    let credit = load_credit(facts, &world);
+    tell(facts, &credit, &world, "the retries", out);
+    (Mechanism::Retry, nats + credit.nats)
+}
+
+/// Backends that are new or have a new address, and fail.
+fn address_part(
+    facts: &Facts<'_>,
+    before: Option<&Pool>,
+    after: &Pool,
+    out: &mut Candidate,
+) -> (Mechanism, f64) {
+    let moved: Vec<usize> = facts
+        .evidence
+        .pool
+        .backends
+        .iter()
+        .enumerate()
+        .filter(|(_, b)| {
+            let old = before
+                .and_then(|p| p.backend(b.name.as_str()))
+                .map(|(_, o)| &o.address);
+            let new = after.backend(b.name.as_str()).map(|(_, n)| &n.address);
+            new.is_some() && old != new
+        })
+        .map(|(i, _)| i)
+        .collect();
+    let signals: Vec<Signal> = moved
+        .iter()
+        .filter_map(|i| facts.backends.get(*i))
+        .map(|b| b.errors)
+        .collect();
+    let nats = group_gain(&signals, false).max(0.0);
+    if nats > 0.0 {
+        out.pro.push(format!(
+            "{} got a new address with it and fails",
+            names(facts, &moved)
+        ));
+    }
+    (Mechanism::Membership, nats)
+}
+
+/// Requests that found no backend.
+pub(crate) fn unpicked_part(
+    facts: &Facts<'_>,
+    mechanism: Mechanism,
+    by: &str,
+    out: &mut Candidate,
+) -> (Mechanism, f64) {
+    let nats = facts.unpicked.gain_alone().max(0.0);
+    if nats > 0.0 {
+        let (base, rate) = (percent(facts.unpicked.base), percent(facts.unpicked.rate()));
+        out.pro.push(format!(
+            "requests without a backend {base} -> {rate}, through {by}"
+        ));
+    }
+    (mechanism, nats)
+}
+
+fn tell_paths(out: &mut Candidate, change: &ChangeFact, pool: &str) {
+    let own = change.paths.iter().filter(|p| {
+        let rest = p.path.strip_prefix("pool.").unwrap_or(&p.path);
+        !p.path.starts_with("pool.") || rest.trim_start_matches('"').starts_with(pool)
+    });
+    for path in own.take(PATHS_MAX) {
+        let word = |value: &Option<String>| value.clone().unwrap_or_else(|| "absent".to_owned());
+        let (old, new) = (word(&path.before), word(&path.after));
+        out.pro.push(format!(
+            "{} changed {}: {old} -> {new}",
+            change.id, path.path
+        ));
+    }
+    if change.automatic_rollback {
+        out.con
+            .push("it restored what had run well before".to_owned());
+    }
+}
+
+fn tell_age(out: &mut Candidate, age: Duration) {
+    if age < Duration::from_secs(10) {
+        out.pro
+            .push(format!("swapped in {} before the onset", span(age)));
+    } else if age > Duration::from_mins(1) {
+        out.con
+            .push(format!("swapped in {} before the onset", span(age)));
+    }
+}

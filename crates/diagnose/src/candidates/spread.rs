@@ -1,0 +1,199 @@
+//! Counterfactual spread: what the shares and loads would be without a candidate, and what that explains.
+
+use evenkeel_balance::{Member, expected_shares};
+use evenkeel_model::blame::{Cause, Mechanism, Subject};
+use evenkeel_model::config::Algorithm;
+
+use super::{Candidate, SPONTANEOUS_WIDE, load_words, names, percent, worse};
+use crate::evidence::EpochFact;
+use crate::facts::{Facts, LOAD_RISE, OVERLOAD, epoch_intended, epoch_shares, newest_epoch};
+use crate::score::{acceptable, fit_penalty, observed, share_gain};
+
+/// Load below this share of a declared capacity makes nobody worse.
+const LOAD_HARMLESS: f64 = 0.6;
+
+/// A world without a candidate: requests per second that each backend would get, in file order.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Without {
+    pub(crate) loads: Vec<f64>,
+}
+
+/// What a candidate explains by load.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(crate) struct LoadCredit {
+    pub(crate) nats: f64,
+    /// Backends that are worse because of the load it puts on them.
+    pub(crate) caused: Vec<usize>,
+}
+
+/// Credits a candidate with the failures of the backends that would not be overloaded without it.
+pub(crate) fn load_credit(facts: &Facts<'_>, without: &Without) -> LoadCredit {
+    let mut credit = LoadCredit::default();
+    for (index, (backend, load)) in facts.backends.iter().zip(&without.loads).enumerate() {
+        let could_hurt = match backend.capacity {
+            Some(capacity) if backend.overloaded => *load < OVERLOAD * capacity,
+            Some(capacity) => backend.load >= LOAD_HARMLESS * capacity,
+            None => true,
+        };
+        if could_hurt && backend.load >= LOAD_RISE * load && backend.is_bad() {
+            credit.nats += backend.bad_nats();
+            credit.caused.push(index);
+        }
+    }
+    credit
+}
+
+/// Says what `credit` means: what each backend carries, would carry, and how it got worse.
+pub(crate) fn tell(
+    facts: &Facts<'_>,
+    credit: &LoadCredit,
+    without: &Without,
+    who: &str,
+    candidate: &mut Candidate,
+) {
+    for place in credit.caused.iter().take(super::NAMES_MAX) {
+        let (Some(backend), Some(load)) = (facts.backends.get(*place), without.loads.get(*place))
+        else {
+            continue;
+        };
+        candidate.pro.push(format!(
+            "{} carries {}; without {who} it would carry {load:.0} rps; {}",
+            names(facts, &[*place]),
+            load_words(backend.load, backend.capacity),
+            worse(facts, *place)
+        ));
+    }
+}
+
+/// Loads in file order when `algorithm` spreads `rate` over `members`; `None` where the load decides.
+pub(crate) fn loads(
+    facts: &Facts<'_>,
+    algorithm: Algorithm,
+    members: &[Member],
+    rate: f64,
+) -> Option<Without> {
+    let shares = expected_shares(algorithm, members)?;
+    let backends = &facts.evidence.pool.backends;
+    let share = |name: &str| {
+        let place = members.iter().position(|m| m.name == *name);
+        place.and_then(|i| shares.get(i)).copied().unwrap_or(0.0)
+    };
+    let loads = backends
+        .iter()
+        .map(|b| rate * share(b.name.as_str()))
+        .collect();
+    Some(Without { loads })
+}
+
+/// Loads when every backend keeps its measured share and the whole takes `rate` picks per second.
+pub(crate) fn loads_scaled(facts: &Facts<'_>, rate: f64) -> Without {
+    let scale = rate / facts.picks_rate.max(0.01);
+    Without {
+        loads: facts.backends.iter().map(|b| b.load * scale).collect(),
+    }
+}
+
+/// Nats by which the picks of `epoch` fit what runs better than what would run without the candidate, as far as what runs is
+/// outside the tolerance band around the intent: a spread that was asked for needs no culprit.
+pub(crate) fn share_credit(
+    facts: &Facts<'_>,
+    epoch: &EpochFact,
+    without: Option<&[f64]>,
+    spread_changed: bool,
+) -> f64 {
+    let intended = epoch_intended(facts.evidence, epoch);
+    let picks = &epoch.picks_free;
+    if let Some(with) = epoch_shares(epoch) {
+        let fine = acceptable(&with, &intended, &facts.evidence.pool);
+        let against_fine = share_gain(picks, &with, &fine);
+        // Without a closed form for what ran before, what was intended stands for it.
+        let against_before = without.map_or(against_fine, |p| share_gain(picks, &with, p));
+        return if against_fine < 0.0 && against_before < 0.0 {
+            against_fine.max(against_before)
+        } else {
+            against_fine.min(against_before)
+        };
+    }
+    let Some(fitted) = observed(picks).filter(|_| spread_changed) else {
+        return 0.0;
+    };
+    let fine = acceptable(&fitted, &intended, &facts.evidence.pool);
+    let against_fine = share_gain(picks, &fitted, &fine);
+    let against_before = without.map_or(against_fine, |p| share_gain(picks, &fitted, p));
+    (against_fine.min(against_before) - fit_penalty(picks)).max(0.0)
+}
+
+/// Configuration drift: the traffic does not follow what the journal says that runs.
+pub(crate) fn drift(facts: &Facts<'_>) -> Option<Candidate> {
+    let evidence = facts.evidence;
+    let mut gain = 0.0;
+    for epoch in &evidence.epochs {
+        let (Some(fitted), Some(expected)) = (observed(&epoch.picks_free), epoch_shares(epoch))
+        else {
+            continue;
+        };
+        let fine = acceptable(&fitted, &epoch_intended(evidence, epoch), &evidence.pool);
+        let picks = &epoch.picks_free;
+        let against = share_gain(picks, &fitted, &expected).min(share_gain(picks, &fitted, &fine));
+        gain += (against - fit_penalty(picks)).max(0.0);
+    }
+    let newest = newest_epoch(evidence)?.0;
+    let without = loads(facts, newest.algorithm, &newest.members, facts.picks_rate)?;
+    let seen = evidence.drift.as_deref();
+    if gain <= 0.0 && seen.is_none() {
+        return None;
+    }
+    let prior = if seen.is_some() {
+        0.0
+    } else {
+        SPONTANEOUS_WIDE
+    };
+    let subject = Subject::Pool(evidence.pool.name.clone());
+    let mut candidate = Candidate::new(Cause::ConfigDrift, Mechanism::None, subject, prior + gain);
+    if gain > 0.0 {
+        let credit = load_credit(facts, &without);
+        candidate.score += credit.nats;
+        let words = shares_words(facts, newest);
+        candidate.pro.push(format!(
+            "the traffic does not follow {}: {words}",
+            newest.revision
+        ));
+        tell(facts, &credit, &without, "it", &mut candidate);
+    }
+    match seen {
+        Some(seen) => candidate.pro.push(seen.to_owned()),
+        None => candidate
+            .con
+            .push("what runs is what the journal says".to_owned()),
+    }
+    Some(candidate)
+}
+
+/// The backend of `epoch` whose observed share is furthest from the intended one:
+/// `web-1 got 82 % of 2,410 picks, expected 83 %, intended 33 %`.
+pub(crate) fn shares_words(facts: &Facts<'_>, epoch: &EpochFact) -> String {
+    let Some(seen) = observed(&epoch.picks_free) else {
+        return "no picks yet".to_owned();
+    };
+    let intended = epoch_intended(facts.evidence, epoch);
+    let gap = |i: usize| {
+        let (s, t) = (
+            seen.get(i).copied().unwrap_or(0.0),
+            intended.get(i).copied().unwrap_or(0.0),
+        );
+        (s - t).abs()
+    };
+    let worst = (0..seen.len()).max_by(|a, b| gap(*a).total_cmp(&gap(*b)));
+    let Some((member, place)) = worst.and_then(|i| Some((epoch.members.get(i)?, i))) else {
+        return String::new();
+    };
+    let at = |list: &[f64]| percent(list.get(place).copied().unwrap_or(0.0));
+    let expected =
+        epoch_shares(epoch).map_or_else(String::new, |e| format!(", expected {}", at(&e)));
+    let total: u64 = epoch.picks_free.iter().sum();
+    let (seen, intended) = (at(&seen), at(&intended));
+    format!(
+        "{} got {seen} of {total} picks{expected}, intended {intended}",
+        member.name
+    )
+}

@@ -1,0 +1,295 @@
+//! What the evidence says before anybody is blamed: loads, who is overloaded, who fails or is slow, and how sure.
+//!
+//! A backend counts as overloaded when its measured load is at [`OVERLOAD`] of its declared capacity or more and
+//! rose since before: then load alone explains that it is slow or fails, and no version has to. Under an
+//! algorithm that follows the load (`least_request`) a backend draws its load by how it behaves, so one
+//! backend's load explains nothing unless the whole pool is beyond its capacity.
+
+use evenkeel_balance::expected_shares;
+use evenkeel_model::config::Algorithm;
+use evenkeel_model::tally::{LATENCY_BUCKETS, Latency, Outcomes};
+
+use crate::evidence::{BackendWindow, EpochFact, Evidence, OutReason, Window};
+use crate::score::{Signal, observed};
+
+/// Share of its capacity from which on a backend's load explains its failures.
+pub(crate) const OVERLOAD: f64 = 0.95;
+/// Growth of a load that can make a backend worse.
+pub(crate) const LOAD_RISE: f64 = 1.2;
+/// Growth below which a load is the same: it was as high before and did no harm.
+const RISE_MIN: f64 = 1.1;
+/// Growth of a load that half explains failures where no capacity says more.
+const LOAD_RISE_LARGE: f64 = 1.5;
+/// A response is slow beyond this multiple of the pool's 95th percentile before.
+const SLOW_FACTOR: f64 = 1.5;
+/// Tries that the pool's rate weighs in a backend's rate before.
+const BASE_TRIES: f64 = 50.0;
+/// Nats from which on a backend counts as failing or slow.
+pub(crate) const BAD_NATS: f64 = 5.0;
+/// Rates before are at least this: nothing is perfect.
+const BASE_MIN: f64 = 0.005;
+
+/// One backend.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct BackendFacts {
+    pub(crate) capacity: Option<f64>,
+    /// Requests per second, retries included.
+    pub(crate) load_before: Option<f64>,
+    pub(crate) load: f64,
+    pub(crate) overloaded: bool,
+    pub(crate) errors: Signal,
+    pub(crate) slow: Signal,
+    /// Out of traffic now.
+    pub(crate) out: Option<OutReason>,
+}
+
+/// All of them.
+#[derive(Debug)]
+pub(crate) struct Facts<'a> {
+    pub(crate) evidence: &'a Evidence,
+    pub(crate) backends: Vec<BackendFacts>,
+    /// Offered requests per second.
+    pub(crate) rate_before: Option<f64>,
+    pub(crate) rate: f64,
+    /// Picks per second, retries included.
+    pub(crate) picks_rate: f64,
+    /// Requests without a backend among those offered.
+    pub(crate) unpicked: Signal,
+}
+
+impl BackendFacts {
+    /// Nats that it is worse than before, whatever explains it.
+    pub(crate) fn bad_nats(&self) -> f64 {
+        self.errors.gain_alone().max(0.0) + self.slow.gain_alone().max(0.0)
+    }
+
+    pub(crate) fn is_bad(&self) -> bool {
+        self.bad_nats() >= BAD_NATS
+    }
+}
+
+impl<'a> Facts<'a> {
+    pub(crate) fn new(evidence: &'a Evidence) -> Self {
+        let yardstick = Yardstick::new(evidence);
+        let backends = (0..evidence.pool.backends.len())
+            .map(|place| backend_facts(evidence, &yardstick, place))
+            .collect();
+        Self {
+            evidence,
+            backends,
+            rate_before: evidence.before.as_ref().map(Window::offered_per_second),
+            rate: evidence.after.offered_per_second(),
+            picks_rate: evidence.after.picks_per_second(),
+            unpicked: unpicked(evidence),
+        }
+    }
+
+    /// Capacity of every configured backend together; `None` unless all declare it.
+    pub(crate) fn capacity_all(&self) -> Option<f64> {
+        self.backends.iter().map(|b| b.capacity).sum()
+    }
+
+    /// The signal of one class of failures at each backend.
+    pub(crate) fn class(&self, hits: impl Fn(&Outcomes) -> u64) -> Vec<Signal> {
+        let before = self.evidence.before.as_ref();
+        let sum = |of: &dyn Fn(&BackendWindow) -> u64| {
+            before.map_or(0, |w| w.backends.iter().map(of).sum::<u64>()) as f64
+        };
+        let (h, n) = (sum(&|b| hits(&b.outcomes)), sum(&BackendWindow::finished));
+        let base = ((h + BASE_MIN * BASE_TRIES) / (n + BASE_TRIES)).max(BASE_MIN);
+        self.evidence
+            .after
+            .backends
+            .iter()
+            .zip(&self.backends)
+            .map(|(window, facts)| Signal {
+                hits: hits(&window.outcomes) as f64,
+                tries: window.finished() as f64,
+                base,
+                explained: facts.errors.explained,
+            })
+            .collect()
+    }
+}
+
+/// What every backend of a pool is measured by.
+struct Yardstick {
+    /// Bucket up to which a response is not slow.
+    slow_bucket: usize,
+    /// The pool's rates before.
+    errors: f64,
+    slow: f64,
+    /// Whether a backend's load comes from outside: not when the algorithm follows the load, unless all are full.
+    own_load: bool,
+}
+
+impl Yardstick {
+    fn new(evidence: &Evidence) -> Self {
+        let slow_bucket = slow_bucket(evidence);
+        let follows_load = evidence.pool.algorithm == Algorithm::LeastRequest;
+        Self {
+            slow_bucket,
+            errors: pool_base(evidence, |b| failed_of(&b.outcomes)),
+            slow: pool_base(evidence, |b| slow_of(&b.latency, slow_bucket)),
+            own_load: !follows_load || whole_pool_over(evidence),
+        }
+    }
+}
+
+fn backend_facts(evidence: &Evidence, yardstick: &Yardstick, place: usize) -> BackendFacts {
+    let empty = BackendWindow::default();
+    let after = &evidence.after;
+    let now = after.backends.get(place).unwrap_or(&empty);
+    let then = evidence
+        .before
+        .as_ref()
+        .and_then(|w| Some((w.backends.get(place)?, w.length())));
+    let backend = evidence.pool.backends.get(place);
+    let capacity = backend.and_then(|b| b.capacity_rps);
+    let load = now.picks() as f64 / after.length().as_secs_f64();
+    let load_before = then.map(|(b, length)| b.picks() as f64 / length.as_secs_f64());
+    let rise = load_before.map_or(f64::INFINITY, |b| load / b.max(0.01));
+    let utilisation = capacity.map(|c| load / c);
+    let overloaded =
+        yardstick.own_load && rise >= RISE_MIN && utilisation.is_some_and(|u| u >= OVERLOAD);
+    let risen = yardstick.own_load
+        && load_before.is_some()
+        && rise >= LOAD_RISE_LARGE
+        && utilisation.is_none_or(|u| u >= 0.5);
+    let explained = match (overloaded, risen) {
+        (true, _) => 1.0,
+        (false, true) => 0.5,
+        (false, false) => 0.0,
+    };
+    let slow = |b: &BackendWindow| slow_of(&b.latency, yardstick.slow_bucket);
+    let base = |pool: f64, (hits, tries): (f64, f64)| {
+        ((hits + BASE_TRIES * pool) / (tries + BASE_TRIES)).clamp(BASE_MIN, 0.9)
+    };
+    let (error_hits, error_tries) = failed_of(&now.outcomes);
+    let (slow_hits, slow_tries) = slow(now);
+    let stuck = stuck(now, load, yardstick.slow_bucket);
+    BackendFacts {
+        capacity,
+        load_before,
+        load,
+        overloaded,
+        errors: Signal {
+            hits: error_hits,
+            tries: error_tries,
+            base: base(
+                yardstick.errors,
+                then.map_or((0.0, 0.0), |(b, _)| failed_of(&b.outcomes)),
+            ),
+            explained,
+        },
+        slow: Signal {
+            hits: slow_hits + stuck,
+            tries: slow_tries + stuck,
+            base: base(yardstick.slow, then.map_or((0.0, 0.0), |(b, _)| slow(b))),
+            explained,
+        },
+        out: backend
+            .and_then(|b| evidence.out.iter().find(|o| o.backend == b.name))
+            .map(|o| o.reason),
+    }
+}
+
+/// The share of free picks that an epoch's members should get, and the share that its picks fit where the load decides.
+pub(crate) fn epoch_shares(epoch: &EpochFact) -> Option<Vec<f64>> {
+    expected_shares(epoch.algorithm, &epoch.members)
+}
+
+/// Intended shares of an epoch's members under the running declaration, in the order of its members.
+pub(crate) fn epoch_intended(evidence: &Evidence, epoch: &EpochFact) -> Vec<f64> {
+    let eligible = |name: &str| {
+        let member = epoch.members.iter().find(|m| m.name == *name);
+        member.is_some_and(|m| m.eligible)
+    };
+    let backends = &evidence.pool.backends;
+    let shares = evidence
+        .pool
+        .intended_shares(|i| backends.get(i).is_some_and(|b| eligible(b.name.as_str())));
+    epoch
+        .members
+        .iter()
+        .map(|m| {
+            let place = backends.iter().position(|b| b.name == m.name);
+            place.and_then(|i| shares.get(i)).copied().unwrap_or(0.0)
+        })
+        .collect()
+}
+
+/// Shares of the free picks since the onset, by file order of the running pool; newest epoch with enough picks.
+pub(crate) fn newest_epoch(evidence: &Evidence) -> Option<(&EpochFact, Vec<f64>)> {
+    let newest = evidence.epochs.last()?;
+    let shares = observed(&newest.picks_free)?;
+    Some((newest, shares))
+}
+
+fn failed_of(outcomes: &Outcomes) -> (f64, f64) {
+    let tries = outcomes.total() - outcomes.client_abort;
+    (outcomes.failed() as f64, tries as f64)
+}
+
+fn slow_of(latency: &Latency, threshold: usize) -> (f64, f64) {
+    let slow: u64 = latency
+        .buckets
+        .iter()
+        .skip(threshold + 1)
+        .map(|n| u64::from(*n))
+        .sum();
+    (slow as f64, latency.count() as f64)
+}
+
+/// Tries that neither ended nor can still be within the slow threshold (Little's law): a backend that hangs answers nothing.
+fn stuck(window: &BackendWindow, load: f64, threshold: usize) -> f64 {
+    let pending = window.picks().saturating_sub(window.outcomes.total()) as f64;
+    let in_time = load * Latency::bound_us(threshold) as f64 / 1e6;
+    (pending - in_time - 5.0).max(0.0)
+}
+
+/// The bucket up to which a response is not slow.
+fn slow_bucket(evidence: &Evidence) -> usize {
+    let objective = u64::try_from(evidence.pool.objective.p99.as_micros()).unwrap_or(u64::MAX);
+    let mut all = Latency::default();
+    for backend in evidence.before.iter().flat_map(|w| &w.backends) {
+        all.add(&backend.latency);
+    }
+    let bound = match all.quantile_us(0.95) {
+        Some(p95) => ((p95 as f64 * SLOW_FACTOR) as u64).max(objective / 10),
+        None => objective,
+    };
+    Latency::bucket(bound).min(LATENCY_BUCKETS - 2)
+}
+
+fn pool_base(evidence: &Evidence, of: impl Fn(&BackendWindow) -> (f64, f64)) -> f64 {
+    let Some(before) = &evidence.before else {
+        return 2.0 * BASE_MIN;
+    };
+    let (hits, tries) = before
+        .backends
+        .iter()
+        .map(of)
+        .fold((0.0, 0.0), |sum, (h, n)| (sum.0 + h, sum.1 + n));
+    ((hits + BASE_TRIES * BASE_MIN) / (tries + BASE_TRIES)).clamp(BASE_MIN, 0.9)
+}
+
+fn whole_pool_over(evidence: &Evidence) -> bool {
+    let capacity: Option<f64> = evidence.pool.backends.iter().map(|b| b.capacity_rps).sum();
+    capacity.is_some_and(|c| evidence.after.picks_per_second() >= OVERLOAD * c)
+}
+
+fn unpicked(evidence: &Evidence) -> Signal {
+    let count = |window: &Window| {
+        let first: u64 = window.backends.iter().map(BackendWindow::first_picks).sum();
+        (window.unpicked as f64, (first + window.unpicked) as f64)
+    };
+    let (hits, tries) = count(&evidence.after);
+    let (hits_before, tries_before) = evidence.before.as_ref().map_or((0.0, 0.0), count);
+    Signal {
+        hits,
+        tries,
+        base: (hits_before / tries_before.max(1.0)).clamp(BASE_MIN, 0.9),
+        explained: 0.0,
+    }
+}
