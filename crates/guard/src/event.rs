@@ -286,6 +286,9 @@ pub struct DriftFact {
     pub detail: String,
     /// Error findings if the file is invalid.
     pub errors: u32,
+    /// Not the file but what the data plane runs differs from the journalled revision: an edit that bypassed
+    /// the guard, or a stale push.
+    pub running: bool,
 }
 
 /// A deployment as it was reported.

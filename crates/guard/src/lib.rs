@@ -10,10 +10,22 @@
 //! pool) for a tally or health event and O(all backends) for a tick.
 
 pub mod action;
+mod audits;
 pub mod boot;
+mod change;
+mod counts;
+mod desk;
 pub mod event;
+mod evidence;
+mod hold;
+mod ledger;
+mod refuse;
+mod remedy;
+mod report;
 mod state;
+mod verify;
 pub mod view;
+mod watch;
 
 use std::time::Duration;
 

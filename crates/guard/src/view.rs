@@ -110,10 +110,14 @@ pub struct GuardView {
     pub next_page: Option<(IncidentId, Name, Wall)>,
     /// CONFIG differs from what runs.
     pub drift: Option<DriftFact>,
+    /// What the data plane runs is not what the journal says, in words.
+    pub edited: Option<String>,
     /// Whether the journal takes entries (`journal: ok | degraded`).
     pub journal_ok: bool,
     /// Entries that wait for the journal.
     pub journal_waiting: usize,
+    /// Timeline lines lost because too many waited.
+    pub journal_dropped: u64,
     /// Why no automatic action is taken at present (missing tallies, clock step, restart).
     pub hold: Option<String>,
     /// The last audit.

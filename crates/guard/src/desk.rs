@@ -1,0 +1,747 @@
+//! Incidents at work: opened or joined by alarms, fed with impact and diagnosis, recovered, paged, resolved.
+//!
+//! One incident per fault: a further alarm of the same pool joins it. The rules of its status, its timers and its
+//! words live in room `incident`; this module decides when they apply. Harm counts as stopped when every second
+//! of five in a row was fine (every verdict ok or explained, the objective met); the moment is the start of the
+//! five. It is resolved when the blamed revision no longer runs and what runs has its own evidence, or, for other
+//! causes, after a minute of calm.
+//!
+//! Limits: [`crate::INCIDENTS_KEPT`] incidents in memory, the oldest that are over go first.
+
+use std::time::Duration;
+
+use evenkeel_detect::onset::Onset;
+use evenkeel_incident::escalation::{
+    Delivery, clock_stepped, delivery_event, escalate, page_event,
+};
+use evenkeel_incident::lifecycle::{self, GUARD, is_open};
+use evenkeel_incident::notice::{NoticeEvent, of_incident, page};
+use evenkeel_incident::severity::{Facts, severity};
+use evenkeel_incident::{MoveError, Opening, due};
+use evenkeel_model::blame::{Cause, Subject};
+use evenkeel_model::clock::{Mono, Wall};
+use evenkeel_model::ids::{IncidentId, Name, RevisionId};
+use evenkeel_model::record::{
+    ActionRecord, Entry, EventSource, IncidentKind, IncidentRecord, IncidentStatus, TimelineEvent,
+};
+use evenkeel_model::sketch::ClientSketch;
+
+use crate::INCIDENTS_KEPT;
+use crate::action::Outcome;
+use crate::event::{HealthFact, IncidentCommand, IncidentVerb, RequestId};
+use crate::state::{Gate, Inner};
+use crate::verify::Phase;
+use crate::watch::{Alarm, AlarmKind, PoolWatch};
+
+/// Seconds in a row that must be fine before harm counts as stopped.
+const CALM_SECONDS: u32 = 5;
+/// Calm after which an incident without a blamed revision is resolved.
+const RESOLVE_AFTER: Duration = Duration::from_mins(1);
+/// A rollback that did not help by then pages the next level.
+const RECOVER_WITHIN: Duration = Duration::from_mins(1);
+/// Figures of an open incident are journalled at least this often.
+const SAVE_EVERY: Duration = Duration::from_secs(10);
+/// Backends from which a diagnosis is made only every fifth second.
+const LARGE_POOL: usize = 100;
+
+/// What an automatic rollback did.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Acted {
+    pub(crate) at: Mono,
+    pub(crate) undone: RevisionId,
+}
+
+/// An incident at work.
+#[derive(Debug, Clone)]
+pub(crate) struct Case {
+    pub(crate) record: IncidentRecord,
+    /// When its fault began.
+    pub(crate) onset: Onset,
+    /// Clients since the onset.
+    pub(crate) clients: ClientSketch,
+    /// A rollback was begun or made for it.
+    pub(crate) begun: bool,
+    pub(crate) acted: Option<Acted>,
+    pub(crate) margin: f64,
+    /// What was suggested last, so that it is said once.
+    pub(crate) suggested: Option<String>,
+    alarms: Vec<AlarmKind>,
+    fine: u32,
+    fine_since: (Mono, Wall),
+    calm_since: Mono,
+    escalated: bool,
+    lines: Vec<TimelineEvent>,
+    saved_at: Mono,
+}
+
+/// All incidents in memory.
+#[derive(Debug)]
+pub(crate) struct Desk {
+    pub(crate) cases: Vec<Case>,
+    next: u64,
+    /// Automatic rollbacks: pool, end of its 30 min, end of its day.
+    pub(crate) rollbacks: Vec<(Name, Mono, Mono)>,
+}
+
+impl Desk {
+    pub(crate) fn new(
+        incidents: Vec<IncidentRecord>,
+        next: u64,
+        rollbacks: Vec<(Name, Mono, Mono)>,
+    ) -> Self {
+        let highest = incidents.iter().map(|i| i.id.0).max().unwrap_or(0);
+        let mut desk = Self {
+            cases: Vec::new(),
+            next: next.max(highest + 1),
+            rollbacks,
+        };
+        for record in incidents {
+            desk.cases.push(Case::new(record, None, Mono::ZERO));
+        }
+        desk.trim();
+        desk
+    }
+
+    /// The incident `id`.
+    pub(crate) fn record(&self, id: IncidentId) -> Option<&IncidentRecord> {
+        self.case(id).map(|case| &case.record)
+    }
+
+    pub(crate) fn case(&self, id: IncidentId) -> Option<&Case> {
+        self.cases.iter().find(|case| case.record.id == id)
+    }
+
+    pub(crate) fn case_mut(&mut self, id: IncidentId) -> Option<&mut Case> {
+        self.cases.iter_mut().find(|case| case.record.id == id)
+    }
+
+    /// The open incident that matters most: worst first, then oldest.
+    pub(crate) fn worst(&self) -> Option<&IncidentRecord> {
+        let open = self.cases.iter().filter(|c| is_open(c.record.status));
+        open.map(|c| &c.record)
+            .filter(|r| r.kind != IncidentKind::Test)
+            .min_by_key(|r| (r.severity, r.id))
+    }
+
+    /// The open incident of `pool`.
+    pub(crate) fn open_of(&self, pool: &Name) -> Option<&Case> {
+        self.cases
+            .iter()
+            .find(|c| is_open(c.record.status) && c.record.pool.as_ref() == Some(pool))
+    }
+
+    /// Deadlines move along with the clock.
+    pub(crate) fn clock_stepped(&mut self, by_ms: i64) {
+        for case in &mut self.cases {
+            clock_stepped(&mut case.record.escalation, by_ms);
+        }
+    }
+
+    pub(crate) fn check_invariants(&self) -> Result<(), String> {
+        for case in self.cases.iter().filter(|c| is_open(c.record.status)) {
+            let same = |c: &&Case| {
+                is_open(c.record.status)
+                    && c.record.pool == case.record.pool
+                    && c.record.kind == case.record.kind
+            };
+            let twins = self.cases.iter().filter(same).count();
+            if case.record.pool.is_some() && twins > 1 {
+                return Err(format!("{twins} open incidents of one pool"));
+            }
+        }
+        if self.cases.len() > INCIDENTS_KEPT {
+            return Err(format!("{} incidents in memory", self.cases.len()));
+        }
+        Ok(())
+    }
+
+    fn trim(&mut self) {
+        while self.cases.len() > INCIDENTS_KEPT {
+            let over = self.cases.iter().position(|c| !is_open(c.record.status));
+            self.cases.remove(over.unwrap_or(0));
+        }
+    }
+}
+
+impl Case {
+    fn new(record: IncidentRecord, onset: Option<Onset>, now: Mono) -> Self {
+        let at = Onset {
+            lo: now,
+            best: now,
+            hi: now,
+        };
+        Self {
+            record,
+            onset: onset.unwrap_or(at),
+            clients: ClientSketch::default(),
+            begun: false,
+            acted: None,
+            margin: 0.0,
+            suggested: None,
+            alarms: Vec::new(),
+            fine: 0,
+            fine_since: (now, Wall(0)),
+            calm_since: now,
+            escalated: false,
+            lines: Vec::new(),
+            saved_at: now,
+        }
+    }
+
+    /// Adds what a move of the lifecycle says; a refused move says nothing.
+    pub(crate) fn tell(&mut self, moved: Result<Vec<TimelineEvent>, MoveError>) -> bool {
+        let done = moved.is_ok();
+        self.lines.extend(moved.unwrap_or_default());
+        done
+    }
+}
+
+impl Inner {
+    /// Opens or joins incidents for the tests above their thresholds.
+    pub(crate) fn check_alarms(&mut self) {
+        let names: Vec<Name> = self.pools.keys().cloned().collect();
+        for name in names {
+            let Some(watch) = self.pools.get(&name) else {
+                continue;
+            };
+            let raised = watch.raised();
+            let case = self.desk.open_of(&name);
+            let known = |kind: &AlarmKind| {
+                case.is_some_and(|c| {
+                    c.alarms.contains(kind) && c.record.status != IncidentStatus::Mitigated
+                })
+            };
+            if raised.is_empty() || raised.iter().all(known) {
+                continue;
+            }
+            for alarm in watch.alarms() {
+                self.alarmed(&name, &alarm);
+            }
+        }
+    }
+
+    fn alarmed(&mut self, pool: &Name, alarm: &Alarm) {
+        let kind = self.kind();
+        let fault_at = self.wall_of(alarm.onset.best);
+        let Some(watch) = self.pools.get(pool) else {
+            return;
+        };
+        let level = severity(&facts(watch, None));
+        let clients = watch.counts.recent_clients();
+        let now = self.now;
+        let overlaps = |c: &&mut Case| lifecycle::overlaps(&c.record, kind, Some(pool), fault_at);
+        let open = self.desk.cases.iter_mut().rev().find(overlaps);
+        if let Some(case) = open {
+            let relapsed = matches!(
+                case.record.status,
+                IncidentStatus::Mitigated | IncidentStatus::Resolved
+            );
+            if !case.alarms.contains(&alarm.kind) || relapsed {
+                case.alarms.push(alarm.kind);
+                case.alarms.dedup();
+                let text = format!("{}; {}", alarm.title, alarm.detail);
+                let lines =
+                    lifecycle::join(&mut case.record, &text, Some(fault_at), level, self.wall);
+                case.lines.extend(lines);
+                case.fine = 0;
+                case.calm_since = now;
+            }
+            return;
+        }
+        let opening = Opening {
+            id: IncidentId(self.desk.next),
+            kind,
+            severity: level,
+            title: alarm.title.clone(),
+            pool: Some(pool.clone()),
+            fault_at: Some(fault_at),
+            fault_between: Some((self.wall_of(alarm.onset.lo), self.wall_of(alarm.onset.hi))),
+            detected_at: self.wall,
+            detector: alarm.detail.clone(),
+            revision: Some(self.running.record.id),
+            policy: &self.running.config.escalation,
+        };
+        let (record, lines) = lifecycle::open(opening);
+        let mut case = Case::new(record, Some(alarm.onset), now);
+        case.alarms.push(alarm.kind);
+        case.clients = clients;
+        case.lines = lines;
+        let requests = watch.harmed_since(alarm.onset.lo);
+        lifecycle::impact(
+            &mut case.record,
+            requests,
+            Some(case.clients.harmed_share()),
+        );
+        self.enter(case);
+    }
+
+    /// An audit found a new error.
+    pub(crate) fn audit_incident(&mut self, title: String) {
+        let level = severity(&Facts {
+            audit_error: true,
+            ..Facts::default()
+        });
+        let kind = self.kind();
+        self.open_without_pool(kind, level, title, "the scheduled audit");
+    }
+
+    fn open_without_pool(
+        &mut self,
+        kind: IncidentKind,
+        level: evenkeel_model::record::IncidentSeverity,
+        title: String,
+        detector: &str,
+    ) -> IncidentId {
+        let id = IncidentId(self.desk.next);
+        let (record, lines) = lifecycle::open(Opening {
+            id,
+            kind,
+            severity: level,
+            title,
+            pool: None,
+            fault_at: None,
+            fault_between: None,
+            detected_at: self.wall,
+            detector: detector.to_owned(),
+            revision: Some(self.running.record.id),
+            policy: &self.running.config.escalation,
+        });
+        let mut case = Case::new(record, None, self.now);
+        case.lines = lines;
+        self.enter(case);
+        id
+    }
+
+    fn enter(&mut self, mut case: Case) {
+        self.desk.next += 1;
+        case.saved_at = self.now;
+        let notice = of_incident(NoticeEvent::IncidentOpened, &case.record, self.wall);
+        self.desk.cases.push(case);
+        self.desk.trim();
+        self.notify_all(notice);
+    }
+
+    const fn kind(&self) -> IncidentKind {
+        if self.drill {
+            IncidentKind::Drill
+        } else {
+            IncidentKind::Real
+        }
+    }
+
+    /// Once a tick, for every open incident.
+    pub(crate) fn work_incidents(&mut self) {
+        let open: Vec<IncidentId> = self
+            .desk
+            .cases
+            .iter()
+            .filter(|c| is_open(c.record.status))
+            .map(|c| c.record.id)
+            .collect();
+        for id in open {
+            self.feed(id);
+            self.diagnose(id);
+            self.consider(id);
+            self.recover(id);
+            self.hurry(id);
+        }
+        self.save_incidents();
+    }
+
+    /// Impact and severity.
+    fn feed(&mut self, id: IncidentId) {
+        let Some(case) = self.desk.cases.iter_mut().find(|c| c.record.id == id) else {
+            return;
+        };
+        let Some(watch) = case.record.pool.as_ref().and_then(|p| self.pools.get(p)) else {
+            return;
+        };
+        if case.record.status == IncidentStatus::Mitigated {
+            return;
+        }
+        if let Some(clients) = watch.counts.last_clients() {
+            case.clients.merge(clients);
+        }
+        let requests = watch.harmed_since(case.onset.lo);
+        let harmed = case.clients.harmed_share();
+        lifecycle::impact(&mut case.record, requests, Some(harmed));
+        let level = severity(&facts(watch, Some(&case.clients)));
+        let lines = lifecycle::raise_severity(&mut case.record, level, self.wall);
+        case.lines.extend(lines);
+    }
+
+    fn diagnose(&mut self, id: IncidentId) {
+        let Some(case) = self.desk.case(id) else {
+            return;
+        };
+        let over =
+            case.begun || case.acted.is_some() || case.record.status == IncidentStatus::Mitigated;
+        let Some(pool) = case.record.pool.clone().filter(|_| !over) else {
+            return;
+        };
+        let large = self
+            .pools
+            .get(&pool)
+            .is_some_and(|w| w.pool.backends.len() > LARGE_POOL);
+        let age = self.now.since(case.onset.hi).as_secs();
+        if large && case.record.diagnosis.is_some() && !age.is_multiple_of(5) {
+            return;
+        }
+        let Some(evidence) = self.evidence(&pool, case) else {
+            return;
+        };
+        let found = evenkeel_diagnose::diagnose(&evidence);
+        let margin = evenkeel_diagnose::margin(&found);
+        let wall = self.wall;
+        if let Some(case) = self.desk.case_mut(id) {
+            case.margin = margin;
+            let sure = margin >= evenkeel_diagnose::MARGIN_TO_ACT;
+            let moved = lifecycle::diagnosed(&mut case.record, found, sure, wall);
+            case.tell(moved);
+        }
+    }
+
+    /// Harm that stopped, and its end.
+    fn recover(&mut self, id: IncidentId) {
+        let (now, wall) = (self.now, self.wall);
+        let Some(case) = self.desk.cases.iter_mut().find(|c| c.record.id == id) else {
+            return;
+        };
+        let Some(watch) = case
+            .record
+            .pool
+            .as_ref()
+            .and_then(|p| self.pools.get_mut(p))
+        else {
+            return;
+        };
+        if watch.fine() {
+            if case.fine == 0 {
+                let second = Duration::from_secs(1);
+                case.fine_since = (now.minus(second), wall.minus(second));
+            }
+            case.fine += 1;
+        } else {
+            case.fine = 0;
+            // One bad second in a calm minute is chance; a missed objective is not.
+            if watch.objective_missed() != Some(false) {
+                case.calm_since = now;
+            }
+        }
+        if case.fine >= CALM_SECONDS && case.record.status != IncidentStatus::Mitigated {
+            let since = case.fine_since.1;
+            let moved = lifecycle::mitigated(&mut case.record, since, wall);
+            if case.tell(moved) {
+                case.calm_since = case.fine_since.0;
+                case.alarms.clear();
+                watch.retest_harm(now);
+                let notice = of_incident(NoticeEvent::IncidentMitigated, &case.record, wall);
+                self.notify_all(notice);
+            }
+            return;
+        }
+        if case.record.status == IncidentStatus::Mitigated {
+            let calm = now.since(case.calm_since);
+            let subject = case
+                .record
+                .diagnosis
+                .as_ref()
+                .and_then(|d| d.subject.clone());
+            let cause = case.record.diagnosis.as_ref().map(|d| d.cause);
+            self.resolve_if_over(id, cause, subject.as_ref(), calm);
+        }
+    }
+
+    fn resolve_if_over(
+        &mut self,
+        id: IncidentId,
+        cause: Option<Cause>,
+        subject: Option<&Subject>,
+        calm: Duration,
+    ) {
+        let why = match (cause, subject) {
+            (Some(Cause::ConfigRevision), Some(Subject::Revision(blamed))) => {
+                let running = self.running.record.id;
+                let known = self.desk.case(id).and_then(|c| c.acted).map(|a| a.undone);
+                let gone = *blamed != running || known == Some(*blamed);
+                let verified = matches!(self.phase, Phase::Settled);
+                if !gone || !(verified || calm >= RESOLVE_AFTER) {
+                    return;
+                }
+                format!("{blamed} no longer runs, {running} shows its own evidence")
+            }
+            _ if self.edited.is_none() && calm >= RESOLVE_AFTER => {
+                format!("calm for {} s", calm.as_secs())
+            }
+            _ => return,
+        };
+        let wall = self.wall;
+        let Some(case) = self.desk.case_mut(id) else {
+            return;
+        };
+        let moved = lifecycle::resolve(&mut case.record, GUARD, &why, wall);
+        if case.tell(moved) {
+            let notice = of_incident(NoticeEvent::IncidentResolved, &case.record, wall);
+            self.notify_all(notice);
+        }
+    }
+
+    /// A rollback that did not help: the next level is paged, nothing more is changed.
+    fn hurry(&mut self, id: IncidentId) {
+        let (now, wall) = (self.now, self.wall);
+        let Some(case) = self.desk.case_mut(id) else {
+            return;
+        };
+        let late = case
+            .acted
+            .is_some_and(|a| now.since(a.at) >= RECOVER_WITHIN);
+        if !late || case.escalated || case.record.status == IncidentStatus::Mitigated {
+            return;
+        }
+        case.escalated = true;
+        let why = "not recovered 60 s after the rollback";
+        if let Ok((next, lines)) = escalate(&mut case.record, GUARD, why, wall) {
+            case.lines.extend(lines);
+            let notice = page(&case.record, &next, wall);
+            self.notify(next.receivers, notice);
+        }
+    }
+
+    /// Pages that are due.
+    pub(crate) fn check_pages(&mut self) {
+        let wall = self.wall;
+        let mut pages = Vec::new();
+        for case in &mut self.desk.cases {
+            while let Some(next) = due(&mut case.record, wall) {
+                let line = page_event(&case.record, &next, wall);
+                case.lines.push(line);
+                pages.push((next.receivers.clone(), page(&case.record, &next, wall)));
+            }
+        }
+        for (receivers, notice) in pages {
+            self.notify(receivers, notice);
+        }
+        self.save_incidents();
+    }
+
+    /// Journals what changed.
+    pub(crate) fn save_incidents(&mut self) {
+        let now = self.now;
+        let mut entries = Vec::new();
+        for case in &mut self.desk.cases {
+            let old = is_open(case.record.status) && now.since(case.saved_at) >= SAVE_EVERY;
+            if case.lines.is_empty() && !old {
+                continue;
+            }
+            case.saved_at = now;
+            entries.push(Entry::Incident(Box::new(case.record.clone())));
+            entries.extend(case.lines.drain(..).map(Entry::Event));
+        }
+        self.record(entries);
+    }
+
+    /// Something was done or suggested about an incident.
+    pub(crate) fn acted(
+        &mut self,
+        id: IncidentId,
+        kind: &str,
+        detail: String,
+        outcome: &str,
+        revision_after: Option<RevisionId>,
+    ) {
+        let at = self.wall;
+        if let Some(case) = self.desk.case_mut(id) {
+            let action = ActionRecord {
+                at,
+                kind: kind.to_owned(),
+                detail,
+                outcome: outcome.to_owned(),
+            };
+            let lines = lifecycle::acted(&mut case.record, action, revision_after);
+            case.lines.extend(lines);
+        }
+    }
+
+    /// The rollback for an incident is in place.
+    pub(crate) fn rolled_back(&mut self, id: IncidentId, pool: &Name, undone: RevisionId) {
+        let running = self.running.record.id;
+        let detail = format!("{undone} -> {running} for pool `{pool}`");
+        self.acted(id, "rollback", detail, "done", Some(running));
+        let now = self.now;
+        if let Some(case) = self.desk.case_mut(id) {
+            case.acted = Some(Acted { at: now, undone });
+            case.fine = 0;
+        }
+        self.save_incidents();
+    }
+
+    /// A person does something about an incident.
+    pub(crate) fn incident_command(&mut self, command: IncidentCommand) {
+        let IncidentCommand {
+            request,
+            incident,
+            author,
+            verb,
+        } = command;
+        let wall = self.wall;
+        if let IncidentVerb::Open { kind, title } = verb {
+            let level = evenkeel_model::record::IncidentSeverity::Sev3;
+            let id = self.open_without_pool(kind, level, title, &format!("opened by {author}"));
+            self.check_pages();
+            let status = IncidentStatus::Detected;
+            self.reply(
+                request,
+                Outcome::Incident {
+                    incident: id,
+                    status,
+                },
+            );
+            return;
+        }
+        let Some(case) = self.desk.case_mut(incident) else {
+            let why = format!("there is no incident {incident} in memory");
+            self.reply(request, Outcome::Failed { why });
+            return;
+        };
+        let mut news = None;
+        let record = &mut case.record;
+        let moved = match &verb {
+            IncidentVerb::Open { .. } => Ok(Vec::new()),
+            IncidentVerb::Ack => {
+                news = Some(NoticeEvent::IncidentAcknowledged);
+                lifecycle::acknowledge(record, &author, wall)
+            }
+            IncidentVerb::Note(text) => lifecycle::note(record, &author, text, wall),
+            IncidentVerb::Escalate => {
+                self.escalate_command(request, incident, &author);
+                return;
+            }
+            IncidentVerb::Resolve(why) => {
+                news = Some(NoticeEvent::IncidentResolved);
+                lifecycle::resolve(record, &author, why, wall)
+            }
+            IncidentVerb::FalseAlarm(why) => {
+                news = Some(NoticeEvent::IncidentResolved);
+                lifecycle::false_alarm(record, &author, why, wall)
+            }
+            IncidentVerb::Close => lifecycle::close(record, &author, wall),
+        };
+        match moved {
+            Ok(lines) => {
+                let record = case.record.clone();
+                if let Some(event) = news {
+                    self.notify_all(of_incident(event, &record, wall));
+                }
+                self.retest_after(&record);
+                self.command_done(request, &record, lines);
+            }
+            Err(error) => {
+                let why = error.to_string();
+                self.reply(request, Outcome::Failed { why });
+            }
+        }
+    }
+
+    /// A person ended it: the tests start afresh, or the same alarm opens it again at once.
+    fn retest_after(&mut self, record: &IncidentRecord) {
+        if is_open(record.status) {
+            return;
+        }
+        let (now, kept) = (self.now, self.keep_until.is_some());
+        if let Some(watch) = record.pool.as_ref().and_then(|p| self.pools.get_mut(p)) {
+            watch.retest(kept, now);
+        }
+    }
+
+    fn escalate_command(&mut self, request: RequestId, incident: IncidentId, author: &str) {
+        let wall = self.wall;
+        let Some(case) = self.desk.case_mut(incident) else {
+            return;
+        };
+        match escalate(&mut case.record, author, "asked for", wall) {
+            Ok((next, lines)) => {
+                let notice = page(&case.record, &next, wall);
+                let record = case.record.clone();
+                self.notify(next.receivers, notice);
+                self.command_done(request, &record, lines);
+            }
+            Err(error) => {
+                let why = error.to_string();
+                self.reply(request, Outcome::Failed { why });
+            }
+        }
+    }
+
+    fn command_done(
+        &mut self,
+        request: RequestId,
+        record: &IncidentRecord,
+        lines: Vec<TimelineEvent>,
+    ) {
+        let outcome = Outcome::Incident {
+            incident: record.id,
+            status: record.status,
+        };
+        let mut entries = vec![Entry::Incident(Box::new(record.clone()))];
+        entries.extend(lines.into_iter().map(Entry::Event));
+        let gate = Gate::Reply(request, outcome);
+        self.ledger.gate(entries, gate, &mut self.out);
+    }
+
+    /// What became of a notice.
+    pub(crate) fn notice_sent(
+        &mut self,
+        incident: Option<IncidentId>,
+        level: Option<usize>,
+        receiver: &Name,
+        ok: bool,
+        detail: String,
+    ) {
+        let wall = self.wall;
+        let Some(case) = incident.and_then(|id| self.desk.case_mut(id)) else {
+            return;
+        };
+        let delivery = if ok {
+            Delivery::Sent
+        } else {
+            Delivery::Failed(detail)
+        };
+        if let Some(level) = level {
+            let line = delivery_event(&case.record, level, receiver, &delivery, wall);
+            case.lines.push(line);
+            self.save_incidents();
+        }
+    }
+
+    /// A health flip belongs on the timeline of the pool's incident.
+    pub(crate) fn health_flipped(&mut self, fact: &HealthFact) {
+        let state = if fact.up { "up" } else { "down" };
+        let text = format!(
+            "{} of pool `{}` is {state}: {}",
+            fact.backend, fact.pool, fact.detail
+        );
+        let mut line = self.event(EventSource::Proxy, "health.flipped", "health check", text);
+        line.subject = format!("backend:{}/{}", fact.pool, fact.backend);
+        line.incident = self.desk.open_of(&fact.pool).map(|c| c.record.id);
+        self.record(vec![Entry::Event(line)]);
+    }
+
+    /// A moment of this process for people.
+    pub(crate) fn wall_of(&self, at: Mono) -> Wall {
+        self.wall.minus(self.now.since(at))
+    }
+}
+
+/// The facts that a severity is judged by.
+fn facts(watch: &PoolWatch, clients: Option<&ClientSketch>) -> Facts {
+    let (ended, failed, slow) = watch.seen(crate::watch::WINDOW);
+    Facts {
+        objective_missed: watch.harm_alarmed() || watch.objective_missed() == Some(true),
+        harmed_requests_share: (failed + slow) as f64 / ended.max(1) as f64,
+        harmed_users_share: clients.map(ClientSketch::harmed_share),
+        nothing_served: ended >= crate::watch::ENOUGH && failed == ended,
+        imbalance: watch.raised().iter().any(|kind| !kind.is_harm()),
+        overloaded: watch.overloaded().is_some(),
+        audit_error: false,
+    }
+}

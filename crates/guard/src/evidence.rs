@@ -1,0 +1,238 @@
+//! What a diagnosis is made from, taken from the counts and the guard's own memory.
+//!
+//! Windows are rows of seconds mapped by backend name onto the running configuration, so that a revision that
+//! added or removed backends does not mix them up. Limits: the quiet stretch before is at most two minutes.
+
+use std::time::Duration;
+
+use evenkeel_balance::Member;
+use evenkeel_diagnose::{
+    BackendWindow, ChangeFact, ChangedPath, DeploymentFact, EpochFact, Evidence, Onset, OutFact,
+    OutReason, Window,
+};
+use evenkeel_model::clock::Mono;
+use evenkeel_model::diff::diff;
+use evenkeel_model::ids::Name;
+use evenkeel_model::tally::Outcomes;
+
+use crate::counts::{Cell, Row};
+use crate::desk::Case;
+use crate::state::Inner;
+use crate::watch::{EpochInfo, PoolWatch};
+
+/// Longest and shortest quiet stretch before the onset.
+const BEFORE: (Duration, Duration) = (Duration::from_mins(2), Duration::from_secs(10));
+/// Changes that are looked at.
+const CHANGES_WITHIN: Duration = Duration::from_mins(30);
+/// Deployments that are looked at.
+const DEPLOYMENTS_WITHIN: Duration = Duration::from_hours(6);
+/// Flips that count.
+const FLIPS_WITHIN: Duration = Duration::from_mins(5);
+
+impl Inner {
+    /// The facts about `pool` around the onset of `case`.
+    pub(crate) fn evidence(&self, pool: &Name, case: &Case) -> Option<Evidence> {
+        let watch = self.pools.get(pool)?;
+        let onset = Onset {
+            lo: case.onset.lo,
+            best: case.onset.best,
+            hi: case.onset.hi,
+        };
+        let start = onset.lo.minus(BEFORE.0);
+        let before = window(watch, start, onset.lo);
+        let long = |w: &Window| w.to.since(w.from) >= BEFORE.1;
+        let after = window(watch, onset.best, self.now)?;
+        Some(Evidence {
+            pool: watch.pool.clone(),
+            revision: self.running.record.id,
+            now: self.now,
+            onset,
+            before: before.filter(long),
+            epochs: epochs(watch, after.from),
+            after,
+            changes: self.changes(),
+            deployments: self.deployments_of(pool),
+            out: out(watch, onset.lo, self.now),
+            clients: case.clients.clone(),
+            drift: self.edited.clone(),
+        })
+    }
+
+    fn changes(&self) -> Vec<ChangeFact> {
+        let recent = |at: Mono| self.now.since(at) <= CHANGES_WITHIN;
+        let swaps = self.swaps.iter().filter(|s| recent(s.at));
+        swaps
+            .map(|swap| ChangeFact {
+                id: swap.id,
+                at: swap.at,
+                before: swap.before.clone(),
+                after: swap.after.clone(),
+                paths: swap.paths.clone(),
+                automatic_rollback: swap.automatic,
+            })
+            .collect()
+    }
+
+    fn deployments_of(&self, pool: &Name) -> Vec<DeploymentFact> {
+        self.deployments
+            .iter()
+            .filter(|d| d.pool == *pool && self.wall.since(d.at) <= DEPLOYMENTS_WITHIN)
+            .map(|record| DeploymentFact {
+                record: record.clone(),
+                at: self.now.minus(self.wall.since(record.at)),
+            })
+            .collect()
+    }
+}
+
+/// The paths that differ between two configurations, once per swap.
+pub(crate) fn paths(
+    before: &evenkeel_model::config::Config,
+    after: &evenkeel_model::config::Config,
+) -> Vec<ChangedPath> {
+    let changes = diff(before, after).into_iter();
+    changes
+        .map(|change| ChangedPath {
+            path: change.path,
+            before: change.before,
+            after: change.after,
+        })
+        .collect()
+}
+
+/// The rows that ended after `from` and not after `to`; `None` without any.
+fn window(watch: &PoolWatch, from: Mono, to: Mono) -> Option<Window> {
+    let rows = watch.counts.rows().iter();
+    let rows: Vec<&Row> = rows.filter(|r| r.at > from && r.at <= to).collect();
+    let (first, last) = (rows.first()?, rows.last()?);
+    let size = watch.pool.backends.len();
+    let begin = first.at.minus(Duration::from_secs(1));
+    let mut sums = vec![Cell::default(); size];
+    let mut unpicked = 0;
+    let mut places = (None, Vec::new());
+    for row in &rows {
+        unpicked += u64::from(row.unpicked);
+        if places.0 != Some(row.epoch) {
+            places = (Some(row.epoch), places_of(watch, row));
+        }
+        for (cell, place) in row.cells.iter().zip(&places.1) {
+            if let Some(sum) = place.and_then(|p| sums.get_mut(p)) {
+                sum.add(cell);
+            }
+        }
+    }
+    let latency = watch.counts.latency_between(begin, last.at, size);
+    let backends = sums.iter().zip(latency);
+    Some(Window {
+        from: begin,
+        to: last.at,
+        backends: backends
+            .map(|(cell, latency)| BackendWindow {
+                picks_free: u64::from(cell.free),
+                picks_forced: u64::from(cell.forced),
+                picks_retry: u64::from(cell.retry),
+                outcomes: Outcomes {
+                    ok: u64::from(cell.ok),
+                    client_error: u64::from(cell.client_error),
+                    server_error: u64::from(cell.server_error),
+                    connect_failed: u64::from(cell.connect_failed),
+                    reset: u64::from(cell.reset),
+                    timeout: u64::from(cell.timeout),
+                    client_abort: 0,
+                },
+                harmed: u64::from(cell.harmed),
+                latency,
+                in_flight: f64::from(cell.in_flight) / rows.len() as f64,
+            })
+            .collect(),
+        unpicked,
+    })
+}
+
+/// Index in the running configuration of each backend of the row's epoch.
+fn places_of(watch: &PoolWatch, row: &Row) -> Vec<Option<usize>> {
+    let known = watch.epochs.iter().find(|e| e.fact.epoch == row.epoch);
+    let current = watch.epoch().map(|e| &e.fact.members);
+    match (known, current) {
+        (Some(info), Some(current)) => {
+            let at = |i: usize, name: &Name| {
+                let same = current.get(i).is_some_and(|m| m.name == *name);
+                let found = || current.iter().position(|m| m.name == *name);
+                if same { Some(i) } else { found() }
+            };
+            let members = info.fact.members.iter().enumerate();
+            members.map(|(i, m)| at(i, &m.name)).collect()
+        }
+        // Forgotten epochs had the same backends as far as is known.
+        _ => (0..row.cells.len()).map(Some).collect(),
+    }
+}
+
+/// The epochs that overlap the time since `from`.
+fn epochs(watch: &PoolWatch, from: Mono) -> Vec<EpochFact> {
+    let end_of = |index: usize| watch.epochs.get(index + 1).map(|next| next.from);
+    let overlaps = |index: usize| end_of(index).is_none_or(|end| end >= from);
+    let epochs = watch.epochs.iter().enumerate();
+    epochs
+        .filter(|(index, _)| overlaps(*index))
+        .map(|(_, info)| epoch_fact(watch, info, from))
+        .collect()
+}
+
+fn epoch_fact(watch: &PoolWatch, info: &EpochInfo, from: Mono) -> EpochFact {
+    let mut picks = vec![0u64; info.fact.members.len()];
+    let rows = watch.counts.rows().iter();
+    for row in rows.filter(|r| r.epoch == info.fact.epoch && r.at > from) {
+        for (sum, cell) in picks.iter_mut().zip(&row.cells) {
+            *sum += u64::from(cell.free);
+        }
+    }
+    let members = info.fact.members.iter();
+    EpochFact {
+        epoch: info.fact.epoch,
+        revision: info.fact.revision,
+        algorithm: info.algorithm,
+        from: info.from,
+        members: members
+            .map(|m| Member {
+                name: m.name.clone(),
+                weight: m.weight,
+                eligible: m.eligible,
+            })
+            .collect(),
+        picks_free: picks,
+    }
+}
+
+/// Backends that take no traffic, or did not since the onset.
+fn out(watch: &PoolWatch, onset: Mono, now: Mono) -> Vec<OutFact> {
+    let Some(info) = watch.epoch() else {
+        return Vec::new();
+    };
+    let mut facts = Vec::new();
+    for member in &info.fact.members {
+        let health = watch.health.get(&member.name);
+        let down = health.is_some_and(|h| !h.up);
+        let fell = health.is_some_and(|h| h.downs.back().is_some_and(|at| *at >= onset));
+        if member.eligible && !down && !fell {
+            continue;
+        }
+        let (reason, since) = match health {
+            Some(health) if down || fell => (OutReason::Health, health.since),
+            _ if member.why.contains("drain") => (OutReason::Drain, info.from),
+            _ if member.why.contains("health") => (OutReason::Health, info.from),
+            _ => (OutReason::Membership, info.from),
+        };
+        let recent = |at: &&Mono| now.since(**at) <= FLIPS_WITHIN;
+        let flips = health.map_or(0, |h| h.downs.iter().filter(recent).count());
+        let said = health.map(|h| h.detail.clone()).filter(|d| !d.is_empty());
+        facts.push(OutFact {
+            backend: member.name.clone(),
+            reason,
+            since,
+            flips: u32::try_from(flips).unwrap_or(u32::MAX),
+            detail: said.unwrap_or_else(|| member.why.clone()),
+        });
+    }
+    facts
+}

@@ -1,0 +1,85 @@
+//! When the guard takes no automatic action: evidence is missing or the clocks are in doubt.
+//!
+//! Hold on a missing tally of any worker for three ticks, after a clock step, after a restart. Holding stops
+//! automatic rollback and verification; alarms and pages go on, since saying nothing would be worse.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use evenkeel_model::clock::Mono;
+use evenkeel_model::ids::WorkerId;
+
+/// A worker without a tally for longer than this holds: three ticks and half a tick of slack.
+const TALLY_MISSING_AFTER: Duration = Duration::from_millis(3_500);
+/// Hold after a clock step.
+const STEP_HOLD: Duration = Duration::from_secs(10);
+/// Hold after a restart.
+const RESTART_HOLD: Duration = Duration::from_secs(10);
+
+/// What is known of the evidence's sources.
+#[derive(Debug)]
+pub(crate) struct Hold {
+    started_at: Mono,
+    workers: u16,
+    seen: BTreeMap<WorkerId, Mono>,
+    stepped_at: Option<Mono>,
+}
+
+impl Hold {
+    pub(crate) const fn new(workers: u16, now: Mono) -> Self {
+        Self {
+            started_at: now,
+            workers,
+            seen: BTreeMap::new(),
+            stepped_at: None,
+        }
+    }
+
+    /// A worker reported.
+    pub(crate) fn seen(&mut self, worker: WorkerId, now: Mono) {
+        if worker.0 < self.workers {
+            self.seen.insert(worker, now);
+        }
+    }
+
+    /// So many workers must report from now on.
+    pub(crate) fn workers_changed(&mut self, workers: u16, now: Mono) {
+        for id in self.workers..workers {
+            self.seen.insert(WorkerId(id), now);
+        }
+        self.workers = workers;
+        self.seen.retain(|id, _| id.0 < workers);
+    }
+
+    /// The wall clock stepped.
+    pub(crate) const fn stepped(&mut self, now: Mono) {
+        self.stepped_at = Some(now);
+    }
+
+    /// The workers that have not reported in time.
+    pub(crate) fn missing(&self, now: Mono) -> Vec<u16> {
+        (0..self.workers)
+            .filter(|id| {
+                self.seen
+                    .get(&WorkerId(*id))
+                    .is_none_or(|at| now.since(*at) > TALLY_MISSING_AFTER)
+            })
+            .collect()
+    }
+
+    /// Why nothing is done by itself; `None`: go on.
+    pub(crate) fn reason(&self, now: Mono) -> Option<String> {
+        if now.since(self.started_at) < RESTART_HOLD {
+            return Some("restarted less than 10 s ago".to_owned());
+        }
+        if self.stepped_at.is_some_and(|at| now.since(at) < STEP_HOLD) {
+            return Some("the wall clock stepped less than 10 s ago".to_owned());
+        }
+        let missing = self.missing(now);
+        let first = missing.first()?;
+        Some(match missing.len() {
+            1 => format!("worker {first} has not reported for 3 s"),
+            n => format!("{n} workers have not reported for 3 s"),
+        })
+    }
+}

@@ -1,0 +1,112 @@
+//! The findings `CHG-01` to `CHG-06` by which the guard refuses a change, in the words of the contract.
+
+use evenkeel_model::finding::{Finding, Severity};
+use evenkeel_model::ids::{IncidentId, RevisionId};
+
+use crate::action::{Outcome, Refusal};
+
+/// `CHG-01`: the base moved.
+pub(crate) fn base_moved(expected: RevisionId, running: RevisionId) -> Box<Finding> {
+    finding(
+        "CHG-01",
+        format!("the change was made for {expected}, but {running} runs"),
+        "applying it would undo what came in between",
+        format!("look at `evenkeel diff {expected} {running}`, then apply again on {running}"),
+    )
+}
+
+/// `CHG-02`: the content was undone before.
+pub(crate) fn quarantined(incident: Option<IncidentId>) -> Box<Finding> {
+    let because = incident.map_or_else(String::new, |id| format!(" by incident {id}"));
+    finding(
+        "CHG-02",
+        format!("this content was undone{because} and is in quarantine"),
+        "it harmed traffic when it ran",
+        "correct it, or apply it with `--force --reason` if the cause was another one",
+    )
+}
+
+/// `CHG-02` too: forced, but without saying why.
+pub(crate) fn force_without_reason() -> Box<Finding> {
+    finding(
+        "CHG-02",
+        "`--force` needs a reason",
+        "nobody could tell later why the guard was overridden",
+        "add `--reason`",
+    )
+}
+
+/// `CHG-03`: another change is in flight.
+pub(crate) fn in_flight(which: RevisionId, doing: &str) -> Box<Finding> {
+    finding(
+        "CHG-03",
+        format!("{which} is still {doing}"),
+        "two changes at once cannot be told apart by their effect",
+        "wait for it, `evenkeel confirm` it or `evenkeel rollback` it",
+    )
+}
+
+/// `CHG-04`: fewer live backends than `min_healthy`.
+pub(crate) fn too_few_live(pool: &str, live: usize, needed: u32) -> Box<Finding> {
+    finding(
+        "CHG-04",
+        format!("pool `{pool}` would have {live} live backends, `min_healthy` is {needed}"),
+        "too few backends would carry the whole pool",
+        "bring backends back first, or change `min_healthy`; `--force` does not override it",
+    )
+}
+
+/// `CHG-05`: nobody could take traffic.
+pub(crate) fn none_effective(pool: &str) -> Box<Finding> {
+    finding(
+        "CHG-05",
+        format!("pool `{pool}` would have no effective backend"),
+        "every request to it would be answered 503",
+        "give at least one live backend a weight above 0; `--force` does not override it",
+    )
+}
+
+/// `CHG-06`: the journal takes no entries.
+pub(crate) fn journal(why: &str) -> Box<Finding> {
+    finding(
+        "CHG-06",
+        format!("the journal cannot be written: {why}"),
+        "a change that is not recorded could not be undone after a restart; what runs goes on running",
+        "free the disk or repair the journal; `--force` does not override it",
+    )
+}
+
+/// A rollback that makes no sense, under the id of the rule it breaks.
+pub(crate) fn rollback(message: String, effect: &str, fix: &str) -> Box<Finding> {
+    finding("CHG-04", message, effect, fix)
+}
+
+/// The answer to a request that is refused for `reason`; `more` are findings that explain it further.
+pub(crate) fn refused(
+    reason: Finding,
+    more: Vec<Finding>,
+    incident: Option<IncidentId>,
+) -> Outcome {
+    let mut findings = vec![reason];
+    findings.extend(more);
+    Outcome::Refused(Refusal { findings, incident })
+}
+
+fn finding(
+    id: &'static str,
+    message: impl Into<String>,
+    effect: impl Into<String>,
+    fix: impl Into<String>,
+) -> Box<Finding> {
+    Box::new(Finding {
+        id,
+        severity: Severity::Error,
+        message: message.into(),
+        effect: effect.into(),
+        fix: fix.into(),
+        path: String::new(),
+        magnitude_ppm: 0,
+        file: None,
+        location: None,
+    })
+}

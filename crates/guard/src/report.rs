@@ -1,0 +1,274 @@
+//! The guard's knowledge as a [`GuardView`].
+
+use evenkeel_balance::{FailOpen, Member, Standing, reason};
+use evenkeel_detect::sequence::{ALPHA_STATUS, interval};
+use evenkeel_model::clock::{Mono, Wall};
+use evenkeel_model::config::Pool;
+use evenkeel_model::tally::Latency;
+
+use crate::change::Kind;
+use crate::counts::Cell;
+use crate::state::Inner;
+use crate::verify::{HELD_AFTER, Phase};
+use crate::view::{BackendView, GuardView, HealthView, PoolView, Status, Verdict, VerifyingView};
+use crate::watch::{ENOUGH, PoolWatch, WINDOW};
+
+impl Inner {
+    pub(crate) fn view(&self, now: Mono, wall: Wall) -> GuardView {
+        let at = |deadline: Mono| wall.plus(deadline.since(now));
+        let incident = self.desk.worst().map(|record| record.id);
+        let open_first = |done: bool| {
+            let cases = self.desk.cases.iter().rev().map(|case| &case.record);
+            cases
+                .filter(move |r| evenkeel_incident::lifecycle::is_open(r.status) != done)
+                .cloned()
+        };
+        let target = self
+            .targets
+            .last()
+            .map_or(self.running.record.id, |t| t.record.id);
+        let pools = self.running.config.pools.iter();
+        GuardView {
+            at: wall,
+            revision: self.running.record.id,
+            hash: self.running.record.hash,
+            revision_state: self.running.record.state,
+            state: self.status(),
+            verified: target,
+            incident,
+            incidents: open_first(false).chain(open_first(true)).collect(),
+            revisions: self.records.iter().cloned().collect(),
+            deployments: self.deployments.iter().cloned().collect(),
+            verifying: self.verifying(),
+            confirm_by: self.confirm_by.map(at),
+            keep_until: self.keep_until.map(at),
+            next_page: self.next_page(),
+            drift: self.drift.clone(),
+            edited: self.edited.clone(),
+            journal_ok: self.ledger.is_ok(),
+            journal_waiting: self.ledger.waiting(),
+            journal_dropped: self.ledger.dropped(),
+            hold: self.hold.reason(now),
+            audit: self.audits.last,
+            audit_next: Some(at(self.audits.due)),
+            drill: self.drill,
+            pools: pools
+                .filter_map(|pool| self.pools.get(&pool.name))
+                .map(|watch| self.pool_view(watch, now))
+                .collect(),
+        }
+    }
+
+    fn status(&self) -> Status {
+        let rolling = self
+            .change
+            .as_ref()
+            .is_some_and(|c| matches!(c.kind, Kind::Rollback(_)));
+        if rolling {
+            return Status::RollingBack;
+        }
+        if self.desk.worst().is_some() {
+            return Status::Incident;
+        }
+        match (&self.phase, &self.change) {
+            (_, Some(_)) | (Phase::Verifying(_), _) => Status::Verifying,
+            (Phase::Held(_), _) => Status::Held,
+            (Phase::Settled, None) if self.drift.is_some() || self.edited.is_some() => {
+                Status::Drift
+            }
+            (Phase::Settled, None) => Status::Ok,
+        }
+    }
+
+    fn verifying(&self) -> Option<VerifyingView> {
+        let (Phase::Verifying(verifying) | Phase::Held(verifying)) = &self.phase else {
+            return None;
+        };
+        Some(VerifyingView {
+            revision: self.running.record.id,
+            since: verifying.since_wall,
+            until: verifying.since_wall.plus(HELD_AFTER),
+            missing: self.missing(verifying),
+        })
+    }
+
+    fn next_page(
+        &self,
+    ) -> Option<(
+        evenkeel_model::ids::IncidentId,
+        evenkeel_model::ids::Name,
+        Wall,
+    )> {
+        let due = self.desk.cases.iter().filter_map(|case| {
+            let state = &case.record.escalation;
+            let level = state.levels.get(state.paged)?;
+            Some((case.record.id, level.name.clone(), state.next_at?))
+        });
+        due.min_by_key(|(_, _, at)| *at)
+    }
+
+    fn pool_view(&self, watch: &PoolWatch, now: Mono) -> PoolView {
+        let (cells, seconds) = watch.counts.window(WINDOW);
+        let latency = watch.counts.recent_latency();
+        let mut all = Latency::default();
+        for one in &latency {
+            all.add(one);
+        }
+        let picks: u64 = cells.iter().map(Cell::picks).sum();
+        let enough = picks >= ENOUGH;
+        let mut sum = Cell::default();
+        for cell in &cells {
+            sum.add(cell);
+        }
+        let backends = (0..watch.pool.backends.len()).filter_map(|index| {
+            let cell = cells.get(index)?;
+            let latency = latency.get(index);
+            self.backend_view(watch, index, (cell, &cells, seconds), latency, now)
+        });
+        let harmed = sum.harmed;
+        let (p50_ms, p99_ms) = quantiles(&all, enough);
+        PoolView {
+            name: watch.pool.name.clone(),
+            algorithm: watch.pool.algorithm,
+            intent: watch.pool.intent,
+            epoch: watch.epoch().map(|e| e.fact.epoch),
+            rps: enough.then(|| picks as f64 / seconds.max(1) as f64),
+            error_rate: rate(sum.failed(), sum.ended(), enough),
+            harmed_rate: rate(u64::from(harmed), sum.ended(), enough),
+            p50_ms,
+            p99_ms,
+            objective_met: watch.objective_missed().map(|missed| !missed),
+            incident: self.desk.open_of(&watch.pool.name).map(|c| c.record.id),
+            backends: backends.collect(),
+        }
+    }
+
+    fn backend_view(
+        &self,
+        watch: &PoolWatch,
+        index: usize,
+        (cell, cells, seconds): (&Cell, &[Cell], usize),
+        latency: Option<&Latency>,
+        now: Mono,
+    ) -> Option<BackendView> {
+        let backend = watch.pool.backends.get(index)?;
+        let free: u64 = cells.iter().map(|c| u64::from(c.free)).sum();
+        let picks: u64 = cells.iter().map(Cell::picks).sum();
+        let enough = picks >= ENOUGH;
+        let totals = watch.counts.totals();
+        let trials: u64 = totals.iter().sum();
+        let hits = totals.get(index).copied().unwrap_or(0);
+        let ci = (trials > 0).then(|| interval(hits, trials, ALPHA_STATUS));
+        let verdict = watch.verdicts.get(index).copied().unwrap_or_default();
+        let rps = enough.then(|| cell.picks() as f64 / seconds.max(1) as f64);
+        let told = watch.vitals.get(index);
+        let (p50_ms, p99_ms) = latency.map_or((None, None), |l| quantiles(l, enough));
+        let health = watch.health.get(&backend.name);
+        let member = watch.epoch().and_then(|e| e.fact.members.get(index));
+        let up = health.map_or_else(|| member.map(|m| m.eligible), |h| Some(h.up));
+        Some(BackendView {
+            name: backend.name.clone(),
+            weight: backend.weight,
+            capacity_rps: backend.capacity_rps,
+            zone: backend.zone.clone(),
+            version: backend.version.clone(),
+            intended_share: watch.intended.get(index).copied(),
+            expected_share: watch.expected.as_ref().and_then(|e| e.get(index)).copied(),
+            observed_share: (free >= ENOUGH).then(|| f64::from(cell.free) / free as f64),
+            ci_low: ci.map(|ci| ci.lo),
+            ci_high: ci.map(|ci| ci.hi),
+            verdict: self.overlaid(verdict),
+            reason: self.why(watch, index, verdict, now),
+            rps,
+            utilisation: rps.and_then(|r| Some(r / backend.capacity_rps?)),
+            p50_ms,
+            p99_ms,
+            error_rate: rate(cell.failed(), cell.ended(), enough),
+            in_flight: told.map(|v| v.in_flight),
+            cpu: told.and_then(|v| v.cpu),
+            memory: told.and_then(|v| v.memory),
+            health: match up {
+                Some(true) => HealthView::Up,
+                Some(false) => HealthView::Down,
+                None => HealthView::Unknown,
+            },
+            health_detail: health.map_or_else(String::new, |h| h.detail.clone()),
+        })
+    }
+
+    /// A kept revision is explained, not judged.
+    const fn overlaid(&self, verdict: Verdict) -> Verdict {
+        match verdict {
+            Verdict::Ok if self.keep_until.is_some() => Verdict::Explained,
+            other => other,
+        }
+    }
+
+    /// Why this backend has its share, in words.
+    fn why(&self, watch: &PoolWatch, index: usize, verdict: Verdict, now: Mono) -> String {
+        let mut text = share_reason(watch, index, &watch.pool);
+        if let Some(at) = self.keep_until {
+            let left = at.since(now).as_secs();
+            text = format!("{text}; kept against the tests for {left} s more (--keep)");
+        }
+        let share = |said: &Option<evenkeel_detect::share::ShareEvidence>| {
+            let evidence = said.as_ref().filter(|e| e.alarm)?;
+            evidence.backends.get(index).map(|b| b.reason.to_string())
+        };
+        let said = match verdict {
+            Verdict::Over | Verdict::Under => {
+                share(&watch.said.intent).or_else(|| share(&watch.said.fidelity))
+            }
+            _ => None,
+        };
+        let by_load = watch.said.load.as_ref().and_then(|l| l.get(index));
+        if let Some(more) = said.or_else(|| by_load.map(ToString::to_string)) {
+            text = format!("{more}; {text}");
+        }
+        if verdict == Verdict::Unknown {
+            let picks: u64 = watch.counts.totals().iter().sum();
+            text = format!("{text}; {picks} picks so far, {ENOUGH} are needed");
+        }
+        text
+    }
+}
+
+fn share_reason(watch: &PoolWatch, index: usize, pool: &Pool) -> String {
+    let Some(info) = watch.epoch() else {
+        return "no epoch yet".to_owned();
+    };
+    let told = info.fact.members.get(index);
+    if let Some(told) = told.filter(|m| !m.why.is_empty()) {
+        return told.why.clone();
+    }
+    let members: Vec<Member> = info
+        .fact
+        .members
+        .iter()
+        .map(|m| Member {
+            name: m.name.clone(),
+            weight: m.weight,
+            eligible: m.eligible,
+        })
+        .collect();
+    let down = |name| watch.health.get(name).is_some_and(|h| !h.up);
+    let standing = match told {
+        Some(m) if down(&m.name) => Standing::Down,
+        _ => Standing::Up,
+    };
+    let open = members.iter().any(|m| m.eligible) && members.iter().all(|m| down(&m.name));
+    let fail_open = if open { FailOpen::Yes } else { FailOpen::No };
+    reason::share(pool.algorithm, &members, index, standing, fail_open)
+}
+
+fn rate(hits: u64, of: u64, enough: bool) -> Option<f64> {
+    (enough && of > 0).then(|| hits as f64 / of as f64)
+}
+
+fn quantiles(latency: &Latency, enough: bool) -> (Option<f64>, Option<f64>) {
+    let at = |q: f64| {
+        let us = latency.quantile_us(q).filter(|_| enough);
+        us.map(|us| us as f64 / 1_000.0)
+    };
+    (at(0.5), at(0.99))
+}

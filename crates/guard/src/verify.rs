@@ -1,0 +1,285 @@
+//! Evidence for a revision: verified when every pool that it touches shows it, held when it does not come.
+//!
+//! For each touched pool: each backend's 99 % confidence sequence inside the tolerance band of its intended share
+//! (for round robin its deterministic bound, which is certain and far narrower), the harm tests quiet on at
+//! least 30 requests, nobody above the planned limit, all workers reporting, ten seconds passed. "No alarm yet"
+//! is not evidence. Where load decides, the load test has to say so instead. A change that touches no pool's
+//! routing needs the ten seconds and the workers.
+//!
+//! Limits: after ten minutes the revision is held; evidence that comes later still verifies it.
+
+use std::time::Duration;
+
+use evenkeel_detect::harm;
+use evenkeel_detect::round_robin;
+use evenkeel_detect::sequence::{ALPHA_VERIFIED, Interval, Standing, standing};
+use evenkeel_model::clock::{Mono, Wall};
+use evenkeel_model::config::{Algorithm, Config, Pool};
+use evenkeel_model::ids::{Name, RevisionId};
+use evenkeel_model::record::{Entry, EventSource, RevisionState};
+
+use crate::TARGETS_MAX;
+use crate::state::Inner;
+use crate::view::Verdict;
+use crate::watch::{ENOUGH, PoolWatch};
+
+/// Least time under observation.
+pub(crate) const VERIFY_AFTER: Duration = Duration::from_secs(10);
+/// Held when the evidence has not come by then.
+pub(crate) const HELD_AFTER: Duration = Duration::from_mins(10);
+
+/// Where the running revision stands.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Phase {
+    /// Verified or confirmed.
+    Settled,
+    /// Evidence is gathered.
+    Verifying(Verifying),
+    /// It did not come in time; it still may.
+    Held(Verifying),
+}
+
+/// A revision under observation.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Verifying {
+    /// Since when.
+    pub(crate) since: Mono,
+    /// Since when for people.
+    pub(crate) since_wall: Wall,
+    /// The pools that must show evidence.
+    pub(crate) touched: Vec<Name>,
+    /// It is a restored revision: it blocks no further change.
+    pub(crate) restored: bool,
+}
+
+/// The pools whose traffic differs between the two configurations.
+pub(crate) fn touched(before: &Config, after: &Config) -> Vec<Name> {
+    let routes = |config: &Config, pool: &Name| -> Vec<String> {
+        let mine = config.routes.iter().enumerate();
+        mine.filter(|(_, route)| route.pool == *pool)
+            .map(|(_, r)| format!("{} {:?} {}", r.listener, r.host, r.path_prefix))
+            .collect()
+    };
+    after
+        .pools
+        .iter()
+        .filter(|pool| {
+            before
+                .pool(pool.name.as_str())
+                .is_none_or(|old| routes_differently(old, pool))
+                || routes(before, &pool.name) != routes(after, &pool.name)
+        })
+        .map(|pool| pool.name.clone())
+        .collect()
+}
+
+/// Whether anything that shapes the traffic of a pool or the judgement of its shares differs.
+fn routes_differently(a: &Pool, b: &Pool) -> bool {
+    let traffic = |pool: &Pool| Pool {
+        peak_rps: None,
+        headroom: b.headroom,
+        n_plus_one: b.n_plus_one,
+        objective: b.objective,
+        session: b.session.clone(),
+        min_healthy: b.min_healthy,
+        harmed_clients_min: b.harmed_clients_min,
+        ..pool.clone()
+    };
+    traffic(a) != traffic(b)
+}
+
+impl Inner {
+    /// A revision was swapped in: its evidence starts from nothing.
+    pub(crate) fn begin_verifying(&mut self, touched: Vec<Name>, restored: bool) {
+        self.person_confirmed = false;
+        self.phase = Phase::Verifying(Verifying {
+            since: self.now,
+            since_wall: self.wall,
+            touched,
+            restored,
+        });
+    }
+
+    /// Once a tick: verified, held, or neither yet.
+    pub(crate) fn check_verified(&mut self) {
+        let (verifying, held) = match &self.phase {
+            Phase::Settled => return,
+            Phase::Verifying(v) => (v, false),
+            Phase::Held(v) => (v, true),
+        };
+        let overdue = self.now.since(verifying.since) >= HELD_AFTER;
+        let missing = self.missing(verifying);
+        let id = self.running.record.id;
+        if missing.is_empty() && self.change.is_none() {
+            let state = if self.person_confirmed {
+                RevisionState::Confirmed
+            } else {
+                RevisionState::Verified
+            };
+            let mut entries = Vec::new();
+            let why = "every touched pool shows its evidence";
+            self.set_state(id, state, why, None, &mut entries);
+            let text = format!("{id} is verified");
+            entries.push(self.line(EventSource::Controller, "config.verified", "guard", text));
+            self.record(entries);
+            self.settle();
+        } else if overdue && !held {
+            let why = format!("no evidence within 10 min: {}", missing.join("; "));
+            let verifying = verifying.clone();
+            let mut entries = Vec::new();
+            self.set_state(id, RevisionState::Held, &why, None, &mut entries);
+            entries.push(self.line(EventSource::Controller, "config.held", "guard", why));
+            self.record(entries);
+            self.phase = Phase::Held(verifying);
+        }
+    }
+
+    /// What runs is now the newest rollback target.
+    pub(crate) fn settle(&mut self) {
+        let id = self.running.record.id;
+        let mut entries = Vec::new();
+        let older: Vec<RevisionId> = self.targets.iter().map(|t| t.record.id).collect();
+        for old in older.into_iter().filter(|old| *old != id) {
+            let known = self.records.iter().find(|r| r.id == old);
+            if known.is_some_and(|r| {
+                matches!(r.state, RevisionState::Verified | RevisionState::Confirmed)
+            }) {
+                let why = format!("{id} took its place");
+                self.set_state(old, RevisionState::Superseded, &why, None, &mut entries);
+            }
+        }
+        self.record(entries);
+        self.targets.retain(|t| t.record.id != id);
+        self.targets.push(self.running.clone());
+        if self.targets.len() > TARGETS_MAX {
+            self.targets.remove(0);
+        }
+        self.phase = Phase::Settled;
+    }
+
+    /// What is missing, in words; empty: verified.
+    pub(crate) fn missing(&self, verifying: &Verifying) -> Vec<String> {
+        let mut missing = Vec::new();
+        let passed = self.now.since(verifying.since);
+        if passed < VERIFY_AFTER {
+            let left = VERIFY_AFTER.saturating_sub(passed).as_secs() + 1;
+            missing.push(format!("{left} s under observation"));
+        }
+        if let Some(why) = self.hold.reason(self.now) {
+            missing.push(why);
+        }
+        if self.keep_until.is_some() {
+            missing.push("the end of --keep: shares are not judged before".to_owned());
+        }
+        for name in &verifying.touched {
+            if let Some(watch) = self.pools.get(name) {
+                let id = self.running.record.id;
+                missing.extend(lacks(watch, id).map(|what| format!("pool `{name}`: {what}")));
+            }
+        }
+        missing
+    }
+}
+
+/// What pool `watch` lacks as evidence for `revision`; `None`: nothing.
+fn lacks(watch: &PoolWatch, revision: RevisionId) -> Option<String> {
+    if watch.revision() != Some(revision) {
+        return Some("no epoch of this revision yet".to_owned());
+    }
+    if watch.harm_alarmed() || watch.objective_missed() == Some(true) {
+        return Some("the objective is missed".to_owned());
+    }
+    let quiet = |e: &Option<harm::HarmEvidence>| {
+        e.as_ref()
+            .is_some_and(|e| e.verdict == harm::Verdict::Quiet)
+    };
+    if !quiet(&watch.said.errors) || !quiet(&watch.said.slow) {
+        return Some(format!("{ENOUGH} finished requests"));
+    }
+    if let Some((index, load)) = watch.overloaded() {
+        let name = watch.pool.backends.get(index).map(|b| b.name.to_string());
+        let name = name.unwrap_or_default();
+        return Some(format!(
+            "{name} is at {:.0} % of its capacity",
+            load * 100.0
+        ));
+    }
+    let off = |v: &Verdict| matches!(v, Verdict::Over | Verdict::Under);
+    if let Some(index) = watch.verdicts.iter().position(off) {
+        let name = watch.pool.backends.get(index).map(|b| b.name.to_string());
+        return Some(format!("{} is off its share", name.unwrap_or_default()));
+    }
+    if watch.overlay {
+        return Some("the end of a slow start: shares are not judged before".to_owned());
+    }
+    if watch.expected.is_none() {
+        let enough = watch.counts.totals().iter().sum::<u64>() >= ENOUGH;
+        let known = watch.verdicts.iter().all(|v| v.is_fine());
+        return (!enough || !known).then(|| "enough picks to judge the load".to_owned());
+    }
+    lacks_shares(watch)
+}
+
+/// Which backend's share is not pinned down yet.
+fn lacks_shares(watch: &PoolWatch) -> Option<String> {
+    let picks = watch.counts.totals();
+    let trials: u64 = picks.iter().sum();
+    let tolerance = watch.pool.tolerance.as_f64();
+    let members = &watch.epoch()?.fact.members;
+    let eligible = members
+        .iter()
+        .filter(|m| m.eligible && m.weight > 0)
+        .count();
+    let workers = watch.counts.workers().max(1);
+    // Retries and forced picks disturb the cursor: with more than a few of them nothing is certain.
+    let undisturbed = watch.counts.others() * 100 <= trials;
+    for (index, theta) in watch.intended.iter().enumerate() {
+        let hits = picks.get(index).copied().unwrap_or(0);
+        if *theta <= 0.0 {
+            continue;
+        }
+        let band = Interval {
+            lo: theta * (1.0 - tolerance),
+            hi: theta * (1.0 + tolerance),
+        };
+        let stands = if undisturbed && watch.pool.algorithm == Algorithm::RoundRobin {
+            let certain = round_robin::interval(hits, trials, eligible, workers);
+            round_robin::standing(certain, band)
+        } else if *theta >= 1.0 {
+            // The only backend gets everything; a confidence sequence never reaches 1.
+            let all = hits == trials && trials >= ENOUGH;
+            if all {
+                Standing::Inside
+            } else {
+                Standing::Undecided
+            }
+        } else {
+            standing(hits, trials, ALPHA_VERIFIED, band)
+        };
+        if stands != Standing::Inside {
+            let name = watch.pool.backends.get(index).map(|b| b.name.to_string());
+            return Some(format!(
+                "picks to pin down the share of {} ({trials} so far)",
+                name.unwrap_or_default()
+            ));
+        }
+    }
+    None
+}
+
+/// A state entry of a revision.
+pub(crate) fn state_entry(
+    id: RevisionId,
+    state: RevisionState,
+    why: &str,
+    incident: Option<evenkeel_model::ids::IncidentId>,
+    at: Wall,
+) -> Entry {
+    Entry::RevisionState {
+        id,
+        state,
+        at,
+        why: why.to_owned(),
+        incident,
+    }
+}

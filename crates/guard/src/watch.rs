@@ -1,0 +1,666 @@
+//! One pool under watch: its counts, its epoch, its tests and the verdict on each backend.
+//!
+//! Two nulls. Fidelity: free picks follow the shares that the running configuration implies. Intent: they follow
+//! the declared intent over the eligible backends, within the tolerance. A weight typo passes the first and
+//! fails the second. Where load decides (`least_request`), load over capacity is tested instead. Harm is
+//! tested against the declared objective. All tests of a pool divide one false-alarm budget of ten years, and
+//! all start afresh at each epoch, so that an old quiet past does not dilute a new fault.
+//!
+//! Onsets are dated over the rows of all epochs, not only of the tested one: what began before a swap must not be
+//! blamed on it.
+//!
+//! Limits: verdicts need 30 picks in the epoch; a backend at its in-flight limit is passed over for a good reason,
+//! so a pool with one at its limit is explained, not judged.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use evenkeel_balance::{Member, expected_shares};
+use evenkeel_detect::arl::Arl;
+use evenkeel_detect::harm::{self, HarmEvidence, HarmTest};
+use evenkeel_detect::load::{self, LoadCount, LoadEvidence, LoadTest};
+use evenkeel_detect::onset::{Onset, TickCount, change_point};
+use evenkeel_detect::share::{self, ShareEvidence, ShareTest};
+use evenkeel_model::clock::{Mono, Wall};
+use evenkeel_model::config::{Algorithm, Pool};
+use evenkeel_model::ids::{Name, RevisionId};
+use evenkeel_model::tally::Vitals;
+
+use crate::counts::{Cell, Counts};
+use crate::event::{EpochFact, HealthFact};
+use crate::view::Verdict;
+
+/// Epochs of a pool kept for dating and diagnosis.
+const EPOCHS_REMEMBERED: usize = 16;
+/// Flips of a backend's health that are remembered.
+const FLIPS_KEPT: usize = 32;
+/// Parts of the pool's false-alarm budget.
+const PART_FIDELITY: f64 = 0.2;
+const PART_INTENT: f64 = 0.4;
+const PART_LOAD: f64 = 0.6;
+const PART_HARM: f64 = 0.2;
+/// Tolerance of the fidelity test: the data path is exact, the rest is noise of a changing rate.
+const FIDELITY_TOLERANCE: f64 = 0.1;
+/// Share of requests that may be slower than `objective.p99`.
+pub(crate) const SLOW_OBJECTIVE: f64 = 0.01;
+/// Picks or requests below which nothing is said.
+pub(crate) const ENOUGH: u64 = 30;
+/// Seconds of the view's window.
+pub(crate) const WINDOW: usize = 10;
+/// Part of `max_in_flight` from which a backend counts as being at its limit between two samples.
+const AT_LIMIT: f64 = 0.8;
+
+/// An epoch and since when it runs.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct EpochInfo {
+    /// As the shell told it.
+    pub(crate) fact: EpochFact,
+    /// Since when.
+    pub(crate) from: Mono,
+    /// The algorithm of its revision.
+    pub(crate) algorithm: Algorithm,
+}
+
+/// What is known of a backend's health.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Health {
+    /// Takes traffic.
+    pub(crate) up: bool,
+    /// What the check said.
+    pub(crate) detail: String,
+    /// Since when.
+    pub(crate) since: Mono,
+    /// Moments at which it went down, newest last.
+    pub(crate) downs: VecDeque<Mono>,
+}
+
+/// Which test alarms.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum AlarmKind {
+    /// Traffic does not follow the running configuration.
+    Fidelity,
+    /// Traffic does not follow the intent.
+    Intent,
+    /// Load is not level.
+    Load,
+    /// Too many requests fail.
+    Errors,
+    /// Too many requests are slow.
+    Slow,
+}
+
+impl AlarmKind {
+    /// Harm, not imbalance.
+    pub(crate) const fn is_harm(self) -> bool {
+        matches!(self, Self::Errors | Self::Slow)
+    }
+}
+
+/// A test above its threshold.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Alarm {
+    /// Which.
+    pub(crate) kind: AlarmKind,
+    /// When it began.
+    pub(crate) onset: Onset,
+    /// In one line, with numbers.
+    pub(crate) title: String,
+    /// Sample and threshold.
+    pub(crate) detail: String,
+}
+
+/// The tests of one epoch.
+#[derive(Debug, Clone)]
+struct Tests {
+    fidelity: Option<ShareTest>,
+    intent: Option<ShareTest>,
+    load: Option<LoadTest>,
+    errors: Option<HarmTest>,
+    slow: Option<HarmTest>,
+}
+
+/// What the tests said last.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Said {
+    pub(crate) fidelity: Option<ShareEvidence>,
+    pub(crate) intent: Option<ShareEvidence>,
+    pub(crate) load: Option<Vec<LoadEvidence>>,
+    pub(crate) errors: Option<HarmEvidence>,
+    pub(crate) slow: Option<HarmEvidence>,
+}
+
+/// One pool.
+#[derive(Debug, Clone)]
+pub(crate) struct PoolWatch {
+    pub(crate) pool: Pool,
+    pub(crate) counts: Counts,
+    pub(crate) epochs: VecDeque<EpochInfo>,
+    pub(crate) vitals: Vec<Vitals>,
+    pub(crate) health: BTreeMap<Name, Health>,
+    pub(crate) intended: Vec<f64>,
+    pub(crate) expected: Option<Vec<f64>>,
+    pub(crate) said: Said,
+    pub(crate) verdicts: Vec<Verdict>,
+    /// The share tests are suspended for the running epoch: some backend is in slow start or the like.
+    pub(crate) overlay: bool,
+    at_limit: bool,
+    tests: Option<Tests>,
+}
+
+impl PoolWatch {
+    pub(crate) fn new(pool: Pool) -> Self {
+        Self {
+            pool,
+            counts: Counts::new(),
+            epochs: VecDeque::new(),
+            vitals: Vec::new(),
+            health: BTreeMap::new(),
+            intended: Vec::new(),
+            expected: None,
+            said: Said::default(),
+            verdicts: Vec::new(),
+            overlay: false,
+            at_limit: false,
+            tests: None,
+        }
+    }
+
+    /// The running epoch.
+    pub(crate) fn epoch(&self) -> Option<&EpochInfo> {
+        self.epochs.back()
+    }
+
+    /// The configuration of the pool changed; its next epoch follows.
+    pub(crate) fn configure(&mut self, pool: Pool) {
+        self.pool = pool;
+    }
+
+    /// A new epoch. `kept`: a person keeps this revision against the tests, so its own shares are the intent.
+    pub(crate) fn begin(&mut self, fact: EpochFact, kept: bool, now: Mono) {
+        let stale = self.epoch().is_some_and(|e| e.fact.epoch >= fact.epoch);
+        if stale || fact.members.len() != self.pool.backends.len() {
+            return;
+        }
+        self.counts.begin(fact.epoch, fact.members.len());
+        self.vitals.resize(fact.members.len(), Vitals::default());
+        self.epochs.push_back(EpochInfo {
+            fact,
+            from: now,
+            algorithm: self.pool.algorithm,
+        });
+        if self.epochs.len() > EPOCHS_REMEMBERED {
+            self.epochs.pop_front();
+        }
+        self.retest(kept, now);
+    }
+
+    /// Starts all tests afresh for the running epoch.
+    pub(crate) fn retest(&mut self, kept: bool, now: Mono) {
+        let Some(info) = self.epochs.back() else {
+            return;
+        };
+        let fact = &info.fact;
+        let eligible = |i: usize| fact.members.get(i).is_some_and(|m| m.eligible);
+        // What the configuration says decides, not what the data plane says it does, or an edit that bypasses
+        // the guard would explain itself. Slow start and the like are told with a reason and followed.
+        let members: Vec<Member> = self
+            .pool
+            .backends
+            .iter()
+            .zip(&fact.members)
+            .map(|(backend, told)| Member {
+                name: backend.name.clone(),
+                weight: if told.why.is_empty() {
+                    backend.weight
+                } else {
+                    told.weight
+                },
+                eligible: told.eligible,
+            })
+            .collect();
+        self.overlay = fact.members.iter().any(|m| m.eligible && !m.why.is_empty());
+        self.expected = expected_shares(self.pool.algorithm, &members);
+        let intended = self.pool.intended_shares(eligible);
+        self.intended = match (&self.expected, kept || self.overlay) {
+            (Some(expected), true) => expected.clone(),
+            _ => intended,
+        };
+        self.verdicts = vec![Verdict::Unknown; members.len()];
+        self.said = Said::default();
+        self.tests = Some(self.tests_of(&members, now));
+    }
+
+    fn tests_of(&self, members: &[Member], now: Mono) -> Tests {
+        let budget = |part: f64| Arl::TEN_YEARS.part(part).unwrap_or(Arl::TEN_YEARS);
+        let tolerance = self.pool.tolerance.as_f64();
+        let share = |theta: &[f64], tolerance: f64, part: f64| {
+            ShareTest::new(theta, tolerance, budget(part), now).ok()
+        };
+        let by_load = self.expected.is_none();
+        let capacity: Vec<f64> = self
+            .pool
+            .backends
+            .iter()
+            .zip(members)
+            .map(|(backend, member)| match backend.capacity_rps {
+                _ if member.effective_weight() == 0 => 0.0,
+                Some(capacity) => capacity,
+                None => f64::from(member.weight),
+            })
+            .collect();
+        Tests {
+            fidelity: self
+                .expected
+                .as_ref()
+                .and_then(|theta| share(theta, FIDELITY_TOLERANCE, PART_FIDELITY)),
+            intent: (!by_load)
+                .then(|| share(&self.intended, tolerance, PART_INTENT))
+                .flatten(),
+            load: by_load
+                .then(|| LoadTest::new(&capacity, budget(PART_LOAD)).ok())
+                .flatten(),
+            errors: HarmTest::new(
+                self.pool.objective.error_rate.as_f64(),
+                budget(PART_HARM / 2.0),
+                now,
+            )
+            .ok(),
+            slow: HarmTest::new(SLOW_OBJECTIVE, budget(PART_HARM / 2.0), now).ok(),
+        }
+    }
+
+    /// A backend's health flipped.
+    pub(crate) fn health(&mut self, fact: &HealthFact, now: Mono) {
+        let entry = self
+            .health
+            .entry(fact.backend.clone())
+            .or_insert_with(|| Health {
+                up: true,
+                detail: String::new(),
+                since: now,
+                downs: VecDeque::new(),
+            });
+        if entry.up && !fact.up {
+            entry.downs.push_back(now);
+            if entry.downs.len() > FLIPS_KEPT {
+                entry.downs.pop_front();
+            }
+        }
+        entry.up = fact.up;
+        entry.since = now;
+        entry.detail.clone_from(&fact.detail);
+    }
+
+    /// Closes the second and runs the tests on it.
+    pub(crate) fn tick(&mut self, now: Mono, wall: Wall) {
+        self.counts
+            .tick(now, wall, self.vitals.iter().map(|v| v.in_flight));
+        self.at_limit = self.pool.max_in_flight.is_some_and(|limit| {
+            let near = (f64::from(limit) * AT_LIMIT) as u32;
+            self.vitals.iter().any(|v| v.in_flight >= near.max(1))
+        });
+        let (Some(row), Some(tests)) = (self.counts.last(), &mut self.tests) else {
+            return;
+        };
+        let free: Vec<u64> = row.cells.iter().map(|c| u64::from(c.free)).collect();
+        // A limit makes the picker pass backends over; such a second says nothing about shares.
+        if !self.at_limit {
+            if let Some(test) = &mut tests.fidelity {
+                self.said.fidelity = Some(test.tick(&free, now));
+            }
+            if let Some(test) = &mut tests.intent {
+                self.said.intent = Some(test.tick(&free, now));
+            }
+        }
+        if let Some(test) = &mut tests.load {
+            let counts: Vec<LoadCount> = row.cells.iter().map(load_count).collect();
+            self.said.load = Some(test.tick(&counts));
+        }
+        let mut sum = (u64::from(row.unpicked), u64::from(row.unpicked), 0);
+        for cell in &row.cells {
+            sum.0 += cell.ended();
+            sum.1 += u64::from(cell.harmed.saturating_sub(cell.slow));
+            sum.2 += u64::from(cell.slow);
+        }
+        let (ended, failed, slow) = sum;
+        if let Some(test) = &mut tests.errors {
+            self.said.errors = Some(test.tick(failed, ended, now));
+        }
+        if let Some(test) = &mut tests.slow {
+            self.said.slow = Some(test.tick(slow, ended, now));
+        }
+        self.judge();
+    }
+
+    fn judge(&mut self) {
+        let picks: u64 = self.counts.totals().iter().sum();
+        let verdicts = (0..self.verdicts.len()).map(|index| self.verdict(index, picks));
+        self.verdicts = verdicts.collect();
+    }
+
+    fn verdict(&self, index: usize, picks: u64) -> Verdict {
+        let member = self.epoch().and_then(|e| e.fact.members.get(index));
+        let Some(member) = member.filter(|m| m.eligible) else {
+            return Verdict::Explained;
+        };
+        let of = |said: &Option<ShareEvidence>| {
+            let evidence = said.as_ref()?;
+            evidence.alarm.then_some(())?;
+            match evidence.backends.get(index)?.verdict {
+                share::Verdict::Over => Some(Verdict::Over),
+                share::Verdict::Under => Some(Verdict::Under),
+                share::Verdict::Ok | share::Verdict::Unknown => None,
+            }
+        };
+        if let Some(verdict) = of(&self.said.intent).or_else(|| of(&self.said.fidelity)) {
+            return verdict;
+        }
+        if let Some(evidence) = self.said.load.as_ref().and_then(|l| l.get(index)) {
+            return match evidence.verdict {
+                load::Verdict::Ok => Verdict::Ok,
+                load::Verdict::Over | load::Verdict::Sinkhole => Verdict::Over,
+                load::Verdict::Under => Verdict::Under,
+                load::Verdict::Explained => Verdict::Explained,
+                // Little in flight at all is no load to level: picks are enough to say that nothing is wrong.
+                load::Verdict::Unknown if picks >= ENOUGH => Verdict::Explained,
+                load::Verdict::Unknown => Verdict::Unknown,
+            };
+        }
+        if !member.why.is_empty() || self.at_limit {
+            Verdict::Explained
+        } else if picks < ENOUGH {
+            Verdict::Unknown
+        } else {
+            Verdict::Ok
+        }
+    }
+
+    /// Every test above its threshold.
+    pub(crate) fn alarms(&self) -> Vec<Alarm> {
+        let mut alarms = Vec::new();
+        let shares = [
+            (AlarmKind::Intent, &self.said.intent),
+            (AlarmKind::Fidelity, &self.said.fidelity),
+        ];
+        for (kind, said) in shares {
+            if let Some(evidence) = said.as_ref().filter(|e| e.alarm) {
+                alarms.extend(self.share_alarm(kind, evidence));
+            }
+        }
+        alarms.extend(self.load_alarm());
+        let harms = [
+            (AlarmKind::Errors, &self.said.errors),
+            (AlarmKind::Slow, &self.said.slow),
+        ];
+        for (kind, said) in harms {
+            if let Some(evidence) = said.as_ref().filter(|e| e.alarm) {
+                alarms.push(self.harm_alarm(kind, evidence));
+            }
+        }
+        alarms
+    }
+
+    fn share_alarm(&self, kind: AlarmKind, evidence: &ShareEvidence) -> Option<Alarm> {
+        let strength = |b: &share::BackendEvidence| b.log_over.max(b.log_under);
+        let named = evidence
+            .backends
+            .iter()
+            .enumerate()
+            .filter(|(_, b)| matches!(b.verdict, share::Verdict::Over | share::Verdict::Under));
+        // Who gets too much is what people have to know; who gets too little follows from it.
+        let (index, backend) = named.max_by(|a, b| {
+            let over = |x: &share::BackendEvidence| x.verdict == share::Verdict::Over;
+            (over(a.1).cmp(&over(b.1))).then(strength(a.1).total_cmp(&strength(b.1)))
+        })?;
+        let (what, theta) = match kind {
+            AlarmKind::Fidelity => ("its configuration gives it", self.expected.as_ref()?),
+            _ => ("intended", &self.intended),
+        };
+        let name = &self.pool.backends.get(index)?.name;
+        let picks = self.counts.totals().get(index).copied().unwrap_or(0);
+        let shown = backend
+            .share
+            .unwrap_or(picks as f64 / evidence.picks.max(1) as f64);
+        Some(Alarm {
+            kind,
+            onset: self.date(|row| (row.get(index).map_or(0, |c| u64::from(c.free)), None)),
+            title: format!(
+                "{name} of pool `{}` gets {:.0} % of the traffic, {what} {:.0} %",
+                self.pool.name,
+                shown * 100.0,
+                theta.get(index).copied().unwrap_or(0.0) * 100.0
+            ),
+            detail: format!(
+                "{} test: {:.1} nats at a threshold of {:.1} over {} picks",
+                if kind == AlarmKind::Fidelity {
+                    "fidelity"
+                } else {
+                    "intent"
+                },
+                evidence.log_e,
+                evidence.log_threshold,
+                evidence.picks
+            ),
+        })
+    }
+
+    fn load_alarm(&self) -> Option<Alarm> {
+        let said = self.said.load.as_ref()?;
+        let bad =
+            |e: &LoadEvidence| matches!(e.verdict, load::Verdict::Over | load::Verdict::Sinkhole);
+        let (index, evidence) = said.iter().enumerate().find(|(_, e)| bad(e))?;
+        let name = &self.pool.backends.get(index)?.name;
+        Some(Alarm {
+            kind: AlarmKind::Load,
+            onset: self.date(|row| (row.get(index).map_or(0, |c| u64::from(c.free)), None)),
+            title: format!("{name} of pool `{}` {evidence}", self.pool.name),
+            detail: format!(
+                "load test: {:.1} nats for its load, {:.1} for its failures",
+                evidence.log_load, evidence.log_failures
+            ),
+        })
+    }
+
+    fn harm_alarm(&self, kind: AlarmKind, evidence: &HarmEvidence) -> Alarm {
+        let rate = evidence.rate.unwrap_or(0.0) * 100.0;
+        let objective = evidence.objective * 100.0;
+        let pool = &self.pool.name;
+        let title = if kind == AlarmKind::Errors {
+            format!("pool `{pool}` fails {rate:.1} % of its requests, objective {objective:.1} %")
+        } else {
+            let limit = self.pool.objective.p99.as_millis();
+            format!("pool `{pool}` answers {rate:.1} % of its requests slower than {limit} ms")
+        };
+        let errors = kind == AlarmKind::Errors;
+        Alarm {
+            kind,
+            onset: self.date(|row| {
+                let hits = row.iter().map(|c| {
+                    u64::from(if errors {
+                        c.harmed.saturating_sub(c.slow)
+                    } else {
+                        c.slow
+                    })
+                });
+                (hits.sum(), Some(row.iter().map(Cell::ended).sum()))
+            }),
+            title,
+            detail: format!(
+                "harm test: {:.1} nats at a threshold of {:.1} over {} requests",
+                evidence.log_e, evidence.log_threshold, evidence.requests
+            ),
+        }
+    }
+
+    /// When the counts that `pick` takes from a row (hits, out of; free picks by default) changed, over all epochs
+    /// of the same backends.
+    fn date(&self, pick: impl Fn(&[Cell]) -> (u64, Option<u64>)) -> Onset {
+        let size = self.pool.backends.len();
+        let rows = self.counts.rows();
+        let same = rows.iter().rev().take_while(|r| r.cells.len() == size);
+        let skip = rows.len() - same.count();
+        let ticks: Vec<TickCount> = rows
+            .iter()
+            .skip(skip)
+            .map(|row| {
+                let (hits, of) = pick(&row.cells);
+                TickCount {
+                    at: row.at,
+                    hits,
+                    of: of.unwrap_or_else(|| row.free()),
+                }
+            })
+            .collect();
+        let end = ticks.last().map_or(Mono::ZERO, |t| t.at);
+        let since = ticks
+            .first()
+            .map_or(Mono::ZERO, |t| t.at.minus(Duration::from_secs(1)));
+        change_point(&ticks, since).unwrap_or(Onset {
+            lo: since,
+            best: end,
+            hi: end,
+        })
+    }
+
+    /// (ended, failed, slow) over the newest `seconds`, older epochs included: what users saw.
+    pub(crate) fn seen(&self, seconds: usize) -> (u64, u64, u64) {
+        let rows = self.counts.rows().iter().rev().take(seconds);
+        rows.fold((0, 0, 0), |sum, row| {
+            let (ended, failed, slow) = row.harm();
+            (sum.0 + ended, sum.1 + failed, sum.2 + slow)
+        })
+    }
+
+    /// Whether the objective is missed over the last ten seconds, beyond chance; `None`: too little traffic.
+    pub(crate) fn objective_missed(&self) -> Option<bool> {
+        let (ended, failed, slow) = self.seen(WINDOW);
+        let errors = self.pool.objective.error_rate.as_f64();
+        (ended >= ENOUGH)
+            .then(|| exceeds(failed, ended, errors) || exceeds(slow, ended, SLOW_OBJECTIVE))
+    }
+
+    /// Whether the second closed last was fine: requests, none or few of them harmed, every verdict ok or explained.
+    pub(crate) fn fine(&self) -> bool {
+        let (ended, failed, slow) = self.seen(1);
+        let errors = self.pool.objective.error_rate.as_f64();
+        ended > 0
+            && !exceeds(failed, ended, errors)
+            && !exceeds(slow, ended, SLOW_OBJECTIVE)
+            && self.verdicts.iter().all(|verdict| verdict.is_fine())
+    }
+
+    /// The tests above their thresholds.
+    pub(crate) fn raised(&self) -> Vec<AlarmKind> {
+        let share = |said: &Option<ShareEvidence>| said.as_ref().is_some_and(|e| e.alarm);
+        let harm = |said: &Option<HarmEvidence>| said.as_ref().is_some_and(|e| e.alarm);
+        let load = self
+            .said
+            .load
+            .as_ref()
+            .is_some_and(|l| l.iter().any(|e| is_load_fault(e.verdict)));
+        [
+            (AlarmKind::Intent, share(&self.said.intent)),
+            (AlarmKind::Fidelity, share(&self.said.fidelity)),
+            (AlarmKind::Load, load),
+            (AlarmKind::Errors, harm(&self.said.errors)),
+            (AlarmKind::Slow, harm(&self.said.slow)),
+        ]
+        .into_iter()
+        .filter_map(|(kind, raised)| raised.then_some(kind))
+        .collect()
+    }
+
+    /// Starts the harm tests afresh: harm stopped, and the evidence of its time must not linger.
+    pub(crate) fn retest_harm(&mut self, now: Mono) {
+        let budget = Arl::TEN_YEARS
+            .part(PART_HARM / 2.0)
+            .unwrap_or(Arl::TEN_YEARS);
+        let errors = self.pool.objective.error_rate.as_f64();
+        if let Some(tests) = &mut self.tests {
+            tests.errors = HarmTest::new(errors, budget, now).ok();
+            tests.slow = HarmTest::new(SLOW_OBJECTIVE, budget, now).ok();
+            self.said.errors = None;
+            self.said.slow = None;
+        }
+    }
+
+    /// Requests harmed in the seconds that ended after `since`.
+    pub(crate) fn harmed_since(&self, since: Mono) -> u64 {
+        let rows = self.counts.rows().iter().rev().take_while(|r| r.at > since);
+        rows.map(|row| {
+            let (_, failed, slow) = row.harm();
+            failed + slow
+        })
+        .sum()
+    }
+
+    /// Whether a harm test is above its threshold.
+    pub(crate) fn harm_alarmed(&self) -> bool {
+        let harm = |said: &Option<HarmEvidence>| {
+            said.as_ref()
+                .is_some_and(|e| e.verdict == harm::Verdict::Harm)
+        };
+        harm(&self.said.errors) || harm(&self.said.slow)
+    }
+
+    /// Picks per second of each backend over the newest `seconds` of the epoch; `None` before two of them.
+    pub(crate) fn rates(&self, seconds: usize) -> Option<Vec<f64>> {
+        let (cells, count) = self.counts.window(seconds);
+        (count >= 2).then(|| {
+            let per_second = |c: &Cell| c.picks() as f64 / count as f64;
+            cells.iter().map(per_second).collect()
+        })
+    }
+
+    /// First backend above its planned limit (capacity less headroom), beyond chance: index and utilisation.
+    pub(crate) fn overloaded(&self) -> Option<(usize, f64)> {
+        let (cells, count) = self.counts.window(WINDOW);
+        if count < 2 {
+            return None;
+        }
+        let free = 1.0 - self.pool.headroom.as_f64();
+        let over = self.pool.backends.iter().zip(&cells).enumerate();
+        over.filter_map(|(index, (backend, cell))| {
+            let capacity = backend.capacity_rps?;
+            let picks = cell.picks() as f64;
+            let rate = (picks - 2.0 * picks.sqrt()).max(0.0) / count as f64;
+            (rate > capacity * free).then(|| (index, picks / count as f64 / capacity))
+        })
+        .max_by(|a, b| a.1.total_cmp(&b.1))
+    }
+
+    /// Whether backend `name` is known to be unable to take traffic.
+    pub(crate) fn is_out(&self, name: &Name) -> bool {
+        let members = self.epoch().map(|e| &e.fact.members);
+        members
+            .and_then(|m| m.iter().find(|m| m.name == *name))
+            .is_some_and(|m| !m.eligible)
+    }
+
+    /// The revision whose picks are counted.
+    pub(crate) fn revision(&self) -> Option<RevisionId> {
+        self.epoch().map(|e| e.fact.revision)
+    }
+}
+
+/// Whether `hits` of `of` exceed `rate` beyond what chance explains (about 1 % one-sided).
+pub(crate) fn exceeds(hits: u64, of: u64, rate: f64) -> bool {
+    let mean = rate * of as f64;
+    hits as f64 > mean + 2.33 * mean.sqrt() + 0.5
+}
+
+const fn is_load_fault(verdict: load::Verdict) -> bool {
+    matches!(
+        verdict,
+        load::Verdict::Over | load::Verdict::Under | load::Verdict::Sinkhole
+    )
+}
+
+fn load_count(cell: &Cell) -> LoadCount {
+    LoadCount {
+        in_flight: cell.in_flight,
+        picks: cell.picks(),
+        failed: cell.failed(),
+        ended: cell.ended(),
+    }
+}
