@@ -26,6 +26,8 @@ use crate::store::StoreError;
 
 /// Longest wait for requests under way when a server stops.
 pub const GRACE: Duration = Duration::from_secs(10);
+/// Threads on which a server's store may be waited for.
+const BLOCKING_MAX: usize = 16;
 
 /// Where a server takes control requests: `127.0.0.1:7001` or `unix:/path`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -310,6 +312,7 @@ where
 {
     let runtime = match tokio::runtime::Builder::new_current_thread()
         .enable_all()
+        .max_blocking_threads(BLOCKING_MAX)
         .build()
     {
         Ok(runtime) => runtime,

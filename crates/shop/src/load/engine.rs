@@ -63,7 +63,7 @@ pub(super) fn run(
     runtime.block_on(async move {
         let engine = Rc::new(Engine {
             target,
-            slots: Semaphore::new(options.connections as usize),
+            slots: Semaphore::new(options.connections.max(options.connections_max) as usize),
             open: Rc::default(),
             options,
             shared,
@@ -228,12 +228,14 @@ impl Engine {
     fn give_back(&self, held: Held, close: bool) {
         let limit = self.options.requests_per_connection;
         let worn = limit.is_some_and(|limit| held.connection.served >= limit);
-        if !close && !worn {
+        let extra = self.open.get() > self.options.connections;
+        if !close && !worn && !extra {
             self.state.borrow_mut().idle.push_back(held);
         }
     }
 
-    /// A connection: a new one until all are open, then the one that has been idle longest.
+    /// A connection: a new one until all are open, then the one that has been idle longest, and a new one again
+    /// when none is idle.
     async fn connection(&self) -> Result<Held, Failure> {
         while self.open.get() >= self.options.connections {
             let Some(held) = self.state.borrow_mut().idle.pop_front() else {
