@@ -1,1 +1,435 @@
-//! x
+//! Each rule where it must speak and where it must be silent, and whole files.
+
+use std::fmt::Write as _;
+
+use evenkeel_forecast::{Facts, Forecast, forecast};
+use evenkeel_model::config::Config;
+use evenkeel_model::finding::{Finding, Origin, Severity};
+use evenkeel_model::parse::parse;
+
+use super::{Verdict, audit, explain, judge_change, rules, topics};
+
+const EXAMPLES: &[(&str, &str)] = &[
+    ("minimal", include_str!("../../../examples/minimal.toml")),
+    ("shop", include_str!("../../../examples/shop.toml")),
+    ("weighted", include_str!("../../../examples/weighted.toml")),
+    ("canary", include_str!("../../../examples/canary.toml")),
+    (
+        "operations",
+        include_str!("../../../examples/operations.toml"),
+    ),
+];
+const MINIMAL: &str = EXAMPLES[0].1;
+const SHOP: &str = EXAMPLES[1].1;
+const TYPO: &[(&str, &str)] = &[("weight = 1\n", "weight = 10\n")];
+
+fn edited(text: &str, edits: &[(&str, &str)]) -> String {
+    edits.iter().fold(text.to_owned(), |text, (from, to)| {
+        assert!(text.contains(from), "{from}");
+        text.replacen(from, to, 1)
+    })
+}
+
+fn read(text: &str) -> (Config, Origin, Forecast) {
+    let parsed = parse(text, Some("test.toml"));
+    let config = parsed
+        .config
+        .unwrap_or_else(|| panic!("{:#?}", parsed.findings));
+    let forecast = forecast(&config, &Facts::default());
+    (config, parsed.origin, forecast)
+}
+
+fn judged(text: &str, edits: &[(&str, &str)]) -> Vec<Finding> {
+    let (config, origin, forecast) = read(&edited(text, edits));
+    audit(&config, &origin, &forecast)
+}
+
+/// Severity, id and path of what is worse than an info.
+fn heads(findings: &[Finding]) -> Vec<String> {
+    let worse = findings.iter().filter(|f| f.severity > Severity::Info);
+    worse
+        .map(|f| format!("{} {} {}", f.severity, f.id, f.path))
+        .collect()
+}
+
+fn of<'f>(findings: &'f [Finding], id: &str) -> Vec<&'f Finding> {
+    findings.iter().filter(|f| f.id == id).collect()
+}
+
+fn change(from: &[(&str, &str)], to: &[(&str, &str)]) -> Verdict {
+    let (running, _, running_forecast) = read(&edited(SHOP, from));
+    let (candidate, origin, forecast) = read(&edited(SHOP, to));
+    judge_change(
+        Some((&running, &running_forecast)),
+        &candidate,
+        &origin,
+        &forecast,
+    )
+}
+
+fn blocking(verdict: &Verdict) -> Vec<&'static str> {
+    verdict
+        .blocking
+        .iter()
+        .map(|i| verdict.findings[*i].id)
+        .collect()
+}
+
+#[test]
+fn every_example_is_silent() {
+    for (name, text) in EXAMPLES {
+        let parsed = parse(text, Some(name));
+        assert_eq!(parsed.findings, [], "{name}");
+        assert_eq!(heads(&judged(text, &[])), Vec::<String>::new(), "{name}");
+    }
+}
+
+#[test]
+fn a_weight_of_10_instead_of_1_is_a_wrong_share_a_wrong_span_and_an_overload() {
+    assert_eq!(
+        heads(&judged(SHOP, TYPO)),
+        [
+            "error CAP-01 pool.shop.backend.web-1",
+            "error TRF-02 pool.shop",
+            "warning CAP-02 pool.shop",
+            "warning TRF-01 pool.shop",
+        ]
+    );
+}
+
+#[test]
+fn findings_of_the_typo_read_as_follows() {
+    let mut text = String::new();
+    for f in judged(SHOP, TYPO) {
+        let at = f
+            .location
+            .map(|l| format!("{}:{}", l.line, l.column))
+            .unwrap_or_default();
+        writeln!(
+            text,
+            "{} {} at {at}: {}\n  effect: {}\n  fix: {}",
+            f.severity, f.id, f.message, f.effect, f.fix
+        )
+        .unwrap();
+    }
+    insta::assert_snapshot!("typo", text);
+}
+
+#[test]
+fn trf_01_speaks_beyond_the_tolerance_and_not_within_it() {
+    // 1.2 / 3.2 is 12.5 % above a third; 1.5 / 3.5 is 28.6 % above.
+    let weights = |w: &'static str| {
+        [
+            ("weight = 1\n", w),
+            ("weight = 1\n", "weight = 10\n"),
+            ("weight = 1\n", "weight = 10\n"),
+        ]
+    };
+    assert!(of(&judged(SHOP, &weights("weight = 12\n")), "TRF-01").is_empty());
+    let findings = judged(SHOP, &weights("weight = 15\n"));
+    let found = of(&findings, "TRF-01");
+    assert_eq!((found.len(), found[0].severity), (1, Severity::Warning));
+    assert_eq!(found[0].magnitude_ppm, 285_714);
+    assert_eq!(found[0].location.as_ref().map(|l| l.line), Some(36));
+}
+
+#[test]
+fn trf_01_names_the_drained_backend_and_leaves_declared_weights_alone() {
+    let findings = judged(SHOP, &[("weight = 1\n", "weight = 0\n")]);
+    assert!(
+        of(&findings, "TRF-01")[0].message.starts_with(
+            "`web-1` of pool `shop` should get 33.3 % of the requests but will get 0 %"
+        )
+    );
+    let findings = judged(
+        SHOP,
+        &[TYPO[0], ("intent = \"capacity\" ", "intent = \"weight\" ")],
+    );
+    assert!(of(&findings, "TRF-01").is_empty());
+}
+
+#[test]
+fn trf_02_is_an_error_with_capacities_a_warning_without_and_silent_where_weights_are_the_intent() {
+    let severity = |findings: &[Finding]| of(findings, "TRF-02").first().map(|f| f.severity);
+    assert_eq!(severity(&judged(SHOP, TYPO)), Some(Severity::Error));
+    let weights = [(
+        "address = \"127.0.0.1:8081\"\n",
+        "address = \"127.0.0.1:8081\"\nweight = 2\n",
+    )];
+    assert_eq!(
+        severity(&judged(MINIMAL, &weights)),
+        Some(Severity::Warning)
+    );
+    let meant = [
+        weights[0],
+        (
+            "[pool.site.health]",
+            "[pool.site]\nintent = \"weight\"\n[pool.site.health]",
+        ),
+    ];
+    assert_eq!(severity(&judged(MINIMAL, &meant)), None);
+    let capacity = [TYPO[0], ("capacity_rps = 600", "capacity_rps = 6000")];
+    assert_eq!(severity(&judged(SHOP, &capacity)), None);
+    let within = [
+        ("weight = 1\n", "weight = 3\n"),
+        ("weight = 1\n", "weight = 2\n"),
+        ("weight = 1\n", "weight = 2\n"),
+    ];
+    assert_eq!(severity(&judged(SHOP, &within)), None);
+    assert_eq!(
+        severity(&judged(SHOP, &[("weight = 1\n", "weight = 0\n")])),
+        None
+    );
+}
+
+#[test]
+fn trf_02_points_at_the_odd_weight_also_when_it_is_the_small_one() {
+    let edits = [
+        ("weight = 1\n", "weight = 10\n"),
+        ("weight = 1\n", "weight = 10\n"),
+    ];
+    let findings = judged(SHOP, &edits);
+    assert!(
+        of(&findings, "TRF-02")[0]
+            .effect
+            .starts_with("`web-3` with weight 1")
+    );
+}
+
+#[test]
+fn trf_05_is_an_error_without_members_and_a_warning_with_one() {
+    let zero = ("weight = 1\n", "weight = 0\n");
+    let heads_of = |edits: &[(&str, &str)]| {
+        of(&judged(SHOP, edits), "TRF-05")
+            .iter()
+            .map(|f| f.severity)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(heads_of(&[zero, zero, zero]), [Severity::Error]);
+    assert_eq!(heads_of(&[zero, zero]), [Severity::Warning]);
+    assert_eq!(heads_of(&[zero]), []);
+}
+
+#[test]
+fn trf_07_finds_an_address_twice_in_one_pool_and_allows_it_in_two() {
+    let findings = judged(SHOP, &[("127.0.0.1:8082", "127.0.0.1:8081")]);
+    let found = of(&findings, "TRF-07");
+    assert_eq!((found.len(), found[0].severity), (1, Severity::Error));
+    assert_eq!(found[0].path, "pool.shop.backend.web-2.address");
+    assert_eq!(
+        found[0].effect,
+        "one server gets 66.7 % of the weight of the pool under 2 names"
+    );
+    let other = "[pool.b.backend.x]\naddress = \"127.0.0.1:8081\"\n[pool.shop]";
+    assert!(of(&judged(SHOP, &[("[pool.shop]", other)]), "TRF-07").is_empty());
+}
+
+#[test]
+fn cap_01_allows_load_up_to_the_limit_and_refuses_a_little_more() {
+    assert!(
+        of(
+            &judged(SHOP, &[("peak_rps = 900", "peak_rps = 1440")]),
+            "CAP-01"
+        )
+        .is_empty()
+    );
+    let findings = judged(SHOP, &[("peak_rps = 900", "peak_rps = 1441")]);
+    let found = of(&findings, "CAP-01");
+    assert_eq!(found.len(), 3);
+    assert!(
+        found
+            .iter()
+            .all(|f| f.severity == Severity::Error && f.magnitude_ppm == 800_556)
+    );
+}
+
+#[test]
+fn cap_01_judges_a_pool_of_least_request_as_a_whole() {
+    let least = ("\"round_robin\"", "\"least_request\"");
+    assert_eq!(heads(&judged(SHOP, &[least])), Vec::<String>::new());
+    let findings = judged(SHOP, &[least, ("peak_rps = 900", "peak_rps = 1500")]);
+    assert_eq!(
+        heads(&findings),
+        ["error CAP-01 pool.shop", "warning CAP-02 pool.shop"]
+    );
+    assert_eq!(of(&findings, "CAP-02")[0].magnitude_ppm, 1_250_000);
+}
+
+#[test]
+fn what_is_not_known_is_said_as_info_and_not_judged() {
+    for (text, edits) in [
+        (MINIMAL, vec![]),
+        (SHOP, vec![("peak_rps = 900", "")]),
+        (
+            SHOP,
+            vec![("capacity_rps = 600", ""), ("intent = \"capacity\" ", "")],
+        ),
+    ] {
+        let findings = judged(text, &edits);
+        for id in ["CAP-01", "CAP-02"] {
+            let found = of(&findings, id);
+            assert_eq!(
+                (found.len(), found[0].severity),
+                (1, Severity::Info),
+                "{id} {edits:?}"
+            );
+            assert!(found[0].message.contains("not judged"));
+        }
+    }
+}
+
+#[test]
+fn cap_02_names_the_worst_loss_and_is_an_error_only_on_request() {
+    let peak = ("peak_rps = 900", "peak_rps = 1000");
+    let findings = judged(SHOP, &[peak]);
+    assert_eq!(heads(&findings), ["warning CAP-02 pool.shop"]);
+    assert_eq!(of(&findings, "CAP-02")[0].magnitude_ppm, 833_333);
+    let refuse = ("peak_rps = 900", "n_plus_one = \"refuse\"\npeak_rps = 1000");
+    assert_eq!(heads(&judged(SHOP, &[refuse])), ["error CAP-02 pool.shop"]);
+    assert!(of(&judged(SHOP, &[]), "CAP-02").is_empty());
+}
+
+#[test]
+fn hc_01_misses_a_check_only_where_there_is_somewhere_else_to_go() {
+    let unchecked = ("[pool.site.health]\npath = \"/healthz\"\n", "");
+    assert_eq!(
+        heads(&judged(MINIMAL, &[unchecked])),
+        ["warning HC-01 pool.site"]
+    );
+    let single = (
+        "[pool.site.backend.web-2]\naddress = \"127.0.0.1:8082\"\n",
+        "",
+    );
+    assert_eq!(
+        heads(&judged(MINIMAL, &[unchecked, single])),
+        ["warning TRF-05 pool.site"]
+    );
+}
+
+#[test]
+fn tmo_01_holds_for_configurations_that_no_file_made() {
+    let (mut config, origin, forecast) = read(SHOP);
+    assert!(of(&audit(&config, &origin, &forecast), "TMO-01").is_empty());
+    config.pools[0].response_timeout = std::time::Duration::ZERO;
+    config.listeners[0].head_timeout = std::time::Duration::ZERO;
+    let findings = audit(&config, &origin, &forecast);
+    let paths: Vec<_> = of(&findings, "TMO-01")
+        .iter()
+        .map(|f| f.path.clone())
+        .collect();
+    assert_eq!(
+        paths,
+        ["listener.web.head_timeout", "pool.shop.response_timeout"]
+    );
+    let parsed = parse(
+        &edited(SHOP, &[("peak_rps = 900", "idle_timeout = \"0s\"")]),
+        None,
+    );
+    assert_eq!(parsed.findings[0].id, "TMO-01");
+}
+
+#[test]
+fn adm_01_wants_loopback() {
+    for (address, expected) in [
+        ("0.0.0.0", 1),
+        ("10.0.0.1", 1),
+        ("[::]", 1),
+        ("127.0.0.9", 0),
+        ("[::1]", 0),
+        ("[::ffff:127.0.0.1]", 0),
+    ] {
+        let findings = judged(SHOP, &[("127.0.0.1:7700", &format!("{address}:7700"))]);
+        assert_eq!(of(&findings, "ADM-01").len(), expected, "{address}");
+    }
+}
+
+#[test]
+fn a_change_is_blocked_by_the_errors_it_introduces() {
+    assert_eq!(blocking(&change(&[], TYPO)), ["CAP-01", "TRF-02"]);
+    assert_eq!(blocking(&change(&[], &[])), Vec::<&str>::new());
+    assert_eq!(
+        blocking(&change(&[], &[("peak_rps = 900", "peak_rps = 1000")])),
+        Vec::<&str>::new()
+    );
+}
+
+#[test]
+fn what_runs_already_never_blocks_its_repair() {
+    let unrelated = [TYPO[0], ("interval = \"1s\"", "interval = \"2s\"")];
+    let verdict = change(TYPO, &unrelated);
+    assert_eq!(
+        (
+            verdict.blocking.len(),
+            of(&verdict.findings, "CAP-01").len()
+        ),
+        (0, 1)
+    );
+    assert_eq!(
+        blocking(&change(TYPO, &[("weight = 1\n", "weight = 5\n")])),
+        Vec::<&str>::new()
+    );
+    assert_eq!(
+        blocking(&change(TYPO, &[("weight = 1\n", "weight = 11\n")])),
+        ["CAP-01", "TRF-02"]
+    );
+    let moved = [
+        ("weight = 1\n", "weight = 10\n"),
+        ("weight = 1\n", "weight = 10\n"),
+    ];
+    assert_eq!(blocking(&change(TYPO, &moved)), Vec::<&str>::new());
+    let another = [TYPO[0], ("127.0.0.1:8083", "127.0.0.1:8082")];
+    assert_eq!(blocking(&change(TYPO, &another)), ["TRF-07"]);
+}
+
+#[test]
+fn with_nothing_running_every_error_blocks() {
+    let (candidate, origin, forecast) = read(&edited(SHOP, TYPO));
+    let verdict = judge_change(None, &candidate, &origin, &forecast);
+    assert_eq!(blocking(&verdict), ["CAP-01", "TRF-02"]);
+}
+
+#[test]
+fn findings_stand_the_worst_first_then_in_the_order_of_the_file() {
+    let findings = judged(
+        SHOP,
+        &[
+            TYPO[0],
+            ("127.0.0.1:8083", "127.0.0.1:8082"),
+            ("127.0.0.1:7700", "0.0.0.0:7700"),
+        ],
+    );
+    let ids: Vec<_> = findings.iter().map(|f| f.id).collect();
+    assert_eq!(
+        ids,
+        ["ADM-01", "CAP-01", "TRF-02", "TRF-07", "CAP-02", "TRF-01"]
+    );
+    assert!(
+        findings
+            .iter()
+            .all(|f| f.location.is_some() && f.file.as_deref() == Some("test.toml"))
+    );
+}
+
+#[test]
+fn every_rule_and_every_other_id_can_be_explained() {
+    for rule in rules() {
+        assert_eq!(explain(rule.id).map(|e| e.title), Some(rule.title));
+    }
+    for id in [
+        "trf-01",
+        "CFG-01",
+        "cfg-07",
+        "CHG-06",
+        "algorithms",
+        " intent ",
+    ] {
+        assert!(explain(id).is_some_and(|e| !e.text.is_empty()), "{id}");
+    }
+    assert_eq!(explain("TRF-99"), None);
+    let mut ids: Vec<_> = topics().map(|e| e.id).collect();
+    let count = ids.len();
+    ids.sort_unstable();
+    ids.dedup();
+    assert_eq!(ids.len(), count);
+    assert!(topics().all(|e| e.text.lines().all(|line| line.chars().count() <= 110)));
+}

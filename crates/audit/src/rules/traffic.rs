@@ -149,13 +149,14 @@ fn check_weights_of(subject: &Subject<'_>, pool: &Pool) -> Option<Finding> {
         active.iter().map(|b| b.weight).max()?,
     );
     let spans = if is_declared {
-        format!("the capacities only {} : 1", number(capacity_span))
+        format!("its capacities a factor of {}", number(capacity_span))
     } else {
-        "no capacity is declared that would explain it".to_owned()
+        "and no capacity is declared that would explain it".to_owned()
     };
     let words = Words {
         message: format!(
-            "the weights of pool `{}` span {most} : {least} ({} : 1), {spans}; the limit is {} : 1",
+            "the weights of pool `{}` span a factor of {} ({least} to {most}), {spans}; \
+             the limit is a factor of {}",
             pool.name,
             number(weight_span),
             number(limit)
