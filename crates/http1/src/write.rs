@@ -193,7 +193,7 @@ pub fn write_response_head(
     write_status_line(out, head, buf);
     head.fields.write_kept(out, buf, with.strip);
     if head.informational {
-        finish(out, "", with.extra);
+        finish(out, "", &[]);
         return Framing {
             body: BodyLength::None,
             keep_alive: with.keep_alive,
