@@ -4,6 +4,7 @@
 //! explains it, what was cleared, what Evenkeel did or suggests, and what happens next if nobody answers.
 //! Bounded, so that a page always fits a webhook: [`LINES_MAX`] lines of [`LINE_MAX`] bytes.
 
+use evenkeel_model::blame::Cause;
 use evenkeel_model::clock::Wall;
 use evenkeel_model::ids::{IncidentId, RevisionId};
 use evenkeel_model::record::{
@@ -223,6 +224,9 @@ fn lines(incident: &IncidentRecord, at: Wall) -> Vec<String> {
 }
 
 fn cleared(candidate: &CandidateRecord) -> Option<String> {
+    if candidate.cause == Cause::Unknown {
+        return None;
+    }
     let why = candidate.evidence_against.first()?;
     Some(format!("less likely: {}: {why}", candidate.subject))
 }
