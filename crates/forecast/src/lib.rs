@@ -6,9 +6,11 @@
 //! real [`evenkeel_balance::Picker`]; drills in simulation run on it.
 
 pub mod engine;
+mod estimate;
 pub mod outlook;
 
 pub use engine::{Engine, UnknownName};
+pub use estimate::ESTIMATES_MAX;
 pub use outlook::{
     BackendForecast, FAILURES_FULL_MAX, Facts, FailureCase, Forecast, Out, PoolFacts, PoolForecast,
     WORST_CASES, forecast, forecast_without,
