@@ -1,1 +1,47 @@
 //! The data plane: listeners, workers, upstream pools, timers, tallies.
+//!
+//! # Life of a request
+//! A listener's socket is shared by all workers; each is one thread with one single-threaded runtime. A connection
+//! stays where it was placed. When a request head is complete (`http1` judges it), the worker takes the newest
+//! [`Snapshot`], finds the pool by listener, host and path, lets `balance` pick a backend, takes an idle connection or
+//! opens one, sends the rewritten head, and passes the response and both bodies on as they come, never holding more
+//! than one block of each. A failed try is repeated only where `balance::retry` says that it is safe. Every pick and
+//! every outcome is counted in the worker's own cells, under the epoch of the pick, and handed to the shell once a
+//! second as a `model::tally::Tally`.
+//!
+//! No lock and no call into the control plane lies on that path. What the shell may do is in [`Proxy`]: swap the
+//! snapshot, look at the vitals, drain.
+//!
+//! # Limits
+//! HTTP/1.0 and HTTP/1.1 on TCP and Unix sockets, without TLS. No tunnels: `Upgrade` is removed, CONNECT refused.
+//! Request bodies are streamed, never stored, so a request whose body has begun to flow is not repeated.
+
+mod access;
+mod answer;
+mod attempt;
+mod bind;
+mod buf;
+pub mod check;
+mod connection;
+mod counts;
+mod exchange;
+mod fault;
+mod gauge;
+mod handle;
+mod ident;
+mod orca;
+mod pump;
+mod record;
+mod relay;
+mod snapshot;
+mod state;
+mod stream;
+mod timer;
+mod upstream;
+mod worker;
+
+pub use access::AccessLogError;
+pub use bind::{BindError, Bound};
+pub use gauge::{BackendGauge, Gauges, REPORT_FRESH};
+pub use handle::{DrainReport, Event, Proxy, ProxyOptions, StartError};
+pub use snapshot::{PoolRuntime, PoolState, Snapshot, SnapshotError};

@@ -1,0 +1,64 @@
+//! Answers of the proxy itself: which status, which code, in one short text.
+
+use evenkeel_http1::{Answer, Version, write_answer};
+
+use crate::fault::Fault;
+
+/// The header that says which of our errors an answer is.
+pub(crate) const ERROR_HEADER: &str = "X-Evenkeel-Error";
+/// Methods that are passed on, for 405 and `OPTIONS` with no hops left.
+const ALLOW: (&str, &str) = ("Allow", "GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH");
+
+/// To whom an answer goes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct To<'a> {
+    pub(crate) head_only: bool,
+    pub(crate) keep_alive: bool,
+    pub(crate) version: Version,
+    pub(crate) request_id: &'a str,
+}
+
+/// Writes the answer to a fault.
+pub(crate) fn write_fault(out: &mut Vec<u8>, fault: Fault, to: To<'_>) {
+    let body = format!("{} {}: {}\n", fault.status(), fault.code(), fault.text());
+    let error = (ERROR_HEADER, fault.code());
+    let both = [error, ALLOW];
+    let extra = if fault.status() == 405 {
+        &both[..]
+    } else {
+        &both[..1]
+    };
+    write(out, fault.status(), &body, extra, to);
+}
+
+/// Writes the answer to `OPTIONS` with `Max-Forwards: 0` (RFC 9110 section 7.6.2).
+pub(crate) fn write_options(out: &mut Vec<u8>, to: To<'_>) {
+    write(out, 204, "", &[ALLOW], to);
+}
+
+/// Writes the answer to a connection over the listener's limit.
+pub(crate) fn write_over_limit(out: &mut Vec<u8>) {
+    let to = To {
+        head_only: false,
+        keep_alive: false,
+        version: Version::Http11,
+        request_id: "",
+    };
+    let extra = [(ERROR_HEADER, "too_many_connections")];
+    let body = "503 too_many_connections: this listener is at its limit of connections\n";
+    write(out, 503, body, &extra, to);
+}
+
+fn write(out: &mut Vec<u8>, status: u16, body: &str, extra: &[(&str, &str)], to: To<'_>) {
+    let answer = Answer {
+        status,
+        content_type: "text/plain; charset=utf-8",
+        body: body.as_bytes(),
+        head_only: to.head_only,
+        keep_alive: to.keep_alive,
+        client_version: to.version,
+        request_id: to.request_id,
+        extra,
+    };
+    write_answer(out, &answer);
+}

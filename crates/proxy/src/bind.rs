@@ -1,0 +1,195 @@
+//! Listening sockets: all bound before anything starts, kept across reloads, shared by the workers.
+//!
+//! **One socket per listener, accepted from by every worker** (each on its own duplicate of the descriptor), and
+//! not one `SO_REUSEPORT` socket per worker, for three reasons. A second process of the same user that binds the
+//! same port would share the traffic silently instead of failing with "address in use". The kernel spreads
+//! connections over reuse-port sockets by a hash that knows nothing of load, so few long connections pile up on one
+//! core. And a reuse-port socket that closes resets the connections in its own queue. The price is a wake-up of
+//! several workers per new connection; who takes more than its part hands the connection on (see `accept`).
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::os::unix::fs::FileTypeExt as _;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use evenkeel_model::config::{Address, Config, Listener};
+use evenkeel_model::ids::Name;
+use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+
+/// Connections that may wait to be accepted; the kernel caps it at `net.core.somaxconn`.
+const BACKLOG: i32 = 4_096;
+
+/// Why a listener cannot listen.
+#[derive(Debug, thiserror::Error)]
+#[error("listener `{listener}` cannot listen on `{address}`: {}", explain(.source))]
+pub struct BindError {
+    /// The listener.
+    pub listener: Name,
+    /// Where it should listen.
+    pub address: Address,
+    /// What the system said.
+    pub source: io::Error,
+}
+
+fn explain(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => "the address is in use by another process".to_owned(),
+        io::ErrorKind::PermissionDenied => {
+            "permission denied; ports below 1024 need CAP_NET_BIND_SERVICE, a socket file needs write access to its directory".to_owned()
+        }
+        io::ErrorKind::AddrNotAvailable => "no interface has this address".to_owned(),
+        io::ErrorKind::NotFound => "the directory of the socket file does not exist".to_owned(),
+        _ => error.to_string(),
+    }
+}
+
+/// One listening socket.
+#[derive(Debug)]
+pub(crate) struct ListenSocket {
+    pub(crate) listener: Name,
+    /// As configured: the identity of the socket together with the name.
+    pub(crate) configured: Address,
+    /// As bound: differs for port 0.
+    pub(crate) local: Address,
+    pub(crate) socket: Socket,
+    /// Client connections open on it, over all workers.
+    pub(crate) open: AtomicU32,
+}
+
+impl Drop for ListenSocket {
+    fn drop(&mut self) {
+        if let Address::Unix(path) = &self.local {
+            // A leftover file is harmless: the next bind removes it when nobody answers behind it.
+            drop(std::fs::remove_file(path));
+        }
+    }
+}
+
+/// The key of a socket: a listener that keeps both keeps its socket, and with it its queue of connections.
+type Key = (Name, Address);
+
+/// All listeners of a configuration, bound.
+#[derive(Debug)]
+pub struct Bound {
+    pub(crate) sockets: Vec<Arc<ListenSocket>>,
+}
+
+impl Bound {
+    /// Binds every listener of `config`, taking over the sockets of `old` that stay.
+    pub(crate) fn new(config: &Config, old: &[Arc<ListenSocket>]) -> Result<Self, BindError> {
+        let kept: BTreeMap<Key, &Arc<ListenSocket>> = old
+            .iter()
+            .map(|socket| ((socket.listener.clone(), socket.configured.clone()), socket))
+            .collect();
+        let mut sockets = Vec::with_capacity(config.listeners.len());
+        for listener in &config.listeners {
+            let key = (listener.name.clone(), listener.address.clone());
+            sockets.push(match kept.get(&key) {
+                Some(socket) => Arc::clone(socket),
+                None => Arc::new(open(listener, old)?),
+            });
+        }
+        Ok(Self { sockets })
+    }
+
+    /// Where each listener really listens, in file order: the port is known here even if it was configured as 0.
+    pub fn addresses(&self) -> Vec<(Name, Address)> {
+        addresses(&self.sockets)
+    }
+}
+
+pub(crate) fn addresses(sockets: &[Arc<ListenSocket>]) -> Vec<(Name, Address)> {
+    let pair = |s: &Arc<ListenSocket>| (s.listener.clone(), s.local.clone());
+    sockets.iter().map(pair).collect()
+}
+
+fn open(listener: &Listener, old: &[Arc<ListenSocket>]) -> Result<ListenSocket, BindError> {
+    // A listener that was only renamed keeps the socket, by a duplicate of its descriptor.
+    let renamed = old.iter().find(|s| {
+        s.configured == listener.address
+            && !matches!(s.configured, Address::Tcp(address) if address.port() == 0)
+            && !matches!(s.configured, Address::Unix(_))
+    });
+    let bind = || match (renamed, &listener.address) {
+        (Some(socket), _) => Ok((socket.socket.try_clone()?, socket.local.clone())),
+        (None, Address::Tcp(address)) => bind_tcp(*address),
+        (None, Address::Unix(path)) => bind_unix(path),
+    };
+    let (socket, local) = bind().map_err(|source| BindError {
+        listener: listener.name.clone(),
+        address: listener.address.clone(),
+        source,
+    })?;
+    Ok(ListenSocket {
+        listener: listener.name.clone(),
+        configured: listener.address.clone(),
+        local,
+        socket,
+        open: AtomicU32::new(0),
+    })
+}
+
+fn bind_tcp(address: SocketAddr) -> io::Result<(Socket, Address)> {
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
+    // A restart must not wait for connections of its predecessor in TIME_WAIT.
+    socket.set_reuse_address(true)?;
+    if address.is_ipv6() {
+        // `[::]:80` beside `0.0.0.0:80` is a common pair; it must not depend on a system setting.
+        socket.set_only_v6(true)?;
+    }
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    let local = socket.local_addr()?.as_socket().unwrap_or(address);
+    Ok((socket, Address::Tcp(local)))
+}
+
+fn bind_unix(path: &Path) -> io::Result<(Socket, Address)> {
+    let address = SockAddr::unix(path)?;
+    let is_socket = std::fs::symlink_metadata(path).is_ok_and(|meta| meta.file_type().is_socket());
+    if is_socket {
+        // The file of a crashed predecessor may be removed; that of a living one must not.
+        let probe = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+        if probe.connect(&address).is_ok() {
+            return Err(io::ErrorKind::AddrInUse.into());
+        }
+        std::fs::remove_file(path)?;
+    }
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address)?;
+    socket.listen(BACKLOG)?;
+    Ok((socket, Address::Unix(path.to_owned())))
+}
+
+/// One client connection counted on its listener.
+pub(crate) struct OpenSlot(Arc<ListenSocket>);
+
+impl fmt::Debug for OpenSlot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("OpenSlot").field(&self.0.listener).finish()
+    }
+}
+
+impl OpenSlot {
+    /// Takes a slot; `None` when `max` connections are open already.
+    pub(crate) fn take(socket: &Arc<ListenSocket>, max: u32) -> Option<Self> {
+        let before = socket.open.fetch_add(1, Ordering::Relaxed);
+        let slot = Self(Arc::clone(socket));
+        (before < max).then_some(slot)
+    }
+}
+
+impl Drop for OpenSlot {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,352 @@
+//! One request and its response.
+//!
+//! Route, pick, try (again where `balance` allows it), pass the response on. Everything that a request knows lives on
+//! its connection's task; the snapshot that it began with stays with it to the end.
+
+use std::rc::Rc;
+use std::time::Instant;
+
+use evenkeel_balance::retry::{Decision, decide};
+use evenkeel_http1::{BodyLength, Method, RequestHead, ResponseHead, Version};
+use evenkeel_model::config::Listener;
+
+use crate::answer::{self, To};
+use crate::attempt::{Failed, Upstream};
+use crate::connection::{Connection, Next};
+use crate::fault::Fault;
+use crate::ident::{REQUEST_ID, RequestId, is_sane_id};
+use crate::record::{Record, Try};
+use crate::state::{Heads, PoolView, View};
+
+/// Tries of one request at most: the first, five retries (the configuration's maximum), and as many fresh
+/// connections in place of stale ones.
+const TRIES_MAX: usize = 12;
+
+/// A request on its way.
+pub(crate) struct Exchange<'a> {
+    pub(crate) connection: &'a mut Connection,
+    pub(crate) head: &'a RequestHead,
+    /// The bytes that `head` speaks of.
+    pub(crate) text: &'a [u8],
+    pub(crate) id: &'a str,
+    pub(crate) listener: &'a Listener,
+    pub(crate) record: &'a mut Record,
+}
+
+/// How an exchange ended.
+pub(crate) enum End {
+    /// A response was passed on whole.
+    Passed { keep_alive: bool },
+    /// Nothing was sent to the client yet.
+    Fault(Fault),
+    /// A response was cut in the middle; `silent`: only a reset can tell the client so.
+    Cut { fault: Fault, silent: bool },
+}
+
+/// Serves the request of `heads.request`; returns what follows and when it was over.
+pub(crate) async fn serve(
+    connection: &mut Connection,
+    heads: &mut Heads,
+    text: &[u8],
+) -> (Next, Instant) {
+    let mut record = Record::new(Instant::now());
+    let head = &heads.request;
+    let id = request_id(connection, head, text);
+    let id = std::str::from_utf8(id.bytes(text)).unwrap_or_default();
+    let view = connection.worker.view();
+    let next = if head.max_forwards == Some(0) {
+        answer_options(connection, head, id, &mut record).await
+    } else {
+        let end = exchange(
+            connection,
+            head,
+            &mut heads.response,
+            text,
+            id,
+            &view,
+            &mut record,
+        )
+        .await;
+        conclude(connection, head, id, end, &mut record).await
+    };
+    let now = Instant::now();
+    record.finish(connection, Some((head, text)), id, now);
+    (next, now)
+}
+
+/// Answers a connection whose bytes are no acceptable request.
+pub(crate) async fn refuse(connection: &mut Connection, fault: Fault) -> Next {
+    let mut record = Record::new(Instant::now());
+    let id = own_id(connection);
+    let id = std::str::from_utf8(id.bytes(&[])).unwrap_or_default();
+    let to = To {
+        head_only: false,
+        keep_alive: false,
+        version: Version::Http11,
+        request_id: id,
+    };
+    let next = send_fault(connection, fault, to, &mut record).await;
+    record.finish(connection, None, id, Instant::now());
+    next
+}
+
+fn own_id(connection: &Connection) -> RequestId {
+    let worker = &connection.worker;
+    RequestId::own(worker.shared.request_id_prefix, worker.next_request())
+}
+
+fn request_id(connection: &Connection, head: &RequestHead, text: &[u8]) -> RequestId {
+    let mut given = head.values(text, REQUEST_ID);
+    match (given.next(), given.next()) {
+        (Some(id), None) if is_sane_id(id) => {
+            let start = id.as_ptr().addr() - text.as_ptr().addr();
+            RequestId::Given(start..start + id.len())
+        }
+        _ => own_id(connection),
+    }
+}
+
+async fn exchange(
+    connection: &mut Connection,
+    head: &RequestHead,
+    response: &mut ResponseHead,
+    text: &[u8],
+    id: &str,
+    view: &View,
+    record: &mut Record,
+) -> End {
+    let Some((index, listener)) = view.listener(&connection.socket.listener) else {
+        return End::Fault(Fault::ListenerGone);
+    };
+    let body_max = listener.body_max.0;
+    if matches!(head.body, BodyLength::Fixed(length) if body_max > 0 && length > body_max) {
+        return End::Fault(Fault::BodyTooLarge);
+    }
+    let routes = &view.published.snapshot.routes;
+    let Some((pool, route)) = routes.route_at(index, head.authority(text), head.path(text)) else {
+        return End::Fault(Fault::NoRoute);
+    };
+    let Some(pool) = view.pools.get(pool) else {
+        return End::Fault(Fault::NoRoute);
+    };
+    record.pool = Some(Rc::clone(pool));
+    record.route = Some(route);
+    let mut exchange = Exchange {
+        connection,
+        head,
+        text,
+        id,
+        listener,
+        record,
+    };
+    match exchange.find_backend(pool, response).await {
+        Ok((upstream, attempt)) => exchange.relay(pool, upstream, attempt, response).await,
+        Err(fault) => End::Fault(fault),
+    }
+}
+
+impl Exchange<'_> {
+    /// Tries backends until one answers with a response head or no repeat is allowed.
+    async fn find_backend(
+        &mut self,
+        pool: &Rc<PoolView>,
+        response: &mut ResponseHead,
+    ) -> Result<(Upstream, Try), Fault> {
+        let retry = &pool.state.pool.retry;
+        let now = self.record.started;
+        let mono = self.connection.worker.mono(now);
+        pool.pool.budget.borrow_mut().on_request(retry, mono);
+        let mut tried = Tried::default();
+        let mut retries = 0;
+        let mut attempt = self.pick(pool, &tried, now)?;
+        let mut fresh = false;
+        for _ in 0..TRIES_MAX {
+            self.record.attempts += 1;
+            let backend = attempt.backend();
+            self.record.backend = Some(backend);
+            let failed = match self.attempt(pool, backend, fresh, response).await {
+                Ok(upstream) => return Ok((upstream, attempt)),
+                Err(failed) => failed,
+            };
+            let Failed {
+                fault,
+                stale,
+                written,
+                touched,
+            } = failed;
+            let decision = decide(
+                self.head.method_kind.is_idempotent(),
+                !touched,
+                retries,
+                retry,
+                &mut pool.pool.budget.borrow_mut(),
+                fault.failure(stale, written),
+            );
+            match decision {
+                Decision::RetryFresh => fresh = true,
+                Decision::Retry => {
+                    retries += 1;
+                    fresh = false;
+                    tried.push(backend);
+                    attempt.end(fault.outcome());
+                    match self.pick(pool, &tried, Instant::now()) {
+                        Ok(next) => attempt = next,
+                        Err(_nobody_left) => return Err(self.failed(fault, attempt)),
+                    }
+                }
+                Decision::GiveUp(_) => return Err(self.failed(fault, attempt)),
+            }
+        }
+        Err(self.failed(Fault::BackendClosed, attempt))
+    }
+
+    /// Books a try that stands as the end of the request.
+    fn failed(&mut self, fault: Fault, mut attempt: Try) -> Fault {
+        attempt.end(fault.outcome());
+        if fault.is_backends() {
+            attempt.harmed(false);
+            self.record.harmed = true;
+        }
+        fault
+    }
+
+    fn pick(&mut self, pool: &Rc<PoolView>, tried: &Tried, now: Instant) -> Result<Try, Fault> {
+        let gauges = &pool.state.gauges;
+        let load = |member: usize| {
+            gauges
+                .get(member)
+                .map_or(u32::MAX, |gauge| gauge.in_flight())
+        };
+        let picked = pool.pool.picker.borrow_mut().pick(&load, tried.list());
+        if let Some(backend) = picked {
+            let again = !tried.list().is_empty();
+            return Ok(Try::start(pool, backend, again, now));
+        }
+        if tried.list().is_empty() {
+            pool.pool.counts.unpicked();
+            self.record.harmed = true;
+        }
+        let anybody = pool.state.members.iter().any(|m| m.effective_weight() > 0);
+        Err(if anybody {
+            Fault::AllAtLimit
+        } else {
+            Fault::NoBackend
+        })
+    }
+}
+
+/// Backends that already failed this request.
+#[derive(Debug, Default)]
+struct Tried {
+    list: [usize; TRIES_MAX],
+    length: usize,
+}
+
+impl Tried {
+    fn push(&mut self, backend: usize) {
+        if let Some(place) = self.list.get_mut(self.length) {
+            *place = backend;
+            self.length += 1;
+        }
+    }
+
+    fn list(&self) -> &[usize] {
+        self.list.get(..self.length).unwrap_or_default()
+    }
+}
+
+/// Answers what has to be answered and says what becomes of the connection.
+async fn conclude(
+    connection: &mut Connection,
+    head: &RequestHead,
+    id: &str,
+    end: End,
+    record: &mut Record,
+) -> Next {
+    match end {
+        End::Passed { keep_alive: true } => Next::KeepAlive,
+        End::Passed { keep_alive: false } => Next::Linger,
+        End::Cut { fault, silent } => {
+            record.fault = Some(fault);
+            if silent { Next::Reset } else { Next::Close }
+        }
+        End::Fault(fault) => {
+            let to = To {
+                head_only: head.method_kind == Method::Head,
+                // A body that was not read leaves the connection out of step.
+                keep_alive: may_go_on(connection, head) && head.body == BodyLength::None,
+                version: head.version,
+                request_id: id,
+            };
+            send_fault(connection, fault, to, record).await
+        }
+    }
+}
+
+/// Whether another request may come on this connection.
+pub(crate) fn may_go_on(connection: &Connection, head: &RequestHead) -> bool {
+    let worker = &connection.worker;
+    head.keep_alive
+        && connection.half_closed.is_none()
+        && !worker.is_draining()
+        && worker
+            .view()
+            .listener(&connection.socket.listener)
+            .is_some()
+}
+
+async fn send_fault(
+    connection: &mut Connection,
+    fault: Fault,
+    to: To<'_>,
+    record: &mut Record,
+) -> Next {
+    record.status = fault.status();
+    record.fault = Some(fault);
+    if matches!(fault, Fault::ClientGone | Fault::ClientWriteTimeout) {
+        return Next::Close;
+    }
+    let mut out = connection.worker.blocks.take_text();
+    answer::write_fault(&mut out, fault, to);
+    send(connection, out, to.keep_alive, record).await
+}
+
+async fn answer_options(
+    connection: &mut Connection,
+    head: &RequestHead,
+    id: &str,
+    record: &mut Record,
+) -> Next {
+    let to = To {
+        head_only: false,
+        keep_alive: may_go_on(connection, head) && head.body == BodyLength::None,
+        version: head.version,
+        request_id: id,
+    };
+    record.status = 204;
+    let mut out = connection.worker.blocks.take_text();
+    answer::write_options(&mut out, to);
+    send(connection, out, to.keep_alive, record).await
+}
+
+async fn send(
+    connection: &mut Connection,
+    out: Vec<u8>,
+    keep_alive: bool,
+    record: &mut Record,
+) -> Next {
+    let view = connection.worker.view();
+    let patience = match view.listener(&connection.socket.listener) {
+        Some((_, listener)) => listener.write_timeout,
+        None => crate::connection::HALF_CLOSED_GRACE,
+    };
+    drop(view);
+    let sent = connection.write_all(&out, patience).await;
+    record.bytes_out = out.len() as u64;
+    connection.worker.blocks.give_text(out);
+    match (sent, keep_alive) {
+        (false, _) => Next::Close,
+        (true, true) => Next::KeepAlive,
+        (true, false) => Next::Linger,
+    }
+}

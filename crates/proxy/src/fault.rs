@@ -1,0 +1,179 @@
+//! What can go wrong with a request: whose fault it is, what the client is told, under which stable code.
+
+use std::io;
+
+use evenkeel_balance::retry::Failure;
+use evenkeel_http1::{BodyError, Refusal, ResponseError};
+
+use crate::counts::Outcome;
+
+/// Why a request did not end with a backend's complete response.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// The head is no acceptable request.
+    Refused(Refusal),
+    /// The head did not come in time.
+    HeadTimeout,
+    /// The body stopped coming.
+    BodyTimeout,
+    /// The body is malformed.
+    BodyInvalid(BodyError),
+    /// The body is larger than the listener allows.
+    BodyTooLarge,
+    /// The client left.
+    ClientGone,
+    /// The client stopped taking the response.
+    ClientWriteTimeout,
+    /// No route matches.
+    NoRoute,
+    /// The listener was removed while the request came in.
+    ListenerGone,
+    /// No backend of the pool is eligible.
+    NoBackend,
+    /// Every eligible backend is at its `max_in_flight`.
+    AllAtLimit,
+    /// The backend refused the connection.
+    ConnectRefused,
+    /// The backend cannot be reached.
+    ConnectFailed,
+    /// The backend did not accept the connection in time.
+    ConnectTimeout,
+    /// The backend broke the connection before its response was complete.
+    BackendReset,
+    /// The backend closed the connection before its response was complete.
+    BackendClosed,
+    /// The backend's bytes are no acceptable response.
+    InvalidResponse(ResponseError),
+    /// The body of the backend's response is malformed.
+    InvalidBody(BodyError),
+    /// No response head in time.
+    ResponseTimeout,
+    /// The response body stopped coming, or the request body stopped being taken.
+    BackendStalled,
+    /// All tries together took too long.
+    RequestTimeout,
+}
+
+impl Fault {
+    /// Status to answer with, where an answer is still possible.
+    pub(crate) fn status(self) -> u16 {
+        match self {
+            Self::Refused(refusal) => refusal.status(),
+            Self::HeadTimeout | Self::BodyTimeout => 408,
+            Self::BodyInvalid(_) => 400,
+            Self::BodyTooLarge => 413,
+            // Never sent; as nginx, for the log.
+            Self::ClientGone | Self::ClientWriteTimeout => 499,
+            Self::NoRoute => 404,
+            Self::ListenerGone | Self::NoBackend | Self::AllAtLimit => 503,
+            Self::ConnectRefused
+            | Self::ConnectFailed
+            | Self::BackendReset
+            | Self::BackendClosed
+            | Self::InvalidResponse(_)
+            | Self::InvalidBody(_) => 502,
+            Self::ConnectTimeout
+            | Self::ResponseTimeout
+            | Self::BackendStalled
+            | Self::RequestTimeout => 504,
+        }
+    }
+
+    /// Stable code, in `x-evenkeel-error` and the access log.
+    pub(crate) fn code(self) -> &'static str {
+        match self {
+            Self::Refused(refusal) => refusal.code(),
+            Self::HeadTimeout => "head_timeout",
+            Self::BodyTimeout => "body_timeout",
+            Self::BodyInvalid(error) => error.code(),
+            Self::BodyTooLarge => "body_too_large",
+            Self::ClientGone => "client_gone",
+            Self::ClientWriteTimeout => "client_write_timeout",
+            Self::NoRoute => "no_route",
+            Self::ListenerGone => "listener_removed",
+            Self::NoBackend => "no_backend",
+            Self::AllAtLimit => "all_at_limit",
+            Self::ConnectRefused => "connect_refused",
+            Self::ConnectFailed => "connect_failed",
+            Self::ConnectTimeout => "connect_timeout",
+            Self::BackendReset => "backend_reset",
+            Self::BackendClosed => "backend_closed",
+            Self::InvalidResponse(error) => error.code(),
+            Self::InvalidBody(_) => "response_body",
+            Self::ResponseTimeout => "response_timeout",
+            Self::BackendStalled => "backend_stalled",
+            Self::RequestTimeout => "request_timeout",
+        }
+    }
+
+    /// One sentence for a person.
+    pub(crate) fn text(self) -> &'static str {
+        match self {
+            Self::Refused(_) => "the request is malformed or not supported",
+            Self::HeadTimeout => "the request head did not arrive in time",
+            Self::BodyTimeout => "the request body did not arrive in time",
+            Self::BodyInvalid(_) => "the request body is malformed",
+            Self::BodyTooLarge => "the request body is too large",
+            Self::ClientGone | Self::ClientWriteTimeout => "the client left",
+            Self::NoRoute => "no route matches this request",
+            Self::ListenerGone => "this listener was removed",
+            Self::NoBackend => "no backend is available",
+            Self::AllAtLimit => "every backend is at its limit",
+            Self::ConnectRefused => "the backend refused the connection",
+            Self::ConnectFailed => "the backend cannot be reached",
+            Self::ConnectTimeout => "the backend did not accept the connection in time",
+            Self::BackendReset => "the backend broke the connection",
+            Self::BackendClosed => "the backend closed the connection without a complete response",
+            Self::InvalidResponse(_) | Self::InvalidBody(_) => {
+                "the backend's response is not acceptable HTTP"
+            }
+            Self::ResponseTimeout => "the backend did not answer in time",
+            Self::BackendStalled => "the backend stopped in the middle of a message",
+            Self::RequestTimeout => "the request took too long in all",
+        }
+    }
+
+    /// What a failed connection attempt is.
+    pub(crate) fn of_connect(error: &io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::ConnectionRefused => Self::ConnectRefused,
+            io::ErrorKind::TimedOut => Self::ConnectTimeout,
+            _ => Self::ConnectFailed,
+        }
+    }
+
+    /// How a try that ended so is counted.
+    pub(crate) fn outcome(self) -> Outcome {
+        match self {
+            Self::ConnectRefused | Self::ConnectFailed | Self::ConnectTimeout => {
+                Outcome::ConnectFailed
+            }
+            Self::BackendReset
+            | Self::BackendClosed
+            | Self::InvalidResponse(_)
+            | Self::InvalidBody(_) => Outcome::Reset,
+            Self::ResponseTimeout | Self::BackendStalled | Self::RequestTimeout => Outcome::Timeout,
+            _ => Outcome::ClientAbort,
+        }
+    }
+
+    /// What `balance` judges a repeat by. `stale`: on a kept-alive connection, before any byte of response.
+    pub(crate) fn failure(self, stale: bool, bytes_written: bool) -> Failure {
+        match self {
+            Self::ConnectRefused | Self::ConnectFailed | Self::ConnectTimeout => Failure::Connect,
+            Self::BackendReset | Self::BackendClosed if stale => {
+                Failure::StaleConnection { bytes_written }
+            }
+            Self::BackendReset | Self::BackendClosed => Failure::Reset { bytes_written },
+            Self::InvalidResponse(_) => Failure::InvalidResponse,
+            Self::ResponseTimeout => Failure::Timeout,
+            // The rest is the client's, or has used up the time: a status stands for "do not repeat".
+            other => Failure::Status(other.status()),
+        }
+    }
+
+    /// Whether the backend, not the client, is the reason.
+    pub(crate) fn is_backends(self) -> bool {
+        !matches!(self.outcome(), Outcome::ClientAbort)
+    }
+}

@@ -1,0 +1,127 @@
+//! What every worker must see of a backend at once: requests in flight and the utilisation that it reports.
+//!
+//! Tallies are per worker because a share needs no more. `least_request`, `max_in_flight` and the page need
+//! the sum over workers at this instant, so these few numbers are atomics, alone on their cache lines. They are
+//! kept by (pool, backend name) and survive every reload, so a swap never makes a busy backend look idle.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use evenkeel_model::clock::Mono;
+use evenkeel_model::ids::Name;
+use evenkeel_model::tally::Vitals;
+
+/// A reported utilisation older than this is no longer shown: the backend may have stopped reporting.
+pub const REPORT_FRESH: Duration = Duration::from_secs(10);
+
+/// Live numbers of one backend over all workers. Two cache lines, because x86 prefetches them in pairs.
+#[derive(Debug)]
+#[repr(align(128))]
+pub struct BackendGauge {
+    in_flight: AtomicU32,
+    /// Bits of an `f64`; NaN: never reported.
+    cpu: AtomicU64,
+    memory: AtomicU64,
+    reported_at_ns: AtomicU64,
+}
+
+impl Default for BackendGauge {
+    fn default() -> Self {
+        Self {
+            in_flight: AtomicU32::new(0),
+            cpu: AtomicU64::new(f64::NAN.to_bits()),
+            memory: AtomicU64::new(f64::NAN.to_bits()),
+            reported_at_ns: AtomicU64::new(0),
+        }
+    }
+}
+
+impl BackendGauge {
+    /// Requests in flight over all workers.
+    pub fn in_flight(&self) -> u32 {
+        self.in_flight.load(Ordering::Relaxed)
+    }
+
+    /// Books one more request; whoever calls this calls [`BackendGauge::leave`] when it is dropped.
+    pub(crate) fn enter(&self) {
+        self.in_flight.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Ends a booking.
+    pub(crate) fn leave(&self) {
+        self.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Stores a utilisation that the backend reported.
+    pub(crate) fn report(&self, cpu: Option<f64>, memory: Option<f64>, now: Mono) {
+        if let Some(cpu) = cpu {
+            self.cpu.store(cpu.to_bits(), Ordering::Relaxed);
+        }
+        if let Some(memory) = memory {
+            self.memory.store(memory.to_bits(), Ordering::Relaxed);
+        }
+        self.reported_at_ns.store(now.0, Ordering::Relaxed);
+    }
+
+    /// The numbers at `now`; a report older than [`REPORT_FRESH`] is unknown.
+    pub fn vitals(&self, now: Mono) -> Vitals {
+        let reported_at = Mono(self.reported_at_ns.load(Ordering::Relaxed));
+        let fresh = now.since(reported_at) <= REPORT_FRESH;
+        let value = |cell: &AtomicU64| {
+            let value = f64::from_bits(cell.load(Ordering::Relaxed));
+            (fresh && !value.is_nan()).then_some(value)
+        };
+        Vitals {
+            in_flight: self.in_flight(),
+            cpu: value(&self.cpu),
+            memory: value(&self.memory),
+        }
+    }
+}
+
+/// The gauges of every backend that was ever configured in this process, by (pool, backend).
+///
+/// Cloning gives a further handle to the same gauges. Locked only when a snapshot is built, never by a request.
+#[derive(Debug, Clone, Default)]
+pub struct Gauges(Arc<Mutex<BTreeMap<(Name, Name), Arc<BackendGauge>>>>);
+
+impl Gauges {
+    /// The gauge of `backend` in `pool`, made on first use.
+    pub fn get(&self, pool: &Name, backend: &Name) -> Arc<BackendGauge> {
+        let mut gauges = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(gauges.entry((pool.clone(), backend.clone())).or_default())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Gauges, REPORT_FRESH};
+    use evenkeel_model::clock::Mono;
+    use evenkeel_model::ids::Name;
+    use std::time::Duration;
+
+    #[test]
+    fn a_gauge_survives_by_name() {
+        let gauges = Gauges::default();
+        let (pool, backend) = (Name::new("shop").unwrap(), Name::new("web-1").unwrap());
+        gauges.get(&pool, &backend).enter();
+        assert_eq!(gauges.get(&pool, &backend).in_flight(), 1);
+        gauges.get(&pool, &backend).leave();
+        assert_eq!(gauges.get(&pool, &backend).in_flight(), 0);
+    }
+
+    #[test]
+    fn an_old_report_is_unknown() {
+        let gauges = Gauges::default();
+        let name = Name::new("x").unwrap();
+        let gauge = gauges.get(&name, &name);
+        assert_eq!(gauge.vitals(Mono::ZERO).cpu, None);
+        gauge.report(Some(0.5), None, Mono::from_secs(1));
+        let vitals = gauge.vitals(Mono::from_secs(2));
+        assert_eq!((vitals.cpu, vitals.memory), (Some(0.5), None));
+        let late = Mono::from_secs(1).plus(REPORT_FRESH + Duration::from_millis(1));
+        assert_eq!(gauge.vitals(late).cpu, None);
+    }
+}

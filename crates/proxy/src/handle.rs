@@ -1,0 +1,350 @@
+//! The handle on a running data plane: start, swap, look, drain, join.
+//!
+//! Everything here runs on the caller's thread. Workers are told through one atomic (a generation that every request
+//! compares) and one wake-up each; they never call back, and no call here waits for one except [`Proxy::join`].
+
+use std::hash::RandomState;
+use std::num::NonZeroU16;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use evenkeel_model::clock::Mono;
+use evenkeel_model::config::{Address, Config};
+use evenkeel_model::ids::{Name, WorkerId};
+use evenkeel_model::tally::{Tally, Vitals};
+use tokio::sync::{Notify, mpsc};
+
+use crate::access::{AccessLog, AccessLogError};
+use crate::bind::{self, BindError, Bound, ListenSocket};
+use crate::snapshot::Snapshot;
+use crate::worker;
+
+/// Old snapshots that wait for their last request; beyond it a worker may have to free one itself.
+const RETIRED_MAX: usize = 64;
+/// Connections that may wait to be handed from one worker to another.
+const HANDED_WAITING: usize = 256;
+
+/// What the data plane needs besides a snapshot.
+#[derive(Debug)]
+pub struct ProxyOptions {
+    /// Worker threads. `None`: what the configuration says, else one per core that the process may use.
+    pub workers: Option<NonZeroU16>,
+    /// Seed of every random choice that is not a secret (first phases, two choices, jitter).
+    pub seed: u64,
+    /// The instant that [`Mono::ZERO`] is.
+    pub origin: Instant,
+    /// Where each worker sends its tally once a second. Full: that tally is skipped, counts are cumulative.
+    pub tally: mpsc::Sender<Tally>,
+    /// Where operational events go. Full: the event is dropped after it was logged.
+    pub events: mpsc::Sender<Event>,
+    /// Where the access log goes, `-` for standard output. A change needs a restart.
+    pub access_log: Option<PathBuf>,
+}
+
+/// Something that the shell should know besides the tallies.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// A worker takes traffic.
+    WorkerStarted {
+        /// The worker.
+        worker: WorkerId,
+    },
+    /// A worker has ended.
+    WorkerStopped {
+        /// The worker.
+        worker: WorkerId,
+        /// Client connections that the drain deadline cut off.
+        cut_off: u32,
+    },
+    /// A worker ended by a fault; its connections are gone, the other workers go on.
+    WorkerDied {
+        /// The worker.
+        worker: WorkerId,
+    },
+    /// Connections cannot be accepted (too many open files, no memory); tried again with a pause.
+    AcceptFailed {
+        /// The listener.
+        listener: Name,
+        /// What the system said.
+        error: String,
+    },
+    /// Lines of the access log that were dropped so far because the writer was behind or the disk full.
+    AccessLogLost {
+        /// Lines since the start.
+        lines: u64,
+    },
+}
+
+/// Why the data plane cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The access log.
+    #[error(transparent)]
+    AccessLog(#[from] AccessLogError),
+    /// A thread or its runtime.
+    #[error("worker {worker} cannot start: {source}")]
+    Worker {
+        /// The worker.
+        worker: u16,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// No randomness from the system for the keys of client hashes and request ids.
+    #[error("the system gives no random bytes: {0}")]
+    Random(getrandom::Error),
+}
+
+/// What became of a drain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct DrainReport {
+    /// Client connections that had to be cut off at the deadline.
+    pub cut_off: u32,
+}
+
+/// What is published to the workers: a snapshot with the sockets of its listeners.
+#[derive(Debug)]
+pub(crate) struct Published {
+    pub(crate) snapshot: Snapshot,
+    /// In file order of the listeners.
+    pub(crate) sockets: Vec<Arc<ListenSocket>>,
+}
+
+/// A connection on its way from the worker that accepted it to one with fewer.
+#[derive(Debug)]
+pub(crate) struct Handed {
+    pub(crate) stream: HandedStream,
+    pub(crate) socket: Arc<ListenSocket>,
+    pub(crate) slot: bind::OpenSlot,
+}
+
+#[derive(Debug)]
+pub(crate) enum HandedStream {
+    Tcp(std::net::TcpStream),
+    Unix(std::os::unix::net::UnixStream),
+}
+
+/// How many client connections a worker holds; alone on its cache lines.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub(crate) struct WorkerLoad(pub(crate) AtomicU32);
+
+/// What the workers share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) published: ArcSwap<Published>,
+    /// Grows with each swap; cheaper to look at than the swap itself.
+    pub(crate) generation: AtomicU64,
+    pub(crate) origin: Instant,
+    /// Keys of the client hashes, the same for all workers, never outside this process.
+    pub(crate) client_keys: RandomState,
+    /// First half of generated request ids.
+    pub(crate) request_id_prefix: u64,
+    pub(crate) loads: Vec<WorkerLoad>,
+    /// Wakes a worker to look at `generation` and `drain_by` without waiting for a request.
+    pub(crate) wakes: Vec<Notify>,
+    /// When a drain ends, in nanoseconds since `origin`; [`u64::MAX`]: none is asked for.
+    pub(crate) drain_by: AtomicU64,
+    pub(crate) handed: Vec<mpsc::Sender<Handed>>,
+    pub(crate) tally: mpsc::Sender<Tally>,
+    pub(crate) events: mpsc::Sender<Event>,
+}
+
+impl Shared {
+    /// This instant on the clock of the tallies.
+    pub(crate) fn mono(&self, now: Instant) -> Mono {
+        Mono::ZERO.plus(now.saturating_duration_since(self.origin))
+    }
+
+    /// Tells the shell; never waits.
+    pub(crate) fn tell(&self, event: Event) {
+        tracing::info!(?event, "data plane");
+        if self.events.try_send(event).is_err() {
+            tracing::warn!("the shell does not take events; one was dropped");
+        }
+    }
+}
+
+/// A running data plane. Dropping it drains with no time left and waits for the workers.
+#[derive(Debug)]
+pub struct Proxy {
+    shared: Arc<Shared>,
+    threads: Vec<JoinHandle<u32>>,
+    retired: Mutex<Vec<Arc<Published>>>,
+    access_log: Option<AccessLog>,
+}
+
+impl Proxy {
+    /// Binds every listener of `config`, or none.
+    pub fn bind(config: &Config) -> Result<Bound, BindError> {
+        Bound::new(config, &[])
+    }
+
+    /// Starts the workers. `bound` must come from the configuration of `snapshot`.
+    pub fn start(
+        bound: Bound,
+        options: ProxyOptions,
+        snapshot: Snapshot,
+    ) -> Result<Self, StartError> {
+        let workers = worker_count(&options, &snapshot.config);
+        let mut access_log = match &options.access_log {
+            Some(path) => Some(AccessLog::open(path)?),
+            None => None,
+        };
+        let (handed, handed_receivers): (Vec<_>, Vec<_>) =
+            (0..workers).map(|_| mpsc::channel(HANDED_WAITING)).unzip();
+        let shared = Arc::new(Shared {
+            published: ArcSwap::from_pointee(Published {
+                snapshot,
+                sockets: bound.sockets,
+            }),
+            generation: AtomicU64::new(1),
+            origin: options.origin,
+            client_keys: RandomState::new(),
+            request_id_prefix: getrandom::u64().map_err(StartError::Random)?,
+            loads: (0..workers).map(|_| WorkerLoad::default()).collect(),
+            wakes: (0..workers).map(|_| Notify::new()).collect(),
+            drain_by: AtomicU64::new(u64::MAX),
+            handed,
+            tally: options.tally,
+            events: options.events,
+        });
+        let mut proxy = Self {
+            shared,
+            threads: Vec::new(),
+            retired: Mutex::new(Vec::new()),
+            access_log: None,
+        };
+        for (number, receiver) in (0..workers).zip(handed_receivers) {
+            let start = worker::Start {
+                id: WorkerId(number),
+                seed: options.seed,
+                shared: Arc::clone(&proxy.shared),
+                handed: receiver,
+                log: access_log.as_ref().and_then(AccessLog::buffer),
+            };
+            let thread = worker::spawn(start).map_err(|source| StartError::Worker {
+                worker: number,
+                source,
+            })?;
+            proxy.threads.push(thread);
+        }
+        proxy.access_log = access_log.take();
+        Ok(proxy)
+    }
+
+    /// Makes `snapshot` what the next request of every worker sees. Listeners that it adds are bound first: on an
+    /// error nothing changes. Listeners that it no longer has stop accepting; their connections finish.
+    pub fn swap(&self, snapshot: Snapshot) -> Result<(), BindError> {
+        let mut retired = self.retired.lock().unwrap_or_else(PoisonError::into_inner);
+        let old = self.shared.published.load_full();
+        let bound = Bound::new(&snapshot.config, &old.sockets)?;
+        drop(old);
+        let old = self.shared.published.swap(Arc::new(Published {
+            snapshot,
+            sockets: bound.sockets,
+        }));
+        self.shared.generation.fetch_add(1, Ordering::Release);
+        // The last reference is dropped here, not on a worker in the middle of a request.
+        retired.push(old);
+        retired.retain(|published| Arc::strong_count(published) > 1);
+        let excess = retired.len().saturating_sub(RETIRED_MAX);
+        retired.drain(..excess);
+        drop(retired);
+        self.wake_workers();
+        Ok(())
+    }
+
+    /// Where each listener really listens, in file order.
+    pub fn addresses(&self) -> Vec<(Name, Address)> {
+        bind::addresses(&self.shared.published.load().sockets)
+    }
+
+    /// Worker threads.
+    pub fn workers(&self) -> u16 {
+        self.shared.loads.len() as u16
+    }
+
+    /// Live numbers of every backend of the running snapshot, pools and backends in file order.
+    pub fn vitals(&self) -> Vec<(Name, Vec<(Name, Vitals)>)> {
+        let now = self.shared.mono(Instant::now());
+        let published = self.shared.published.load();
+        let pools = published.snapshot.pools.iter();
+        pools
+            .map(|state| {
+                let names = state.pool.backends.iter().map(|b| b.name.clone());
+                let vitals = state.gauges.iter().map(|gauge| gauge.vitals(now));
+                (state.pool.name.clone(), names.zip(vitals).collect())
+            })
+            .collect()
+    }
+
+    /// Client connections open now.
+    pub fn connections(&self) -> u32 {
+        let loads = self.shared.loads.iter();
+        loads.map(|load| load.0.load(Ordering::Relaxed)).sum()
+    }
+
+    /// Lines of the access log that were dropped so far.
+    pub fn access_log_lost(&self) -> u64 {
+        self.access_log.as_ref().map_or(0, AccessLog::lost)
+    }
+
+    /// Stops accepting, answers requests in flight with `Connection: close`, closes idle connections, and cuts off
+    /// what is left after `within`. Returns at once; [`Proxy::join`] waits.
+    pub fn drain(&self, within: Duration) {
+        let by = self.shared.mono(Instant::now() + within);
+        self.shared.drain_by.fetch_min(by.0, Ordering::Release);
+        self.wake_workers();
+    }
+
+    fn wake_workers(&self) {
+        for wake in &self.shared.wakes {
+            wake.notify_one();
+        }
+    }
+
+    /// Waits until every worker has ended (after [`Proxy::drain`]) and the access log is written.
+    pub fn join(mut self) -> DrainReport {
+        self.finish()
+    }
+
+    fn finish(&mut self) -> DrainReport {
+        let mut report = DrainReport::default();
+        for thread in self.threads.drain(..) {
+            match thread.join() {
+                Ok(cut_off) => report.cut_off += cut_off,
+                Err(_panic) => tracing::error!("a worker had died"),
+            }
+        }
+        if let Some(mut log) = self.access_log.take() {
+            log.close();
+            if log.lost() > 0 {
+                self.shared.tell(Event::AccessLogLost { lines: log.lost() });
+            }
+        }
+        report
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        if !self.threads.is_empty() {
+            self.drain(Duration::ZERO);
+            self.finish();
+        }
+    }
+}
+
+fn worker_count(options: &ProxyOptions, config: &Config) -> u16 {
+    let cores = || {
+        std::thread::available_parallelism()
+            .ok()
+            .and_then(|n| u16::try_from(n.get()).ok())
+    };
+    let asked = options.workers.or(config.workers).map(NonZeroU16::get);
+    asked.or_else(cores).unwrap_or(1).max(1)
+}

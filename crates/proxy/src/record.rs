@@ -1,0 +1,206 @@
+//! What one request leaves behind: its counts and its line in the access log.
+
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use evenkeel_http1::RequestHead;
+use evenkeel_model::config::Session;
+
+use crate::access::{ms_field, null_field, number_field, rfc3339, text_field};
+use crate::connection::Connection;
+use crate::counts::Outcome;
+use crate::fault::Fault;
+use crate::ident::client_hash;
+use crate::state::PoolView;
+use crate::stream::Peer;
+
+/// Facts about one request, gathered on its way.
+#[derive(Debug)]
+pub(crate) struct Record {
+    pub(crate) started: Instant,
+    pub(crate) pool: Option<Rc<PoolView>>,
+    pub(crate) route: Option<usize>,
+    pub(crate) backend: Option<usize>,
+    pub(crate) attempts: u32,
+    /// Status sent to the client; 499 when it left first.
+    pub(crate) status: u16,
+    pub(crate) fault: Option<Fault>,
+    /// From the last pick to the end of the response head.
+    pub(crate) upstream: Option<Duration>,
+    pub(crate) bytes_in: u64,
+    pub(crate) bytes_out: u64,
+    /// Beyond the objective of the pool.
+    pub(crate) harmed: bool,
+}
+
+impl Record {
+    pub(crate) fn new(started: Instant) -> Self {
+        Self {
+            started,
+            pool: None,
+            route: None,
+            backend: None,
+            attempts: 0,
+            status: 0,
+            fault: None,
+            upstream: None,
+            bytes_in: 0,
+            bytes_out: 0,
+            harmed: false,
+        }
+    }
+
+    /// Counts the client and writes the line. `request`: the parsed head and its bytes, if there is one.
+    pub(crate) fn finish(
+        &self,
+        connection: &Connection,
+        request: Option<(&RequestHead, &[u8])>,
+        request_id: &str,
+        now: Instant,
+    ) {
+        if let (Some(pool), Some((head, bytes))) = (&self.pool, request) {
+            let session = &pool.state.pool.session;
+            // Looking for cookies costs a pass over the fields; without a session cookie nobody asks.
+            let cookies = matches!(session, Session::Cookie(_))
+                .then(|| head.values(bytes, "cookie"))
+                .into_iter()
+                .flatten();
+            let keys = &connection.worker.shared.client_keys;
+            let hash = client_hash(keys, session, cookies, connection.peer);
+            pool.pool.counts.client(hash, self.harmed);
+        }
+        if let Some(log) = connection.worker.log.borrow_mut().as_mut() {
+            log.line(|out| self.write(out, connection, request, request_id, now));
+        }
+    }
+
+    fn write(
+        &self,
+        out: &mut Vec<u8>,
+        connection: &Connection,
+        request: Option<(&RequestHead, &[u8])>,
+        request_id: &str,
+        now: Instant,
+    ) {
+        let time = rfc3339(connection.worker.wall(self.started).0);
+        out.extend_from_slice(format!("{{\"time\":\"{time}\"").as_bytes());
+        text_field(out, "request_id", request_id.as_bytes());
+        let client = match connection.peer {
+            Peer::Ip(ip) => ip.to_string(),
+            Peer::Unix => "unix".to_owned(),
+        };
+        text_field(out, "client", client.as_bytes());
+        text_field(
+            out,
+            "listener",
+            connection.socket.listener.as_str().as_bytes(),
+        );
+        match request {
+            Some((head, bytes)) => {
+                text_field(out, "method", head.method_text(bytes).as_bytes());
+                text_field(out, "path", head.path(bytes).as_bytes());
+                text_field(out, "host", head.host(bytes).as_bytes());
+            }
+            None => ["method", "path", "host"]
+                .into_iter()
+                .for_each(|key| null_field(out, key)),
+        }
+        number_field(out, "status", u64::from(self.status));
+        self.write_place(out);
+        number_field(out, "attempts", u64::from(self.attempts));
+        ms_field(
+            out,
+            "duration_ms",
+            now.saturating_duration_since(self.started),
+        );
+        match self.upstream {
+            Some(took) => ms_field(out, "upstream_ms", took),
+            None => null_field(out, "upstream_ms"),
+        }
+        number_field(out, "bytes_in", self.bytes_in);
+        number_field(out, "bytes_out", self.bytes_out);
+        match self.fault {
+            Some(fault) => text_field(out, "error", fault.code().as_bytes()),
+            None => null_field(out, "error"),
+        }
+        out.push(b'}');
+    }
+
+    fn write_place(&self, out: &mut Vec<u8>) {
+        let Some(pool) = &self.pool else {
+            for key in ["route", "pool", "backend", "epoch", "revision"] {
+                null_field(out, key);
+            }
+            return;
+        };
+        match self.route {
+            Some(route) => number_field(out, "route", route as u64),
+            None => null_field(out, "route"),
+        }
+        text_field(out, "pool", pool.state.pool.name.as_str().as_bytes());
+        let backends = &pool.state.pool.backends;
+        match self.backend.and_then(|index| backends.get(index)) {
+            Some(backend) => text_field(out, "backend", backend.name.as_str().as_bytes()),
+            None => null_field(out, "backend"),
+        }
+        number_field(out, "epoch", pool.state.epoch.0);
+        let revision = pool.state.revision.to_string();
+        text_field(out, "revision", revision.as_bytes());
+    }
+}
+
+/// One try at a backend: counted in flight while it lives, and counted as ended exactly once. Dropped without an
+/// end (the connection's task was cut off) it counts as left by the client.
+#[derive(Debug)]
+pub(crate) struct Try {
+    pool: Rc<PoolView>,
+    backend: usize,
+    pub(crate) picked_at: Instant,
+    ended: bool,
+}
+
+impl Try {
+    pub(crate) fn start(pool: &Rc<PoolView>, backend: usize, retry: bool, now: Instant) -> Self {
+        pool.cells.picked(backend, retry);
+        if let Some(gauge) = pool.state.gauges.get(backend) {
+            gauge.enter();
+        }
+        Self {
+            pool: Rc::clone(pool),
+            backend,
+            picked_at: now,
+            ended: false,
+        }
+    }
+
+    pub(crate) fn backend(&self) -> usize {
+        self.backend
+    }
+
+    /// Books how it ended; only the first call counts.
+    pub(crate) fn end(&mut self, outcome: Outcome) {
+        if !self.ended {
+            self.ended = true;
+            self.pool.cells.ended(self.backend, outcome);
+        }
+    }
+
+    /// Books the time to a response head.
+    pub(crate) fn answered(&self, took: Duration) {
+        self.pool.cells.answered(self.backend, took);
+    }
+
+    /// Books the request as beyond the objective.
+    pub(crate) fn harmed(&self, slow: bool) {
+        self.pool.cells.harmed(self.backend, slow);
+    }
+}
+
+impl Drop for Try {
+    fn drop(&mut self) {
+        self.end(Outcome::ClientAbort);
+        if let Some(gauge) = self.pool.state.gauges.get(self.backend) {
+            gauge.leave();
+        }
+    }
+}

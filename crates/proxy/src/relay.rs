@@ -1,0 +1,182 @@
+//! The response on its way to the client.
+
+use std::future::poll_fn;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use evenkeel_http1::{
+    BodyDecoder, BodyLength, Limits, ResponseHead, ResponseRewrite, write_response_head,
+};
+
+use crate::attempt::Upstream;
+use crate::connection::PSEUDONYM;
+use crate::counts::Outcome;
+use crate::exchange::{End, Exchange, may_go_on};
+use crate::fault::Fault;
+use crate::orca;
+use crate::pump::{Blocked, Encoding, Pump, PumpError};
+use crate::record::Try;
+use crate::state::PoolView;
+
+/// When a byte last moved.
+struct Progress {
+    at: Instant,
+    moved: u64,
+}
+
+impl Exchange<'_> {
+    /// Passes the response on to its end and puts the upstream connection back if it may be used again.
+    pub(crate) async fn relay(
+        &mut self,
+        pool: &PoolView,
+        mut upstream: Upstream,
+        mut attempt: Try,
+        response: &ResponseHead,
+    ) -> End {
+        let head_at = Instant::now();
+        self.book_head(pool, &upstream, &attempt, response, head_at);
+        let (mut download, keep_alive, framing) = self.start_response(&mut upstream, response);
+        let mut progress = Progress {
+            at: head_at,
+            moved: 0,
+        };
+        let poll =
+            poll_fn(|cx| self.poll_relay(cx, pool, &mut upstream, &mut download, &mut progress));
+        let result = poll.await;
+        let now = Instant::now();
+        self.record.bytes_in = upstream.upload.payload;
+        self.record.bytes_out = download.sent;
+        let worker = &self.connection.worker;
+        let end = match result {
+            Ok(()) => {
+                attempt.end(Outcome::Status(response.status));
+                // Bytes nobody asked for, or a body that is still flowing, would meet the next request.
+                let in_step = upstream.sent_at.is_some() && !upstream.upload_failed;
+                let reusable = response.keep_alive && in_step && upstream.buf.is_empty();
+                if let Some(origin) = pool.origins.get(attempt.backend()).filter(|_| reusable) {
+                    origin.give(upstream.stream, now);
+                }
+                End::Passed {
+                    keep_alive: keep_alive && in_step,
+                }
+            }
+            Err(fault) => {
+                attempt.end(fault.outcome());
+                if fault.is_backends() && !self.record.harmed {
+                    attempt.harmed(false);
+                    self.record.harmed = true;
+                }
+                End::Cut {
+                    fault,
+                    silent: framing == BodyLength::UntilClose,
+                }
+            }
+        };
+        upstream.buf.clear(&worker.blocks);
+        upstream.upload.finish(&worker.blocks);
+        download.finish(&worker.blocks);
+        end
+    }
+
+    /// Counts what the head tells: how long it took, whether the objective was kept, how loaded the backend is.
+    fn book_head(
+        &mut self,
+        pool: &PoolView,
+        upstream: &Upstream,
+        attempt: &Try,
+        response: &ResponseHead,
+        now: Instant,
+    ) {
+        // The time that a client takes for its body is not the backend's.
+        let from = upstream
+            .sent_at
+            .map_or(attempt.picked_at, |at| at.max(attempt.picked_at));
+        let took = now.saturating_duration_since(from);
+        attempt.answered(took);
+        self.record.status = response.status;
+        self.record.upstream = Some(took);
+        let slow = took > pool.state.pool.objective.p99;
+        let failed = response.status >= 500;
+        if failed || (slow && response.status < 400) {
+            attempt.harmed(slow);
+            self.record.harmed = true;
+        }
+        let bytes = upstream.buf.filled();
+        let report = response.field(bytes, orca::HEADER).and_then(orca::parse);
+        if let (Some(report), Some(gauge)) = (report, pool.state.gauges.get(attempt.backend())) {
+            gauge.report(report.cpu, report.memory, self.connection.worker.mono(now));
+        }
+    }
+
+    /// Writes the head for the client; returns the body that follows it, whether the client's connection lives on, and
+    /// how the body is framed.
+    fn start_response(
+        &mut self,
+        upstream: &mut Upstream,
+        response: &ResponseHead,
+    ) -> (Pump, bool, BodyLength) {
+        let mut out = self.connection.worker.blocks.take_text();
+        let in_step = upstream.sent_at.is_some() && !upstream.upload_failed;
+        let rewrite = ResponseRewrite {
+            client_version: self.head.version,
+            keep_alive: in_step && may_go_on(self.connection, self.head),
+            pseudonym: PSEUDONYM,
+            request_id: self.id,
+            strip: &[orca::HEADER],
+            extra: &[],
+        };
+        let framing = write_response_head(&mut out, response, upstream.buf.filled(), &rewrite);
+        upstream.buf.consume(upstream.head_length);
+        let decoder = BodyDecoder::new(response.body, &Limits::default());
+        let encoding = match framing.body {
+            BodyLength::Chunked => Encoding::Chunked,
+            _ => Encoding::Plain,
+        };
+        let pump = Pump::new(decoder, encoding, out, 0);
+        (pump, framing.keep_alive, framing.body)
+    }
+
+    fn poll_relay(
+        &mut self,
+        cx: &mut Context<'_>,
+        pool: &PoolView,
+        upstream: &mut Upstream,
+        download: &mut Pump,
+        progress: &mut Progress,
+    ) -> Poll<Result<(), Fault>> {
+        // A request body that breaks now cannot change the answer any more; the connection ends after it.
+        if self.poll_upload(cx, upstream).is_err() {
+            upstream.upload_failed = true;
+        }
+        let connection = &mut *self.connection;
+        let poll = download.poll(
+            cx,
+            &mut upstream.stream,
+            &mut upstream.buf,
+            &mut connection.stream,
+            &connection.worker.blocks,
+        );
+        if let Poll::Ready(done) = poll {
+            return Poll::Ready(done.map_err(|error| match error {
+                PumpError::Source => Fault::BackendReset,
+                PumpError::Truncated | PumpError::TooLarge => Fault::BackendClosed,
+                PumpError::Invalid(error) => Fault::InvalidBody(error),
+                PumpError::Sink => Fault::ClientGone,
+            }));
+        }
+        if upstream.sent_at.is_some() {
+            self.watch_client(cx)?;
+        }
+        let moved = download.sent + download.payload + upstream.upload.sent;
+        if moved != progress.moved {
+            progress.moved = moved;
+            progress.at = Instant::now();
+        }
+        let (patience, fault) = match download.blocked {
+            Blocked::Source => (pool.state.pool.idle_timeout, Fault::BackendStalled),
+            Blocked::Sink => (self.listener.write_timeout, Fault::ClientWriteTimeout),
+        };
+        self.connection.timer.set(progress.at + patience);
+        self.connection.timer.poll(cx).map(|()| Err(fault))
+    }
+}

@@ -1,0 +1,126 @@
+//! What the workers read: one immutable value of declared configuration and runtime facts.
+//!
+//! A swap stores a whole new [`Snapshot`]; a request takes one when its head is complete and keeps it to its end. So
+//! no request ever sees half of a change, and none is lost to one.
+
+use std::sync::Arc;
+
+use evenkeel_balance::Member;
+use evenkeel_balance::route::RouteTable;
+use evenkeel_model::config::{Config, Listener, Pool};
+use evenkeel_model::ids::{Epoch, RevisionId};
+
+use crate::gauge::{BackendGauge, Gauges};
+
+/// Runtime facts of one pool, as the control shell knows them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PoolRuntime {
+    /// Grows at each change of revision, eligible set or weights; picks and responses are booked to it.
+    pub epoch: Epoch,
+    /// One per backend in file order, with effective weights, as `balance::effective_members` gives them
+    /// (fail-open included).
+    pub members: Vec<Member>,
+}
+
+/// Why a snapshot cannot be built. A fault of the caller, not of a configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum SnapshotError {
+    /// Not one [`PoolRuntime`] per pool.
+    #[error("the configuration has {pools} pools, but runtime facts came for {given}")]
+    Pools {
+        /// Pools of the configuration.
+        pools: usize,
+        /// Entries given.
+        given: usize,
+    },
+    /// Not the members of the pool.
+    #[error("the members given for pool `{pool}` are not its backends in file order")]
+    Members {
+        /// The pool.
+        pool: String,
+    },
+}
+
+/// One pool in a snapshot.
+#[derive(Debug)]
+pub struct PoolState {
+    /// As declared.
+    pub pool: Pool,
+    /// The revision that it comes from.
+    pub revision: RevisionId,
+    /// See [`PoolRuntime::epoch`].
+    pub epoch: Epoch,
+    /// In file order.
+    pub members: Vec<Member>,
+    /// In file order; kept over reloads by name.
+    pub gauges: Vec<Arc<BackendGauge>>,
+}
+
+/// Everything that a worker needs to serve requests.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// The revision that `config` is.
+    pub revision: RevisionId,
+    /// As declared.
+    pub config: Arc<Config>,
+    /// In file order.
+    pub pools: Vec<Arc<PoolState>>,
+    pub(crate) listeners: Vec<Arc<Listener>>,
+    pub(crate) routes: RouteTable,
+}
+
+impl Snapshot {
+    /// Puts a configuration and its runtime facts (one per pool, in file order) together.
+    pub fn new(
+        revision: RevisionId,
+        config: Arc<Config>,
+        runtime: Vec<PoolRuntime>,
+        gauges: &Gauges,
+    ) -> Result<Self, SnapshotError> {
+        if runtime.len() != config.pools.len() {
+            return Err(SnapshotError::Pools {
+                pools: config.pools.len(),
+                given: runtime.len(),
+            });
+        }
+        let states = config.pools.iter().zip(runtime);
+        let pools = states
+            .map(|(pool, facts)| PoolState::new(pool, revision, facts, gauges).map(Arc::new))
+            .collect::<Result<_, _>>()?;
+        Ok(Self {
+            revision,
+            pools,
+            listeners: config.listeners.iter().cloned().map(Arc::new).collect(),
+            routes: RouteTable::new(&config),
+            config,
+        })
+    }
+}
+
+impl PoolState {
+    fn new(
+        pool: &Pool,
+        revision: RevisionId,
+        facts: PoolRuntime,
+        gauges: &Gauges,
+    ) -> Result<Self, SnapshotError> {
+        let names = pool.backends.iter().map(|backend| &backend.name);
+        if !names.eq(facts.members.iter().map(|member| &member.name)) {
+            return Err(SnapshotError::Members {
+                pool: pool.name.to_string(),
+            });
+        }
+        let gauges = pool
+            .backends
+            .iter()
+            .map(|backend| gauges.get(&pool.name, &backend.name))
+            .collect();
+        Ok(Self {
+            pool: pool.clone(),
+            revision,
+            epoch: facts.epoch,
+            members: facts.members,
+            gauges,
+        })
+    }
+}

@@ -1,0 +1,294 @@
+//! What one worker knows: its view of the snapshot, its pickers, its counts, its upstream connections.
+//!
+//! Everything here belongs to one thread (`Rc`, `Cell`). The view is brought up to date at the first request after a
+//! swap. Pickers, counts and idle connections are carried over by pool name and backend address, so a reload resets
+//! nothing.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::Context;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use evenkeel_balance::retry::Budget;
+use evenkeel_balance::{Limits, Picker};
+use evenkeel_http1::{RequestHead, ResponseHead};
+use evenkeel_model::clock::{Mono, Wall};
+use evenkeel_model::config::{Address, Listener};
+use evenkeel_model::ids::{Name, WorkerId};
+use evenkeel_model::rng::Rng;
+use evenkeel_model::tally::Tally;
+use tokio::sync::Notify;
+use tokio::sync::mpsc::error::TrySendError;
+
+use crate::access::LogBuffer;
+use crate::buf::Blocks;
+use crate::counts::{EpochCells, PoolCounts};
+use crate::handle::{Published, Shared};
+use crate::snapshot::PoolState;
+use crate::upstream::Origin;
+
+/// One worker.
+#[derive(Debug)]
+pub(crate) struct Worker {
+    pub(crate) id: WorkerId,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) blocks: Blocks,
+    pub(crate) log: RefCell<Option<LogBuffer>>,
+    /// When the drain ends; `None` while traffic is taken.
+    pub(crate) drain_by: Cell<Option<Instant>>,
+    /// Wakes idle connections to see whether they should end.
+    pub(crate) look: Notify,
+    /// Wakes the worker when its last connection has ended.
+    pub(crate) empty: Notify,
+    pub(crate) connections: Cell<u32>,
+    heads: RefCell<Vec<Box<Heads>>>,
+    view: RefCell<Rc<View>>,
+    generation: Cell<u64>,
+    pools: RefCell<BTreeMap<Name, Rc<WorkerPool>>>,
+    origins: RefCell<BTreeMap<Address, Rc<Origin>>>,
+    rng: RefCell<Rng>,
+    requests: Cell<u64>,
+    /// What the wall clock said at some instant; set at each beat.
+    wall: Cell<(Instant, Wall)>,
+}
+
+/// Parsed heads that a worker keeps for reuse.
+const HEADS_KEPT: usize = 256;
+
+/// Room for the parsed heads of one request and its response, reused from request to request.
+#[derive(Debug, Default)]
+pub(crate) struct Heads {
+    pub(crate) request: RequestHead,
+    pub(crate) response: ResponseHead,
+}
+
+/// What of a pool outlives a snapshot.
+#[derive(Debug)]
+pub(crate) struct WorkerPool {
+    pub(crate) picker: RefCell<Picker>,
+    pub(crate) budget: RefCell<Budget>,
+    pub(crate) counts: PoolCounts,
+}
+
+/// A pool of the snapshot with this worker's part of it.
+#[derive(Debug)]
+pub(crate) struct PoolView {
+    pub(crate) state: Arc<PoolState>,
+    pub(crate) pool: Rc<WorkerPool>,
+    pub(crate) cells: Rc<EpochCells>,
+    /// By backend in file order.
+    pub(crate) origins: Vec<Rc<Origin>>,
+}
+
+/// The snapshot as this worker uses it. A request keeps the one it began with.
+#[derive(Debug)]
+pub(crate) struct View {
+    pub(crate) published: Arc<Published>,
+    pub(crate) pools: Vec<Rc<PoolView>>,
+}
+
+impl View {
+    /// The listener called `name` and its place in the configuration.
+    pub(crate) fn listener(&self, name: &Name) -> Option<(usize, &Listener)> {
+        let listeners = &self.published.snapshot.listeners;
+        let index = listeners.iter().position(|l| l.name == *name)?;
+        listeners.get(index).map(|listener| (index, &**listener))
+    }
+}
+
+impl Worker {
+    pub(crate) fn new(
+        id: WorkerId,
+        seed: u64,
+        shared: Arc<Shared>,
+        log: Option<LogBuffer>,
+    ) -> Self {
+        let published = shared.published.load_full();
+        let empty = View {
+            published,
+            pools: Vec::new(),
+        };
+        let worker = Self {
+            id,
+            // Workers must not walk their cycles in step: each has a stream of its own.
+            rng: RefCell::new(Rng::new(seed).fork(u64::from(id.0) + 1)),
+            shared,
+            blocks: Blocks::default(),
+            log: RefCell::new(log),
+            drain_by: Cell::new(None),
+            look: Notify::new(),
+            heads: RefCell::default(),
+            empty: Notify::new(),
+            connections: Cell::new(0),
+            view: RefCell::new(Rc::new(empty)),
+            generation: Cell::new(0),
+            pools: RefCell::default(),
+            origins: RefCell::default(),
+            requests: Cell::new(0),
+            wall: Cell::new(read_wall()),
+        };
+        drop(worker.view());
+        worker
+    }
+
+    /// The newest snapshot as a view of this worker.
+    pub(crate) fn view(&self) -> Rc<View> {
+        let generation = self.shared.generation.load(Ordering::Acquire);
+        if generation != self.generation.get() {
+            self.generation.set(generation);
+            self.refresh();
+        }
+        Rc::clone(&self.view.borrow())
+    }
+
+    fn refresh(&self) {
+        let published = self.shared.published.load_full();
+        let now = self.mono(Instant::now());
+        let mut pools = self.pools.borrow_mut();
+        let mut origins = self.origins.borrow_mut();
+        let mut kept_pools = BTreeMap::new();
+        let mut kept_origins = BTreeMap::new();
+        let mut views = Vec::with_capacity(published.snapshot.pools.len());
+        for state in &published.snapshot.pools {
+            let name = &state.pool.name;
+            let pool = pools
+                .remove(name)
+                .unwrap_or_else(|| Rc::new(self.new_pool(state, now)));
+            pool.picker
+                .borrow_mut()
+                .update(state.pool.algorithm, &state.members, limits(state));
+            let addresses = state.pool.backends.iter().map(|backend| &backend.address);
+            let mut origin = |address: &Address| {
+                let new = || {
+                    let old = origins.remove(address);
+                    old.unwrap_or_else(|| Rc::new(Origin::new(address.clone())))
+                };
+                let origin = kept_origins.entry(address.clone()).or_insert_with(new);
+                origin.revive();
+                Rc::clone(origin)
+            };
+            views.push(Rc::new(PoolView {
+                state: Arc::clone(state),
+                cells: pool.counts.epoch(state.epoch, state.members.len()),
+                origins: addresses.map(&mut origin).collect(),
+                pool: Rc::clone(&pool),
+            }));
+            kept_pools.insert(name.clone(), pool);
+        }
+        for origin in origins.values() {
+            origin.retire();
+        }
+        *pools = kept_pools;
+        *origins = kept_origins;
+        self.view.replace(Rc::new(View {
+            published,
+            pools: views,
+        }));
+        self.look.notify_waiters();
+    }
+
+    fn new_pool(&self, state: &PoolState, now: Mono) -> WorkerPool {
+        let rng = self.rng.borrow_mut().fork(0);
+        let picker = Picker::new(state.pool.algorithm, &state.members, limits(state), rng);
+        WorkerPool {
+            picker: RefCell::new(picker),
+            budget: RefCell::new(Budget::new(now)),
+            counts: PoolCounts::default(),
+        }
+    }
+
+    /// This instant on the clock of the tallies.
+    pub(crate) fn mono(&self, now: Instant) -> Mono {
+        self.shared.mono(now)
+    }
+
+    /// This instant on the wall clock, without asking the system: exact to what the clock was set by since the
+    /// last beat.
+    pub(crate) fn wall(&self, now: Instant) -> Wall {
+        let (at, wall) = self.wall.get();
+        match now.checked_duration_since(at) {
+            Some(later) => wall.plus(later),
+            None => wall.minus(at.saturating_duration_since(now)),
+        }
+    }
+
+    /// Second half of the next request id: unique in this process.
+    pub(crate) fn next_request(&self) -> u64 {
+        let number = self.requests.get() + 1;
+        self.requests.set(number);
+        (u64::from(self.id.0) << 48) | (number & 0xffff_ffff_ffff)
+    }
+
+    /// Room for heads.
+    pub(crate) fn take_heads(&self) -> Box<Heads> {
+        self.heads.borrow_mut().pop().unwrap_or_default()
+    }
+
+    /// Takes room for heads back.
+    pub(crate) fn give_heads(&self, mut heads: Box<Heads>) {
+        let mut kept = self.heads.borrow_mut();
+        if kept.len() < HEADS_KEPT {
+            heads.request.clear();
+            heads.response.clear();
+            kept.push(heads);
+        }
+    }
+
+    /// Whether a drain has begun.
+    pub(crate) fn is_draining(&self) -> bool {
+        self.drain_by.get().is_some()
+    }
+
+    /// Housekeeping several times a second.
+    pub(crate) fn beat(&self) {
+        self.wall.set(read_wall());
+        if let Some(log) = self.log.borrow_mut().as_mut() {
+            log.hand_over();
+        }
+    }
+
+    /// Housekeeping once a second: closes old upstream connections and hands the counts over.
+    pub(crate) fn second(&self) {
+        drop(self.view());
+        let now = Instant::now();
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        for origin in self.origins.borrow().values() {
+            origin.sweep(now, &mut cx);
+        }
+        self.send_tally(now);
+    }
+
+    /// Hands the counts over; when the shell is behind they stay for the next second.
+    pub(crate) fn send_tally(&self, now: Instant) {
+        let view = Rc::clone(&self.view.borrow());
+        let named = |pool: &Rc<PoolView>| pool.pool.counts.tally(&pool.state.pool.name);
+        let tally = Tally {
+            worker: self.id,
+            at: self.mono(now),
+            pools: view.pools.iter().map(named).collect(),
+        };
+        let Err(error) = self.shared.tally.try_send(tally) else {
+            return;
+        };
+        let (TrySendError::Full(tally) | TrySendError::Closed(tally)) = error;
+        for (pool, tally) in view.pools.iter().zip(&tally.pools) {
+            pool.pool.counts.put_back(tally);
+        }
+        tracing::debug!(worker = self.id.0, "a tally was not taken");
+    }
+}
+
+fn limits(state: &PoolState) -> Limits {
+    Limits {
+        max_in_flight: state.pool.max_in_flight,
+    }
+}
+
+fn read_wall() -> (Instant, Wall) {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    let ms = since.unwrap_or(Duration::ZERO).as_millis();
+    (Instant::now(), Wall(u64::try_from(ms).unwrap_or(u64::MAX)))
+}

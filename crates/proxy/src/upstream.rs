@@ -1,0 +1,86 @@
+//! Connections to one backend address, kept alive per worker.
+//!
+//! The newest idle connection is used first, so that the number of them follows the load and the oldest ones age out.
+//! A connection that the backend has closed, or on which it sent something nobody asked for, is found out when it is
+//! taken (the reactor already knows, no system call is spent on a quiet one) and by the beat once a second.
+
+use std::cell::{Cell, RefCell};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use evenkeel_model::config::Address;
+
+use crate::stream::Stream;
+
+/// Idle connections that a worker keeps to one backend.
+pub(crate) const IDLE_MAX: usize = 256;
+/// An idle connection older than this is closed. Below the 60 s and more that servers commonly use, so that it is
+/// usually this side that closes and no request meets a closed connection.
+pub(crate) const IDLE_FOR: Duration = Duration::from_secs(30);
+
+#[derive(Debug)]
+struct Idle {
+    stream: Stream,
+    since: Instant,
+}
+
+/// A backend address as one worker sees it.
+#[derive(Debug)]
+pub(crate) struct Origin {
+    pub(crate) address: Address,
+    idle: RefCell<Vec<Idle>>,
+    /// No snapshot names it any more: connections are closed when their request ends.
+    retired: Cell<bool>,
+}
+
+impl Origin {
+    pub(crate) fn new(address: Address) -> Self {
+        Self {
+            address,
+            idle: RefCell::default(),
+            retired: Cell::new(false),
+        }
+    }
+
+    /// An idle connection that is not known to be closed.
+    pub(crate) fn take(&self, cx: &mut Context<'_>) -> Option<Stream> {
+        let mut idle = self.idle.borrow_mut();
+        while let Some(mut entry) = idle.pop() {
+            if is_quiet(&mut entry.stream, cx) {
+                return Some(entry.stream);
+            }
+        }
+        None
+    }
+
+    /// Keeps a connection for the next request. It must be at a message boundary with nothing unread.
+    pub(crate) fn give(&self, stream: Stream, now: Instant) {
+        let mut idle = self.idle.borrow_mut();
+        if !self.retired.get() && idle.len() < IDLE_MAX {
+            idle.push(Idle { stream, since: now });
+        }
+    }
+
+    /// Closes what is too old or was closed by the backend.
+    pub(crate) fn sweep(&self, now: Instant, cx: &mut Context<'_>) {
+        self.idle.borrow_mut().retain_mut(|entry| {
+            now.saturating_duration_since(entry.since) < IDLE_FOR && is_quiet(&mut entry.stream, cx)
+        });
+    }
+
+    /// Closes the idle connections, and those in use when they come back.
+    pub(crate) fn retire(&self) {
+        self.retired.set(true);
+        self.idle.borrow_mut().clear();
+    }
+
+    /// Whether the snapshot names it (again).
+    pub(crate) fn revive(&self) {
+        self.retired.set(false);
+    }
+}
+
+/// Whether the backend has neither closed the connection nor sent anything on it.
+fn is_quiet(stream: &mut Stream, cx: &mut Context<'_>) -> bool {
+    matches!(stream.poll_read(cx, &mut [0]), Poll::Pending)
+}

@@ -1,0 +1,479 @@
+//! A proxy under test between a raw client and scripted raw origins. Every read is bounded in time.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::num::NonZeroU16;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use evenkeel_balance::effective_members;
+use evenkeel_model::config::{
+    Address, Admin, Algorithm, Backend, Config, Health, Intent, Listener, NPlusOne, Objective,
+    Pool, Retry, Route, Session,
+};
+use evenkeel_model::ids::{Epoch, Name, RevisionId};
+use evenkeel_model::tally::{BackendTally, Tally};
+use evenkeel_model::units::{ByteSize, Ratio};
+use evenkeel_proxy::{Event, Gauges, PoolRuntime, Proxy, ProxyOptions, Snapshot};
+use tokio::sync::mpsc;
+
+/// Longest that anything here may take.
+pub const PATIENCE: Duration = Duration::from_secs(10);
+
+pub fn name(text: &str) -> Name {
+    Name::new(text).unwrap()
+}
+
+pub fn local() -> Address {
+    Address::Tcp("127.0.0.1:0".parse().unwrap())
+}
+
+pub fn listener(label: &str, address: Address) -> Listener {
+    Listener {
+        name: name(label),
+        address,
+        head_timeout: PATIENCE,
+        body_timeout: PATIENCE,
+        idle_timeout: PATIENCE,
+        write_timeout: PATIENCE,
+        head_max: ByteSize(16 * 1024),
+        body_max: ByteSize(0),
+        connections_max: 1_000,
+    }
+}
+
+pub fn pool(label: &str, backends: &[SocketAddr]) -> Pool {
+    let backends = backends.iter().enumerate().map(|(n, address)| Backend {
+        name: name(&format!("b{n}")),
+        address: Address::Tcp(*address),
+        weight: 1,
+        weight_declared: false,
+        capacity_rps: None,
+        zone: None,
+        version: None,
+    });
+    Pool {
+        name: name(label),
+        algorithm: Algorithm::RoundRobin,
+        intent: Intent::Even,
+        peak_rps: None,
+        headroom: Ratio::from_percent(20),
+        tolerance: Ratio::from_percent(20),
+        min_healthy: 1,
+        n_plus_one: NPlusOne::Warn,
+        objective: Objective {
+            error_rate: Ratio::from_percent(1),
+            p99: Duration::from_secs(1),
+        },
+        session: Session::ClientAddress,
+        health: None::<Health>,
+        connect_timeout: Duration::from_secs(2),
+        response_timeout: PATIENCE,
+        idle_timeout: PATIENCE,
+        request_timeout: 2 * PATIENCE,
+        retry: Retry {
+            attempts: 1,
+            budget: Ratio::from_percent(100),
+        },
+        max_in_flight: None,
+        harmed_clients_min: 20,
+        backends: backends.collect(),
+    }
+}
+
+pub fn config(listeners: Vec<Listener>, pools: Vec<Pool>) -> Config {
+    let routes = listeners.iter().map(|listener| Route {
+        listener: listener.name.clone(),
+        host: None,
+        path_prefix: "/".to_owned(),
+        pool: pools[0].name.clone(),
+    });
+    Config {
+        workers: None,
+        watch: false,
+        access_log: None,
+        admin: Admin {
+            address: "127.0.0.1:0".parse().unwrap(),
+            tokens: Vec::new(),
+        },
+        audit_every: Duration::from_secs(86_400),
+        drills_allowed: false,
+        routes: routes.collect(),
+        listeners,
+        pools,
+        receivers: Vec::new(),
+        escalation: Vec::new(),
+    }
+}
+
+/// One listener `web`, one pool `shop` over `backends`.
+pub fn simple(backends: &[SocketAddr]) -> Config {
+    config(vec![listener("web", local())], vec![pool("shop", backends)])
+}
+
+pub struct Bench {
+    pub proxy: Proxy,
+    pub config: Config,
+    pub tallies: mpsc::Receiver<Tally>,
+    pub events: mpsc::Receiver<Event>,
+    gauges: Gauges,
+    epoch: u64,
+}
+
+impl Bench {
+    pub fn start(config: Config) -> Self {
+        Self::start_with(config, 1)
+    }
+
+    pub fn start_with(config: Config, workers: u16) -> Self {
+        let gauges = Gauges::default();
+        let bound = Proxy::bind(&config).unwrap();
+        let (tally, tallies) = mpsc::channel(10_000);
+        let (events, event_receiver) = mpsc::channel(1_000);
+        let options = ProxyOptions {
+            workers: NonZeroU16::new(workers),
+            seed: 1,
+            origin: Instant::now(),
+            tally,
+            events,
+            access_log: config.access_log.clone(),
+        };
+        let snapshot = snapshot(&config, 1, &gauges);
+        let proxy = Proxy::start(bound, options, snapshot).unwrap();
+        Self {
+            proxy,
+            config,
+            tallies,
+            events: event_receiver,
+            gauges,
+            epoch: 1,
+        }
+    }
+
+    /// Swaps to `config` under the next epoch.
+    pub fn swap(&mut self, config: Config) {
+        self.epoch += 1;
+        let snapshot = snapshot(&config, self.epoch, &self.gauges);
+        self.proxy.swap(snapshot).unwrap();
+        self.config = config;
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        tcp(&self.proxy.addresses()[0].1)
+    }
+
+    pub fn client(&self) -> Client {
+        Client::connect(self.address())
+    }
+
+    /// Ends the proxy and returns the last tally of each worker, summed over workers: (epoch, cells).
+    pub fn finish(mut self) -> Vec<(Epoch, Vec<BackendTally>)> {
+        self.proxy.drain(PATIENCE);
+        self.proxy.join();
+        let mut sums: Vec<(Epoch, u16, Vec<BackendTally>)> = Vec::new();
+        while let Ok(tally) = self.tallies.try_recv() {
+            for epoch in &tally.pools[0].epochs {
+                sums.retain(|(e, w, _)| (*e, *w) != (epoch.epoch, tally.worker.0));
+                sums.push((epoch.epoch, tally.worker.0, epoch.backends.clone()));
+            }
+        }
+        let mut out: Vec<(Epoch, Vec<BackendTally>)> = Vec::new();
+        for (epoch, _, cells) in sums {
+            match out.iter_mut().find(|(e, _)| *e == epoch) {
+                None => out.push((epoch, cells)),
+                Some((_, sum)) => {
+                    for (sum, cell) in sum.iter_mut().zip(&cells) {
+                        add(sum, cell);
+                    }
+                }
+            }
+        }
+        out.sort_by_key(|(epoch, _)| *epoch);
+        out
+    }
+}
+
+fn add(sum: &mut BackendTally, cell: &BackendTally) {
+    sum.picks_free += cell.picks_free;
+    sum.picks_retry += cell.picks_retry;
+    sum.harmed += cell.harmed;
+    sum.slow += cell.slow;
+    sum.latency.add(&cell.latency);
+    let (a, b) = (&mut sum.outcomes, &cell.outcomes);
+    a.ok += b.ok;
+    a.client_error += b.client_error;
+    a.server_error += b.server_error;
+    a.connect_failed += b.connect_failed;
+    a.reset += b.reset;
+    a.timeout += b.timeout;
+    a.client_abort += b.client_abort;
+}
+
+fn snapshot(config: &Config, epoch: u64, gauges: &Gauges) -> Snapshot {
+    let facts = config.pools.iter().map(|pool| PoolRuntime {
+        epoch: Epoch(epoch),
+        members: effective_members(pool, |_| true).0,
+    });
+    let facts = facts.collect();
+    Snapshot::new(RevisionId(epoch), Arc::new(config.clone()), facts, gauges).unwrap()
+}
+
+pub fn tcp(address: &Address) -> SocketAddr {
+    match address {
+        Address::Tcp(address) => *address,
+        Address::Unix(path) => panic!("{path:?}"),
+    }
+}
+
+/// An origin that runs `script` on every connection, each on a thread of its own.
+pub struct Origin {
+    pub address: SocketAddr,
+    pub connections: Arc<AtomicU32>,
+}
+
+impl Origin {
+    pub fn start(script: impl Fn(Conn) + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let connections = Arc::new(AtomicU32::new(0));
+        let (script, count) = (Arc::new(script), Arc::clone(&connections));
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let number = count.fetch_add(1, Ordering::SeqCst);
+                let (script, stream) = (Arc::clone(&script), stream.unwrap());
+                std::thread::spawn(move || script(Conn::new(stream, number)));
+            }
+        });
+        Self {
+            address,
+            connections,
+        }
+    }
+
+    /// Answers every request with `response`.
+    pub fn answering(response: &'static str) -> Self {
+        Self::start(move |mut conn| {
+            while conn.request().is_some() {
+                if !conn.send(response) {
+                    break;
+                }
+            }
+        })
+    }
+
+    pub fn connections(&self) -> u32 {
+        self.connections.load(Ordering::SeqCst)
+    }
+}
+
+/// An address where nobody listens.
+pub fn refused() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap()
+}
+
+/// The origin's side of a connection.
+pub struct Conn {
+    pub stream: TcpStream,
+    reader: BufReader<TcpStream>,
+    /// How many connections came before it.
+    pub number: u32,
+}
+
+impl Conn {
+    fn new(stream: TcpStream, number: u32) -> Self {
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_write_timeout(Some(PATIENCE)).unwrap();
+        stream.set_nodelay(true).unwrap();
+        let reader = BufReader::new(stream.try_clone().unwrap());
+        Self {
+            stream,
+            reader,
+            number,
+        }
+    }
+
+    /// The next request head; `None` at the end of the connection.
+    pub fn head(&mut self) -> Option<String> {
+        read_head(&mut self.reader)
+    }
+
+    /// The next request: head and body in one text.
+    pub fn request(&mut self) -> Option<String> {
+        let head = self.head()?;
+        let body = read_body(&mut self.reader, &head, false);
+        Some(head + &String::from_utf8_lossy(&body))
+    }
+
+    pub fn read(&mut self, n: usize) -> Vec<u8> {
+        let mut bytes = vec![0; n];
+        self.reader.read_exact(&mut bytes).unwrap();
+        bytes
+    }
+
+    /// Whether the other end has closed (or closes within the patience) without sending more.
+    pub fn closed(&mut self) -> bool {
+        let mut byte = [0];
+        matches!(self.reader.read(&mut byte), Ok(0)) || is_reset(self.reader.read(&mut byte))
+    }
+
+    pub fn send(&mut self, text: &str) -> bool {
+        self.stream.write_all(text.as_bytes()).is_ok()
+    }
+
+    /// Closes with a reset instead of an orderly end.
+    pub fn reset(self) {
+        socket2::SockRef::from(&self.stream)
+            .set_linger(Some(Duration::ZERO))
+            .unwrap();
+    }
+}
+
+fn is_reset(result: std::io::Result<usize>) -> bool {
+    result.is_err_and(|e| e.kind() == std::io::ErrorKind::ConnectionReset)
+}
+
+/// A raw client.
+pub struct Client {
+    pub stream: TcpStream,
+    reader: BufReader<TcpStream>,
+}
+
+#[derive(Debug)]
+pub struct Response {
+    pub status: u16,
+    pub head: String,
+    pub body: Vec<u8>,
+}
+
+impl Response {
+    pub fn header(&self, name: &str) -> Option<&str> {
+        header(&self.head, name)
+    }
+
+    pub fn text(&self) -> &str {
+        std::str::from_utf8(&self.body).unwrap()
+    }
+
+    /// Status and error code, `-` without one.
+    pub fn said(&self) -> (u16, &str) {
+        (self.status, self.header("x-evenkeel-error").unwrap_or("-"))
+    }
+}
+
+impl Client {
+    pub fn connect(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_write_timeout(Some(PATIENCE)).unwrap();
+        stream.set_nodelay(true).unwrap();
+        let reader = BufReader::new(stream.try_clone().unwrap());
+        Self { stream, reader }
+    }
+
+    pub fn send(&mut self, text: &str) {
+        self.stream.write_all(text.as_bytes()).unwrap();
+    }
+
+    /// Sends a GET and reads the response.
+    pub fn get(&mut self, path: &str) -> Response {
+        self.send(&format!("GET {path} HTTP/1.1\r\nHost: test\r\n\r\n"));
+        self.response()
+    }
+
+    /// The next response head (interim ones too).
+    pub fn head(&mut self) -> Option<String> {
+        read_head(&mut self.reader)
+    }
+
+    pub fn response(&mut self) -> Response {
+        self.response_to("GET")
+    }
+
+    pub fn response_to(&mut self, method: &str) -> Response {
+        let head = self.head().expect("a response head");
+        let status = status_of(&head);
+        let bare = method == "HEAD" || status < 200 || status == 204 || status == 304;
+        let body = if bare {
+            Vec::new()
+        } else {
+            read_body(&mut self.reader, &head, true)
+        };
+        Response { status, head, body }
+    }
+
+    pub fn read(&mut self, n: usize) -> Vec<u8> {
+        let mut bytes = vec![0; n];
+        self.reader.read_exact(&mut bytes).unwrap();
+        bytes
+    }
+
+    /// Everything up to the end of the connection.
+    pub fn rest(&mut self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        self.reader.read_to_end(&mut bytes).unwrap();
+        bytes
+    }
+
+    /// Whether the proxy ends the connection within the patience, by close or reset, with nothing more sent.
+    pub fn closed(&mut self) -> bool {
+        match self.reader.read(&mut [0]) {
+            Ok(n) => n == 0,
+            Err(error) => error.kind() == std::io::ErrorKind::ConnectionReset,
+        }
+    }
+}
+
+pub fn status_of(head: &str) -> u16 {
+    head.split(' ').nth(1).unwrap().parse().unwrap()
+}
+
+pub fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
+    head.lines().skip(1).find_map(|line| {
+        let (key, value) = line.split_once(':')?;
+        key.eq_ignore_ascii_case(name).then_some(value.trim())
+    })
+}
+
+fn read_head(reader: &mut impl BufRead) -> Option<String> {
+    let mut head = String::new();
+    loop {
+        let mut line = String::new();
+        match reader.read_line(&mut line) {
+            Ok(0) | Err(_) => return None,
+            Ok(_) => head.push_str(&line),
+        }
+        if line == "\r\n" {
+            return Some(head);
+        }
+    }
+}
+
+fn read_body(reader: &mut impl BufRead, head: &str, to_end: bool) -> Vec<u8> {
+    let mut body = Vec::new();
+    if header(head, "transfer-encoding").is_some() {
+        loop {
+            let mut line = String::new();
+            reader.read_line(&mut line).unwrap();
+            let size = usize::from_str_radix(line.trim(), 16).unwrap();
+            let mut chunk = vec![0; size + 2];
+            reader.read_exact(&mut chunk).unwrap();
+            if size == 0 {
+                return body;
+            }
+            body.extend_from_slice(&chunk[..size]);
+        }
+    }
+    match header(head, "content-length") {
+        Some(length) => {
+            body.resize(length.parse().unwrap(), 0);
+            reader.read_exact(&mut body).unwrap();
+        }
+        None if to_end => {
+            reader.read_to_end(&mut body).unwrap();
+        }
+        None => {}
+    }
+    body
+}
