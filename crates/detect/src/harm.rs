@@ -10,8 +10,7 @@
 //! keeps the e-value valid), so at least three ticks must agree; and a known factor of
 //! overdispersion divides the counts (a heuristic without the formal guarantee).
 //!
-//! Blind spots: exceedance by less than 4 % of the odds; a service whose few requests are all harmed
-//! needs about six requests per tick-clip at 1 % before it alarms.
+//! Blind spots: exceedance by less than 4 % of the odds; a burst shorter than three ticks.
 
 use std::collections::VecDeque;
 use std::fmt;

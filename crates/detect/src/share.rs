@@ -221,7 +221,7 @@ impl ShareTest {
 
     /// The evidence after the last tick.
     pub fn evidence(&self) -> ShareEvidence {
-        let strongest = self.strongest();
+        let strongest = self.latch.raised().then(|| self.strongest()).flatten();
         let recent = self.recent();
         let backends = self.watches.iter().enumerate();
         ShareEvidence {
