@@ -108,8 +108,8 @@ round_robin    Smooth weighted round robin, the default. Each worker deals reque
                weight, evenly interleaved; over any run of picks the shares are exact to a few requests.
                Shares are known beforehand, so that forecast and live test are sharp.
 least_request  Two backends are drawn by weight and the one with fewer requests in flight relative to
-               its weight gets the request. Slow backends get less. Shares follow the load: they are
-               not forecast, and the capacity rules judge the pool as a whole.
+               its weight gets the request. Slow backends get less. Shares follow the load: the
+               forecast estimates them by simulation, and TRF-01 does not judge them.
 random         Weighted random. The same shares as round_robin, without its evenness from one request
                to the next."),
     ("intent", "how traffic should be spread", "\

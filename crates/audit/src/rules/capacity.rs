@@ -1,17 +1,20 @@
 //! CAP: whether the load fits, now and with one backend out.
 //!
 //! Load is the forecast's rate at the pool's peak; the limit of a backend is its capacity less the headroom.
-//! Under least_request the shares follow the load and are not known beforehand; then the pool is judged as a
-//! whole, which is the best that any spread could do.
+//! Under least_request the shares follow the load and can only be estimated. Two things are then judged: the
+//! pool as a whole, which is the best that any spread could do, and each backend with a margin for the estimate.
 
 use evenkeel_forecast::PoolForecast;
-use evenkeel_model::config::{Backend, NPlusOne, Pool};
+use evenkeel_model::config::{Algorithm, Backend, NPlusOne, Pool};
 use evenkeel_model::finding::{Finding, Severity};
 
 use crate::rule::{Rule, Subject, Words, backend_path, percent, pool_path, rate};
 
 /// Slack for rounding in a comparison of a computed utilisation with its limit.
 const EPSILON: f64 = 1e-9;
+
+/// How far above its limit, relative to it, an estimated utilisation must lie to count.
+const ESTIMATE_MARGIN: f64 = 0.05;
 
 /// CAP-01.
 pub(super) const PEAK: Rule = Rule {
@@ -26,7 +29,8 @@ Why: a backend that is planned above its capacity queues, then times out, then f
 its load moves to the others. The headroom pays for bursts and for the loss of a backend.
 
 Not judged, and said so as info: no peak known, or a backend without capacity_rps. Under
-least_request the pool is judged as a whole.
+least_request the shares are estimated: the pool is judged as a whole, and a backend from 5 % above its
+limit on.
 
 Example: peak 900 rps on three backends of 600 rps is 50 % each. With weights 10, 1, 1 the first
 carries 750 rps, 125 % of its capacity: refused.",
@@ -49,20 +53,20 @@ fn check_peak_of(subject: &Subject<'_>, pool: &Pool) -> Vec<Finding> {
     if let Some(reason) = unknown(pool, forecast) {
         return vec![not_judged(subject, "CAP-01", pool, &reason)];
     }
-    let limit = limit(pool);
-    if forecast.highest_utilisation().is_none() {
-        let whole = whole_pool_utilisation(pool, forecast, None).filter(|u| *u > limit + EPSILON);
-        return whole
-            .map(|u| whole_pool(subject, pool, u))
-            .into_iter()
-            .collect();
+    if pool.algorithm == Algorithm::LeastRequest
+        && let Some(utilisation) =
+            whole_pool_utilisation(pool, forecast, None).filter(|u| *u > limit(pool) + EPSILON)
+    {
+        return vec![whole_pool(subject, pool, utilisation)];
     }
     let overloaded = pool
         .backends
         .iter()
         .zip(&forecast.backends)
         .filter_map(|(backend, f)| {
-            let utilisation = f.utilisation.filter(|u| *u > limit + EPSILON)?;
+            let utilisation = f
+                .utilisation
+                .filter(|u| *u > judged_limit(pool) + EPSILON)?;
             Some(overload(
                 subject,
                 pool,
@@ -174,10 +178,6 @@ fn check_loss_of(subject: &Subject<'_>, pool: &Pool) -> Option<Finding> {
         return Some(not_judged(subject, "CAP-02", pool, &reason));
     }
     let (utilisation, out, most_loaded) = worst_loss(subject, pool, forecast)?;
-    let limit = limit(pool);
-    if utilisation <= limit + EPSILON {
-        return None;
-    }
     let on = most_loaded.map_or_else(
         || "the others together".to_owned(),
         |name| format!("`{name}`"),
@@ -187,7 +187,7 @@ fn check_loss_of(subject: &Subject<'_>, pool: &Pool) -> Option<Finding> {
             "with `{out}` out, {on} of pool `{}` would be used at {} at the peak; the limit is {}",
             pool.name,
             percent(utilisation),
-            percent(limit)
+            percent(limit(pool))
         ),
         effect: format!("the failure of `{out}` alone {}", consequence(utilisation)),
         fix: "add a backend or capacity, or even out the weights".to_owned(),
@@ -211,14 +211,14 @@ fn consequence(utilisation: f64) -> String {
     }
 }
 
-/// The highest utilisation that the loss of one backend causes, that backend, and who is then loaded the most
-/// (`None`: the pool as a whole).
+/// The highest utilisation above the limit that the loss of one backend causes, that backend, and who is then
+/// loaded the most (`None`: the pool as a whole).
 fn worst_loss<'s>(
     subject: &'s Subject<'_>,
     pool: &'s Pool,
     forecast: &PoolForecast,
 ) -> Option<(f64, &'s str, Option<&'s str>)> {
-    let known = subject.forecast.failures.iter().filter_map(|case| {
+    let by_backend = subject.forecast.failures.iter().filter_map(|case| {
         let out = case
             .out
             .strip_prefix("backend:")?
@@ -230,17 +230,17 @@ fn worst_loss<'s>(
             .iter()
             .filter_map(|b| Some((b.utilisation?, b.name.as_str())));
         let (utilisation, name) = loaded.max_by(|a, b| a.0.total_cmp(&b.0))?;
-        Some((utilisation, out, Some(name)))
+        (utilisation > judged_limit(pool) + EPSILON).then_some((utilisation, out, Some(name)))
     });
-    // Under least_request the pool's shares are unknown with any backend out, so that nothing is found above
-    // (two backends are the exception: the one that is left gets everything).
     let as_a_whole = pool.backends.iter().filter_map(|backend| {
-        let is_unknown = forecast.highest_utilisation().is_none();
-        let utilisation =
-            whole_pool_utilisation(pool, forecast, Some(backend)).filter(|_| is_unknown)?;
-        Some((utilisation, backend.name.as_str(), None))
+        let utilisation = whole_pool_utilisation(pool, forecast, Some(backend))?;
+        let counts =
+            pool.algorithm == Algorithm::LeastRequest && utilisation > limit(pool) + EPSILON;
+        counts.then_some((utilisation, backend.name.as_str(), None))
     });
-    known.chain(as_a_whole).max_by(|a, b| a.0.total_cmp(&b.0))
+    as_a_whole
+        .chain(by_backend)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
 }
 
 /// The peak over the capacity of all backends that take traffic, without `out`.
@@ -265,6 +265,14 @@ fn whole_pool_utilisation(
 /// Highest utilisation that may be planned.
 fn limit(pool: &Pool) -> f64 {
     1.0 - pool.headroom.as_f64()
+}
+
+/// Above which the forecast of one backend counts: the limit, with a margin where the forecast is an estimate.
+fn judged_limit(pool: &Pool) -> f64 {
+    match pool.algorithm {
+        Algorithm::LeastRequest => limit(pool) * (1.0 + ESTIMATE_MARGIN),
+        Algorithm::RoundRobin | Algorithm::Random => limit(pool),
+    }
 }
 
 /// Why the load of a pool cannot be judged; `None`: it can.

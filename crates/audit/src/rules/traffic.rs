@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use evenkeel_model::config::{Address, Backend, Intent, Pool};
+use evenkeel_model::config::{Address, Algorithm, Backend, Intent, Pool};
 use evenkeel_model::finding::{Finding, Severity};
 
 use crate::rule::{Rule, Subject, Words, backend_path, number, percent, pool_path};
@@ -45,6 +45,9 @@ fn check_share(subject: &Subject<'_>) -> Vec<Finding> {
 
 /// One finding a pool, about the backend that is off the most: the others are off because it is.
 fn check_share_of(subject: &Subject<'_>, pool: &Pool) -> Option<Finding> {
+    if pool.algorithm == Algorithm::LeastRequest {
+        return None;
+    }
     let forecast = subject.forecast.pool(pool.name.as_str())?;
     let deviations = pool
         .backends
