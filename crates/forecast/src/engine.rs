@@ -52,6 +52,8 @@ pub struct Engine {
     workers: Vec<Worker>,
     stations: Vec<Station>,
     station_ids: BTreeMap<BackendKey, u32>,
+    /// By pool; what is not in it has nothing wrong.
+    dependencies: BTreeMap<Name, Dependency>,
     models: BTreeMap<BackendKey, BackendModel>,
     default_model: BackendModel,
     sources: Vec<Source>,
@@ -71,7 +73,6 @@ struct PoolState {
     epoch: Epoch,
     /// Station of each backend, in file order.
     stations: Vec<u32>,
-    dependency: Dependency,
     deadlines: Deadlines,
 }
 
@@ -105,6 +106,7 @@ impl Engine {
                 .collect(),
             stations: Vec::new(),
             station_ids: BTreeMap::new(),
+            dependencies: BTreeMap::new(),
             models: spec.models,
             default_model: spec.default_model,
             sources: Vec::new(),
@@ -162,8 +164,8 @@ impl Engine {
     }
 
     /// The data plane takes over a configuration, an eligibility or new weights, as the control shell hands them
-    /// over. Requests in flight go on; cursors and counts are kept. Pools of the configuration without an entry in
-    /// the snapshot are left as they are.
+    /// over. Requests in flight go on; cursors and counts are kept. A pool of the configuration without an entry in
+    /// the snapshot is not run.
     pub fn swap(&mut self, snapshot: &Snapshot) {
         self.config = snapshot.config.clone();
         for pool in &mut self.pools {
@@ -191,7 +193,6 @@ impl Engine {
                     live: true,
                     epoch: state.epoch,
                     stations,
-                    dependency: Dependency::default(),
                     deadlines: Deadlines::default(),
                 });
             }
@@ -249,7 +250,7 @@ impl Engine {
             .and_then(|id| self.stations.get_mut(*id as usize))
             .ok_or_else(|| UnknownName::Backend(pool.clone(), backend.clone()))?;
         let health = state.pool.health.as_ref();
-        Ok(health.map(|health| station.probe(health, &state.dependency, self.now)))
+        Ok(health.map(|health| station.probe(health, self.now)))
     }
 
     /// Adds clients that start sending now.
@@ -314,12 +315,20 @@ impl Engine {
     }
 
     /// What all backends of a pool suffer from a shared dependency from now on; the default heals it.
-    pub fn set_dependency(&mut self, pool: &Name, now: Dependency) -> Result<(), UnknownName> {
-        self.pools
-            .iter_mut()
-            .find(|p| p.pool.name == *pool)
-            .ok_or_else(|| UnknownName::Pool(pool.clone()))?
-            .dependency = now;
+    pub fn set_dependency(
+        &mut self,
+        pool: &Name,
+        dependency: Dependency,
+    ) -> Result<(), UnknownName> {
+        if !self.pools.iter().any(|p| p.pool.name == *pool) {
+            return Err(UnknownName::Pool(pool.clone()));
+        }
+        for (key, id) in &self.station_ids {
+            if key.0 == *pool {
+                self.stations[*id as usize].dependency = dependency;
+            }
+        }
+        self.dependencies.insert(pool.clone(), dependency);
         Ok(())
     }
 
@@ -352,15 +361,8 @@ impl Engine {
         for worker in &mut self.workers {
             *worker = Worker::new(worker.id);
         }
-        let before = std::mem::take(&mut self.pools);
+        self.pools.clear();
         self.swap(snapshot);
-        for old in before {
-            // What a pool depends on is outside of the balancer and did not restart.
-            let mut pools = self.pools.iter_mut();
-            if let Some(pool) = pools.find(|p| p.pool.name == old.pool.name) {
-                pool.dependency = old.dependency;
-            }
-        }
     }
 
     fn stream(&self, name: &Name) -> Result<u32, UnknownName> {
@@ -386,7 +388,9 @@ impl Engine {
         let id = self.stations.len() as u32;
         let model = self.models.get(&key).unwrap_or(&self.default_model).clone();
         let rng = self.rng.fork(0x0057_A710 + u64::from(id));
-        self.stations.push(Station::new(model, rng, self.now));
+        let mut station = Station::new(model, rng, self.now);
+        station.dependency = self.dependencies.get(&key.0).copied().unwrap_or_default();
+        self.stations.push(station);
         self.station_ids.insert(key, id);
         id
     }

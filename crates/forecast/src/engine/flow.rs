@@ -227,7 +227,7 @@ impl Engine {
             self.events.add(at, Event::NoConnection(try_ref));
             return;
         }
-        match station.admit(try_ref, this.cost, &state.dependency, now) {
+        match station.admit(try_ref, this.cost, now) {
             Admission::Refused => {
                 self.events
                     .add(now + AT_ONCE_NS, Event::NoConnection(try_ref));
@@ -253,15 +253,10 @@ impl Engine {
         };
         this.held = false;
         let this = *this;
-        let dependency = self
-            .pools
-            .get(this.pool as usize)
-            .map(|state| state.dependency)
-            .unwrap_or_default();
         let station = &mut self.stations[this.station as usize];
         if let Some(next) = station.release(self.now) {
             let cost = self.tries.get(next).map_or(1.0, |t| t.cost);
-            let service = station.service_ns(cost, &dependency, self.now);
+            let service = station.service_ns(cost, self.now);
             self.events
                 .add(self.now.saturating_add(service), Event::Done(next));
         }
@@ -271,7 +266,7 @@ impl Engine {
         }
         let status = match this.answer {
             Some(status) => status,
-            None if station.draws_error(&dependency) => 500,
+            None if station.draws_error() => 500,
             None => 200,
         };
         let latency = nanos(station.network.latency);

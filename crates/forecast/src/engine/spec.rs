@@ -306,6 +306,27 @@ impl Default for Fault {
     }
 }
 
+impl Fault {
+    /// Both faults at once: factors multiply, latencies add, what either breaks is broken. Of two flaps, statuses or
+    /// health faults the one of `self` counts.
+    #[must_use]
+    pub fn and(&self, other: &Self) -> Self {
+        Self {
+            slow_factor: self.slow_factor * other.slow_factor,
+            extra_latency: self.extra_latency + other.extra_latency,
+            error_rate: 1.0 - (1.0 - self.error_rate) * (1.0 - other.error_rate),
+            fails_fast: self.fails_fast.or(other.fails_fast),
+            refuses: self.refuses || other.refuses,
+            hangs: self.hangs || other.hangs,
+            flaps: self.flaps.or(other.flaps),
+            health: match self.health {
+                HealthFault::AsIs => other.health,
+                mine => mine,
+            },
+        }
+    }
+}
+
 /// Works for `up`, then not for `down`, from the moment the fault is set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Flap {

@@ -23,6 +23,8 @@ pub(crate) struct Station {
     pub(crate) model: BackendModel,
     pub(crate) fault: Fault,
     pub(crate) network: NetworkFault,
+    /// What the whole pool suffers from.
+    pub(crate) dependency: Dependency,
     /// Requests of the balancer waiting for it, over all workers.
     pub(crate) in_flight: u32,
     /// When the present fault was set: the phase of what flaps.
@@ -61,6 +63,7 @@ impl Station {
             model,
             fault: Fault::default(),
             network: NetworkFault::default(),
+            dependency: Dependency::default(),
             in_flight: 0,
             fault_since: now,
             down_until: 0,
@@ -89,13 +92,7 @@ impl Station {
         self.cold_since = Some(self.down_until);
     }
 
-    pub(crate) fn admit(
-        &mut self,
-        try_ref: Ref,
-        cost: f64,
-        dependency: &Dependency,
-        now: u64,
-    ) -> Admission {
+    pub(crate) fn admit(&mut self, try_ref: Ref, cost: f64, now: u64) -> Admission {
         let connections = self.busy as usize + self.waiting.len();
         let full = self
             .model
@@ -113,7 +110,7 @@ impl Station {
         if self.busy < self.model.slots.max(1) {
             self.count(now);
             self.busy += 1;
-            return Admission::Started(self.service_ns(cost, dependency, now));
+            return Admission::Started(self.service_ns(cost, now));
         }
         if self.waiting.len() < self.model.queue_max as usize {
             self.waiting.push_back(try_ref);
@@ -136,9 +133,11 @@ impl Station {
     }
 
     /// Draws how long a slot is taken.
-    pub(crate) fn service_ns(&mut self, cost: f64, dependency: &Dependency, now: u64) -> u64 {
-        let factor =
-            cost.max(0.0) * self.fault.slow_factor * dependency.slow_factor * self.coldness(now);
+    pub(crate) fn service_ns(&mut self, cost: f64, now: u64) -> u64 {
+        let factor = cost.max(0.0)
+            * self.fault.slow_factor
+            * self.dependency.slow_factor
+            * self.coldness(now);
         let base = match self.model.service {
             ServiceTime::Constant(mean) => mean.as_secs_f64(),
             ServiceTime::Exponential(mean) => exponential(&mut self.rng, mean.as_secs_f64()),
@@ -146,13 +145,13 @@ impl Station {
                 lognormal(&mut self.rng, mean.as_secs_f64(), p99.as_secs_f64())
             }
         };
-        let extra = self.fault.extra_latency + dependency.extra_latency;
+        let extra = self.fault.extra_latency + self.dependency.extra_latency;
         ((base * factor + extra.as_secs_f64()) * 1e9).clamp(0.0, 1e18) as u64
     }
 
     /// Whether the answer of a finished service is an error.
-    pub(crate) fn draws_error(&mut self, dependency: &Dependency) -> bool {
-        let rate = 1.0 - (1.0 - self.fault.error_rate) * (1.0 - dependency.error_rate);
+    pub(crate) fn draws_error(&mut self) -> bool {
+        let rate = 1.0 - (1.0 - self.fault.error_rate) * (1.0 - self.dependency.error_rate);
         rate > 0.0 && self.rng.unit() < rate
     }
 
@@ -173,7 +172,7 @@ impl Station {
         }
     }
 
-    pub(crate) fn probe(&mut self, health: &Health, dependency: &Dependency, now: u64) -> Probe {
+    pub(crate) fn probe(&mut self, health: &Health, now: u64) -> Probe {
         let timeout = health.timeout;
         let late = |detail: &str| Probe {
             ok: false,
@@ -198,7 +197,8 @@ impl Station {
             + self.fault.extra_latency.as_secs_f64()
             + self.network.latency.as_secs_f64();
         if self.model.health.queued && self.busy >= self.model.slots.max(1) {
-            let mean = self.model.service.mean().as_secs_f64() * factor * dependency.slow_factor;
+            let mean =
+                self.model.service.mean().as_secs_f64() * factor * self.dependency.slow_factor;
             let turn = (self.waiting.len() as f64 + 1.0) / f64::from(self.model.slots.max(1));
             took += turn * mean;
         }

@@ -171,6 +171,9 @@ fn a_slow_dependency_slows_every_backend_of_its_pool() {
         ..Dependency::default()
     };
     engine.set_dependency(&name("shop"), slow).unwrap();
+    // It is outside of the balancer: a restart there does not heal it.
+    let snapshot = Snapshot::all_up(config.clone(), Epoch(1));
+    engine.restart_balancer(Duration::ZERO, &snapshot);
     engine.run_until(Mono::from_secs(20));
     for cell in sum(&engine.take_tallies(), Epoch(1)) {
         assert!(cell.latency.quantile_us(0.01).unwrap() > 90_000);
@@ -199,4 +202,25 @@ fn a_restarting_backend_resets_what_it_held_and_refuses_until_it_is_back() {
     let refused = cells[0].outcomes.connect_failed as f64;
     assert!((refused - 200.0).abs() < 4.0 * 200f64.sqrt(), "{refused}");
     assert_conserved(&engine);
+}
+
+#[test]
+fn two_faults_at_once_are_both_felt() {
+    let slow = Fault {
+        slow_factor: 2.0,
+        error_rate: 0.5,
+        ..Fault::default()
+    };
+    let flapping = Fault {
+        slow_factor: 3.0,
+        extra_latency: MS(5),
+        error_rate: 0.5,
+        refuses: true,
+        health: HealthFault::Fails,
+        ..Fault::default()
+    };
+    let both = slow.and(&flapping);
+    assert!((both.slow_factor - 6.0).abs() < 1e-12 && (both.error_rate - 0.75).abs() < 1e-12);
+    assert!(both.refuses && both.extra_latency == MS(5) && both.health == HealthFault::Fails);
+    assert_eq!(Fault::default().and(&slow), slow);
 }
