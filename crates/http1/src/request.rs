@@ -144,6 +144,21 @@ impl RequestHead {
         self.host.text(buf)
     }
 
+    /// Method, path, query and authority as bytes: the writer need not prove again that they are text.
+    pub(crate) fn line_parts<'a>(&self, buf: &'a [u8]) -> LineParts<'a> {
+        let path = match self.path.of(buf) {
+            _ if self.asterisk => b"*",
+            b"" => b"/",
+            path => path,
+        };
+        LineParts {
+            method: self.method.of(buf),
+            path,
+            query: self.query.map(|q| q.of(buf)),
+            authority: self.authority.map(|a| a.of(buf)),
+        }
+    }
+
     /// Name and value of every field as received, in order, dropped ones included.
     pub fn fields<'a>(&'a self, buf: &'a [u8]) -> impl Iterator<Item = (&'a str, &'a [u8])> {
         self.fields.pairs(buf)
@@ -158,6 +173,14 @@ impl RequestHead {
     pub fn values<'a>(&'a self, buf: &'a [u8], name: &'a str) -> impl Iterator<Item = &'a [u8]> {
         self.fields.values(buf, name)
     }
+}
+
+/// What the writer needs of a request line.
+pub(crate) struct LineParts<'a> {
+    pub(crate) method: &'a [u8],
+    pub(crate) path: &'a [u8],
+    pub(crate) query: Option<&'a [u8]>,
+    pub(crate) authority: Option<&'a [u8]>,
 }
 
 /// Parses a request head at the start of `buf`.

@@ -33,16 +33,22 @@ pub fn write_request_head(
     buf: &[u8],
     with: &RequestRewrite<'_>,
 ) {
-    out.extend_from_slice(head.method_text(buf).as_bytes());
+    let line_parts = head.line_parts(buf);
+    let authority = line_parts.authority;
+    out.extend_from_slice(line_parts.method);
     out.push(b' ');
-    out.extend_from_slice(head.path(buf).as_bytes());
-    if let Some(query) = head.query(buf) {
+    out.extend_from_slice(line_parts.path);
+    if let Some(query) = line_parts.query {
         out.push(b'?');
-        out.extend_from_slice(query.as_bytes());
+        out.extend_from_slice(query);
     }
     out.extend_from_slice(b" HTTP/1.1\r\nHost: ");
-    let authority = head.authority(buf);
-    out.extend_from_slice(with.host.or(authority).unwrap_or_default().as_bytes());
+    out.extend_from_slice(
+        with.host
+            .map(str::as_bytes)
+            .or(authority)
+            .unwrap_or_default(),
+    );
     out.extend_from_slice(b"\r\n");
     head.fields.write_kept(out, buf, with.strip);
     write_length(out, head.body);
@@ -71,9 +77,9 @@ pub fn write_request_head(
         out.extend_from_slice(with.client.block.as_bytes());
         if let Some(authority) = authority {
             out.extend_from_slice(b";host=\"");
-            out.extend_from_slice(authority.as_bytes());
+            out.extend_from_slice(authority);
             out.extend_from_slice(b"\"\r\nX-Forwarded-Host: ");
-            out.extend_from_slice(authority.as_bytes());
+            out.extend_from_slice(authority);
         }
         out.extend_from_slice(b"\r\n");
     }
@@ -87,7 +93,7 @@ fn write_appended(
     head: &RequestHead,
     buf: &[u8],
     client: &ClientFields,
-    authority: Option<&str>,
+    authority: Option<&[u8]>,
 ) {
     write_list(
         out,
@@ -100,7 +106,7 @@ fn write_appended(
     let mut element = client.element.clone().into_bytes();
     if !host.is_empty() {
         element.extend_from_slice(b";host=\"");
-        element.extend_from_slice(host.as_bytes());
+        element.extend_from_slice(host);
         element.push(b'"');
     }
     write_list(out, head, buf, (Known::Forwarded, "Forwarded"), &element);
@@ -108,7 +114,7 @@ fn write_appended(
         (
             Known::XForwardedProto,
             "X-Forwarded-Proto",
-            client.scheme.text(),
+            client.scheme.text().as_bytes(),
         ),
         (Known::XForwardedHost, "X-Forwarded-Host", host),
     ];
@@ -118,7 +124,7 @@ fn write_appended(
             .iter()
             .find(|f| f.known == known)
             .map(|f| f.value.of(buf));
-        let value = sent.unwrap_or(own.as_bytes());
+        let value = sent.unwrap_or(own);
         if !value.is_empty() {
             line(out, name, value);
         }
