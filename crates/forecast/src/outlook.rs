@@ -411,6 +411,12 @@ mod tests {
         let open = forecast(&config, &facts);
         assert!(close(open.pools[0].backends[0].expected_share, 0.5));
         assert!(close(open.pools[0].backends[2].expected_share, 0.0));
+        // What is out is gone, it takes nothing even when the rest of the pool fails open.
+        let out = &open.failures[0].pools[0];
+        assert!(
+            close(out.backends[0].expected_share, 0.0)
+                && close(out.backends[1].expected_share, 1.0)
+        );
     }
 
     #[test]

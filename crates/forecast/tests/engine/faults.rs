@@ -11,6 +11,9 @@ fn with_fault(fault: Fault, network: NetworkFault, extra: &str) -> (BackendTally
     engine.run_until(Mono::from_secs(30));
     assert_conserved(&engine);
     let cells = sum(&engine.take_tallies(), Epoch(1));
+    // Every request has one free pick; what its retries pick is counted apart.
+    let free: u64 = cells.iter().map(|cell| cell.picks_free).sum();
+    assert_eq!(free, engine.totals().requests);
     for cell in &cells {
         let picks = cell.picks_free + cell.picks_retry;
         assert!(cell.outcomes.total() <= picks && picks <= cell.outcomes.total() + 300);
@@ -33,6 +36,8 @@ fn each_fault_shows_as_the_outcome_it_would_have() {
     assert_eq!(cell.outcomes.connect_failed, cell.outcomes.total());
     // One retry each, of which half go to each of the others; a budget of 20 % does not cover a third.
     assert!(cell.picks_retry == 0 && engine.totals().failed > 0);
+    let retried = cell.outcomes.connect_failed - engine.totals().failed;
+    assert!(retried > 500, "{retried}");
     assert_eq!(cell.harmed, engine.totals().failed);
 
     let hangs = Fault {
