@@ -1,1 +1,302 @@
-//! Active checks.
+//! Active checks: one task per backend that asks for its health path and reports what came back.
+//!
+//! They run on a thread and a runtime of their own, so a busy worker never delays a check and a check never a request.
+//! Each check opens a fresh connection: that a backend accepts connections is part of what is checked. The times
+//! between checks carry 10 % of jitter from the seeded generator, and the first check of each backend comes at a random
+//! point of its first interval, so that several balancers do not check in step. Rise and fall are not decided here
+//! (`balance::health`), only single results are reported.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::future::poll_fn;
+use std::io::{self, IoSlice};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Poll;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use evenkeel_http1::{BodyDecoder, Limits, Method, ResponseHead, parse_response};
+use evenkeel_model::clock::Mono;
+use evenkeel_model::config::{Address, Config, Health};
+use evenkeel_model::ids::Name;
+use evenkeel_model::rng::Rng;
+use tokio::sync::{mpsc, watch};
+use tokio::task::{AbortHandle, LocalSet};
+
+use crate::buf::{Blocks, Buf};
+use crate::stream::Stream;
+
+/// Bytes of a health response that are read before it is judged by its head alone.
+const RESPONSE_MAX: usize = 256 * 1024;
+/// Spread of the time between two checks, to both sides, as a share of it.
+const JITTER: f64 = 0.1;
+
+/// What the checks need.
+#[derive(Debug)]
+pub struct CheckOptions {
+    /// Seed of the jitter.
+    pub seed: u64,
+    /// The instant that [`Mono::ZERO`] is.
+    pub origin: Instant,
+    /// Where results go. Full: the result is dropped, which holds the state as it is.
+    pub results: mpsc::Sender<CheckResult>,
+}
+
+/// One check of one backend.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CheckResult {
+    /// The pool.
+    pub pool: Name,
+    /// The backend.
+    pub backend: Name,
+    /// When the result was known.
+    pub at: Mono,
+    /// Whether it was good.
+    pub ok: bool,
+    /// What came back, for a person: "status 200", "connection refused".
+    pub detail: String,
+    /// How long it took.
+    pub took: Duration,
+}
+
+/// The running checks. Dropping it ends them.
+#[derive(Debug)]
+pub struct Checker {
+    config: Option<watch::Sender<Arc<Config>>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Checker {
+    /// Starts the checks of `config`.
+    pub fn start(options: CheckOptions, config: Arc<Config>) -> io::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_io()
+            .enable_time()
+            .build()?;
+        let (sender, receiver) = watch::channel(config);
+        let thread = std::thread::Builder::new()
+            .name("checks".to_owned())
+            .spawn(move || LocalSet::new().block_on(&runtime, run(options, receiver)))?;
+        Ok(Self {
+            config: Some(sender),
+            thread: Some(thread),
+        })
+    }
+
+    /// Checks what `config` says from now on. A backend whose address and check stay keeps its rhythm.
+    pub fn update(&self, config: Arc<Config>) {
+        if let Some(sender) = &self.config {
+            sender.send_replace(config);
+        }
+    }
+}
+
+impl Drop for Checker {
+    fn drop(&mut self) {
+        self.config = None;
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the health checks had died");
+        }
+    }
+}
+
+/// What is asked of one backend.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Target {
+    address: Address,
+    health: Health,
+}
+
+async fn run(options: CheckOptions, mut config: watch::Receiver<Arc<Config>>) {
+    let options = Rc::new(options);
+    let mut rng = Rng::new(options.seed);
+    let mut tasks: BTreeMap<(Name, Name), (Target, AbortHandle)> = BTreeMap::new();
+    loop {
+        let wanted = targets(&config.borrow_and_update());
+        tasks.retain(|key, (target, task)| {
+            let stays = wanted.get(key) == Some(target);
+            if !stays {
+                task.abort();
+            }
+            stays
+        });
+        for (key, target) in wanted {
+            let rng = rng.fork(0);
+            tasks.entry(key.clone()).or_insert_with(|| {
+                let task = check_on(Rc::clone(&options), key, target.clone(), rng);
+                (target, tokio::task::spawn_local(task).abort_handle())
+            });
+        }
+        if config.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+fn targets(config: &Config) -> BTreeMap<(Name, Name), Target> {
+    let mut targets = BTreeMap::new();
+    for pool in &config.pools {
+        let Some(health) = &pool.health else {
+            continue;
+        };
+        for backend in &pool.backends {
+            let target = Target {
+                address: backend.address.clone(),
+                health: health.clone(),
+            };
+            targets.insert((pool.name.clone(), backend.name.clone()), target);
+        }
+    }
+    targets
+}
+
+/// Checks one backend for ever.
+async fn check_on(options: Rc<CheckOptions>, key: (Name, Name), target: Target, mut rng: Rng) {
+    let interval = target.health.interval;
+    let mut next = Instant::now() + interval.mul_f64(rng.unit());
+    loop {
+        tokio::time::sleep_until(next.into()).await;
+        let start = Instant::now();
+        let timeout = target.health.timeout;
+        let (result, took) = match tokio::time::timeout(timeout, ask(&target, start)).await {
+            Ok((result, took)) => (result, took),
+            Err(_elapsed) => (Err(Failure::Timeout(timeout)), start.elapsed()),
+        };
+        let (low, high) = target.health.expect_status;
+        let ok = matches!(result, Ok(status) if (low..=high).contains(&status));
+        let detail = match result {
+            Ok(status) => format!("status {status}"),
+            Err(failure) => failure.to_string(),
+        };
+        let now = Instant::now();
+        let (pool, backend) = key.clone();
+        let result = CheckResult {
+            pool,
+            backend,
+            at: Mono::ZERO.plus(now.saturating_duration_since(options.origin)),
+            ok,
+            detail,
+            took,
+        };
+        if options.results.try_send(result).is_err() {
+            tracing::warn!(pool = %key.0, backend = %key.1, "a check result was not taken");
+        }
+        let spread = 1.0 + JITTER * (2.0 * rng.unit() - 1.0);
+        next = (start + interval.mul_f64(spread)).max(now);
+    }
+}
+
+/// Why there is no status.
+#[derive(Debug)]
+enum Failure {
+    Connect(io::Error),
+    Broken(io::Error),
+    Closed,
+    NotHttp(&'static str),
+    Timeout(Duration),
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Connect(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                f.write_str("connection refused")
+            }
+            Self::Connect(error) => write!(f, "no connection: {error}"),
+            Self::Broken(error) => write!(f, "connection broken: {error}"),
+            Self::Closed => f.write_str("connection closed without a response"),
+            Self::NotHttp(code) => write!(f, "not an acceptable response: {code}"),
+            Self::Timeout(after) => write!(f, "no answer within {} ms", after.as_millis()),
+        }
+    }
+}
+
+async fn ask(target: &Target, start: Instant) -> (Result<u16, Failure>, Duration) {
+    let result = match Stream::connect(&target.address).await {
+        Ok(stream) => converse(stream, target, start).await,
+        Err(error) => Err(Failure::Connect(error)),
+    };
+    match result {
+        Ok((status, took)) => (Ok(status), took),
+        Err(failure) => (Err(failure), start.elapsed()),
+    }
+}
+
+async fn converse(
+    mut stream: Stream,
+    target: &Target,
+    start: Instant,
+) -> Result<(u16, Duration), Failure> {
+    let host = match (&target.health.host, &target.address) {
+        (Some(host), _) => host.clone(),
+        (None, Address::Tcp(address)) => address.to_string(),
+        (None, Address::Unix(_)) => "localhost".to_owned(),
+    };
+    let request = format!(
+        "GET {} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: evenkeel-check\r\nAccept: */*\r\nConnection: close\r\n\r\n",
+        target.health.path
+    );
+    let mut rest = request.as_bytes();
+    while !rest.is_empty() {
+        let written = poll_fn(|cx| stream.poll_write(cx, &[IoSlice::new(rest)])).await;
+        let written = written.map_err(Failure::Broken)?;
+        rest = rest.get(written.max(1)..).unwrap_or_default();
+    }
+    let (blocks, mut buf) = (Blocks::default(), Buf::default());
+    let (limits, mut head) = (Limits::default(), ResponseHead::default());
+    loop {
+        if poll_fn(|cx| buf.poll_fill(cx, &mut stream, &blocks))
+            .await
+            .map_err(Failure::Broken)?
+            == 0
+        {
+            return Err(Failure::Closed);
+        }
+        while let Some(length) = parse_response(buf.filled(), Method::Get, &limits, &mut head)
+            .map_err(|error| Failure::NotHttp(error.code()))?
+        {
+            buf.consume(length);
+            if !head.informational {
+                let took = start.elapsed();
+                drain(
+                    &mut stream,
+                    &mut buf,
+                    &blocks,
+                    BodyDecoder::new(head.body, &limits),
+                )
+                .await;
+                return Ok((head.status, took));
+            }
+        }
+    }
+}
+
+/// Reads the body away, within bounds: a close with unread bytes would look like a fault in the backend's log.
+async fn drain(stream: &mut Stream, buf: &mut Buf, blocks: &Blocks, mut body: BodyDecoder) {
+    let mut left = RESPONSE_MAX;
+    loop {
+        while !buf.is_empty() && !body.is_done() {
+            match body.decode(buf.filled()) {
+                Ok(step) if step.consumed > 0 => {
+                    left = left.saturating_sub(step.consumed);
+                    buf.consume(step.consumed);
+                }
+                _ => return,
+            }
+        }
+        if body.is_done() || left == 0 {
+            return;
+        }
+        let read = poll_fn(|cx| match buf.poll_fill(cx, stream, blocks) {
+            Poll::Ready(Ok(n)) => Poll::Ready(n),
+            Poll::Ready(Err(_)) => Poll::Ready(0),
+            Poll::Pending => Poll::Pending,
+        });
+        if read.await == 0 {
+            return;
+        }
+    }
+}

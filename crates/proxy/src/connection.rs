@@ -66,7 +66,7 @@ pub(crate) enum Next {
 
 /// What came of waiting for a request.
 enum Arrival {
-    Request { heads: Box<Heads>, length: usize },
+    Request { heads: Heads, length: usize },
     Fault(Fault),
     End,
 }
@@ -136,7 +136,7 @@ impl Connection {
         worker: &'w Worker,
         mut look: Pin<&mut Notified<'w>>,
     ) -> Arrival {
-        let mut heads: Option<Box<Heads>> = None;
+        let mut heads: Option<Heads> = None;
         let mut due = None;
         let arrival = poll_fn(|cx| {
             let view = worker.view();
@@ -173,7 +173,7 @@ impl Connection {
         &mut self,
         cx: &mut Context<'_>,
         listener: Option<&Listener>,
-        heads: &mut Option<Box<Heads>>,
+        heads: &mut Option<Heads>,
         due: &mut Option<Instant>,
         since: Instant,
     ) -> Poll<Result<usize, Option<Fault>>> {

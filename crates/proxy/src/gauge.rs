@@ -85,7 +85,9 @@ impl BackendGauge {
 ///
 /// Cloning gives a further handle to the same gauges. Locked only when a snapshot is built, never by a request.
 #[derive(Debug, Clone, Default)]
-pub struct Gauges(Arc<Mutex<BTreeMap<(Name, Name), Arc<BackendGauge>>>>);
+pub struct Gauges(Arc<Mutex<ByBackend>>);
+
+type ByBackend = BTreeMap<(Name, Name), Arc<BackendGauge>>;
 
 impl Gauges {
     /// The gauge of `backend` in `pool`, made on first use.

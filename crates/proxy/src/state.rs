@@ -44,7 +44,7 @@ pub(crate) struct Worker {
     /// Wakes the worker when its last connection has ended.
     pub(crate) empty: Notify,
     pub(crate) connections: Cell<u32>,
-    heads: RefCell<Vec<Box<Heads>>>,
+    heads: RefCell<Vec<Heads>>,
     view: RefCell<Rc<View>>,
     generation: Cell<u64>,
     pools: RefCell<BTreeMap<Name, Rc<WorkerPool>>>,
@@ -223,12 +223,12 @@ impl Worker {
     }
 
     /// Room for heads.
-    pub(crate) fn take_heads(&self) -> Box<Heads> {
+    pub(crate) fn take_heads(&self) -> Heads {
         self.heads.borrow_mut().pop().unwrap_or_default()
     }
 
     /// Takes room for heads back.
-    pub(crate) fn give_heads(&self, mut heads: Box<Heads>) {
+    pub(crate) fn give_heads(&self, mut heads: Heads) {
         let mut kept = self.heads.borrow_mut();
         if kept.len() < HEADS_KEPT {
             heads.request.clear();

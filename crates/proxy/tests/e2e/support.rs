@@ -15,21 +15,21 @@ use evenkeel_model::config::{
 use evenkeel_model::ids::{Epoch, Name, RevisionId};
 use evenkeel_model::tally::{BackendTally, Tally};
 use evenkeel_model::units::{ByteSize, Ratio};
-use evenkeel_proxy::{Event, Gauges, PoolRuntime, Proxy, ProxyOptions, Snapshot};
+use evenkeel_proxy::{BindError, Event, Gauges, PoolRuntime, Proxy, ProxyOptions, Snapshot};
 use tokio::sync::mpsc;
 
 /// Longest that anything here may take.
-pub const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
-pub fn name(text: &str) -> Name {
+pub(crate) fn name(text: &str) -> Name {
     Name::new(text).unwrap()
 }
 
-pub fn local() -> Address {
+pub(crate) fn local() -> Address {
     Address::Tcp("127.0.0.1:0".parse().unwrap())
 }
 
-pub fn listener(label: &str, address: Address) -> Listener {
+pub(crate) fn listener(label: &str, address: Address) -> Listener {
     Listener {
         name: name(label),
         address,
@@ -43,7 +43,7 @@ pub fn listener(label: &str, address: Address) -> Listener {
     }
 }
 
-pub fn pool(label: &str, backends: &[SocketAddr]) -> Pool {
+pub(crate) fn pool(label: &str, backends: &[SocketAddr]) -> Pool {
     let backends = backends.iter().enumerate().map(|(n, address)| Backend {
         name: name(&format!("b{n}")),
         address: Address::Tcp(*address),
@@ -82,7 +82,7 @@ pub fn pool(label: &str, backends: &[SocketAddr]) -> Pool {
     }
 }
 
-pub fn config(listeners: Vec<Listener>, pools: Vec<Pool>) -> Config {
+pub(crate) fn config(listeners: Vec<Listener>, pools: Vec<Pool>) -> Config {
     let routes = listeners.iter().map(|listener| Route {
         listener: listener.name.clone(),
         host: None,
@@ -108,25 +108,25 @@ pub fn config(listeners: Vec<Listener>, pools: Vec<Pool>) -> Config {
 }
 
 /// One listener `web`, one pool `shop` over `backends`.
-pub fn simple(backends: &[SocketAddr]) -> Config {
+pub(crate) fn simple(backends: &[SocketAddr]) -> Config {
     config(vec![listener("web", local())], vec![pool("shop", backends)])
 }
 
-pub struct Bench {
-    pub proxy: Proxy,
-    pub config: Config,
-    pub tallies: mpsc::Receiver<Tally>,
-    pub events: mpsc::Receiver<Event>,
+pub(crate) struct Bench {
+    pub(crate) proxy: Proxy,
+    pub(crate) config: Config,
+    pub(crate) tallies: mpsc::Receiver<Tally>,
+    pub(crate) events: mpsc::Receiver<Event>,
     gauges: Gauges,
     epoch: u64,
 }
 
 impl Bench {
-    pub fn start(config: Config) -> Self {
+    pub(crate) fn start(config: Config) -> Self {
         Self::start_with(config, 1)
     }
 
-    pub fn start_with(config: Config, workers: u16) -> Self {
+    pub(crate) fn start_with(config: Config, workers: u16) -> Self {
         let gauges = Gauges::default();
         let bound = Proxy::bind(&config).unwrap();
         let (tally, tallies) = mpsc::channel(10_000);
@@ -151,24 +151,29 @@ impl Bench {
         }
     }
 
+    pub(crate) fn try_swap(&self, config: &Config) -> Result<(), BindError> {
+        self.proxy
+            .swap(snapshot(config, self.epoch + 1, &self.gauges))
+    }
+
     /// Swaps to `config` under the next epoch.
-    pub fn swap(&mut self, config: Config) {
+    pub(crate) fn swap(&mut self, config: Config) {
         self.epoch += 1;
         let snapshot = snapshot(&config, self.epoch, &self.gauges);
         self.proxy.swap(snapshot).unwrap();
         self.config = config;
     }
 
-    pub fn address(&self) -> SocketAddr {
+    pub(crate) fn address(&self) -> SocketAddr {
         tcp(&self.proxy.addresses()[0].1)
     }
 
-    pub fn client(&self) -> Client {
+    pub(crate) fn client(&self) -> Client {
         Client::connect(self.address())
     }
 
     /// Ends the proxy and returns the last tally of each worker, summed over workers: (epoch, cells).
-    pub fn finish(mut self) -> Vec<(Epoch, Vec<BackendTally>)> {
+    pub(crate) fn finish(mut self) -> Vec<(Epoch, Vec<BackendTally>)> {
         self.proxy.drain(PATIENCE);
         self.proxy.join();
         let mut sums: Vec<(Epoch, u16, Vec<BackendTally>)> = Vec::new();
@@ -219,7 +224,7 @@ fn snapshot(config: &Config, epoch: u64, gauges: &Gauges) -> Snapshot {
     Snapshot::new(RevisionId(epoch), Arc::new(config.clone()), facts, gauges).unwrap()
 }
 
-pub fn tcp(address: &Address) -> SocketAddr {
+pub(crate) fn tcp(address: &Address) -> SocketAddr {
     match address {
         Address::Tcp(address) => *address,
         Address::Unix(path) => panic!("{path:?}"),
@@ -227,13 +232,13 @@ pub fn tcp(address: &Address) -> SocketAddr {
 }
 
 /// An origin that runs `script` on every connection, each on a thread of its own.
-pub struct Origin {
-    pub address: SocketAddr,
-    pub connections: Arc<AtomicU32>,
+pub(crate) struct Origin {
+    pub(crate) address: SocketAddr,
+    pub(crate) connections: Arc<AtomicU32>,
 }
 
 impl Origin {
-    pub fn start(script: impl Fn(Conn) + Send + Sync + 'static) -> Self {
+    pub(crate) fn start(script: impl Fn(Conn) + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let connections = Arc::new(AtomicU32::new(0));
@@ -252,7 +257,7 @@ impl Origin {
     }
 
     /// Answers every request with `response`.
-    pub fn answering(response: &'static str) -> Self {
+    pub(crate) fn answering(response: &'static str) -> Self {
         Self::start(move |mut conn| {
             while conn.request().is_some() {
                 if !conn.send(response) {
@@ -262,23 +267,28 @@ impl Origin {
         })
     }
 
-    pub fn connections(&self) -> u32 {
+    pub(crate) fn connections(&self) -> u32 {
         self.connections.load(Ordering::SeqCst)
     }
 }
 
 /// An address where nobody listens.
-pub fn refused() -> SocketAddr {
+pub(crate) fn refused() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.local_addr().unwrap()
 }
 
+/// The body behind a request head that was read by itself.
+pub(crate) fn body_of(conn: &mut Conn, head: &str) -> Vec<u8> {
+    read_body(&mut conn.reader, head, false)
+}
+
 /// The origin's side of a connection.
-pub struct Conn {
-    pub stream: TcpStream,
+pub(crate) struct Conn {
+    pub(crate) stream: TcpStream,
     reader: BufReader<TcpStream>,
     /// How many connections came before it.
-    pub number: u32,
+    pub(crate) number: u32,
 }
 
 impl Conn {
@@ -295,35 +305,35 @@ impl Conn {
     }
 
     /// The next request head; `None` at the end of the connection.
-    pub fn head(&mut self) -> Option<String> {
+    pub(crate) fn head(&mut self) -> Option<String> {
         read_head(&mut self.reader)
     }
 
     /// The next request: head and body in one text.
-    pub fn request(&mut self) -> Option<String> {
+    pub(crate) fn request(&mut self) -> Option<String> {
         let head = self.head()?;
         let body = read_body(&mut self.reader, &head, false);
         Some(head + &String::from_utf8_lossy(&body))
     }
 
-    pub fn read(&mut self, n: usize) -> Vec<u8> {
+    pub(crate) fn read(&mut self, n: usize) -> Vec<u8> {
         let mut bytes = vec![0; n];
         self.reader.read_exact(&mut bytes).unwrap();
         bytes
     }
 
     /// Whether the other end has closed (or closes within the patience) without sending more.
-    pub fn closed(&mut self) -> bool {
+    pub(crate) fn closed(&mut self) -> bool {
         let mut byte = [0];
         matches!(self.reader.read(&mut byte), Ok(0)) || is_reset(self.reader.read(&mut byte))
     }
 
-    pub fn send(&mut self, text: &str) -> bool {
+    pub(crate) fn send(&mut self, text: &str) -> bool {
         self.stream.write_all(text.as_bytes()).is_ok()
     }
 
     /// Closes with a reset instead of an orderly end.
-    pub fn reset(self) {
+    pub(crate) fn reset(self) {
         socket2::SockRef::from(&self.stream)
             .set_linger(Some(Duration::ZERO))
             .unwrap();
@@ -335,35 +345,35 @@ fn is_reset(result: std::io::Result<usize>) -> bool {
 }
 
 /// A raw client.
-pub struct Client {
-    pub stream: TcpStream,
+pub(crate) struct Client {
+    pub(crate) stream: TcpStream,
     reader: BufReader<TcpStream>,
 }
 
 #[derive(Debug)]
-pub struct Response {
-    pub status: u16,
-    pub head: String,
-    pub body: Vec<u8>,
+pub(crate) struct Response {
+    pub(crate) status: u16,
+    pub(crate) head: String,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Response {
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         header(&self.head, name)
     }
 
-    pub fn text(&self) -> &str {
+    pub(crate) fn text(&self) -> &str {
         std::str::from_utf8(&self.body).unwrap()
     }
 
     /// Status and error code, `-` without one.
-    pub fn said(&self) -> (u16, &str) {
+    pub(crate) fn said(&self) -> (u16, &str) {
         (self.status, self.header("x-evenkeel-error").unwrap_or("-"))
     }
 }
 
 impl Client {
-    pub fn connect(address: SocketAddr) -> Self {
+    pub(crate) fn connect(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_write_timeout(Some(PATIENCE)).unwrap();
@@ -372,26 +382,26 @@ impl Client {
         Self { stream, reader }
     }
 
-    pub fn send(&mut self, text: &str) {
+    pub(crate) fn send(&mut self, text: &str) {
         self.stream.write_all(text.as_bytes()).unwrap();
     }
 
     /// Sends a GET and reads the response.
-    pub fn get(&mut self, path: &str) -> Response {
+    pub(crate) fn get(&mut self, path: &str) -> Response {
         self.send(&format!("GET {path} HTTP/1.1\r\nHost: test\r\n\r\n"));
         self.response()
     }
 
     /// The next response head (interim ones too).
-    pub fn head(&mut self) -> Option<String> {
+    pub(crate) fn head(&mut self) -> Option<String> {
         read_head(&mut self.reader)
     }
 
-    pub fn response(&mut self) -> Response {
+    pub(crate) fn response(&mut self) -> Response {
         self.response_to("GET")
     }
 
-    pub fn response_to(&mut self, method: &str) -> Response {
+    pub(crate) fn response_to(&mut self, method: &str) -> Response {
         let head = self.head().expect("a response head");
         let status = status_of(&head);
         let bare = method == "HEAD" || status < 200 || status == 204 || status == 304;
@@ -403,21 +413,21 @@ impl Client {
         Response { status, head, body }
     }
 
-    pub fn read(&mut self, n: usize) -> Vec<u8> {
+    pub(crate) fn read(&mut self, n: usize) -> Vec<u8> {
         let mut bytes = vec![0; n];
         self.reader.read_exact(&mut bytes).unwrap();
         bytes
     }
 
     /// Everything up to the end of the connection.
-    pub fn rest(&mut self) -> Vec<u8> {
+    pub(crate) fn rest(&mut self) -> Vec<u8> {
         let mut bytes = Vec::new();
         self.reader.read_to_end(&mut bytes).unwrap();
         bytes
     }
 
     /// Whether the proxy ends the connection within the patience, by close or reset, with nothing more sent.
-    pub fn closed(&mut self) -> bool {
+    pub(crate) fn closed(&mut self) -> bool {
         match self.reader.read(&mut [0]) {
             Ok(n) => n == 0,
             Err(error) => error.kind() == std::io::ErrorKind::ConnectionReset,
@@ -425,11 +435,11 @@ impl Client {
     }
 }
 
-pub fn status_of(head: &str) -> u16 {
+pub(crate) fn status_of(head: &str) -> u16 {
     head.split(' ').nth(1).unwrap().parse().unwrap()
 }
 
-pub fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
+pub(crate) fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
     head.lines().skip(1).find_map(|line| {
         let (key, value) = line.split_once(':')?;
         key.eq_ignore_ascii_case(name).then_some(value.trim())
@@ -476,4 +486,13 @@ fn read_body(reader: &mut impl BufRead, head: &str, to_end: bool) -> Vec<u8> {
         None => {}
     }
     body
+}
+
+/// Waits until `done`, within the patience.
+pub(crate) fn eventually(what: &str, mut done: impl FnMut() -> bool) {
+    let by = Instant::now() + PATIENCE;
+    while !done() {
+        assert!(Instant::now() < by, "{what} did not happen in time");
+        std::thread::park_timeout(Duration::from_millis(2));
+    }
 }

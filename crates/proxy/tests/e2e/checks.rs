@@ -1,0 +1,90 @@
+//! Active checks against real backends.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use evenkeel_model::config::Health;
+use evenkeel_proxy::check::{CheckOptions, CheckResult, Checker};
+use tokio::sync::mpsc;
+
+use crate::support::{Origin, eventually, header, refused, simple};
+
+fn health(path: &str) -> Health {
+    Health {
+        path: path.to_owned(),
+        host: None,
+        interval: Duration::from_millis(30),
+        timeout: Duration::from_millis(300),
+        rise: 2,
+        fall: 3,
+        expect_status: (200, 299),
+    }
+}
+
+fn next(results: &mut mpsc::Receiver<CheckResult>, backend: &str) -> CheckResult {
+    let mut found = None;
+    eventually("a check result", || {
+        while let Ok(result) = results.try_recv() {
+            if result.backend == *backend {
+                found = Some(result);
+            }
+        }
+        found.is_some()
+    });
+    found.unwrap()
+}
+
+#[test]
+fn each_backend_is_judged_by_what_it_answers() {
+    let good = Origin::start(|mut conn| {
+        let request = conn.request().unwrap();
+        assert!(
+            request.starts_with("GET /healthz HTTP/1.1\r\n"),
+            "{request}"
+        );
+        assert!(header(&request, "host").unwrap().starts_with("127.0.0.1:"));
+        conn.send("HTTP/1.1 204 No Content\r\n\r\n");
+    });
+    let bad = Origin::answering("HTTP/1.1 503 Down\r\nContent-Length: 4\r\n\r\ndown");
+    let silent = Origin::start(|mut conn| while conn.request().is_some() {});
+    let nonsense = Origin::answering("SSH-2.0-OpenSSH\r\n\r\n");
+    let mut config = simple(&[
+        good.address,
+        bad.address,
+        refused(),
+        silent.address,
+        nonsense.address,
+    ]);
+    config.pools[0].health = Some(health("/healthz"));
+    let (sender, mut results) = mpsc::channel(1_000);
+    let options = CheckOptions {
+        seed: 1,
+        origin: Instant::now(),
+        results: sender,
+    };
+    let checker = Checker::start(options, Arc::new(config.clone())).unwrap();
+    let first = next(&mut results, "b0");
+    assert!(first.ok && first.detail == "status 204", "{first:?}");
+    let second = next(&mut results, "b1");
+    assert!(!second.ok && second.detail == "status 503", "{second:?}");
+    assert_eq!(next(&mut results, "b2").detail, "connection refused");
+    assert_eq!(next(&mut results, "b3").detail, "no answer within 300 ms");
+    assert!(
+        next(&mut results, "b4")
+            .detail
+            .starts_with("not an acceptable response")
+    );
+    config.pools[0].backends.truncate(1);
+    config.pools[0].health = Some(Health {
+        expect_status: (200, 200),
+        ..health("/healthz")
+    });
+    checker.update(Arc::new(config));
+    eventually("the new expectation", || !next(&mut results, "b0").ok);
+    drop(checker);
+    while results.try_recv().is_ok() {}
+    assert!(matches!(
+        results.try_recv(),
+        Err(mpsc::error::TryRecvError::Disconnected)
+    ));
+}

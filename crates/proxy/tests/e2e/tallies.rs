@@ -1,0 +1,156 @@
+//! Counts, the access log, and who was harmed.
+
+use std::time::Duration;
+
+use evenkeel_model::config::Session;
+
+use crate::support::{Bench, Origin, PATIENCE, simple};
+
+const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+
+/// Answers with the status in the path.
+fn by_path() -> Origin {
+    Origin::start(|mut conn| {
+        while let Some(request) = conn.request() {
+            let path = request.split(' ').nth(1).unwrap();
+            let status = path.trim_start_matches('/').to_owned();
+            conn.send(&format!("HTTP/1.1 {status} X\r\nContent-Length: 0\r\n\r\n"));
+        }
+    })
+}
+
+#[test]
+fn outcomes_fall_into_their_classes_and_only_failures_harm() {
+    let origin = by_path();
+    let bench = Bench::start(simple(&[origin.address]));
+    let mut client = bench.client();
+    for path in ["/200", "/302", "/404", "/429", "/500", "/503"] {
+        client.get(path);
+    }
+    let tallies = bench.finish();
+    let cell = &tallies[0].1[0];
+    let o = cell.outcomes;
+    assert_eq!((o.ok, o.client_error, o.server_error), (2, 2, 2));
+    assert_eq!((cell.harmed, cell.slow, cell.latency.count()), (2, 0, 6));
+}
+
+#[test]
+fn a_response_slower_than_the_objective_is_harm() {
+    let origin = by_path();
+    let mut config = simple(&[origin.address]);
+    config.pools[0].objective.p99 = Duration::from_nanos(1);
+    let bench = Bench::start(config);
+    let mut client = bench.client();
+    for path in ["/200", "/404", "/500"] {
+        client.get(path);
+    }
+    let tallies = bench.finish();
+    let cell = &tallies[0].1[0];
+    assert_eq!((cell.harmed, cell.slow), (2, 2), "4xx is left out");
+}
+
+#[test]
+fn clients_are_told_apart_by_session_cookie_without_showing_it() {
+    let origin = by_path();
+    let mut config = simple(&[origin.address]);
+    config.pools[0].session = Session::Cookie("sid".to_owned());
+    let mut bench = Bench::start(config);
+    let mut client = bench.client();
+    for user in 0..7 {
+        for path in ["200", "500"] {
+            if user % 2 == 0 || path == "200" {
+                client.send(&format!(
+                    "GET /{path} HTTP/1.1\r\nHost: a\r\nCookie: a=b; sid=user{user}\r\n\r\n"
+                ));
+                client.response();
+            }
+        }
+    }
+    drop(client);
+    bench.proxy.drain(PATIENCE);
+    bench.proxy.join();
+    let (mut seen, mut harmed, mut requests) = (0.0, 0.0, 0);
+    while let Ok(tally) = bench.tallies.try_recv() {
+        let clients = &tally.pools[0].clients;
+        seen += clients.seen.estimate();
+        harmed += clients.harmed.estimate();
+        requests += clients.harmed_requests;
+    }
+    // Windows may split a user in two, never lose one.
+    assert!(
+        (7.0..=14.0).contains(&seen) && (4.0..=8.0).contains(&harmed),
+        "{seen} {harmed}"
+    );
+    assert_eq!(requests, 4);
+}
+
+#[test]
+fn requests_nobody_could_take_are_counted() {
+    let mut config = simple(&[crate::support::refused()]);
+    config.pools[0].backends[0].weight = 0;
+    let mut bench = Bench::start(config);
+    let mut client = bench.client();
+    client.get("/");
+    client.get("/");
+    drop(client);
+    bench.proxy.drain(PATIENCE);
+    bench.proxy.join();
+    let mut unpicked = 0;
+    while let Ok(tally) = bench.tallies.try_recv() {
+        unpicked = tally.pools[0].unpicked;
+    }
+    assert_eq!(unpicked, 2);
+}
+
+#[test]
+fn every_request_leaves_one_line_in_the_access_log() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("access.log");
+    let origin = Origin::answering(OK);
+    let mut config = simple(&[origin.address]);
+    config.access_log = Some(path.clone());
+    config.routes[0].path_prefix = "/shop".to_owned();
+    let bench = Bench::start(config);
+    let mut client = bench.client();
+    client.send("POST /shop/x?token=secret HTTP/1.1\r\nHost: shop.example\r\nContent-Length: 3\r\nX-Request-Id: id-1\r\n\r\nabc");
+    client.response();
+    client.get("/nowhere");
+    client.send("BAD\r\n\r\n");
+    client.response();
+    bench.finish();
+    let text = std::fs::read_to_string(&path).unwrap();
+    let lines: Vec<serde_json::Value> = text
+        .lines()
+        .map(|l| serde_json::from_str(l).unwrap())
+        .collect();
+    assert_eq!(lines.len(), 3, "{text}");
+    let first = &lines[0];
+    for (key, value) in [
+        ("request_id", "id-1"),
+        ("client", "127.0.0.1"),
+        ("listener", "web"),
+        ("method", "POST"),
+        ("path", "/shop/x"),
+        ("host", "shop.example"),
+        ("pool", "shop"),
+        ("backend", "b0"),
+        ("revision", "r1"),
+    ] {
+        assert_eq!(first[key], value, "{text}");
+    }
+    for (key, value) in [
+        ("status", 200),
+        ("attempts", 1),
+        ("epoch", 1),
+        ("route", 0),
+        ("bytes_in", 3),
+    ] {
+        assert_eq!(first[key], value, "{text}");
+    }
+    assert!(first["upstream_ms"].as_f64().unwrap() <= first["duration_ms"].as_f64().unwrap());
+    assert!(first["error"].is_null());
+    assert_eq!(lines[1]["error"], "no_route");
+    assert_eq!(lines[2]["status"], 400);
+    assert!(lines[2]["path"].is_null());
+    assert!(!text.contains("secret"), "queries hold secrets");
+}
