@@ -76,19 +76,12 @@ pub(crate) fn all(facts: &Facts<'_>) -> Vec<Candidate> {
 fn nothing(facts: &Facts<'_>) -> Candidate {
     let pool = facts.evidence.pool.name.clone();
     let mut none = Candidate::new(Cause::Unknown, Mechanism::None, Subject::Pool(pool), 0.0);
-    let bad: Vec<usize> = (0..facts.backends.len())
-        .filter(|i| {
-            facts
-                .backends
-                .get(*i)
-                .is_some_and(super::facts::BackendFacts::is_bad)
-        })
-        .collect();
+    let bad = &facts.bad;
     if bad.is_empty() {
         none.pro
             .push("no backend is slower or fails more than before".to_owned());
     } else {
-        none.con.push(format!("{} got worse", names(facts, &bad)));
+        none.con.push(format!("{} got worse", names(facts, bad)));
     }
     none
 }

@@ -5,12 +5,13 @@
 //! algorithm that follows the load (`least_request`) a backend draws its load by how it behaves, so one
 //! backend's load explains nothing unless the whole pool is beyond its capacity.
 
-use evenkeel_balance::expected_shares;
+use evenkeel_balance::{Member, expected_shares};
 use evenkeel_model::config::Algorithm;
 use evenkeel_model::tally::{LATENCY_BUCKETS, Latency, Outcomes};
 
 use crate::evidence::{BackendWindow, EpochFact, Evidence, OutReason, Window};
-use crate::score::{Signal, observed};
+use crate::index::Index;
+use crate::score::Signal;
 
 /// Share of its capacity from which on a backend's load explains its failures.
 pub(crate) const OVERLOAD: f64 = 0.95;
@@ -26,6 +27,8 @@ const SLOW_FACTOR: f64 = 1.5;
 const BASE_TRIES: f64 = 50.0;
 /// Nats from which on a backend counts as failing or slow.
 pub(crate) const BAD_NATS: f64 = 5.0;
+/// Epochs compared, newest last.
+const EPOCHS_MAX: usize = 4;
 /// Rates before are at least this: nothing is perfect.
 const BASE_MIN: f64 = 0.005;
 
@@ -39,6 +42,8 @@ pub(crate) struct BackendFacts {
     pub(crate) overloaded: bool,
     pub(crate) errors: Signal,
     pub(crate) slow: Signal,
+    /// Nats that it is worse than before, whatever explains it.
+    pub(crate) bad_nats: f64,
     /// Out of traffic now.
     pub(crate) out: Option<OutReason>,
 }
@@ -48,6 +53,10 @@ pub(crate) struct BackendFacts {
 pub(crate) struct Facts<'a> {
     pub(crate) evidence: &'a Evidence,
     pub(crate) backends: Vec<BackendFacts>,
+    /// Those that got worse.
+    pub(crate) bad: Vec<usize>,
+    /// The newest [`EPOCHS_MAX`] epochs, oldest first.
+    pub(crate) epochs: Vec<(&'a EpochFact, EpochShares)>,
     /// Offered requests per second.
     pub(crate) rate_before: Option<f64>,
     pub(crate) rate: f64,
@@ -58,24 +67,37 @@ pub(crate) struct Facts<'a> {
 }
 
 impl BackendFacts {
-    /// Nats that it is worse than before, whatever explains it.
-    pub(crate) fn bad_nats(&self) -> f64 {
-        self.errors.gain_alone().max(0.0) + self.slow.gain_alone().max(0.0)
-    }
-
     pub(crate) fn is_bad(&self) -> bool {
-        self.bad_nats() >= BAD_NATS
+        self.bad_nats >= BAD_NATS
     }
 }
 
 impl<'a> Facts<'a> {
     pub(crate) fn new(evidence: &'a Evidence) -> Self {
         let yardstick = Yardstick::new(evidence);
-        let backends = (0..evidence.pool.backends.len())
-            .map(|place| backend_facts(evidence, &yardstick, place))
+        let out = Index::new(evidence.out.iter().map(|o| &o.backend));
+        let out_of = |place: usize| {
+            let backend = evidence.pool.backends.get(place)?;
+            let found = evidence.out.get(out.place(&backend.name, place)?)?;
+            Some(found.reason)
+        };
+        let backends: Vec<BackendFacts> = (0..evidence.pool.backends.len())
+            .map(|place| backend_facts(evidence, &yardstick, place, out_of(place)))
             .collect();
+        let bad = backends
+            .iter()
+            .enumerate()
+            .filter(|(_, b)| b.is_bad())
+            .map(|(i, _)| i)
+            .collect();
+        let skipped = evidence.epochs.len().saturating_sub(EPOCHS_MAX);
+        let epochs = evidence.epochs.iter().skip(skipped);
         Self {
             evidence,
+            bad,
+            epochs: epochs
+                .map(|epoch| (epoch, epoch_shares(evidence, epoch)))
+                .collect(),
             backends,
             rate_before: evidence.before.as_ref().map(Window::offered_per_second),
             rate: evidence.after.offered_per_second(),
@@ -136,7 +158,12 @@ impl Yardstick {
     }
 }
 
-fn backend_facts(evidence: &Evidence, yardstick: &Yardstick, place: usize) -> BackendFacts {
+fn backend_facts(
+    evidence: &Evidence,
+    yardstick: &Yardstick,
+    place: usize,
+    out: Option<OutReason>,
+) -> BackendFacts {
     let empty = BackendWindow::default();
     let after = &evidence.after;
     let now = after.backends.get(place).unwrap_or(&empty);
@@ -161,69 +188,70 @@ fn backend_facts(evidence: &Evidence, yardstick: &Yardstick, place: usize) -> Ba
         (false, true) => 0.5,
         (false, false) => 0.0,
     };
-    let slow = |b: &BackendWindow| slow_of(&b.latency, yardstick.slow_bucket);
+    let slow_in = |b: &BackendWindow| slow_of(&b.latency, yardstick.slow_bucket);
     let base = |pool: f64, (hits, tries): (f64, f64)| {
         ((hits + BASE_TRIES * pool) / (tries + BASE_TRIES)).clamp(BASE_MIN, 0.9)
     };
     let (error_hits, error_tries) = failed_of(&now.outcomes);
-    let (slow_hits, slow_tries) = slow(now);
+    let (slow_hits, slow_tries) = slow_in(now);
     let stuck = stuck(now, load, yardstick.slow_bucket);
+    let errors = Signal {
+        hits: error_hits,
+        tries: error_tries,
+        base: base(
+            yardstick.errors,
+            then.map_or((0.0, 0.0), |(b, _)| failed_of(&b.outcomes)),
+        ),
+        explained,
+    };
+    let slow = Signal {
+        hits: slow_hits + stuck,
+        tries: slow_tries + stuck,
+        base: base(yardstick.slow, then.map_or((0.0, 0.0), |(b, _)| slow_in(b))),
+        explained,
+    };
     BackendFacts {
         capacity,
         load_before,
         load,
         overloaded,
-        errors: Signal {
-            hits: error_hits,
-            tries: error_tries,
-            base: base(
-                yardstick.errors,
-                then.map_or((0.0, 0.0), |(b, _)| failed_of(&b.outcomes)),
-            ),
-            explained,
-        },
-        slow: Signal {
-            hits: slow_hits + stuck,
-            tries: slow_tries + stuck,
-            base: base(yardstick.slow, then.map_or((0.0, 0.0), |(b, _)| slow(b))),
-            explained,
-        },
-        out: backend
-            .and_then(|b| evidence.out.iter().find(|o| o.backend == b.name))
-            .map(|o| o.reason),
+        errors,
+        slow,
+        bad_nats: errors.gain_alone().max(0.0) + slow.gain_alone().max(0.0),
+        out,
     }
 }
 
-/// The share of free picks that an epoch's members should get, and the share that its picks fit where the load decides.
-pub(crate) fn epoch_shares(epoch: &EpochFact) -> Option<Vec<f64>> {
-    expected_shares(epoch.algorithm, &epoch.members)
+/// What the picks of one epoch are compared with, in the order of its members.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct EpochShares {
+    /// What the algorithm gives each; `None` where the load decides.
+    pub(crate) expected: Option<Vec<f64>>,
+    /// What each should get under the running declaration.
+    pub(crate) intended: Vec<f64>,
 }
 
-/// Intended shares of an epoch's members under the running declaration, in the order of its members.
-pub(crate) fn epoch_intended(evidence: &Evidence, epoch: &EpochFact) -> Vec<f64> {
-    let eligible = |name: &str| {
-        let member = epoch.members.iter().find(|m| m.name == *name);
-        member.is_some_and(|m| m.eligible)
-    };
+fn epoch_shares(evidence: &Evidence, epoch: &EpochFact) -> EpochShares {
     let backends = &evidence.pool.backends;
-    let shares = evidence
-        .pool
-        .intended_shares(|i| backends.get(i).is_some_and(|b| eligible(b.name.as_str())));
-    epoch
-        .members
-        .iter()
-        .map(|m| {
-            let place = backends.iter().position(|b| b.name == m.name);
-            place.and_then(|i| shares.get(i)).copied().unwrap_or(0.0)
-        })
-        .collect()
-}
-
-/// Shares of the free picks since the onset, by file order of the running pool; newest epoch with enough picks.
-pub(crate) fn newest_epoch(evidence: &Evidence) -> Option<(&EpochFact, Vec<f64>)> {
-    let newest = evidence.epochs.last()?;
-    let shares = observed(&newest.picks_free)?;
-    Some((newest, shares))
+    let members = Index::new(epoch.members.iter().map(|m| &m.name));
+    let eligible = |place: usize| {
+        let member = backends
+            .get(place)
+            .and_then(|b| members.place(&b.name, place));
+        member
+            .and_then(|i| epoch.members.get(i))
+            .is_some_and(|m| m.eligible)
+    };
+    let shares = evidence.pool.intended_shares(eligible);
+    let pool = Index::new(backends.iter().map(|b| &b.name));
+    let of = |(place, member): (usize, &Member)| {
+        let found = pool.place(&member.name, place).and_then(|i| shares.get(i));
+        found.copied().unwrap_or(0.0)
+    };
+    EpochShares {
+        expected: expected_shares(epoch.algorithm, &epoch.members),
+        intended: epoch.members.iter().enumerate().map(of).collect(),
+    }
 }
 
 fn failed_of(outcomes: &Outcomes) -> (f64, f64) {

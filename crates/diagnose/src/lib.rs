@@ -9,6 +9,7 @@
 mod candidates;
 pub mod evidence;
 mod facts;
+mod index;
 mod score;
 
 pub use evidence::{
@@ -36,7 +37,7 @@ pub fn diagnose(evidence: &Evidence) -> DiagnosisRecord {
     let mut found = candidates::all(&facts);
     // A stable sort: of two that explain it alike the earlier generator stays first, revisions before faults.
     found.sort_by(|a, b| b.score.total_cmp(&a.score));
-    found.truncate(CANDIDATES_MAX);
+    keep_the_best(&mut found);
     let named = found
         .first()
         .filter(|best| best.cause != Cause::Unknown && best.score >= NAMED_FROM);
@@ -61,6 +62,15 @@ pub fn diagnose(evidence: &Evidence) -> DiagnosisRecord {
         evidence: lines,
         candidates: found.into_iter().map(Candidate::into_record).collect(),
     }
+}
+
+/// Keeps [`CANDIDATES_MAX`], "nothing changed" always among them: the margin is measured against it too.
+fn keep_the_best(found: &mut Vec<Candidate>) {
+    let nothing = found.iter().position(|c| c.cause == Cause::Unknown);
+    if let Some(place) = nothing.filter(|place| *place >= CANDIDATES_MAX) {
+        found.swap(CANDIDATES_MAX - 1, place);
+    }
+    found.truncate(CANDIDATES_MAX);
 }
 
 /// By how many nats the first candidate leads; 0 when there is none or the cause is unknown. The explanation

@@ -13,6 +13,7 @@ use evenkeel_model::blame::{Cause, Mechanism, Subject};
 use super::{Candidate, DEPLOYED, load_words, names, worse};
 use crate::evidence::DeploymentFact;
 use crate::facts::Facts;
+use crate::index::Index;
 use crate::score::{Signal, group_gain};
 
 /// Deployments judged at most, newest first.
@@ -53,13 +54,10 @@ fn judge(facts: &Facts<'_>, deployment: &DeploymentFact) -> Candidate {
         ));
         return out;
     }
-    let reached: Vec<usize> = facts
-        .evidence
-        .pool
-        .backends
-        .iter()
-        .enumerate()
-        .filter(|(_, b)| record.backends.is_empty() || record.backends.contains(&b.name))
+    let told = Index::new(record.backends.iter());
+    let backends = facts.evidence.pool.backends.iter().enumerate();
+    let reached: Vec<usize> = backends
+        .filter(|(i, b)| record.backends.is_empty() || told.has(&b.name, *i))
         .map(|(i, _)| i)
         .collect();
     let pick = |of: fn(&crate::facts::BackendFacts) -> Signal| -> Vec<Signal> {
@@ -110,8 +108,11 @@ fn tell(facts: &Facts<'_>, reached: &[usize], age: Duration, out: &mut Candidate
             names(facts, &well)
         ));
     }
-    let outside: Vec<usize> = (0..facts.backends.len())
-        .filter(|i| !reached.contains(i) && at(i).is_some_and(crate::facts::BackendFacts::is_bad))
+    let outside: Vec<usize> = facts
+        .bad
+        .iter()
+        .copied()
+        .filter(|i| reached.binary_search(i).is_err())
         .collect();
     if !outside.is_empty() {
         out.con.push(format!(

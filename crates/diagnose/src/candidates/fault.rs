@@ -10,6 +10,7 @@ use evenkeel_model::ids::Name;
 use super::{Candidate, OUT_NATS, SPONTANEOUS, SPONTANEOUS_WIDE, load_words, names, worse};
 use crate::evidence::OutReason;
 use crate::facts::{BackendFacts, Facts};
+use crate::index::Index;
 use crate::score::{Signal, group_gain};
 
 /// Single backends kept as candidates, worst first.
@@ -47,47 +48,50 @@ fn group(facts: &Facts<'_>, places: &[usize]) -> (f64, Mechanism) {
 }
 
 fn single(facts: &Facts<'_>) -> Vec<Candidate> {
+    let mut ranked: Vec<(usize, f64, Mechanism)> = facts
+        .bad
+        .iter()
+        .map(|place| {
+            let (nats, mechanism) = group(facts, &[*place]);
+            (*place, nats, mechanism)
+        })
+        .collect();
+    ranked.sort_by(|a, b| b.1.total_cmp(&a.1));
+    ranked.truncate(BACKENDS_MAX);
+    ranked
+        .into_iter()
+        .filter_map(|found| one_backend(facts, found))
+        .collect()
+}
+
+fn one_backend(
+    facts: &Facts<'_>,
+    (place, nats, mechanism): (usize, f64, Mechanism),
+) -> Option<Candidate> {
     let pool = &facts.evidence.pool;
-    let mut found = Vec::new();
-    for (place, backend) in facts.backends.iter().enumerate() {
-        let (nats, mechanism) = group(facts, &[place]);
-        let Some(name) = pool
-            .backends
-            .get(place)
-            .map(|b| b.name.clone())
-            .filter(|_| backend.is_bad())
-        else {
-            continue;
-        };
-        let subject = Subject::Backend {
-            pool: pool.name.clone(),
-            backend: name,
-        };
-        let mut one = Candidate::new(Cause::BackendFault, mechanism, subject, SPONTANEOUS + nats);
-        let words = load_words(backend.load, backend.capacity);
-        if backend.overloaded {
-            one.con.push(format!(
-                "it carries {words}: load alone explains that it got worse"
-            ));
-        } else {
-            one.pro.push(format!("{} at {words}", worse(facts, place)));
-        }
-        let others: Vec<usize> = (0..facts.backends.len())
-            .filter(|i| *i != place && facts.backends.get(*i).is_some_and(BackendFacts::is_bad))
-            .collect();
-        if others.is_empty() {
-            one.pro.push("no other backend got worse".to_owned());
-        } else {
-            one.con.push(format!(
-                "it leaves unexplained that {} got worse",
-                names(facts, &others)
-            ));
-        }
-        found.push(one);
+    let backend = facts.backends.get(place)?;
+    let subject = Subject::Backend {
+        pool: pool.name.clone(),
+        backend: pool.backends.get(place)?.name.clone(),
+    };
+    let mut one = Candidate::new(Cause::BackendFault, mechanism, subject, SPONTANEOUS + nats);
+    let words = load_words(backend.load, backend.capacity);
+    if backend.overloaded {
+        one.con.push(format!(
+            "it carries {words}: load alone explains that it got worse"
+        ));
+    } else {
+        one.pro.push(format!("{} at {words}", worse(facts, place)));
     }
-    found.sort_by(|a, b| b.score.total_cmp(&a.score));
-    found.truncate(BACKENDS_MAX);
-    found
+    let others: Vec<usize> = facts.bad.iter().copied().filter(|i| *i != place).collect();
+    if others.is_empty() {
+        one.pro.push("no other backend got worse".to_owned());
+    } else {
+        let others = names(facts, &others);
+        one.con
+            .push(format!("it leaves unexplained that {others} got worse"));
+    }
+    Some(one)
 }
 
 fn zones(facts: &Facts<'_>) -> Vec<Candidate> {
@@ -157,17 +161,20 @@ fn check(facts: &Facts<'_>) -> Option<Candidate> {
     let evidence = facts.evidence;
     let mut flips = 0;
     let mut places = Vec::new();
-    for (place, backend) in evidence.pool.backends.iter().enumerate() {
-        let well = facts.backends.get(place).is_some_and(|b| !b.is_bad());
-        let thrown = evidence
-            .out
-            .iter()
-            .find(|o| o.backend == backend.name && o.reason == OutReason::Health && well);
-        if let Some(thrown) = thrown {
+    let index = Index::new(evidence.pool.backends.iter().map(|b| &b.name));
+    for thrown in evidence
+        .out
+        .iter()
+        .filter(|o| o.reason == OutReason::Health)
+    {
+        let place = index.place(&thrown.backend, places.len());
+        let well = |i: &usize| facts.backends.get(*i).is_some_and(|b| !b.is_bad());
+        if let Some(place) = place.filter(well) {
             places.push(place);
-            flips += thrown.flips.max(1);
+            flips += thrown.flips.clamp(1, 2 * FLAPS_MIN);
         }
     }
+    places.sort_unstable();
     let first = places
         .first()
         .and_then(|i| evidence.pool.backends.get(*i))?;

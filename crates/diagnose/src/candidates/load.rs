@@ -10,8 +10,9 @@ use evenkeel_model::blame::{Cause, Mechanism, Subject};
 use super::revision::unpicked_part;
 use super::spread::{Without, load_credit, loads, loads_scaled, tell};
 use super::{Candidate, SPONTANEOUS, load_words, names, percent};
-use crate::evidence::{BackendWindow, OutReason, Window};
-use crate::facts::{BackendFacts, Facts, OVERLOAD, newest_epoch};
+use crate::evidence::{BackendWindow, OutFact, OutReason, Window};
+use crate::facts::{BackendFacts, Facts, OVERLOAD};
+use crate::index::Index;
 use crate::score::Signal;
 
 /// Growth of the traffic that stands for a shortfall where no capacity is declared.
@@ -68,7 +69,7 @@ fn shortfall(facts: &Facts<'_>) -> Option<Candidate> {
         let judged = over.iter().filter_map(|i| facts.backends.get(*i));
         out.score += judged
             .filter(|b| b.overloaded)
-            .map(BackendFacts::bad_nats)
+            .map(|b| b.bad_nats)
             .sum::<f64>();
         out.pro.push(format!(
             "{} for the whole pool; spread as intended, {} would still be over",
@@ -95,25 +96,20 @@ fn shortfall(facts: &Facts<'_>) -> Option<Candidate> {
 /// Backends that are out, and those that carry their load.
 fn missing(facts: &Facts<'_>, reason: OutReason) -> Option<Candidate> {
     let evidence = facts.evidence;
-    let gone: Vec<_> = evidence.out.iter().filter(|o| o.reason == reason).collect();
+    let gone: Vec<&OutFact> = evidence.out.iter().filter(|o| o.reason == reason).collect();
     let since = gone.iter().map(|o| o.since).max()?;
-    let places: Vec<usize> = evidence
-        .pool
-        .backends
-        .iter()
-        .enumerate()
-        .filter(|(_, b)| gone.iter().any(|o| o.backend == b.name))
+    let (newest, _) = facts.epochs.last()?;
+    let gone = Index::new(gone.iter().map(|o| &o.backend));
+    let backends = evidence.pool.backends.iter().enumerate();
+    let places: Vec<usize> = backends
+        .filter(|(i, b)| gone.has(&b.name, *i))
         .map(|(i, _)| i)
         .collect();
-    let (newest, _) = newest_epoch(evidence)?;
-    let members: Vec<Member> = newest
-        .members
-        .iter()
-        .map(|m| Member {
-            eligible: m.eligible || gone.iter().any(|o| o.backend == m.name),
-            ..m.clone()
-        })
-        .collect();
+    let restored = |(i, m): (usize, &Member)| Member {
+        eligible: m.eligible || gone.has(&m.name, i),
+        ..m.clone()
+    };
+    let members: Vec<Member> = newest.members.iter().enumerate().map(restored).collect();
     let world = loads(facts, newest.algorithm, &members, facts.picks_rate)?;
     let credit = load_credit(facts, &world);
     if credit.caused.is_empty() {
@@ -126,7 +122,7 @@ fn missing(facts: &Facts<'_>, reason: OutReason) -> Option<Candidate> {
         places
             .iter()
             .filter_map(|i| facts.backends.get(*i))
-            .map(BackendFacts::bad_nats)
+            .map(|b| b.bad_nats)
             .sum()
     } else {
         0.0

@@ -9,16 +9,18 @@ use std::time::Duration;
 use evenkeel_balance::{Member, expected_shares};
 use evenkeel_incident::civil::span;
 use evenkeel_model::blame::{Cause, Mechanism, Subject};
-use evenkeel_model::config::{Algorithm, Pool};
+use evenkeel_model::config::{Algorithm, Backend, Pool};
+use evenkeel_model::ids::Name;
 
 use super::spread::{Without, load_credit, loads, loads_scaled, share_credit, shares_words, tell};
 use super::{Candidate, OUT_NATS, names, percent};
-use crate::evidence::{ChangeFact, EpochFact, OutReason};
+use crate::evidence::{ChangeFact, EpochFact, OutFact, OutReason};
 use crate::facts::Facts;
+use crate::index::Index;
 use crate::score::{Signal, group_gain};
 
 /// Revisions judged at most, newest first.
-const CHANGES_MAX: usize = 16;
+const CHANGES_MAX: usize = 8;
 /// Age at which the prior of a revision has fallen by ln 2.
 const DECAY_S: f64 = 30.0;
 /// Changed keys spelled out.
@@ -118,24 +120,25 @@ impl Touched {
                 routes,
             };
         };
-        let same = |f: &dyn Fn(&evenkeel_model::config::Backend) -> String| {
-            after.backends.iter().all(|b| {
-                let old = before.backend(b.name.as_str());
-                old.is_none_or(|(_, old)| f(old) == f(b))
+        let (old, new) = (index_of(before), index_of(after));
+        let same = |f: &dyn Fn(&Backend, &Backend) -> bool| {
+            after.backends.iter().enumerate().all(|(i, b)| {
+                let then = old.place(&b.name, i).and_then(|p| before.backends.get(p));
+                then.is_none_or(|then| f(then, b))
             })
         };
-        let weight =
-            |b: &evenkeel_model::config::Backend| format!("{} {:?}", b.weight, b.capacity_rps);
-        let known = |pool: &Pool, name: &str| pool.backend(name).is_some();
-        let members = after
-            .backends
-            .iter()
-            .any(|b| !known(before, b.name.as_str()))
-            || before
-                .backends
+        let weight = |a: &Backend, b: &Backend| {
+            let bits = |c: Option<f64>| c.map(f64::to_bits);
+            a.weight == b.weight && bits(a.capacity_rps) == bits(b.capacity_rps)
+        };
+        let lacks = |pool: &Pool, index: &Index<'_>| {
+            pool.backends
                 .iter()
-                .any(|b| !known(after, b.name.as_str()))
-            || !same(&|b| b.address.to_string());
+                .enumerate()
+                .any(|(i, b)| !index.has(&b.name, i))
+        };
+        let members =
+            lacks(after, &old) || lacks(before, &new) || !same(&|a, b| a.address == b.address);
         Self {
             algorithm: before.algorithm != after.algorithm,
             weights: !same(&weight) || before.intent != after.intent,
@@ -189,6 +192,10 @@ const fn timeouts(pool: &Pool) -> [Duration; 4] {
     ]
 }
 
+fn index_of(pool: &Pool) -> Index<'_> {
+    Index::new(pool.backends.iter().map(|b| &b.name))
+}
+
 /// The members of `epoch` as they would be without `change`, and the algorithm.
 fn without(
     change: &ChangeFact,
@@ -197,24 +204,27 @@ fn without(
     restored: &[usize],
 ) -> (Algorithm, Vec<Member>) {
     let (before, after) = (change.before.pool(pool), change.after.pool(pool));
+    let (old, new) = (before.map(index_of), after.map(index_of));
+    let weight = |pool: Option<&Pool>, index: &Option<Index<'_>>, name: &Name, hint: usize| {
+        let place = index.as_ref()?.place(name, hint)?;
+        Some(pool?.backends.get(place)?.weight)
+    };
     let mut members = epoch.members.clone();
-    for (index, member) in members.iter_mut().enumerate() {
-        let weight = |pool: Option<&Pool>| Some(pool?.backend(member.name.as_str())?.1.weight);
-        match (weight(before), weight(after)) {
-            (Some(old), Some(new)) if member.weight == new => member.weight = old,
+    for (i, member) in members.iter_mut().enumerate() {
+        let then = weight(before, &old, &member.name, i);
+        match (then, weight(after, &new, &member.name, i)) {
+            (Some(then), Some(now)) if member.weight == now => member.weight = then,
             (None, Some(_)) => member.eligible = false,
             _ => {}
         }
-        if restored.contains(&index) {
+        if restored.binary_search(&i).is_ok() {
             member.eligible = true;
         }
     }
-    let known = |name: &str| epoch.members.iter().any(|m| m.name == *name);
-    let gone = before
-        .iter()
-        .flat_map(|p| &p.backends)
-        .filter(|b| !known(b.name.as_str()));
-    members.extend(gone.map(|b| Member {
+    let known = Index::new(epoch.members.iter().map(|m| &m.name));
+    let backends = before.iter().flat_map(|p| &p.backends).enumerate();
+    let gone = backends.filter(|(i, b)| !known.has(&b.name, *i));
+    members.extend(gone.map(|(_, b)| Member {
         name: b.name.clone(),
         weight: b.weight,
         eligible: true,
@@ -226,27 +236,23 @@ fn without(
     (algorithm, members)
 }
 
-/// Backends that the health check of this revision threw out although what they served was fine.
+/// Backends that the health check of this revision threw out although what they served was fine; ascending.
 fn thrown_out(facts: &Facts<'_>, change: &ChangeFact) -> Vec<usize> {
     let evidence = facts.evidence;
-    let thrown = |name: &evenkeel_model::ids::Name| {
-        evidence
-            .out
-            .iter()
-            .any(|o| o.backend == *name && o.reason == OutReason::Health && o.since >= change.at)
-    };
+    let index = index_of(&evidence.pool);
+    let thrown = |o: &&OutFact| o.reason == OutReason::Health && o.since >= change.at;
     let fine = |i: &usize| {
-        facts
-            .backends
-            .get(*i)
-            .is_some_and(|b| !b.is_bad() || b.overloaded)
+        let backend = facts.backends.get(*i);
+        backend.is_some_and(|b| !b.is_bad() || b.overloaded)
     };
-    let backends = evidence.pool.backends.iter().enumerate();
-    backends
-        .filter(|(_, b)| thrown(&b.name))
-        .map(|(i, _)| i)
+    let out = evidence.out.iter().filter(thrown);
+    let mut places: Vec<usize> = out
+        .enumerate()
+        .filter_map(|(i, o)| index.place(&o.backend, i))
         .filter(fine)
-        .collect()
+        .collect();
+    places.sort_unstable();
+    places
 }
 
 fn spread_part(
@@ -265,26 +271,17 @@ fn spread_part(
     };
     let mut nats = 0.0;
     if touched.spread() && before.is_some() {
-        for epoch in facts
-            .evidence
-            .epochs
-            .iter()
-            .filter(|e| e.revision >= change.id)
-        {
+        for (epoch, seen) in facts.epochs.iter().filter(|(e, _)| e.revision >= change.id) {
             let (algorithm, members) = without(change, name, epoch, &[]);
             let shares = expected_shares(algorithm, &members);
-            nats += share_credit(facts, epoch, shares.as_deref(), touched.spread());
+            nats += share_credit(facts, (epoch, seen), shares.as_deref(), touched.spread());
         }
     }
-    let newest = facts
-        .evidence
-        .epochs
-        .iter()
-        .rfind(|e| e.revision >= change.id);
+    let newest = facts.epochs.iter().rfind(|(e, _)| e.revision >= change.id);
     if nats > 0.0
-        && let Some(epoch) = newest
+        && let Some((epoch, seen)) = newest
     {
-        let words = shares_words(facts, epoch);
+        let words = shares_words((epoch, seen));
         out.pro.push(format!("it explains the spread: {words}"));
     } else if touched.spread() {
         out.con
@@ -293,7 +290,7 @@ fn spread_part(
     let rate_before = facts.rate_before.unwrap_or(facts.rate);
     let more = touched.routes && facts.rate > 1.1 * rate_before;
     if touched.spread() || !restored.is_empty() || more {
-        let world = newest.and_then(|epoch| {
+        let world = newest.and_then(|(epoch, _)| {
             let (algorithm, members) = without(change, name, epoch, &restored);
             loads(facts, algorithm, &members, facts.picks_rate)
         });
@@ -440,19 +437,21 @@ fn address_part(
     after: &Pool,
     out: &mut Candidate,
 ) -> (Mechanism, f64) {
-    let moved: Vec<usize> = facts
-        .evidence
-        .pool
-        .backends
-        .iter()
-        .enumerate()
-        .filter(|(_, b)| {
-            let old = before
-                .and_then(|p| p.backend(b.name.as_str()))
-                .map(|(_, o)| &o.address);
-            let new = after.backend(b.name.as_str()).map(|(_, n)| &n.address);
-            new.is_some() && old != new
-        })
+    let old = before.map(index_of);
+    let new = index_of(after);
+    let moved = |i: usize, b: &Backend| {
+        let place = old.as_ref().and_then(|index| index.place(&b.name, i));
+        let then = before
+            .zip(place)
+            .and_then(|(pool, p)| Some(&pool.backends.get(p)?.address));
+        let now = new
+            .place(&b.name, i)
+            .and_then(|p| Some(&after.backends.get(p)?.address));
+        now.is_some() && then != now
+    };
+    let backends = facts.evidence.pool.backends.iter().enumerate();
+    let moved: Vec<usize> = backends
+        .filter(|(i, b)| moved(*i, b))
         .map(|(i, _)| i)
         .collect();
     let signals: Vec<Signal> = moved

@@ -2,11 +2,12 @@
 
 use evenkeel_balance::{Member, expected_shares};
 use evenkeel_model::blame::{Cause, Mechanism, Subject};
-use evenkeel_model::config::Algorithm;
+use evenkeel_model::config::{Algorithm, Backend};
 
 use super::{Candidate, SPONTANEOUS_WIDE, load_words, names, percent, worse};
 use crate::evidence::EpochFact;
-use crate::facts::{Facts, LOAD_RISE, OVERLOAD, epoch_intended, epoch_shares, newest_epoch};
+use crate::facts::{EpochShares, Facts, LOAD_RISE, OVERLOAD};
+use crate::index::Index;
 use crate::score::{acceptable, fit_penalty, observed, share_gain};
 
 /// Load below this share of a declared capacity makes nobody worse.
@@ -36,7 +37,7 @@ pub(crate) fn load_credit(facts: &Facts<'_>, without: &Without) -> LoadCredit {
             None => true,
         };
         if could_hurt && backend.load >= LOAD_RISE * load && backend.is_bad() {
-            credit.nats += backend.bad_nats();
+            credit.nats += backend.bad_nats;
             credit.caused.push(index);
         }
     }
@@ -74,14 +75,14 @@ pub(crate) fn loads(
 ) -> Option<Without> {
     let shares = expected_shares(algorithm, members)?;
     let backends = &facts.evidence.pool.backends;
-    let share = |name: &str| {
-        let place = members.iter().position(|m| m.name == *name);
-        place.and_then(|i| shares.get(i)).copied().unwrap_or(0.0)
+    let index = Index::new(members.iter().map(|m| &m.name));
+    let share = |(place, backend): (usize, &Backend)| {
+        let found = index
+            .place(&backend.name, place)
+            .and_then(|i| shares.get(i));
+        rate * found.copied().unwrap_or(0.0)
     };
-    let loads = backends
-        .iter()
-        .map(|b| rate * share(b.name.as_str()))
-        .collect();
+    let loads = backends.iter().enumerate().map(share).collect();
     Some(Without { loads })
 }
 
@@ -97,17 +98,16 @@ pub(crate) fn loads_scaled(facts: &Facts<'_>, rate: f64) -> Without {
 /// outside the tolerance band around the intent: a spread that was asked for needs no culprit.
 pub(crate) fn share_credit(
     facts: &Facts<'_>,
-    epoch: &EpochFact,
+    (epoch, shares): (&EpochFact, &EpochShares),
     without: Option<&[f64]>,
     spread_changed: bool,
 ) -> f64 {
-    let intended = epoch_intended(facts.evidence, epoch);
     let picks = &epoch.picks_free;
-    if let Some(with) = epoch_shares(epoch) {
-        let fine = acceptable(&with, &intended, &facts.evidence.pool);
-        let against_fine = share_gain(picks, &with, &fine);
+    if let Some(with) = &shares.expected {
+        let fine = acceptable(with, &shares.intended, &facts.evidence.pool);
+        let against_fine = share_gain(picks, with, &fine);
         // Without a closed form for what ran before, what was intended stands for it.
-        let against_before = without.map_or(against_fine, |p| share_gain(picks, &with, p));
+        let against_before = without.map_or(against_fine, |p| share_gain(picks, with, p));
         return if against_fine < 0.0 && against_before < 0.0 {
             against_fine.max(against_before)
         } else {
@@ -117,7 +117,7 @@ pub(crate) fn share_credit(
     let Some(fitted) = observed(picks).filter(|_| spread_changed) else {
         return 0.0;
     };
-    let fine = acceptable(&fitted, &intended, &facts.evidence.pool);
+    let fine = acceptable(&fitted, &shares.intended, &facts.evidence.pool);
     let against_fine = share_gain(picks, &fitted, &fine);
     let against_before = without.map_or(against_fine, |p| share_gain(picks, &fitted, p));
     (against_fine.min(against_before) - fit_penalty(picks)).max(0.0)
@@ -127,17 +127,16 @@ pub(crate) fn share_credit(
 pub(crate) fn drift(facts: &Facts<'_>) -> Option<Candidate> {
     let evidence = facts.evidence;
     let mut gain = 0.0;
-    for epoch in &evidence.epochs {
-        let (Some(fitted), Some(expected)) = (observed(&epoch.picks_free), epoch_shares(epoch))
-        else {
+    for (epoch, shares) in &facts.epochs {
+        let (Some(fitted), Some(expected)) = (observed(&epoch.picks_free), &shares.expected) else {
             continue;
         };
-        let fine = acceptable(&fitted, &epoch_intended(evidence, epoch), &evidence.pool);
+        let fine = acceptable(&fitted, &shares.intended, &evidence.pool);
         let picks = &epoch.picks_free;
-        let against = share_gain(picks, &fitted, &expected).min(share_gain(picks, &fitted, &fine));
+        let against = share_gain(picks, &fitted, expected).min(share_gain(picks, &fitted, &fine));
         gain += (against - fit_penalty(picks)).max(0.0);
     }
-    let newest = newest_epoch(evidence)?.0;
+    let (newest, newest_shares) = facts.epochs.last()?;
     let without = loads(facts, newest.algorithm, &newest.members, facts.picks_rate)?;
     let seen = evidence.drift.as_deref();
     if gain <= 0.0 && seen.is_none() {
@@ -153,7 +152,7 @@ pub(crate) fn drift(facts: &Facts<'_>) -> Option<Candidate> {
     if gain > 0.0 {
         let credit = load_credit(facts, &without);
         candidate.score += credit.nats;
-        let words = shares_words(facts, newest);
+        let words = shares_words((newest, newest_shares));
         candidate.pro.push(format!(
             "the traffic does not follow {}: {words}",
             newest.revision
@@ -171,11 +170,11 @@ pub(crate) fn drift(facts: &Facts<'_>) -> Option<Candidate> {
 
 /// The backend of `epoch` whose observed share is furthest from the intended one:
 /// `web-1 got 82 % of 2,410 picks, expected 83 %, intended 33 %`.
-pub(crate) fn shares_words(facts: &Facts<'_>, epoch: &EpochFact) -> String {
+pub(crate) fn shares_words((epoch, shares): (&EpochFact, &EpochShares)) -> String {
     let Some(seen) = observed(&epoch.picks_free) else {
         return "no picks yet".to_owned();
     };
-    let intended = epoch_intended(facts.evidence, epoch);
+    let intended = &shares.intended;
     let gap = |i: usize| {
         let (s, t) = (
             seen.get(i).copied().unwrap_or(0.0),
@@ -188,10 +187,12 @@ pub(crate) fn shares_words(facts: &Facts<'_>, epoch: &EpochFact) -> String {
         return String::new();
     };
     let at = |list: &[f64]| percent(list.get(place).copied().unwrap_or(0.0));
-    let expected =
-        epoch_shares(epoch).map_or_else(String::new, |e| format!(", expected {}", at(&e)));
+    let expected = shares
+        .expected
+        .as_ref()
+        .map_or_else(String::new, |e| format!(", expected {}", at(e)));
     let total: u64 = epoch.picks_free.iter().sum();
-    let (seen, intended) = (at(&seen), at(&intended));
+    let (seen, intended) = (at(&seen), at(intended));
     format!(
         "{} got {seen} of {total} picks{expected}, intended {intended}",
         member.name

@@ -227,7 +227,7 @@ impl World {
         let old_shares: Vec<f64> = old.iter().map(|m| f64::from(m.weight)).collect();
         let well = vec![WELL; old.len()];
         let before = self.window(
-            (-16.0, -1.0),
+            (-11.0, -1.0),
             self.rate_before,
             &old_shares,
             &well,

@@ -7,3 +7,5 @@
 mod build;
 #[cfg(test)]
 mod cases;
+#[cfg(test)]
+mod hostile;
