@@ -5,6 +5,7 @@
 )]
 
 mod balancer;
+mod chaos;
 mod clients;
 mod faults;
 mod theory;
