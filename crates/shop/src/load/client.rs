@@ -82,7 +82,7 @@ impl Connection {
         }
         self.served += 1;
         loop {
-            let (answer, body) = self.head(head_only).await?;
+            let (mut answer, body) = self.head(head_only).await?;
             if answer.status >= 200 {
                 match body {
                     Body::None => {}
@@ -94,6 +94,8 @@ impl Connection {
                         }
                     }
                 }
+                // Bytes that nobody asked for would be taken for the next answer.
+                answer.close |= !self.buffer.is_empty();
                 return Ok(answer);
             }
         }
@@ -265,6 +267,8 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
 
+    const PATIENCE: std::time::Duration = std::time::Duration::from_secs(10);
+
     /// What the client makes of two exchanges with a server that sends `bytes` for each.
     async fn twice(bytes: &'static [u8], split: usize) -> Vec<Result<(u16, bool), Broken>> {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -287,7 +291,8 @@ mod tests {
         let mut connection = Connection::open(address, None).await.unwrap();
         let mut out = Vec::new();
         for _ in 0..2 {
-            let got = connection.exchange(b"GET / HTTP/1.1\r\n\r\n", false).await;
+            let exchange = connection.exchange(b"GET / HTTP/1.1\r\n\r\n", false);
+            let got = tokio::time::timeout(PATIENCE, exchange).await.unwrap();
             out.push(got.map(|a| (a.status, a.close)));
         }
         drop(connection);
