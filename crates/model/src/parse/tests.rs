@@ -418,6 +418,14 @@ fn listeners_that_clash_with_each_other_or_with_admin_are_refused() {
 }
 
 #[test]
+fn listeners_on_port_0_never_clash() {
+    let text = SHOP
+        .replace("127.0.0.1:7700", "127.0.0.1:0")
+        .replace("127.0.0.1:8080", "127.0.0.1:0");
+    assert_eq!(parse(&text, None).findings, []);
+}
+
+#[test]
 fn zero_timeouts_are_tmo_01_wherever_traffic_waits() {
     for key in [
         "connect_timeout",
