@@ -1,1 +1,29 @@
-//! The shell around guard: clocks and timers, events in, actions carried out.
+//! The shell around guard: real clocks, timers, workers, checks, journal and notices.
+//!
+//! Events come in, [`evenkeel_guard::Guard::step`] decides, actions are carried out in order. This room decides
+//! nothing about traffic itself: it starts the data plane from the journal ([`boot`]), keeps runtime facts such as
+//! health ([`fleet`]), does off the loop what takes time ([`judge`]), and hands everybody else a [`Handle`].
+//!
+//! Limits: one control thread; a command waits in a bounded queue; a busy queue refuses rather than grows.
+
+pub mod boot;
+mod clock;
+mod counters;
+mod facts;
+mod fleet;
+mod handle;
+pub mod judge;
+mod series;
+mod shell;
+pub mod source;
+mod token;
+
+pub use boot::{Options, Prepared, StartError};
+pub use counters::{BackendCounters, PoolCounters, WorkerCounters};
+pub use handle::{
+    Applied, Apply, CommandError, DeploymentCommand, Handle, IncidentAction, Published, Reading,
+};
+pub use judge::Judged;
+pub use series::{Marker, Point, Series};
+pub use shell::{Ended, run};
+pub use token::{TokenError, Tokens, Who};

@@ -34,6 +34,8 @@ const RETRY_AFTER_MAX: Duration = Duration::from_hours(2);
 pub struct Attempt {
     /// The incident it was about.
     pub incident: Option<IncidentId>,
+    /// The escalation level that was paged, 1 for the first.
+    pub level: Option<usize>,
     /// To whom.
     pub receiver: Name,
     /// Whether it arrived.
@@ -104,6 +106,7 @@ impl Notifier {
         if let Some(detail) = failed {
             let attempt = Attempt {
                 incident: notice.incident,
+                level: notice.level,
                 receiver: receiver.clone(),
                 ok: false,
                 detail,
@@ -264,6 +267,7 @@ impl Line {
         let receiver = self.receiver.name.clone();
         (self.report)(Attempt {
             incident: notice.incident,
+            level: notice.level,
             receiver,
             ok,
             detail,

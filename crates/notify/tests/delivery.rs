@@ -15,6 +15,9 @@ use evenkeel_model::record::{IncidentKind, IncidentSeverity, IncidentStatus};
 use evenkeel_notify::{Attempt, Notifier, Secret, retry_after, verify};
 
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+/// Headers and body of a request.
+type Request = (Vec<(String, String)>, String);
+
 const PATIENCE: Duration = Duration::from_secs(20);
 
 fn notice() -> Notice {
@@ -34,7 +37,7 @@ fn notice() -> Notice {
 }
 
 /// A receiver that answers each request with the next of `answers` and hands over what it got.
-fn receiver(answers: &'static [&'static str]) -> (String, Inbox<(Vec<(String, String)>, String)>) {
+fn receiver(answers: &'static [&'static str]) -> (String, Inbox<Request>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/hook", listener.local_addr().unwrap());
     let (sender, inbox) = channel();

@@ -1,0 +1,91 @@
+//! What a configuration would do: parsed, forecast, audited and compared, off the control loop.
+//!
+//! `check`, `plan`, `apply`, SIGHUP and the scheduled audit all come through here, so that they can never disagree.
+
+use std::sync::Arc;
+
+use evenkeel_forecast::{Facts, Forecast};
+use evenkeel_model::config::Config;
+use evenkeel_model::diff::{self, Change};
+use evenkeel_model::finding::{Finding, Origin, Severity};
+use evenkeel_model::record::ContentHash;
+use evenkeel_model::{canonical, parse};
+
+/// A configuration as it was judged.
+#[derive(Debug, Clone)]
+pub struct Judged {
+    /// The text that was handed in.
+    pub text: Arc<str>,
+    /// Where each value stands.
+    pub origin: Origin,
+    /// The configuration; `None` when the text is not one.
+    pub config: Option<Arc<Config>>,
+    /// Hash of its content.
+    pub hash: Option<ContentHash>,
+    /// Everything that the parser and the rules say.
+    pub findings: Vec<Finding>,
+    /// Indices into `findings` that refuse an apply: errors that the change introduces or worsens.
+    pub blocking: Vec<usize>,
+    /// What it implies.
+    pub forecast: Option<Forecast>,
+    /// What differs from the running configuration; empty without one.
+    pub changes: Vec<Change>,
+}
+
+impl Judged {
+    /// Whether any finding is an error.
+    pub fn has_errors(&self) -> bool {
+        self.count(Severity::Error) > 0
+    }
+
+    /// Findings of one severity.
+    pub fn count(&self, severity: Severity) -> usize {
+        self.findings
+            .iter()
+            .filter(|finding| finding.severity == severity)
+            .count()
+    }
+}
+
+/// Judges `text` against `running`. Without a running configuration every error blocks.
+pub fn judge(text: &str, file: Option<&str>, running: Option<&Config>, facts: &Facts) -> Judged {
+    let parsed = parse::parse(text, file);
+    let mut judged = Judged {
+        text: Arc::from(text),
+        origin: parsed.origin,
+        config: None,
+        hash: None,
+        findings: parsed.findings,
+        blocking: Vec::new(),
+        forecast: None,
+        changes: Vec::new(),
+    };
+    let Some(config) = parsed.config else {
+        judged.blocking = (0..judged.findings.len()).collect();
+        return judged;
+    };
+    let forecast = evenkeel_forecast::forecast(&config, facts);
+    let before = running.map(|running| (running, evenkeel_forecast::forecast(running, facts)));
+    let verdict = evenkeel_audit::judge_change(
+        before
+            .as_ref()
+            .map(|(config, forecast)| (*config, forecast)),
+        &config,
+        &judged.origin,
+        &forecast,
+    );
+    let offset = judged.findings.len();
+    judged.blocking = verdict
+        .blocking
+        .iter()
+        .map(|index| index + offset)
+        .collect();
+    judged.findings.extend(verdict.findings);
+    judged.hash = Some(canonical::content_hash(&config));
+    judged.changes = running
+        .map(|running| diff::diff(running, &config))
+        .unwrap_or_default();
+    judged.forecast = Some(forecast);
+    judged.config = Some(Arc::new(config));
+    judged
+}

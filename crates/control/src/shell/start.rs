@@ -1,0 +1,158 @@
+//! From what was prepared to a running shell: data plane, checks, journal writer and notifier started, every inbox open.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use arc_swap::ArcSwap;
+use evenkeel_guard::{Guard, Settings};
+use evenkeel_journal::Writer;
+use evenkeel_model::config::Config;
+use evenkeel_proxy::check::{CheckOptions, CheckResult, Checker};
+use evenkeel_proxy::{Proxy, ProxyOptions};
+use tokio::sync::mpsc;
+
+use super::{INPUTS_MAX, Inboxes, Shell, TALLIES_MAX, name_epochs, notifier};
+use crate::boot::{Options, Prepared, StartError};
+use crate::clock::Clock;
+use crate::counters::Counters;
+use crate::facts::Busiest;
+use crate::fleet::Fleet;
+use crate::handle::{COMMANDS_MAX, Handle, Published};
+use crate::series::Series;
+
+/// The sending ends that belong to the loop's inboxes.
+struct Outboxes {
+    inputs: mpsc::Sender<super::Input>,
+    commands: mpsc::Sender<crate::handle::Command>,
+    tally: mpsc::Sender<evenkeel_model::tally::Tally>,
+    checks: mpsc::Sender<CheckResult>,
+    events: mpsc::Sender<evenkeel_proxy::Event>,
+}
+
+fn boxes() -> (Outboxes, Inboxes) {
+    let (inputs, inputs_in) = mpsc::channel(INPUTS_MAX);
+    let (commands, commands_in) = mpsc::channel(COMMANDS_MAX);
+    let (tally, tallies_in) = mpsc::channel(TALLIES_MAX);
+    let (checks, checks_in) = mpsc::channel(INPUTS_MAX);
+    let (events, proxy_in) = mpsc::channel(INPUTS_MAX);
+    let inboxes = Inboxes {
+        inputs: inputs_in,
+        commands: commands_in,
+        tallies: tallies_in,
+        checks: checks_in,
+        proxy: proxy_in,
+    };
+    (
+        Outboxes {
+            inputs,
+            commands,
+            tally,
+            checks,
+            events,
+        },
+        inboxes,
+    )
+}
+
+fn start_checks(
+    options: &Options,
+    clock: &Clock,
+    results: mpsc::Sender<CheckResult>,
+    config: &Arc<Config>,
+) -> Result<Checker, StartError> {
+    let options = CheckOptions {
+        seed: options.seed,
+        origin: clock.origin(),
+        results,
+    };
+    Checker::start(options, Arc::clone(config)).map_err(StartError::Thread)
+}
+
+impl Shell {
+    #[expect(
+        clippy::too_many_lines,
+        reason = "one field after the other, no branch"
+    )]
+    pub(super) fn start(prepared: Prepared) -> Result<(Self, Handle, Inboxes), StartError> {
+        let (outboxes, inboxes) = boxes();
+        let Prepared {
+            options,
+            clock,
+            journal,
+            reader,
+            mut boot,
+            source,
+            bound,
+            tokens,
+            ..
+        } = prepared;
+        let config = Arc::clone(&boot.running.config);
+        let revision = boot.running.record.id;
+        let mut fleet = Fleet::default();
+        let (snapshot, epochs) = fleet
+            .snapshot(revision, &config, |_| true)
+            .map_err(|error| StartError::Thread(std::io::Error::other(error)))?;
+        let mut counters = Counters::default();
+        name_epochs(&mut counters, &epochs);
+        let proxy_options = ProxyOptions {
+            workers: None,
+            seed: options.seed,
+            origin: clock.origin(),
+            tally: outboxes.tally,
+            events: outboxes.events,
+            access_log: config.access_log.clone(),
+        };
+        let proxy = Proxy::start(bound, proxy_options, snapshot)?;
+        boot.workers = proxy.workers();
+        boot.epochs = epochs;
+        let writer = Writer::start(Box::new(journal)).map_err(StartError::Thread)?;
+        let notifier = notifier(&config, &outboxes.inputs);
+        let check_options = CheckOptions {
+            seed: options.seed,
+            origin: clock.origin(),
+            results: outboxes.checks,
+        };
+        let checks =
+            Checker::start(check_options, Arc::clone(&config)).map_err(StartError::Thread)?;
+        let started_at = crate::clock::wall();
+        let first = Published::starting(Arc::clone(&config), proxy.addresses(), started_at);
+        let published = Arc::new(ArcSwap::from_pointee(first));
+        let handle = Handle {
+            commands: outboxes.commands,
+            published: Arc::clone(&published),
+            reader: Arc::new(Mutex::new(reader)),
+            tokens: Arc::new(tokens),
+            data: Arc::new(options.data),
+        };
+        let shell = Self {
+            clock,
+            guard: Guard::new(Settings {
+                drill: options.drill,
+            }),
+            fleet,
+            proxy,
+            checks,
+            writer,
+            notifier,
+            inputs: outboxes.inputs,
+            published,
+            config,
+            revision,
+            boot: Some(Box::new(boot)),
+            source,
+            adopt: options.adopt,
+            drain: options.drain,
+            counters,
+            series: Series::default(),
+            busiest: Busiest::default(),
+            waiting: BTreeMap::new(),
+            next_request: 1,
+            journal_ok: true,
+            probing: false,
+            ticks: 0,
+            drift_known: false,
+            started_at,
+        };
+        Ok((shell, handle, inboxes))
+    }
+}

@@ -1,0 +1,130 @@
+//! CONFIG, the file: a proposal, never the truth. It is read at the start, on SIGHUP, and looked at every few
+//! seconds so that a difference to what runs is shown as drift.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use evenkeel_guard::DriftFact;
+use evenkeel_model::finding::Severity;
+use evenkeel_model::record::ContentHash;
+use evenkeel_model::{canonical, parse};
+
+/// Largest configuration that is read.
+pub const SIZE_MAX: u64 = 16 << 20;
+
+/// Why the file could not be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("cannot read the configuration `{}`: {why}", path.display())]
+pub struct ReadError {
+    /// The file.
+    pub path: PathBuf,
+    /// What the system said.
+    pub why: String,
+}
+
+/// Reads a configuration file of bounded size.
+pub fn read(path: &Path) -> Result<String, ReadError> {
+    let fail = |why: String| ReadError {
+        path: path.to_owned(),
+        why,
+    };
+    let size = fs::metadata(path)
+        .map_err(|error| fail(error.to_string()))?
+        .len();
+    if size > SIZE_MAX {
+        return Err(fail(format!(
+            "it has {size} bytes, at most {SIZE_MAX} are read"
+        )));
+    }
+    let bytes = fs::read(path).map_err(|error| fail(error.to_string()))?;
+    String::from_utf8(bytes).map_err(|error| {
+        fail(format!(
+            "byte {} is not UTF-8",
+            error.utf8_error().valid_up_to()
+        ))
+    })
+}
+
+/// The file and what was last seen of it.
+#[derive(Debug)]
+pub(crate) struct Source {
+    pub(crate) path: PathBuf,
+    stamp: Option<(SystemTime, u64)>,
+    content: Result<ContentHash, DriftFact>,
+}
+
+impl Source {
+    pub(crate) fn new(path: PathBuf) -> Self {
+        let missing = DriftFact {
+            detail: "not read yet".to_owned(),
+            errors: 0,
+            running: false,
+        };
+        let mut source = Self {
+            path,
+            stamp: None,
+            content: Err(missing),
+        };
+        source.look();
+        source
+    }
+
+    /// Looks at the file again when its time or size changed; returns whether its content changed.
+    pub(crate) fn look(&mut self) -> bool {
+        let stamp = fs::metadata(&self.path)
+            .ok()
+            .and_then(|meta| Some((meta.modified().ok()?, meta.len())));
+        if stamp.is_some() && stamp == self.stamp {
+            return false;
+        }
+        self.stamp = stamp;
+        let content = self.parse();
+        let changed = content != self.content;
+        self.content = content;
+        changed
+    }
+
+    /// What differs from the running content; `None`: the same.
+    pub(crate) fn drift(&self, running: ContentHash) -> Option<DriftFact> {
+        let path = self.path.display();
+        match &self.content {
+            Ok(hash) if *hash == running => None,
+            Ok(_) => Some(DriftFact {
+                detail: format!(
+                    "`{path}` differs from the running revision; see what with `evenkeel plan {path}`, make it run with `evenkeel apply {path}`"
+                ),
+                errors: 0,
+                running: false,
+            }),
+            Err(fact) => Some(fact.clone()),
+        }
+    }
+
+    fn parse(&self) -> Result<ContentHash, DriftFact> {
+        let path = self.path.display();
+        let text = read(&self.path).map_err(|error| DriftFact {
+            detail: error.to_string(),
+            errors: 1,
+            running: false,
+        })?;
+        let parsed = parse::parse(&text, self.path.to_str());
+        if let Some(config) = parsed.config {
+            return Ok(canonical::content_hash(&config));
+        }
+        let errors: Vec<_> = parsed
+            .findings
+            .iter()
+            .filter(|f| f.severity == Severity::Error)
+            .collect();
+        let first = errors.first().map_or("", |f| f.message.as_str());
+        Err(DriftFact {
+            detail: format!(
+                "`{path}` is invalid ({} errors, first: {first}); the running revision goes on; see `evenkeel check {path}`",
+                errors.len()
+            ),
+            errors: u32::try_from(errors.len()).unwrap_or(u32::MAX),
+            running: false,
+        })
+    }
+}
