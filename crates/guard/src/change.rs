@@ -467,6 +467,7 @@ impl Inner {
             after: Arc::clone(&self.running.config),
             paths: crate::evidence::paths(&before.config, &self.running.config),
             automatic: matches!(&change.kind, Kind::Rollback(u) if u.incident.is_some()),
+            undone_at: None,
         });
         if self.swaps.len() > SWAPS_KEPT {
             self.swaps.pop_front();
@@ -545,6 +546,10 @@ impl Inner {
             self.targets.truncate(place + 1);
         } else {
             self.targets.retain(|t| t.record.id != undo.undone);
+        }
+        let mut swaps = self.swaps.iter_mut().rev();
+        if let Some(swap) = swaps.find(|s| s.id == undo.undone) {
+            swap.undone_at = Some(self.now);
         }
         // A deadline belongs to the revision that was undone.
         self.confirm_by = None;

@@ -64,7 +64,7 @@ pub(crate) struct Case {
     pub(crate) acted: Option<Acted>,
     pub(crate) margin: f64,
     /// What was suggested last, so that it is said once.
-    pub(crate) suggested: Option<String>,
+    pub(crate) suggested: Option<(String, Mono)>,
     alarms: Vec<AlarmKind>,
     fine: u32,
     fine_since: (Mono, Wall),
@@ -228,7 +228,7 @@ impl Inner {
         };
         let level = severity(&facts(watch, None));
         let clients = watch.counts.recent_clients();
-        let now = self.now;
+        let (now, running) = (self.now, self.running.record.id);
         let overlaps = |c: &&mut Case| lifecycle::overlaps(&c.record, kind, Some(pool), fault_at);
         let open = self.desk.cases.iter_mut().rev().find(overlaps);
         if let Some(case) = open {
@@ -245,6 +245,16 @@ impl Inner {
                 case.lines.extend(lines);
                 case.fine = 0;
                 case.calm_since = now;
+                if relapsed {
+                    case.onset = alarm.onset;
+                    // What the rollback restored runs no longer: a new change, to be judged anew.
+                    if case.record.revision_after != Some(running) {
+                        case.begun = false;
+                        case.acted = None;
+                        case.suggested = None;
+                        case.escalated = false;
+                    }
+                }
             }
             return;
         }

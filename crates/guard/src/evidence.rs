@@ -5,7 +5,6 @@
 
 use std::time::Duration;
 
-use evenkeel_balance::Member;
 use evenkeel_diagnose::{
     BackendWindow, ChangeFact, ChangedPath, DeploymentFact, EpochFact, Evidence, Onset, OutFact,
     OutReason, Window,
@@ -50,7 +49,7 @@ impl Inner {
             before: before.filter(long),
             epochs: epochs(watch, after.from),
             after,
-            changes: self.changes(),
+            changes: self.changes(onset.lo),
             deployments: self.deployments_of(pool),
             out: out(watch, onset.lo, self.now),
             clients: case.clients.clone(),
@@ -58,9 +57,12 @@ impl Inner {
         })
     }
 
-    fn changes(&self) -> Vec<ChangeFact> {
+    fn changes(&self, onset: Mono) -> Vec<ChangeFact> {
         let recent = |at: Mono| self.now.since(at) <= CHANGES_WITHIN;
-        let swaps = self.swaps.iter().filter(|s| recent(s.at));
+        let swaps = self
+            .swaps
+            .iter()
+            .filter(|s| recent(s.at) && s.undone_at.is_none_or(|undone| undone >= onset));
         swaps
             .map(|swap| ChangeFact {
                 id: swap.id,
@@ -187,19 +189,12 @@ fn epoch_fact(watch: &PoolWatch, info: &EpochInfo, from: Mono) -> EpochFact {
             *sum += u64::from(cell.free);
         }
     }
-    let members = info.fact.members.iter();
     EpochFact {
         epoch: info.fact.epoch,
         revision: info.fact.revision,
         algorithm: info.algorithm,
         from: info.from,
-        members: members
-            .map(|m| Member {
-                name: m.name.clone(),
-                weight: m.weight,
-                eligible: m.eligible,
-            })
-            .collect(),
+        members: info.members.clone(),
         picks_free: picks,
     }
 }

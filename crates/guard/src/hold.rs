@@ -16,6 +16,9 @@ const STEP_HOLD: Duration = Duration::from_secs(10);
 /// Hold after a restart.
 const RESTART_HOLD: Duration = Duration::from_secs(10);
 
+/// Hold after a worker came back: the window of rates.
+const BACK_HOLD: Duration = Duration::from_secs(10);
+
 /// What is known of the evidence's sources.
 #[derive(Debug)]
 pub(crate) struct Hold {
@@ -23,6 +26,7 @@ pub(crate) struct Hold {
     workers: u16,
     seen: BTreeMap<WorkerId, Mono>,
     stepped_at: Option<Mono>,
+    missing_at: Option<Mono>,
 }
 
 impl Hold {
@@ -32,6 +36,7 @@ impl Hold {
             workers,
             seen: BTreeMap::new(),
             stepped_at: None,
+            missing_at: None,
         }
     }
 
@@ -56,6 +61,13 @@ impl Hold {
         self.stepped_at = Some(now);
     }
 
+    /// Once a tick. A worker that comes back hands over everything at once: rates are wrong for a window.
+    pub(crate) fn tick(&mut self, now: Mono) {
+        if !self.missing(now).is_empty() {
+            self.missing_at = Some(now);
+        }
+    }
+
     /// The workers that have not reported in time.
     pub(crate) fn missing(&self, now: Mono) -> Vec<u16> {
         (0..self.workers)
@@ -76,7 +88,10 @@ impl Hold {
             return Some("the wall clock stepped less than 10 s ago".to_owned());
         }
         let missing = self.missing(now);
-        let first = missing.first()?;
+        let Some(first) = missing.first() else {
+            let back = self.missing_at.filter(|at| now.since(*at) < BACK_HOLD);
+            return back.map(|_| "a worker was silent less than 10 s ago".to_owned());
+        };
         Some(match missing.len() {
             1 => format!("worker {first} has not reported for 3 s"),
             n => format!("{n} workers have not reported for 3 s"),

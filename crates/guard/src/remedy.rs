@@ -70,6 +70,9 @@ impl Outlook {
     }
 }
 
+/// Least time between two suggestions of one incident.
+const SUGGEST_EVERY: Duration = Duration::from_mins(1);
+
 /// What is to be done about an incident.
 #[derive(Debug, Clone, PartialEq)]
 enum Remedy {
@@ -96,11 +99,16 @@ impl Inner {
         match self.remedy(case, &pool) {
             Remedy::Wait => {}
             Remedy::Suggest(text) => {
-                let said = case.suggested.as_ref() == Some(&text);
+                // Figures move every second; people need not hear each of them.
+                let said = case
+                    .suggested
+                    .as_ref()
+                    .is_some_and(|(last, at)| *last == text || self.now.since(*at) < SUGGEST_EVERY);
                 if !said {
+                    let now = self.now;
                     self.acted(id, "suggest", text.clone(), "suggested", None);
                     if let Some(case) = self.desk.case_mut(id) {
-                        case.suggested = Some(text);
+                        case.suggested = Some((text, now));
                     }
                 }
             }

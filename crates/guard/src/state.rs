@@ -58,6 +58,8 @@ pub(crate) struct SwapFact {
     pub(crate) after: Arc<Config>,
     pub(crate) paths: Vec<ChangedPath>,
     pub(crate) automatic: bool,
+    /// When it was undone: a later fault is not its doing.
+    pub(crate) undone_at: Option<Mono>,
 }
 
 /// The control loop. One per instance.
@@ -324,6 +326,7 @@ impl Inner {
     fn tick(&mut self) {
         self.ledger.flush(self.now, &mut self.out);
         self.hurry_rollback();
+        self.hold.tick(self.now);
         if self.keep_until.is_some_and(|at| self.now >= at) {
             self.keep_until = None;
             self.retest_all();

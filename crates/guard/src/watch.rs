@@ -59,6 +59,8 @@ pub(crate) struct EpochInfo {
     pub(crate) from: Mono,
     /// The algorithm of its revision.
     pub(crate) algorithm: Algorithm,
+    /// Who takes which part by the journalled configuration (slow start and the like followed).
+    pub(crate) members: Vec<Member>,
 }
 
 /// What is known of a backend's health.
@@ -187,6 +189,7 @@ impl PoolWatch {
             fact,
             from: now,
             algorithm: self.pool.algorithm,
+            members: Vec::new(),
         });
         if self.epochs.len() > EPOCHS_REMEMBERED {
             self.epochs.pop_front();
@@ -228,6 +231,9 @@ impl PoolWatch {
         self.verdicts = vec![Verdict::Unknown; members.len()];
         self.said = Said::default();
         self.tests = Some(self.tests_of(&members, now));
+        if let Some(info) = self.epochs.back_mut() {
+            info.members = members;
+        }
     }
 
     fn tests_of(&self, members: &[Member], now: Mono) -> Tests {

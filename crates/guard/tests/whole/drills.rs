@@ -1,0 +1,133 @@
+//! Faults of every kind over the event engine: the right cause, and a rollback only where one helps.
+
+use evenkeel_forecast::engine::spec::Fault;
+use evenkeel_model::blame::{Cause, Mechanism};
+use evenkeel_model::ids::RevisionId;
+use evenkeel_model::record::DiagnosisRecord;
+
+use crate::world::{World, shop};
+
+const BACK: [RevisionId; 2] = [RevisionId(2), RevisionId(1)];
+
+fn diagnosis(world: &World) -> DiagnosisRecord {
+    let incidents = world.incidents();
+    let incident = incidents.last().expect("an incident");
+    incident.diagnosis.clone().expect("a diagnosis")
+}
+
+/// Applies `more` to a sound pool with a health check and runs a minute.
+fn after(seed: u64, algorithm: &str, before: &str, more: &str) -> World {
+    let mut world = World::new(seed, 900.0, shop([1, 1, 1], algorithm, before));
+    world.checks = true;
+    world.run(60);
+    world.apply(shop([1, 1, 1], algorithm, more));
+    world.run(60);
+    world
+}
+
+#[test]
+fn a_limit_that_is_too_low_is_undone() {
+    let world = after(1, "round_robin", "", "max_in_flight = 3");
+    let found = diagnosis(&world);
+    assert_eq!(
+        (found.cause, found.mechanism),
+        (Cause::ConfigRevision, Mechanism::Limit),
+        "{found:#?}"
+    );
+    assert_eq!(world.swaps, BACK, "{:#?}", world.incidents());
+    assert!(world.incidents()[0].mitigated_at.is_some());
+}
+
+#[test]
+fn a_timeout_that_is_too_short_is_undone() {
+    let more = "response_timeout = \"10ms\"";
+    let world = after(2, "round_robin", "", more);
+    let found = diagnosis(&world);
+    assert_eq!(
+        (found.cause, found.mechanism),
+        (Cause::ConfigRevision, Mechanism::Timeout),
+        "{found:#?}"
+    );
+    assert_eq!(world.swaps, BACK, "{:#?}", world.incidents());
+}
+
+#[test]
+fn a_health_check_with_a_wrong_path_harms_nobody_while_the_pool_fails_open() {
+    let check = |path: &str| format!("health = {{ path = \"{path}\", interval = \"1s\" }}");
+    let mut world = World::new(3, 900.0, shop([1, 1, 1], "round_robin", &check("/healthz")));
+    let model = World::model(|m| m.health.path = Some("/healthz".to_owned()));
+    world.set_models(&model);
+    world.checks = true;
+    world.run(60);
+    assert!(world.incidents().is_empty());
+    world.apply(shop([1, 1, 1], "round_robin", &check("/health")));
+    world.run(60);
+    assert_eq!(world.engine.totals().failed, 0);
+}
+
+#[test]
+fn a_bad_version_everywhere_is_the_deployment_and_no_configuration_is_undone() {
+    let mut world = World::new(4, 600.0, shop([1, 1, 1], "round_robin", ""));
+    world.run(60);
+    world.apply(shop([11, 10, 10], "round_robin", ""));
+    world.run(60);
+    world.deploy("v2");
+    for backend in ["web-1", "web-2", "web-3"] {
+        world.fault(
+            backend,
+            Fault {
+                error_rate: 0.1,
+                ..Fault::default()
+            },
+        );
+    }
+    world.run(60);
+    let found = diagnosis(&world);
+    assert_eq!(found.cause, Cause::Deployment, "{found:#?}");
+    assert_eq!(world.swaps, [RevisionId(2)]);
+    let actions = &world.incidents()[0].actions;
+    assert!(actions.iter().any(|a| a.kind == "suggest"), "{actions:?}");
+}
+
+#[test]
+fn a_sinkhole_under_least_request_is_the_backend() {
+    let mut world = World::new(5, 900.0, shop([1, 1, 1], "least_request", ""));
+    world.run(60);
+    world.fault(
+        "web-2",
+        Fault {
+            fails_fast: Some(500),
+            ..Fault::default()
+        },
+    );
+    world.run(30);
+    let found = diagnosis(&world);
+    assert_eq!(found.cause, Cause::BackendFault, "{found:#?}");
+    assert_eq!(found.mechanism, Mechanism::Errors);
+    assert!(world.swaps.is_empty());
+}
+
+#[test]
+fn a_surge_above_capacity_is_a_shortfall() {
+    let mut world = World::new(6, 900.0, shop([1, 1, 1], "round_robin", ""));
+    world.run(60);
+    let users = crate::world::name("users");
+    world.engine.set_rate(&users, 2_400.0).unwrap();
+    world.run(30);
+    let found = diagnosis(&world);
+    assert_eq!(found.cause, Cause::CapacityShortfall, "{found:#?}");
+}
+
+#[test]
+fn a_surge_within_capacity_and_a_planned_drain_stay_silent() {
+    let mut world = World::new(7, 600.0, shop([1, 1, 1], "random", ""));
+    world.run(60);
+    let users = crate::world::name("users");
+    world.engine.set_rate(&users, 900.0).unwrap();
+    world.run(120);
+    world.take_out(&["web-3"]);
+    world.run(300);
+    world.take_out(&[]);
+    world.run(300);
+    assert!(world.incidents().is_empty(), "{:#?}", world.incidents());
+}

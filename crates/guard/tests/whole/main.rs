@@ -1,0 +1,12 @@
+//! The guard as a whole: over the event engine, by its rules of change, and under random events.
+
+#[cfg(test)]
+mod changes;
+#[cfg(test)]
+mod closed_loop;
+#[cfg(test)]
+mod drills;
+#[cfg(test)]
+mod random;
+#[cfg(test)]
+mod world;
