@@ -269,11 +269,13 @@ fn slow_of(latency: &Latency, threshold: usize) -> (f64, f64) {
     (slow as f64, latency.count() as f64)
 }
 
-/// Tries that neither ended nor can still be within the slow threshold (Little's law): a backend that hangs answers nothing.
+/// Tries that neither ended nor can still be within the slow threshold (Little's law): a backend that hangs answers
+/// nothing. At most what was in flight, which at a steady climb ends at twice its mean, so that aborted requests,
+/// which end without an outcome of the backend, are not taken for it.
 fn stuck(window: &BackendWindow, load: f64, threshold: usize) -> f64 {
     let pending = window.picks().saturating_sub(window.outcomes.total()) as f64;
     let in_time = load * Latency::bound_us(threshold) as f64 / 1e6;
-    (pending - in_time - 5.0).max(0.0)
+    (pending - in_time - 5.0).clamp(0.0, 2.0 * window.in_flight.max(0.0))
 }
 
 /// The bucket up to which a response is not slow.

@@ -6,6 +6,7 @@
 use evenkeel_balance::Member;
 use evenkeel_incident::civil::span;
 use evenkeel_model::blame::{Cause, Mechanism, Subject};
+use evenkeel_model::config::Intent;
 
 use super::revision::unpicked_part;
 use super::spread::{Without, load_credit, loads, loads_scaled, tell};
@@ -46,7 +47,7 @@ fn shortfall(facts: &Facts<'_>) -> Option<Candidate> {
         .rate_before
         .map(|before| facts.rate / before.max(0.01));
     if let Some(capacity) = facts.capacity_all() {
-        let intended = evidence.pool.intended_shares(|_| true);
+        let intended = planned_shares(facts, capacity);
         let over: Vec<usize> = facts
             .backends
             .iter()
@@ -91,6 +92,16 @@ fn shortfall(facts: &Facts<'_>) -> Option<Candidate> {
             .push(format!("traffic is {grown:.1} times what it was"));
     }
     Some(out)
+}
+
+/// The spread at which the pool is to carry its traffic. Weights that are their own intent cannot excuse themselves: then
+/// it is the spread by capacity.
+fn planned_shares(facts: &Facts<'_>, capacity: f64) -> Vec<f64> {
+    if facts.evidence.pool.intent == Intent::Weight {
+        let share = |b: &BackendFacts| b.capacity.unwrap_or(0.0) / capacity;
+        return facts.backends.iter().map(share).collect();
+    }
+    facts.evidence.pool.intended_shares(|_| true)
 }
 
 /// Backends that are out, and those that carry their load.

@@ -99,6 +99,8 @@ pub(crate) struct Fault {
     pub(crate) errors: f64,
     pub(crate) timeouts: f64,
     pub(crate) refuses: f64,
+    /// Accepts and never answers: what is there when the diagnosis is made, before any timeout.
+    pub(crate) hangs: bool,
 }
 
 pub(crate) const WELL: Fault = Fault {
@@ -106,6 +108,7 @@ pub(crate) const WELL: Fault = Fault {
     errors: 0.002,
     timeouts: 0.0,
     refuses: 0.0,
+    hangs: false,
 };
 
 pub(crate) struct World {
@@ -317,6 +320,10 @@ impl World {
             window.picks_retry += 1;
         } else {
             window.picks_free += 1;
+        }
+        if fault.hangs {
+            window.in_flight += 0.5;
+            return;
         }
         let u = self.rng.unit();
         let overflow = (load - 1.0).max(0.0) / load.max(0.01);

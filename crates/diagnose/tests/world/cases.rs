@@ -3,7 +3,7 @@
 use evenkeel_diagnose::evidence::OutReason;
 use evenkeel_diagnose::{MARGIN_TO_ACT, diagnose, margin};
 use evenkeel_model::blame::{Cause, Mechanism, Subject};
-use evenkeel_model::config::{Algorithm, Health};
+use evenkeel_model::config::{Algorithm, Health, Intent};
 use evenkeel_model::ids::RevisionId;
 use evenkeel_model::record::DiagnosisRecord;
 use std::time::Duration;
@@ -116,6 +116,21 @@ fn a_typo_is_found_without_harm_and_without_declared_capacity() {
 }
 
 #[test]
+fn load_alone_tells_a_typo_from_a_deployment_where_the_weights_are_the_intent() {
+    let world = |seed| {
+        let mut w = World::new(seed, pool(&[1, 1, 1], &EVEN), 900.0);
+        w.now.intent = Intent::Weight;
+        w.deploy(2.0, &["web-1"]);
+        w.revise(0.2, "backend.web-1.weight", |p| p.backends[0].weight = 10);
+        w
+    };
+    let right = is(Cause::ConfigRevision, Mechanism::Weight, "revision:r2");
+    let all = score("typo, intent weight", world, right);
+    assert!(all.iter().all(|d| d.cause != Cause::Deployment));
+    assert_eq!(act(&all), all.len());
+}
+
+#[test]
 fn an_algorithm_that_ignores_weights_is_found() {
     let capacities = [Some(600.0), Some(300.0), Some(300.0)];
     let world = |seed| {
@@ -155,6 +170,13 @@ fn a_bad_version_is_blamed_on_its_deployment_and_not_on_a_harmless_revision() {
             w
         };
         score("bad version on one", one, &right);
+        let little = |seed| {
+            let mut w = World::new(seed, pool(&[1, 1, 1], &EVEN), 60.0);
+            w.deploy(3.0, &["web-2"]);
+            w.faults[1] = fault;
+            w
+        };
+        score("bad version on one, 60 rps", little, &right);
         let every = |seed| {
             let mut w = harmless(seed);
             w.deploy(3.0, &[]);
@@ -189,14 +211,23 @@ fn a_backend_that_breaks_by_itself_is_named_and_an_old_deployment_is_not() {
         world(FAILS),
         is(Cause::BackendFault, Mechanism::Errors, subject),
     );
-    let hangs = Fault {
+    let times_out = Fault {
         timeouts: 1.0,
         ..WELL
     };
     score(
-        "hanging backend",
-        world(hangs),
+        "backend that times out",
+        world(times_out),
         is(Cause::BackendFault, Mechanism::Errors, subject),
+    );
+    let hangs = Fault {
+        hangs: true,
+        ..WELL
+    };
+    score(
+        "backend that hangs",
+        world(hangs),
+        is(Cause::BackendFault, Mechanism::Latency, subject),
     );
 }
 
