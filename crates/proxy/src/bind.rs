@@ -14,7 +14,7 @@ use std::net::SocketAddr;
 use std::os::unix::fs::FileTypeExt as _;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use evenkeel_model::config::{Address, Config, Listener};
 use evenkeel_model::ids::Name;
@@ -47,6 +47,13 @@ fn explain(error: &io::Error) -> String {
     }
 }
 
+/// A connection that belongs to no reactor yet.
+#[derive(Debug)]
+pub(crate) enum HandedStream {
+    Tcp(std::net::TcpStream),
+    Unix(std::os::unix::net::UnixStream),
+}
+
 /// One listening socket.
 #[derive(Debug)]
 pub(crate) struct ListenSocket {
@@ -58,14 +65,47 @@ pub(crate) struct ListenSocket {
     pub(crate) socket: Socket,
     /// Client connections open on it, over all workers.
     pub(crate) open: AtomicU32,
+    closed: AtomicBool,
+    /// A renamed listener goes on with the same socket.
+    handed_over: AtomicBool,
+}
+
+impl ListenSocket {
+    /// Stops listening at once, whoever still holds the socket: a connection that nobody would accept must be
+    /// refused, and the address must be free for the next bind. Connections accepted before stay.
+    pub(crate) fn close(&self) {
+        if self.handed_over.load(Ordering::Relaxed) || self.closed.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        if let Err(error) = self.socket.shutdown(std::net::Shutdown::Both) {
+            tracing::warn!(listener = %self.listener, %error, "cannot stop listening");
+        }
+        if let Address::Unix(path) = &self.local
+            && let Err(error) = std::fs::remove_file(path)
+        {
+            // Harmless: the next bind removes a file that nobody answers behind.
+            tracing::debug!(path = %path.display(), %error, "cannot remove the socket file");
+        }
+    }
+
+    /// A connection that waits, without waiting for one.
+    pub(crate) fn accept_waiting(&self) -> Option<HandedStream> {
+        let (stream, _) = self.socket.accept().ok()?;
+        Some(match self.local {
+            Address::Tcp(_) => HandedStream::Tcp(stream.into()),
+            Address::Unix(_) => HandedStream::Unix(stream.into()),
+        })
+    }
+
+    /// Whether it has stopped listening for good.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Relaxed)
+    }
 }
 
 impl Drop for ListenSocket {
     fn drop(&mut self) {
-        if let Address::Unix(path) = &self.local {
-            // A leftover file is harmless: the next bind removes it when nobody answers behind it.
-            drop(std::fs::remove_file(path));
-        }
+        self.close();
     }
 }
 
@@ -76,6 +116,8 @@ type Key = (Name, Address);
 #[derive(Debug)]
 pub struct Bound {
     pub(crate) sockets: Vec<Arc<ListenSocket>>,
+    /// Sockets of before that a renamed listener goes on with.
+    renamed: Vec<Arc<ListenSocket>>,
 }
 
 impl Bound {
@@ -86,14 +128,22 @@ impl Bound {
             .map(|socket| ((socket.listener.clone(), socket.configured.clone()), socket))
             .collect();
         let mut sockets = Vec::with_capacity(config.listeners.len());
+        let mut renamed = Vec::new();
         for listener in &config.listeners {
             let key = (listener.name.clone(), listener.address.clone());
             sockets.push(match kept.get(&key) {
                 Some(socket) => Arc::clone(socket),
-                None => Arc::new(open(listener, old)?),
+                None => Arc::new(open(listener, old, &mut renamed)?),
             });
         }
-        Ok(Self { sockets })
+        Ok(Self { sockets, renamed })
+    }
+
+    /// To be called when these sockets are the ones in use: from here on a renamed one outlives its old name.
+    pub(crate) fn commit(&self) {
+        for socket in &self.renamed {
+            socket.handed_over.store(true, Ordering::Relaxed);
+        }
     }
 
     /// Where each listener really listens, in file order: the port is known here even if it was configured as 0.
@@ -107,13 +157,17 @@ pub(crate) fn addresses(sockets: &[Arc<ListenSocket>]) -> Vec<(Name, Address)> {
     sockets.iter().map(pair).collect()
 }
 
-fn open(listener: &Listener, old: &[Arc<ListenSocket>]) -> Result<ListenSocket, BindError> {
+fn open(
+    listener: &Listener,
+    old: &[Arc<ListenSocket>],
+    handed_over: &mut Vec<Arc<ListenSocket>>,
+) -> Result<ListenSocket, BindError> {
     // A listener that was only renamed keeps the socket, by a duplicate of its descriptor.
     let renamed = old.iter().find(|s| {
         s.configured == listener.address
             && !matches!(s.configured, Address::Tcp(address) if address.port() == 0)
-            && !matches!(s.configured, Address::Unix(_))
     });
+    handed_over.extend(renamed.cloned());
     let bind = || match (renamed, &listener.address) {
         (Some(socket), _) => Ok((socket.socket.try_clone()?, socket.local.clone())),
         (None, Address::Tcp(address)) => bind_tcp(*address),
@@ -130,6 +184,8 @@ fn open(listener: &Listener, old: &[Arc<ListenSocket>]) -> Result<ListenSocket, 
         local,
         socket,
         open: AtomicU32::new(0),
+        closed: AtomicBool::new(false),
+        handed_over: AtomicBool::new(false),
     })
 }
 

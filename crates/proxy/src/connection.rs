@@ -64,13 +64,6 @@ pub(crate) enum Next {
     Reset,
 }
 
-/// What came of waiting for a request.
-enum Arrival {
-    Request { heads: Heads, length: usize },
-    Fault(Fault),
-    End,
-}
-
 /// Serves a connection to its end.
 pub(crate) async fn run(
     worker: Rc<Worker>,
@@ -104,7 +97,7 @@ pub(crate) async fn run(
     let mut look = pin!(worker.look.notified());
     loop {
         let next = match connection.next_request(now, &worker, look.as_mut()).await {
-            Arrival::Request { mut heads, length } => {
+            Ok((mut heads, length)) => {
                 let mut text = worker.blocks.take_text();
                 text.extend_from_slice(connection.buf.filled().get(..length).unwrap_or_default());
                 connection.buf.consume(length);
@@ -114,8 +107,8 @@ pub(crate) async fn run(
                 now = served.1;
                 served.0
             }
-            Arrival::Fault(fault) => exchange::refuse(&mut connection, fault).await,
-            Arrival::End => Next::Close,
+            Err(Some(fault)) => exchange::refuse(&mut connection, fault).await,
+            Err(None) => Next::Close,
         };
         match next {
             Next::KeepAlive => continue,
@@ -129,13 +122,13 @@ pub(crate) async fn run(
 }
 
 impl Connection {
-    /// Waits for a complete request head, from `since` on.
+    /// Waits for a complete request head, from `since` on: the head and its length. `Err(None)`: the connection is over.
     async fn next_request<'w>(
         &mut self,
         since: Instant,
         worker: &'w Worker,
         mut look: Pin<&mut Notified<'w>>,
-    ) -> Arrival {
+    ) -> Result<(Heads, usize), Option<Fault>> {
         let mut heads: Option<Heads> = None;
         let mut due = None;
         let arrival = poll_fn(|cx| {
@@ -154,16 +147,13 @@ impl Connection {
             }
         })
         .await;
-        match arrival {
-            Ok(length) => match heads {
-                Some(heads) => Arrival::Request { heads, length },
-                None => Arrival::End,
-            },
-            Err(ended) => {
+        match (arrival, heads) {
+            (Ok(length), Some(heads)) => Ok((heads, length)),
+            (arrival, heads) => {
                 if let Some(heads) = heads {
                     worker.give_heads(heads);
                 }
-                ended.map_or(Arrival::End, Arrival::Fault)
+                Err(arrival.err().flatten())
             }
         }
     }

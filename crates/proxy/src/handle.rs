@@ -19,14 +19,14 @@ use evenkeel_model::tally::{Tally, Vitals};
 use tokio::sync::{Notify, mpsc};
 
 use crate::access::{AccessLog, AccessLogError};
-use crate::bind::{self, BindError, Bound, ListenSocket};
+use crate::bind::{self, BindError, Bound, HandedStream, ListenSocket};
 use crate::snapshot::Snapshot;
 use crate::worker;
 
 /// Old snapshots that wait for their last request; beyond it a worker may have to free one itself.
 const RETIRED_MAX: usize = 64;
-/// Connections that may wait to be handed from one worker to another.
-const HANDED_WAITING: usize = 256;
+/// Connections that may wait to be handed from one worker to another: as many as a listener's queue holds.
+const HANDED_WAITING: usize = 4_096;
 
 /// What the data plane needs besides a snapshot.
 #[derive(Debug)]
@@ -121,12 +121,6 @@ pub(crate) struct Handed {
     pub(crate) slot: bind::OpenSlot,
 }
 
-#[derive(Debug)]
-pub(crate) enum HandedStream {
-    Tcp(std::net::TcpStream),
-    Unix(std::os::unix::net::UnixStream),
-}
-
 /// How many client connections a worker holds; alone on its cache lines.
 #[derive(Debug, Default)]
 #[repr(align(128))]
@@ -157,6 +151,28 @@ impl Shared {
     /// This instant on the clock of the tallies.
     pub(crate) fn mono(&self, now: Instant) -> Mono {
         Mono::ZERO.plus(now.saturating_duration_since(self.origin))
+    }
+
+    pub(crate) fn load(&self, worker: usize) -> Option<&WorkerLoad> {
+        self.loads.get(worker)
+    }
+
+    /// Whether `worker` can be given a connection now.
+    pub(crate) fn has_room(&self, worker: usize) -> bool {
+        self.handed.get(worker).is_some_and(|s| s.capacity() > 0)
+    }
+
+    /// Gives a connection to `worker`. It is counted there at once, so that a burst does not all go to the same
+    /// worker before that one wakes. Without room (never seen) the connection is closed.
+    pub(crate) fn hand(&self, worker: usize, handed: Handed) {
+        let (Some(sender), Some(load)) = (self.handed.get(worker), self.load(worker)) else {
+            return;
+        };
+        load.0.fetch_add(1, Ordering::Relaxed);
+        if sender.try_send(handed).is_err() {
+            load.0.fetch_sub(1, Ordering::Relaxed);
+            tracing::warn!("a connection was lost between workers");
+        }
     }
 
     /// Tells the shell; never waits.
@@ -194,6 +210,7 @@ impl Proxy {
             Some(path) => Some(AccessLog::open(path)?),
             None => None,
         };
+        bound.commit();
         let (handed, handed_receivers): (Vec<_>, Vec<_>) =
             (0..workers).map(|_| mpsc::channel(HANDED_WAITING)).unzip();
         let shared = Arc::new(Shared {
@@ -242,12 +259,19 @@ impl Proxy {
         let mut retired = self.retired.lock().unwrap_or_else(PoisonError::into_inner);
         let old = self.shared.published.load_full();
         let bound = Bound::new(&snapshot.config, &old.sockets)?;
+        bound.commit();
         drop(old);
+        let stays: Vec<_> = bound.sockets.iter().map(Arc::as_ptr).collect();
         let old = self.shared.published.swap(Arc::new(Published {
             snapshot,
             sockets: bound.sockets,
         }));
         self.shared.generation.fetch_add(1, Ordering::Release);
+        for socket in &old.sockets {
+            if !stays.contains(&Arc::as_ptr(socket)) {
+                self.close(socket);
+            }
+        }
         // The last reference is dropped here, not on a worker in the middle of a request.
         retired.push(old);
         retired.retain(|published| Arc::strong_count(published) > 1);
@@ -296,9 +320,33 @@ impl Proxy {
     /// Stops accepting, answers requests in flight with `Connection: close`, closes idle connections, and cuts off
     /// what is left after `within`. Returns at once; [`Proxy::join`] waits.
     pub fn drain(&self, within: Duration) {
+        for socket in &self.shared.published.load().sockets {
+            self.close(socket);
+        }
         let by = self.shared.mono(Instant::now() + within);
         self.shared.drain_by.fetch_min(by.0, Ordering::Release);
         self.wake_workers();
+    }
+
+    /// Stops a listener. To their clients the connections that wait on it are established, so they go to a worker.
+    fn close(&self, socket: &Arc<ListenSocket>) {
+        while let Some(stream) = socket.accept_waiting() {
+            let Some(slot) = bind::OpenSlot::take(socket, u32::MAX) else {
+                break;
+            };
+            let handed = Handed {
+                stream,
+                socket: Arc::clone(socket),
+                slot,
+            };
+            let least = (0..self.shared.loads.len()).min_by_key(|index| {
+                self.shared
+                    .load(*index)
+                    .map(|l| l.0.load(Ordering::Relaxed))
+            });
+            self.shared.hand(least.unwrap_or(0), handed);
+        }
+        socket.close();
     }
 
     fn wake_workers(&self) {

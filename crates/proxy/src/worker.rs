@@ -21,9 +21,9 @@ use tokio::task::{AbortHandle, LocalSet};
 use tokio::time::MissedTickBehavior;
 
 use crate::access::LogBuffer;
-use crate::bind::{ListenSocket, OpenSlot};
+use crate::bind::{HandedStream, ListenSocket, OpenSlot};
 use crate::connection;
-use crate::handle::{Event, Handed, HandedStream, Shared, WorkerLoad};
+use crate::handle::{Event, Handed, Shared, WorkerLoad};
 use crate::state::Worker;
 use crate::stream::{Peer, Stream};
 
@@ -92,6 +92,11 @@ async fn run(start: Start) -> u32 {
     let never = Instant::now() + Duration::from_secs(86_400 * 365);
     loop {
         let drain_by = worker.drain_by.get();
+        if drain_by.is_some() {
+            while let Ok(handed) = handed.try_recv() {
+                take_handed(&worker, handed);
+            }
+        }
         if drain_by.is_some_and(|by| worker.connections.get() == 0 || Instant::now() >= by) {
             break;
         }
@@ -113,9 +118,6 @@ async fn run(start: Start) -> u32 {
             () = worker.empty.notified() => {}
             () = tokio::time::sleep_until(drain_by.unwrap_or(never).into()) => {}
         }
-    }
-    while let Ok(handed) = handed.try_recv() {
-        drop(handed);
     }
     let cut_off = worker.connections.get();
     worker.beat();
@@ -152,7 +154,6 @@ fn sync_listeners(worker: &Rc<Worker>, acceptors: &mut Acceptors) {
         let stays = wanted.get(key).is_some_and(|s| Arc::ptr_eq(s, socket));
         if !stays {
             task.abort();
-            accept_waiting(worker, socket);
         }
         stays
     });
@@ -162,19 +163,6 @@ fn sync_listeners(worker: &Rc<Worker>, acceptors: &mut Acceptors) {
             let handle = tokio::task::spawn_local(task).abort_handle();
             (Arc::clone(socket), handle)
         });
-    }
-}
-
-/// Takes the connections that wait on a socket that is about to close: to their clients they are established.
-fn accept_waiting(worker: &Rc<Worker>, socket: &Arc<ListenSocket>) {
-    while let Ok((stream, _)) = socket.socket.accept() {
-        let stream = match socket.local {
-            Address::Tcp(_) => HandedStream::Tcp(stream.into()),
-            Address::Unix(_) => HandedStream::Unix(stream.into()),
-        };
-        if let Some((stream, peer)) = adopt(stream) {
-            place(worker, stream, peer, socket);
-        }
     }
 }
 
@@ -228,6 +216,7 @@ async fn accept(worker: Rc<Worker>, socket: Arc<ListenSocket>) {
                 tokio::task::yield_now().await;
             }
             Err(error) if is_of_one_connection(&error) => {}
+            Err(_closed) if socket.is_closed() => return,
             Err(error) => {
                 failed(error);
                 tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -267,33 +256,30 @@ fn place(worker: &Rc<Worker>, stream: Stream, peer: Peer, socket: &Arc<ListenSoc
     let other = least.filter(|(least, index)| {
         *index != usize::from(worker.id.0) && mine + 1 > least + UNEVEN_MAX + least / 8
     });
-    let sender = other.and_then(|(_, index)| worker.shared.handed.get(index));
-    let room = sender.and_then(|sender| sender.try_reserve().ok());
-    match room {
-        Some(room) if !worker.is_draining() => {
-            let raw = match stream {
-                Stream::Tcp(stream) => stream.into_std().map(HandedStream::Tcp),
-                Stream::Unix(stream) => stream.into_std().map(HandedStream::Unix),
-            };
-            match raw {
-                Ok(stream) => {
-                    // Counted at once, so that a burst does not all go to the same worker before it wakes.
-                    if let Some(load) = other.and_then(|(_, index)| loads.get(index)) {
-                        load.0.fetch_add(1, Ordering::Relaxed);
-                    }
-                    room.send(Handed {
-                        stream,
-                        socket: Arc::clone(socket),
-                        slot,
-                    });
-                }
-                Err(error) => tracing::warn!(%error, "a connection was lost between workers"),
-            }
+    let takes_more =
+        |(_, index): &(u32, usize)| !worker.is_draining() && worker.shared.has_room(*index);
+    let Some((_, other)) = other.filter(takes_more) else {
+        let counted = Counted::new(worker, slot, false);
+        serve(worker, stream, peer, socket, counted);
+        return;
+    };
+    let raw = match stream {
+        Stream::Tcp(stream) => stream.into_std().map(HandedStream::Tcp),
+        Stream::Unix(stream) => stream.into_std().map(HandedStream::Unix),
+    };
+    match raw {
+        Ok(stream) => {
+            let socket = Arc::clone(socket);
+            worker.shared.hand(
+                other,
+                Handed {
+                    stream,
+                    socket,
+                    slot,
+                },
+            );
         }
-        _ => {
-            let counted = Counted::new(worker, slot, false);
-            serve(worker, stream, peer, socket, counted);
-        }
+        Err(error) => tracing::warn!(%error, "a connection was lost between workers"),
     }
 }
 

@@ -33,9 +33,9 @@ impl Load {
                 let response = client.get("/");
                 asked.fetch_add(1, Ordering::SeqCst);
                 if response.status == 200 {
-                    good += 1
+                    good += 1;
                 } else {
-                    bad += 1
+                    bad += 1;
                 }
                 if response.header("connection") == Some("close") {
                     client = Client::connect(address);

@@ -1,11 +1,20 @@
 //! The data plane end to end: real sockets, scripted raw origins, everything bounded in time.
 
+#[cfg(test)]
 mod basics;
+#[cfg(test)]
 mod checks;
+#[cfg(test)]
 mod faults;
+#[cfg(test)]
 mod headers;
+#[cfg(test)]
 mod lifecycle;
+#[cfg(test)]
 mod retries;
+#[cfg(test)]
 mod streaming;
+#[cfg(test)]
 mod support;
+#[cfg(test)]
 mod tallies;

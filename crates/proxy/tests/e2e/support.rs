@@ -227,7 +227,7 @@ fn snapshot(config: &Config, epoch: u64, gauges: &Gauges) -> Snapshot {
 pub(crate) fn tcp(address: &Address) -> SocketAddr {
     match address {
         Address::Tcp(address) => *address,
-        Address::Unix(path) => panic!("{path:?}"),
+        Address::Unix(path) => panic!("{}", path.display()),
     }
 }
 
