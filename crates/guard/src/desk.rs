@@ -11,6 +11,7 @@
 use std::time::Duration;
 
 use evenkeel_detect::onset::Onset;
+use evenkeel_diagnose::Window;
 use evenkeel_incident::escalation::{
     Delivery, clock_stepped, delivery_event, escalate, page_event,
 };
@@ -57,6 +58,11 @@ pub(crate) struct Case {
     pub(crate) record: IncidentRecord,
     /// When its fault began.
     pub(crate) onset: Onset,
+    /// Requests harmed since the onset.
+    harmed: u64,
+    /// The quiet stretch before the onset, once it was looked for.
+    pub(crate) before: Option<Window>,
+    looked_before: bool,
     /// Clients since the onset.
     pub(crate) clients: ClientSketch,
     /// A rollback was begun or made for it.
@@ -173,6 +179,9 @@ impl Case {
         Self {
             record,
             onset: onset.unwrap_or(at),
+            harmed: 0,
+            before: None,
+            looked_before: false,
             clients: ClientSketch::default(),
             begun: false,
             acted: None,
@@ -229,6 +238,7 @@ impl Inner {
         let level = severity(&facts(watch, None));
         let clients = watch.counts.recent_clients();
         let (now, running) = (self.now, self.running.record.id);
+        let second_ago = now.minus(Duration::from_secs(1));
         let overlaps = |c: &&mut Case| lifecycle::overlaps(&c.record, kind, Some(pool), fault_at);
         let open = self.desk.cases.iter_mut().rev().find(overlaps);
         if let Some(case) = open {
@@ -247,6 +257,7 @@ impl Inner {
                 case.calm_since = now;
                 if relapsed {
                     case.onset = alarm.onset;
+                    case.looked_before = false;
                     // What the rollback restored runs no longer: a new change, to be judged anew.
                     if case.record.revision_after != Some(running) {
                         case.begun = false;
@@ -276,10 +287,12 @@ impl Inner {
         case.alarms.push(alarm.kind);
         case.clients = clients;
         case.lines = lines;
-        let requests = watch.harmed_since(alarm.onset.lo);
+        // The newest second is added by the first look at the case.
+        let newest = watch.harmed_since(second_ago);
+        case.harmed = watch.harmed_since(alarm.onset.lo).saturating_sub(newest);
         lifecycle::impact(
             &mut case.record,
-            requests,
+            case.harmed,
             Some(case.clients.harmed_share()),
         );
         self.enter(case);
@@ -372,7 +385,9 @@ impl Inner {
         if let Some(clients) = watch.counts.last_clients() {
             case.clients.merge(clients);
         }
-        let requests = watch.harmed_since(case.onset.lo);
+        let (_, failed, slow) = watch.seen(1);
+        case.harmed += failed + slow;
+        let requests = case.harmed;
         let harmed = case.clients.harmed_share();
         lifecycle::impact(&mut case.record, requests, Some(harmed));
         let level = severity(&facts(watch, Some(&case.clients)));
@@ -397,7 +412,15 @@ impl Inner {
         if large && case.record.diagnosis.is_some() && !age.is_multiple_of(5) {
             return;
         }
-        let Some(evidence) = self.evidence(&pool, case) else {
+        if !case.looked_before {
+            let before = self.quiet_before(&pool, case.onset.lo);
+            if let Some(case) = self.desk.case_mut(id) {
+                case.before = before;
+                case.looked_before = true;
+            }
+        }
+        let case = self.desk.case(id);
+        let Some(evidence) = case.and_then(|case| self.evidence(&pool, case)) else {
             return;
         };
         let found = evenkeel_diagnose::diagnose(&evidence);

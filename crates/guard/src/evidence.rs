@@ -37,16 +37,13 @@ impl Inner {
             best: case.onset.best,
             hi: case.onset.hi,
         };
-        let start = onset.lo.minus(BEFORE.0);
-        let before = window(watch, start, onset.lo);
-        let long = |w: &Window| w.to.since(w.from) >= BEFORE.1;
         let after = window(watch, onset.best, self.now)?;
         Some(Evidence {
             pool: watch.pool.clone(),
             revision: self.running.record.id,
             now: self.now,
             onset,
-            before: before.filter(long),
+            before: case.before.clone(),
             epochs: epochs(watch, after.from),
             after,
             changes: self.changes(onset.lo),
@@ -55,6 +52,13 @@ impl Inner {
             clients: case.clients.clone(),
             drift: self.edited.clone(),
         })
+    }
+
+    /// A stretch of quiet that ends before `onset`. It never changes, so it is looked for once per incident.
+    pub(crate) fn quiet_before(&self, pool: &Name, onset: Mono) -> Option<Window> {
+        let watch = self.pools.get(pool)?;
+        let before = window(watch, onset.minus(BEFORE.0), onset)?;
+        (before.to.since(before.from) >= BEFORE.1).then_some(before)
     }
 
     fn changes(&self, onset: Mono) -> Vec<ChangeFact> {

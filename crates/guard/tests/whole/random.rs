@@ -211,12 +211,13 @@ impl Shell {
                 Entry::Revision(record) => {
                     self.written.insert(record.id);
                 }
-                Entry::RevisionState { id, state, .. } => match state {
-                    RevisionState::Verified | RevisionState::Confirmed => {
-                        self.verified.insert(*id);
-                    }
-                    _ => {}
-                },
+                Entry::RevisionState {
+                    id,
+                    state: RevisionState::Verified | RevisionState::Confirmed,
+                    ..
+                } => {
+                    self.verified.insert(*id);
+                }
                 Entry::Quarantine { hash, .. } => {
                     self.quarantine.insert(*hash);
                     self.forced.remove(hash);
@@ -231,8 +232,8 @@ impl Shell {
         RequestId(self.asked)
     }
 
-    fn act(&mut self, act: Act) {
-        match act {
+    fn act(&mut self, act: &Act) {
+        match *act {
             Act::Propose {
                 weights,
                 force,
@@ -392,7 +393,7 @@ proptest! {
     fn whatever_happens_the_promises_of_the_loop_hold(acts in prop::collection::vec(act(), 1..80)) {
         let mut shell = Shell::new();
         for act in acts {
-            shell.act(act);
+            shell.act(&act);
         }
         // Everything that was asked is answered once the world answers.
         for _ in 0..400 {
