@@ -1,0 +1,432 @@
+//! The API: one function per path, JSON in and out.
+
+use std::time::Duration;
+
+use axum::extract::{Path, Query, State};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Extension, Json, Router};
+use evenkeel_control::{Apply, CommandError, DeploymentCommand, Handle, IncidentAction, Who};
+use evenkeel_guard::Outcome;
+use evenkeel_model::clock::Wall;
+use evenkeel_model::ids::{IncidentId, Name, RevisionId};
+use evenkeel_model::record::{IncidentKind, IncidentStatus};
+use http::{StatusCode, header};
+use serde::{Deserialize, Serialize};
+
+use crate::postmortem;
+use crate::requests::{
+    ApplyRequest, ConfirmRequest, DeploymentRequest, IncidentRequest, PlanRequest, RollbackRequest,
+};
+use crate::views::{
+    ChangeOutcomeView, DeploymentView, FindingView, IncidentView, PlanView, RevisionView,
+    StatusView,
+};
+
+/// Longest list.
+const LIST_MAX: usize = 1_000;
+/// Lines of a timeline shown.
+const TIMELINE_MAX: usize = 10_000;
+
+pub(crate) fn routes() -> Router<Handle> {
+    Router::new()
+        .route("/api/status", get(status))
+        .route("/api/history", get(history))
+        .route("/api/revisions/{id}", get(revision))
+        .route("/api/plan", post(plan))
+        .route("/api/apply", post(apply))
+        .route("/api/rollback", post(rollback))
+        .route("/api/confirm", post(confirm))
+        .route("/api/deployments", get(deployments).post(record))
+        .route("/api/incidents", get(incidents).post(open_incident))
+        .route("/api/incidents/{id}", get(incident))
+        .route("/api/incidents/{id}/postmortem", get(draft))
+        .route("/api/incidents/{id}/{verb}", post(incident_verb))
+}
+
+/// An error with its status, as `{"error": ...}`.
+#[derive(Debug)]
+pub(crate) struct Problem {
+    status: StatusCode,
+    message: String,
+}
+
+impl Problem {
+    pub(crate) fn new(status: StatusCode, message: &str) -> Self {
+        Self {
+            status,
+            message: message.to_owned(),
+        }
+    }
+}
+
+/// The body of an error.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct ErrorView {
+    /// What is wrong.
+    pub(crate) error: String,
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        (
+            self.status,
+            Json(ErrorView {
+                error: self.message,
+            }),
+        )
+            .into_response()
+    }
+}
+
+impl From<CommandError> for Problem {
+    fn from(error: CommandError) -> Self {
+        let status = match error {
+            CommandError::Unknown(_) => StatusCode::NOT_FOUND,
+            CommandError::Journal(_) => StatusCode::INTERNAL_SERVER_ERROR,
+            CommandError::Busy | CommandError::Stopping | CommandError::Late => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
+        };
+        Self {
+            status,
+            message: error.to_string(),
+        }
+    }
+}
+
+impl From<evenkeel_journal::ReadError> for Problem {
+    fn from(error: evenkeel_journal::ReadError) -> Self {
+        Self {
+            status: StatusCode::INTERNAL_SERVER_ERROR,
+            message: error.to_string(),
+        }
+    }
+}
+
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "errors are handed over by map_err"
+)]
+fn bad(message: impl ToString) -> Problem {
+    Problem {
+        status: StatusCode::BAD_REQUEST,
+        message: message.to_string(),
+    }
+}
+
+fn not_found(message: impl Into<String>) -> Problem {
+    Problem {
+        status: StatusCode::NOT_FOUND,
+        message: message.into(),
+    }
+}
+
+type Answer<T> = Result<Json<T>, Problem>;
+
+async fn status(State(handle): State<Handle>) -> Answer<StatusView> {
+    let view = handle
+        .view()
+        .ok_or_else(|| bad("the instance is starting"))?;
+    Ok(Json(StatusView::of(&view)))
+}
+
+#[derive(Debug, Deserialize)]
+struct Limit {
+    limit: Option<usize>,
+    #[serde(default)]
+    open: bool,
+}
+
+impl Limit {
+    fn get(&self) -> usize {
+        self.limit.unwrap_or(100).min(LIST_MAX)
+    }
+}
+
+#[derive(Debug, Serialize)]
+struct Revisions {
+    revisions: Vec<RevisionView>,
+}
+
+async fn history(State(handle): State<Handle>, Query(limit): Query<Limit>) -> Answer<Revisions> {
+    let revisions = handle.read(|journal| journal.revisions(limit.get()))?;
+    Ok(Json(Revisions {
+        revisions: revisions.iter().map(RevisionView::of).collect(),
+    }))
+}
+
+async fn revision(State(handle): State<Handle>, Path(id): Path<String>) -> Answer<RevisionView> {
+    let id: RevisionId = id.parse().map_err(bad)?;
+    let record = handle.read(|journal| journal.revision(id))?;
+    let record = record.ok_or_else(|| not_found(format!("there is no revision {id}")))?;
+    Ok(Json(RevisionView {
+        text: Some(record.text.to_string()),
+        ..RevisionView::of(&record)
+    }))
+}
+
+async fn plan(State(handle): State<Handle>, Json(request): Json<PlanRequest>) -> Answer<PlanView> {
+    let published = handle.published();
+    let (revision, judged) = handle.plan(request.text, request.file).await?;
+    let current = evenkeel_forecast::forecast(&published.config, &published.facts);
+    Ok(Json(PlanView::of(
+        &judged,
+        Some(revision.to_string()),
+        Some(&current),
+    )))
+}
+
+async fn apply(
+    State(handle): State<Handle>,
+    Extension(who): Extension<Who>,
+    Json(request): Json<ApplyRequest>,
+) -> Answer<ChangeOutcomeView> {
+    let base = request
+        .base
+        .as_deref()
+        .map(str::parse)
+        .transpose()
+        .map_err(bad)?;
+    if request.force && request.reason.trim().is_empty() {
+        return Err(bad("`force` needs a `reason`"));
+    }
+    let applied = handle
+        .apply(Apply {
+            text: request.text,
+            file: request.file,
+            base,
+            author: who.name,
+            reason: request.reason,
+            force: request.force,
+            confirm_within: request.confirm_within_ms.map(Duration::from_millis),
+            keep: request.keep_ms.map(Duration::from_millis),
+        })
+        .await?;
+    Ok(Json(ChangeOutcomeView::of(
+        applied.outcome.as_ref(),
+        Some(&applied.judged),
+    )))
+}
+
+async fn rollback(
+    State(handle): State<Handle>,
+    Extension(who): Extension<Who>,
+    Json(request): Json<RollbackRequest>,
+) -> Answer<ChangeOutcomeView> {
+    let to = request
+        .to
+        .as_deref()
+        .map(str::parse)
+        .transpose()
+        .map_err(bad)?;
+    let outcome = handle
+        .rollback(to, who.name, request.reason, request.force)
+        .await?;
+    let mut view = ChangeOutcomeView::of(Some(&outcome), None);
+    if matches!(outcome, Outcome::RolledBack { .. }) {
+        let published = handle.published();
+        let forecast = evenkeel_forecast::forecast(&published.config, &published.facts);
+        view.forecast = Some(crate::views::ForecastView::of(&forecast));
+    }
+    Ok(Json(view))
+}
+
+async fn confirm(
+    State(handle): State<Handle>,
+    Extension(who): Extension<Who>,
+    Json(request): Json<ConfirmRequest>,
+) -> Answer<ChangeOutcomeView> {
+    let revision = request
+        .revision
+        .as_deref()
+        .map(str::parse)
+        .transpose()
+        .map_err(bad)?;
+    let outcome = handle.confirm(revision, who.name).await?;
+    Ok(Json(ChangeOutcomeView::of(Some(&outcome), None)))
+}
+
+#[derive(Debug, Serialize)]
+struct Deployments {
+    deployments: Vec<DeploymentView>,
+}
+
+async fn deployments(
+    State(handle): State<Handle>,
+    Query(limit): Query<Limit>,
+) -> Answer<Deployments> {
+    let records = handle.read(|journal| journal.deployments(limit.get()))?;
+    Ok(Json(Deployments {
+        deployments: records.iter().map(DeploymentView::of).collect(),
+    }))
+}
+
+#[derive(Debug, Serialize)]
+struct RecordedView {
+    deployment: Option<String>,
+    findings: Vec<FindingView>,
+}
+
+async fn record(
+    State(handle): State<Handle>,
+    Extension(who): Extension<Who>,
+    Json(request): Json<DeploymentRequest>,
+) -> Answer<RecordedView> {
+    let name = |text: &str| Name::new(text).map_err(|error| bad(format!("`{text}`: {error}")));
+    let pool = name(&request.pool)?;
+    let config = std::sync::Arc::clone(&handle.published().config);
+    let known = config
+        .pool(&request.pool)
+        .ok_or_else(|| not_found(format!("there is no pool `{pool}`")))?;
+    let backends = request
+        .backends
+        .iter()
+        .map(|b| name(b))
+        .collect::<Result<Vec<_>, _>>()?;
+    if let Some(stranger) = backends
+        .iter()
+        .find(|b| known.backend(b.as_str()).is_none())
+    {
+        return Err(not_found(format!(
+            "pool `{pool}` has no backend `{stranger}`"
+        )));
+    }
+    let command = DeploymentCommand {
+        pool,
+        version: name(&request.version)?,
+        backends,
+        at: request.at.as_deref().map(read_time).transpose()?,
+        author: who.name,
+        note: request.note,
+    };
+    match handle.record(command).await? {
+        Outcome::Recorded { deployment } => Ok(Json(RecordedView {
+            deployment: Some(deployment.to_string()),
+            findings: Vec::new(),
+        })),
+        other => Err(refused(&other)),
+    }
+}
+
+fn read_time(text: &str) -> Result<Wall, Problem> {
+    let at: jiff::Timestamp = text.parse().map_err(|error| {
+        bad(format!(
+            "`{text}` is not a time in RFC 3339, such as 2026-01-31T22:00:00Z: {error}"
+        ))
+    })?;
+    u64::try_from(at.as_millisecond())
+        .map(Wall)
+        .map_err(|_before_1970| bad(format!("`{text}` lies before 1970")))
+}
+
+/// Why an outcome is not the one that was asked for.
+fn refused(outcome: &Outcome) -> Problem {
+    let view = ChangeOutcomeView::of(Some(outcome), None);
+    let first = view
+        .findings
+        .first()
+        .map(|f| format!("{}: {}", f.id, f.message));
+    Problem {
+        status: StatusCode::CONFLICT,
+        message: first.unwrap_or(view.message),
+    }
+}
+
+#[derive(Debug, Serialize)]
+struct Incidents {
+    incidents: Vec<IncidentView>,
+}
+
+async fn incidents(State(handle): State<Handle>, Query(limit): Query<Limit>) -> Answer<Incidents> {
+    let over = [
+        IncidentStatus::Resolved,
+        IncidentStatus::Closed,
+        IncidentStatus::FalseAlarm,
+    ];
+    let records = handle.read(|journal| journal.incidents(limit.get()))?;
+    let wanted = records
+        .iter()
+        .filter(|i| !limit.open || !over.contains(&i.status));
+    Ok(Json(Incidents {
+        incidents: wanted.map(|i| IncidentView::of(i, None)).collect(),
+    }))
+}
+
+async fn incident(State(handle): State<Handle>, Path(id): Path<String>) -> Answer<IncidentView> {
+    let id: IncidentId = id.parse().map_err(bad)?;
+    let (record, timeline) = handle.read(|journal| {
+        Ok((
+            journal.incident(id)?,
+            journal.timeline(Some(id), TIMELINE_MAX)?,
+        ))
+    })?;
+    let record = record.ok_or_else(|| not_found(format!("there is no incident {id}")))?;
+    Ok(Json(IncidentView::of(&record, Some(&timeline))))
+}
+
+async fn draft(State(handle): State<Handle>, Path(id): Path<String>) -> Result<Response, Problem> {
+    let id: IncidentId = id.parse().map_err(bad)?;
+    let text = handle.read(|journal| postmortem::draft(journal, id))?;
+    let text = text.ok_or_else(|| not_found(format!("there is no incident {id}")))?;
+    Ok((
+        [(header::CONTENT_TYPE, "text/markdown; charset=utf-8")],
+        text,
+    )
+        .into_response())
+}
+
+#[derive(Debug, Serialize)]
+struct IncidentOutcome {
+    incident: String,
+    status: String,
+}
+
+async fn open_incident(
+    State(handle): State<Handle>,
+    Extension(who): Extension<Who>,
+    Json(request): Json<IncidentRequest>,
+) -> Answer<IncidentOutcome> {
+    let verb = IncidentAction::Open {
+        kind: IncidentKind::Test,
+        title: request.text,
+    };
+    answer_incident(handle.incident(IncidentId(0), who.name, verb).await?)
+}
+
+async fn incident_verb(
+    State(handle): State<Handle>,
+    Extension(who): Extension<Who>,
+    Path((id, verb)): Path<(String, String)>,
+    Json(request): Json<IncidentRequest>,
+) -> Answer<IncidentOutcome> {
+    let id: IncidentId = id.parse().map_err(bad)?;
+    if handle.read(|journal| journal.incident(id))?.is_none() {
+        return Err(not_found(format!("there is no incident {id}")));
+    }
+    let verb = match verb.as_str() {
+        "ack" => IncidentAction::Ack,
+        "note" if request.text.trim().is_empty() => return Err(bad("a note needs a `text`")),
+        "note" => IncidentAction::Note(request.text),
+        "escalate" => IncidentAction::Escalate,
+        "resolve" => IncidentAction::Resolve(request.text),
+        "false_alarm" => IncidentAction::FalseAlarm(request.text),
+        "close" => IncidentAction::Close,
+        other => {
+            return Err(not_found(format!(
+                "there is no `{other}`; ack, note, escalate, resolve, false_alarm, close"
+            )));
+        }
+    };
+    answer_incident(handle.incident(id, who.name, verb).await?)
+}
+
+fn answer_incident(outcome: Outcome) -> Answer<IncidentOutcome> {
+    match outcome {
+        Outcome::Incident { incident, status } => Ok(Json(IncidentOutcome {
+            incident: incident.to_string(),
+            status: status.as_str().to_owned(),
+        })),
+        other => Err(refused(&other)),
+    }
+}

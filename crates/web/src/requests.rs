@@ -1,0 +1,92 @@
+//! What the API is sent. The command line uses the same types.
+
+use serde::{Deserialize, Serialize};
+
+/// `POST /api/plan`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PlanRequest {
+    /// The configuration.
+    pub text: String,
+    /// Name of the file, for findings.
+    #[serde(default)]
+    pub file: Option<String>,
+}
+
+/// `POST /api/apply`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ApplyRequest {
+    /// The configuration.
+    pub text: String,
+    /// Name of the file, for findings.
+    #[serde(default)]
+    pub file: Option<String>,
+    /// Refuse when another revision runs: `r12`.
+    #[serde(default)]
+    pub base: Option<String>,
+    /// Why.
+    #[serde(default)]
+    pub reason: String,
+    /// Override error findings.
+    #[serde(default)]
+    pub force: bool,
+    /// Roll back unless confirmed within so many milliseconds.
+    #[serde(default)]
+    pub confirm_within_ms: Option<u64>,
+    /// Suspend automatic rollback for so many milliseconds.
+    #[serde(default)]
+    pub keep_ms: Option<u64>,
+}
+
+/// `POST /api/rollback`.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RollbackRequest {
+    /// To which revision; null: the last verified one.
+    #[serde(default)]
+    pub to: Option<String>,
+    /// Why.
+    #[serde(default)]
+    pub reason: String,
+    /// Even if it overloads a backend.
+    #[serde(default)]
+    pub force: bool,
+}
+
+/// `POST /api/confirm`.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ConfirmRequest {
+    /// Which revision; null: what runs.
+    #[serde(default)]
+    pub revision: Option<String>,
+}
+
+/// `POST /api/deployments`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DeploymentRequest {
+    /// The pool.
+    pub pool: String,
+    /// The version.
+    pub version: String,
+    /// The backends it reached; empty: all.
+    #[serde(default)]
+    pub backends: Vec<String>,
+    /// When, RFC 3339; null: now.
+    #[serde(default)]
+    pub at: Option<String>,
+    /// In words.
+    #[serde(default)]
+    pub note: String,
+}
+
+/// `POST /api/incidents/{id}/{verb}`.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IncidentRequest {
+    /// The note, or why.
+    #[serde(default)]
+    pub text: String,
+}

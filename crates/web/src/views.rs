@@ -1,0 +1,31 @@
+//! The public JSON: what `--json` prints and the API answers.
+//!
+//! Shares, rates of error and utilisation are fractions; times are RFC 3339 in UTC with milliseconds; ids are strings;
+//! what is unknown is null, never 0 or absent. Lists are in file order.
+
+mod history;
+mod incident;
+mod outcome;
+mod plan;
+mod status;
+
+pub use history::{DeploymentView, RevisionView};
+pub use incident::{ActionView, CandidateView, DiagnosisView, EventView, ImpactView, IncidentView};
+pub use outcome::ChangeOutcomeView;
+pub use plan::{
+    BackendForecastView, ChangeView, FailureView, FindingView, ForecastView, PlanView,
+    PoolForecastView,
+};
+pub use status::{AuditView, BackendView, PoolView, StatusView};
+
+use evenkeel_model::clock::Wall;
+
+/// RFC 3339 in UTC with milliseconds.
+pub fn time(at: Wall) -> String {
+    let at = jiff::Timestamp::from_millisecond(at.0 as i64).unwrap_or(jiff::Timestamp::MAX);
+    format!("{at:.3}")
+}
+
+fn maybe_time(at: Option<Wall>) -> Option<String> {
+    at.map(time)
+}

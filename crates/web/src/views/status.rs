@@ -1,0 +1,146 @@
+//! The present: what `status` says. Figures of the last 10 s are null below 30 picks.
+
+use evenkeel_guard::GuardView;
+use serde::{Deserialize, Serialize};
+
+use super::{maybe_time, time};
+
+/// `status`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the fields are those of the public JSON")]
+pub struct StatusView {
+    pub at: String,
+    pub revision: String,
+    pub revision_state: String,
+    pub state: String,
+    /// What an automatic rollback would restore.
+    pub verified: String,
+    pub incident: Option<String>,
+    pub audit: Option<AuditView>,
+    pub journal: String,
+    pub hold: Option<String>,
+    pub drift: Option<String>,
+    /// What the evidence for the running revision still lacks.
+    pub verifying: Option<Vec<String>>,
+    pub confirm_by: Option<String>,
+    pub keep_until: Option<String>,
+    pub pools: Vec<PoolView>,
+}
+
+/// The last audit.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the fields are those of the public JSON")]
+pub struct AuditView {
+    pub at: Option<String>,
+    pub errors: u32,
+    pub warnings: u32,
+    pub next: Option<String>,
+}
+
+/// A pool of `status`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the fields are those of the public JSON")]
+pub struct PoolView {
+    pub name: String,
+    pub algorithm: String,
+    pub intent: String,
+    pub rps: Option<f64>,
+    pub error_rate: Option<f64>,
+    pub p50_ms: Option<f64>,
+    pub p99_ms: Option<f64>,
+    pub objective_met: Option<bool>,
+    pub backends: Vec<BackendView>,
+}
+
+/// A backend of `status`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the fields are those of the public JSON")]
+pub struct BackendView {
+    pub name: String,
+    pub intended_share: Option<f64>,
+    pub expected_share: Option<f64>,
+    pub observed_share: Option<f64>,
+    pub ci_low: Option<f64>,
+    pub ci_high: Option<f64>,
+    pub verdict: String,
+    pub reason: String,
+    pub rps: Option<f64>,
+    pub utilisation: Option<f64>,
+    pub p50_ms: Option<f64>,
+    pub p99_ms: Option<f64>,
+    pub error_rate: Option<f64>,
+    pub in_flight: Option<u32>,
+    pub cpu: Option<f64>,
+    pub memory: Option<f64>,
+    pub health: String,
+    pub version: Option<String>,
+    pub zone: Option<String>,
+    pub weight: u32,
+}
+
+impl StatusView {
+    /// The view of the present.
+    pub fn of(view: &GuardView) -> Self {
+        let audit = AuditView {
+            at: view.audit.map(|audit| time(audit.at)),
+            errors: view.audit.map_or(0, |audit| audit.errors),
+            warnings: view.audit.map_or(0, |audit| audit.warnings),
+            next: maybe_time(view.audit_next),
+        };
+        Self {
+            at: time(view.at),
+            revision: view.revision.to_string(),
+            revision_state: view.revision_state.as_str().to_owned(),
+            state: view.state.as_str().to_owned(),
+            verified: view.verified.to_string(),
+            incident: view.incident.map(|id| id.to_string()),
+            audit: (audit.at.is_some() || audit.next.is_some()).then_some(audit),
+            journal: if view.journal_ok { "ok" } else { "degraded" }.to_owned(),
+            hold: view.hold.clone(),
+            drift: view.drift.as_ref().map(|drift| drift.detail.clone()),
+            verifying: view.verifying.as_ref().map(|v| v.missing.clone()),
+            confirm_by: maybe_time(view.confirm_by),
+            keep_until: maybe_time(view.keep_until),
+            pools: view.pools.iter().map(pool_status).collect(),
+        }
+    }
+}
+
+fn pool_status(pool: &evenkeel_guard::PoolView) -> PoolView {
+    PoolView {
+        name: pool.name.to_string(),
+        algorithm: pool.algorithm.as_str().to_owned(),
+        intent: pool.intent.as_str().to_owned(),
+        rps: pool.rps,
+        error_rate: pool.error_rate,
+        p50_ms: pool.p50_ms,
+        p99_ms: pool.p99_ms,
+        objective_met: pool.objective_met,
+        backends: pool.backends.iter().map(backend_status).collect(),
+    }
+}
+
+fn backend_status(backend: &evenkeel_guard::BackendView) -> BackendView {
+    BackendView {
+        name: backend.name.to_string(),
+        intended_share: backend.intended_share,
+        expected_share: backend.expected_share,
+        observed_share: backend.observed_share,
+        ci_low: backend.ci_low,
+        ci_high: backend.ci_high,
+        verdict: backend.verdict.as_str().to_owned(),
+        reason: backend.reason.clone(),
+        rps: backend.rps,
+        utilisation: backend.utilisation,
+        p50_ms: backend.p50_ms,
+        p99_ms: backend.p99_ms,
+        error_rate: backend.error_rate,
+        in_flight: backend.in_flight,
+        cpu: backend.cpu,
+        memory: backend.memory,
+        health: backend.health.as_str().to_owned(),
+        version: backend.version.as_ref().map(ToString::to_string),
+        zone: backend.zone.as_ref().map(ToString::to_string),
+        weight: backend.weight,
+    }
+}
