@@ -40,8 +40,8 @@ fn config(size: usize) -> Option<Config> {
     let mut text = "[listener.web]\naddress = \"127.0.0.1:8080\"\n[[route]]\nlistener = \"web\"\npath_prefix = \"/\"\npool = \"shop\"\n[pool.shop]\nalgorithm = \"random\"\n".to_owned();
     for i in 0..size {
         let (high, low) = (i / 250, i % 250 + 1);
-        text += &format!(
-            "[pool.shop.backend.b{i}]\naddress = \"10.0.{high}.{low}:80\"\ncapacity_rps = 600\n"
+        text = format!(
+            "{text}[pool.shop.backend.b{i}]\naddress = \"10.0.{high}.{low}:80\"\ncapacity_rps = 600\n"
         );
     }
     parse(&text, None).config
@@ -139,7 +139,7 @@ fn measure(size: usize, alarm: bool) -> Option<String> {
     }
     let start = clock();
     let view = guard.view(Mono::from_secs(SECONDS), Wall(SECONDS * 1_000));
-    let view_us = (clock() - start).as_micros();
+    let view_us = clock().saturating_sub(start).as_micros();
     let open = view.is_some_and(|v| v.incident.is_some());
     Some(format!(
         "{:>10} {:>8}  {:>9} {:>7}  {view_us:>7}  incident {open}",
@@ -157,7 +157,7 @@ fn mean(values: &[u128]) -> u128 {
 fn timed(guard: &mut Guard, event: Event, now: Mono, wall: Wall) -> u128 {
     let start = clock();
     let actions = guard.step(event, now, wall);
-    let took = (clock() - start).as_micros();
+    let took = clock().saturating_sub(start).as_micros();
     for action in actions {
         if let Action::Commit { token, .. } = action {
             let result = Ok(());

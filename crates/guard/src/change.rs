@@ -291,6 +291,9 @@ impl Inner {
 
     /// A rollback is a load change too: enough live backends, and it overloads nobody who is not overloaded now.
     fn admits_rollback(&self, target: &Restorable, force: bool) -> Result<(), Box<Finding>> {
+        if let Some(incident) = self.quarantine.get(&target.record.hash).filter(|_| !force) {
+            return Err(refuse::quarantined(*incident));
+        }
         self.admits_backends(&target.config)?;
         let worse = self.overloads(&target.config);
         match worse {
@@ -325,9 +328,7 @@ impl Inner {
     ) {
         let incident = undo.incident.as_ref().map(|(id, _)| *id);
         let mut entries = Vec::new();
-        let known = self.targets.iter().any(|t| t.record.id == target.record.id)
-            || self.records.iter().any(|r| r.id == target.record.id);
-        if !known {
+        if target.record.id.0 >= self.next_revision {
             entries.push(Entry::Revision(target.record.clone()));
         }
         self.set_state(
@@ -392,6 +393,17 @@ impl Inner {
         };
         if let Kind::Rollback(undo) = &change.kind {
             self.forget_state(undo.undone);
+            if let Some((incident, _)) = &undo.incident {
+                let detail = format!("to {}", change.target.record.id);
+                self.acted(
+                    *incident,
+                    "rollback",
+                    detail,
+                    &format!("failed: {why}"),
+                    None,
+                );
+                self.not_begun(*incident);
+            }
         }
         let reason = refuse::journal(why);
         self.answer(change.request, refuse::refused(*reason, Vec::new(), None));
@@ -414,9 +426,7 @@ impl Inner {
             return;
         };
         change.stage = Stage::Swapping;
-        if matches!(change.kind, Kind::Apply { .. }) {
-            self.next_revision = self.next_revision.max(change.target.record.id.0 + 1);
-        }
+        self.next_revision = self.next_revision.max(change.target.record.id.0 + 1);
         let action = Action::Swap {
             revision: change.target.record.id,
             config: Arc::clone(&change.target.config),
@@ -445,6 +455,7 @@ impl Inner {
                     let detail = format!("to {revision}");
                     let failed = format!("failed: {why}");
                     self.acted(*incident, "rollback", detail, &failed, None);
+                    self.not_begun(*incident);
                 }
             }
         }

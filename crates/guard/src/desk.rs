@@ -595,6 +595,13 @@ impl Inner {
         }
     }
 
+    /// The rollback for an incident did not come about.
+    pub(crate) fn not_begun(&mut self, id: IncidentId) {
+        if let Some(case) = self.desk.case_mut(id) {
+            case.begun = false;
+        }
+    }
+
     /// The rollback for an incident is in place.
     pub(crate) fn rolled_back(&mut self, id: IncidentId, pool: &Name, undone: RevisionId) {
         let running = self.running.record.id;

@@ -172,6 +172,9 @@ impl Inner {
         if self.now.since(swap.at) > NEW_FOR {
             return Err("it runs for more than 30 min".to_owned());
         }
+        if swap.undone_at.is_some() {
+            return Ok(false);
+        }
         if swap.automatic {
             return Err("an automatic rollback put it there".to_owned());
         }
@@ -267,6 +270,11 @@ impl Inner {
                 }
             }
         })?;
+        if content_hash(&config) == self.running.record.hash {
+            return Err(format!(
+                "{blamed} is to blame, but what runs no longer has it"
+            ));
+        }
         let record = RevisionRecord {
             id: RevisionId(self.next_revision),
             parent: Some(self.running.record.id),

@@ -2,7 +2,7 @@
 //!
 //! For each touched pool: each backend's 99 % confidence sequence inside the tolerance band of its intended share
 //! (for round robin its deterministic bound, which is certain and far narrower), the harm tests quiet on at
-//! least 30 requests, nobody above the planned limit, all workers reporting, ten seconds passed. "No alarm yet"
+//! least 30 requests, all workers reporting, ten seconds passed. "No alarm yet"
 //! is not evidence. Where load decides, the load test has to say so instead. A change that touches no pool's
 //! routing needs the ten seconds and the workers.
 //!
@@ -195,14 +195,6 @@ fn lacks(watch: &PoolWatch, revision: RevisionId) -> Option<String> {
     };
     if !quiet(&watch.said.errors) || !quiet(&watch.said.slow) {
         return Some(format!("{ENOUGH} finished requests"));
-    }
-    if let Some((index, load)) = watch.overloaded() {
-        let name = watch.pool.backends.get(index).map(|b| b.name.to_string());
-        let name = name.unwrap_or_default();
-        return Some(format!(
-            "{name} is at {:.0} % of its capacity",
-            load * 100.0
-        ));
     }
     let off = |v: &Verdict| matches!(v, Verdict::Over | Verdict::Under);
     if let Some(index) = watch.verdicts.iter().position(off) {

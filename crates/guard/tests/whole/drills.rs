@@ -66,6 +66,32 @@ fn a_health_check_with_a_wrong_path_harms_nobody_while_the_pool_fails_open() {
 }
 
 #[test]
+fn a_blamed_revision_under_a_newer_one_is_taken_out_alone() {
+    let mut world = World::new(8, 0.05, shop([1, 1, 1], "round_robin", ""));
+    world.run(20);
+    // Too little traffic to see the typo; a further change goes on top of it.
+    world.apply(shop([10, 1, 1], "round_robin", ""));
+    world.run(605);
+    let newer = "idle_timeout = \"20s\"";
+    world.apply(shop([10, 1, 1], "round_robin", newer));
+    world.run(20);
+    let users = crate::world::name("users");
+    world.engine.set_rate(&users, 900.0).unwrap();
+    world.run(40);
+    assert_eq!(
+        world.swaps.last(),
+        Some(&RevisionId(4)),
+        "{:#?}",
+        world.incidents()
+    );
+    let pool = &world.config.pools[0];
+    assert_eq!(pool.backends[0].weight, 1, "the typo is gone");
+    assert_eq!(pool.idle_timeout.as_secs(), 20, "the newer change is kept");
+    world.run(60);
+    assert_eq!(world.view().incident, None, "{:#?}", world.incidents());
+}
+
+#[test]
 fn a_bad_version_everywhere_is_the_deployment_and_no_configuration_is_undone() {
     let mut world = World::new(4, 600.0, shop([1, 1, 1], "round_robin", ""));
     world.run(60);
