@@ -98,3 +98,58 @@ impl Hold {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use evenkeel_model::clock::Mono;
+    use evenkeel_model::ids::WorkerId;
+
+    use super::Hold;
+
+    /// A guard of two workers that report every second until `silent_from` of worker 1.
+    fn run(silent_from: u64, back_at: u64, until: u64) -> Hold {
+        let mut hold = Hold::new(2, Mono::ZERO);
+        for s in 1..=until {
+            let now = Mono::from_secs(s);
+            hold.seen(WorkerId(0), now);
+            if s < silent_from || s >= back_at {
+                hold.seen(WorkerId(1), now);
+            }
+            hold.tick(now);
+        }
+        hold
+    }
+
+    #[test]
+    fn a_start_holds_for_ten_seconds() {
+        let hold = run(100, 100, 9);
+        assert!(hold.reason(Mono::from_secs(9)).is_some());
+        let hold = run(100, 100, 10);
+        assert_eq!(hold.reason(Mono::from_secs(10)), None);
+    }
+
+    #[test]
+    fn three_missing_tallies_hold_and_so_does_the_window_after_them() {
+        let hold = run(21, 100, 23);
+        assert_eq!(hold.reason(Mono::from_secs(23)), None);
+        let hold = run(21, 100, 24);
+        assert!(hold.reason(Mono::from_secs(24)).is_some());
+        let hold = run(21, 30, 38);
+        assert!(hold.reason(Mono::from_secs(38)).is_some());
+        let hold = run(21, 30, 39);
+        assert_eq!(hold.reason(Mono::from_secs(39)), None);
+    }
+
+    #[test]
+    fn a_clock_step_holds_for_ten_seconds_and_unknown_workers_do_not_count() {
+        let mut hold = run(100, 100, 30);
+        hold.seen(WorkerId(7), Mono::from_secs(30));
+        hold.stepped(Mono::from_secs(30));
+        assert!(hold.reason(Mono::from_secs(32)).is_some());
+        let mut hold = run(100, 100, 40);
+        hold.stepped(Mono::from_secs(30));
+        assert_eq!(hold.reason(Mono::from_secs(40)), None);
+        hold.workers_changed(1, Mono::from_secs(40));
+        assert_eq!(hold.missing(Mono::from_secs(40)), [0u16; 0]);
+    }
+}

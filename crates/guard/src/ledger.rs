@@ -191,3 +191,96 @@ impl<G> Ledger<G> {
         token
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use evenkeel_model::clock::{Mono, Wall};
+    use evenkeel_model::ids::RevisionId;
+    use evenkeel_model::record::{Entry, EventSource, RevisionState, TimelineEvent};
+
+    use super::{Answer, Ledger, WAITING_MAX};
+    use crate::action::Action;
+    use crate::event::Token;
+
+    fn line(n: u64) -> Entry {
+        Entry::Event(TimelineEvent {
+            incident: None,
+            at: Wall(n),
+            source: EventSource::Controller,
+            kind: "test".to_owned(),
+            actor: String::new(),
+            subject: String::new(),
+            text: String::new(),
+        })
+    }
+
+    fn state(n: u64) -> Entry {
+        Entry::RevisionState {
+            id: RevisionId(n),
+            state: RevisionState::Verified,
+            at: Wall(n),
+            why: String::new(),
+            incident: None,
+        }
+    }
+
+    fn sent(out: &mut Vec<Action>) -> Vec<(Token, Vec<Entry>)> {
+        let commits = out.drain(..).filter_map(|action| match action {
+            Action::Commit { token, entries } => Some((token, entries)),
+            _ => None,
+        });
+        commits.collect()
+    }
+
+    #[test]
+    fn what_failed_is_written_first_and_in_its_order_when_the_journal_is_back() {
+        let mut ledger: Ledger<()> = Ledger::new(true);
+        let mut out = Vec::new();
+        ledger.record(vec![line(1), line(2)], &mut out);
+        let (token, _) = sent(&mut out).remove(0);
+        assert_eq!(
+            ledger.answered(token, Err("full".to_owned()), Mono::ZERO),
+            Answer::Nothing
+        );
+        assert!(!ledger.is_ok());
+        ledger.record(vec![line(3)], &mut out);
+        ledger.flush(Mono::from_secs(1), &mut out);
+        assert!(out.is_empty(), "it is not tried again at once");
+        ledger.flush(Mono::from_secs(6), &mut out);
+        let (token, entries) = sent(&mut out).remove(0);
+        assert_eq!(entries, [line(1), line(2), line(3)]);
+        ledger.answered(token, Ok(()), Mono::from_secs(6));
+        assert!(ledger.is_ok() && ledger.waiting() == 0);
+        ledger.record(vec![line(4)], &mut out);
+        assert_eq!(sent(&mut out).len(), 1);
+    }
+
+    #[test]
+    fn a_gate_opens_on_a_yes_only_and_an_answer_counts_once() {
+        let mut ledger: Ledger<u8> = Ledger::new(true);
+        let mut out = Vec::new();
+        let yes = ledger.gate(vec![state(1)], 1, &mut out);
+        let no = ledger.gate(vec![state(2)], 2, &mut out);
+        assert_eq!(ledger.answered(yes, Ok(()), Mono::ZERO), Answer::Open(1));
+        assert_eq!(ledger.answered(yes, Ok(()), Mono::ZERO), Answer::Nothing);
+        assert_eq!(
+            ledger.answered(no, Err("full".to_owned()), Mono::ZERO),
+            Answer::Shut(2, "full".to_owned(), vec![state(2)])
+        );
+    }
+
+    #[test]
+    fn beyond_the_bound_lines_are_lost_before_states_and_counted() {
+        let mut ledger: Ledger<()> = Ledger::new(false);
+        ledger.wait(vec![state(1)]);
+        ledger.wait((0..WAITING_MAX as u64 + 9).map(line).collect());
+        assert_eq!(ledger.waiting(), WAITING_MAX);
+        assert_eq!(ledger.dropped(), 10);
+        let mut out = Vec::new();
+        ledger.told(true, Mono::ZERO);
+        ledger.flush(Mono::ZERO, &mut out);
+        let (_, entries) = sent(&mut out).remove(0);
+        assert_eq!(entries.first(), Some(&state(1)));
+        assert_eq!(entries.get(1), Some(&line(10)));
+    }
+}

@@ -10,6 +10,7 @@
 //! pool) for a tally or health event and O(all backends) for a tick.
 
 pub mod action;
+mod alarm;
 mod audits;
 pub mod boot;
 mod change;
@@ -19,6 +20,7 @@ pub mod event;
 mod evidence;
 mod hold;
 mod ledger;
+mod people;
 mod refuse;
 mod remedy;
 mod report;

@@ -6,20 +6,15 @@
 //! tested against the declared objective. All tests of a pool divide one false-alarm budget of ten years, and
 //! all start afresh at each epoch, so that an old quiet past does not dilute a new fault.
 //!
-//! Onsets are dated over the rows of all epochs, not only of the tested one: what began before a swap must not be
-//! blamed on it.
-//!
 //! Limits: verdicts need 30 picks in the epoch; a backend at its in-flight limit is passed over for a good reason,
 //! so a pool with one at its limit is explained, not judged.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::time::Duration;
 
 use evenkeel_balance::{Member, expected_shares};
 use evenkeel_detect::arl::Arl;
 use evenkeel_detect::harm::{self, HarmEvidence, HarmTest};
 use evenkeel_detect::load::{self, LoadCount, LoadEvidence, LoadTest};
-use evenkeel_detect::onset::{Onset, TickCount, change_point};
 use evenkeel_detect::share::{self, ShareEvidence, ShareTest};
 use evenkeel_model::clock::{Mono, Wall};
 use evenkeel_model::config::{Algorithm, Pool};
@@ -74,41 +69,6 @@ pub(crate) struct Health {
     pub(crate) since: Mono,
     /// Moments at which it went down, newest last.
     pub(crate) downs: VecDeque<Mono>,
-}
-
-/// Which test alarms.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum AlarmKind {
-    /// Traffic does not follow the running configuration.
-    Fidelity,
-    /// Traffic does not follow the intent.
-    Intent,
-    /// Load is not level.
-    Load,
-    /// Too many requests fail.
-    Errors,
-    /// Too many requests are slow.
-    Slow,
-}
-
-impl AlarmKind {
-    /// Harm, not imbalance.
-    pub(crate) const fn is_harm(self) -> bool {
-        matches!(self, Self::Errors | Self::Slow)
-    }
-}
-
-/// A test above its threshold.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Alarm {
-    /// Which.
-    pub(crate) kind: AlarmKind,
-    /// When it began.
-    pub(crate) onset: Onset,
-    /// In one line, with numbers.
-    pub(crate) title: String,
-    /// Sample and threshold.
-    pub(crate) detail: String,
 }
 
 /// The tests of one epoch.
@@ -381,153 +341,6 @@ impl PoolWatch {
         }
     }
 
-    /// Every test above its threshold.
-    pub(crate) fn alarms(&self) -> Vec<Alarm> {
-        let mut alarms = Vec::new();
-        let shares = [
-            (AlarmKind::Intent, &self.said.intent),
-            (AlarmKind::Fidelity, &self.said.fidelity),
-        ];
-        for (kind, said) in shares {
-            if let Some(evidence) = said.as_ref().filter(|e| e.alarm) {
-                alarms.extend(self.share_alarm(kind, evidence));
-            }
-        }
-        alarms.extend(self.load_alarm());
-        let harms = [
-            (AlarmKind::Errors, &self.said.errors),
-            (AlarmKind::Slow, &self.said.slow),
-        ];
-        for (kind, said) in harms {
-            if let Some(evidence) = said.as_ref().filter(|e| e.alarm) {
-                alarms.push(self.harm_alarm(kind, evidence));
-            }
-        }
-        alarms
-    }
-
-    fn share_alarm(&self, kind: AlarmKind, evidence: &ShareEvidence) -> Option<Alarm> {
-        let strength = |b: &share::BackendEvidence| b.log_over.max(b.log_under);
-        let named = evidence
-            .backends
-            .iter()
-            .enumerate()
-            .filter(|(_, b)| matches!(b.verdict, share::Verdict::Over | share::Verdict::Under));
-        // Who gets too much is what people have to know; who gets too little follows from it.
-        let (index, backend) = named.max_by(|a, b| {
-            let over = |x: &share::BackendEvidence| x.verdict == share::Verdict::Over;
-            (over(a.1).cmp(&over(b.1))).then(strength(a.1).total_cmp(&strength(b.1)))
-        })?;
-        let (what, theta) = match kind {
-            AlarmKind::Fidelity => ("its configuration gives it", self.expected.as_ref()?),
-            _ => ("intended", &self.intended),
-        };
-        let name = &self.pool.backends.get(index)?.name;
-        let picks = self.counts.totals().get(index).copied().unwrap_or(0);
-        let shown = backend
-            .share
-            .unwrap_or(picks as f64 / evidence.picks.max(1) as f64);
-        Some(Alarm {
-            kind,
-            onset: self.date(|row| (row.get(index).map_or(0, |c| u64::from(c.free)), None)),
-            title: format!(
-                "{name} of pool `{}` gets {:.0} % of the traffic, {what} {:.0} %",
-                self.pool.name,
-                shown * 100.0,
-                theta.get(index).copied().unwrap_or(0.0) * 100.0
-            ),
-            detail: format!(
-                "{} test: {:.1} nats at a threshold of {:.1} over {} picks",
-                if kind == AlarmKind::Fidelity {
-                    "fidelity"
-                } else {
-                    "intent"
-                },
-                evidence.log_e,
-                evidence.log_threshold,
-                evidence.picks
-            ),
-        })
-    }
-
-    fn load_alarm(&self) -> Option<Alarm> {
-        let said = self.said.load.as_ref()?;
-        let bad =
-            |e: &LoadEvidence| matches!(e.verdict, load::Verdict::Over | load::Verdict::Sinkhole);
-        let (index, evidence) = said.iter().enumerate().find(|(_, e)| bad(e))?;
-        let name = &self.pool.backends.get(index)?.name;
-        Some(Alarm {
-            kind: AlarmKind::Load,
-            onset: self.date(|row| (row.get(index).map_or(0, |c| u64::from(c.free)), None)),
-            title: format!("{name} of pool `{}` {evidence}", self.pool.name),
-            detail: format!(
-                "load test: {:.1} nats for its load, {:.1} for its failures",
-                evidence.log_load, evidence.log_failures
-            ),
-        })
-    }
-
-    fn harm_alarm(&self, kind: AlarmKind, evidence: &HarmEvidence) -> Alarm {
-        let rate = evidence.rate.unwrap_or(0.0) * 100.0;
-        let objective = evidence.objective * 100.0;
-        let pool = &self.pool.name;
-        let title = if kind == AlarmKind::Errors {
-            format!("pool `{pool}` fails {rate:.1} % of its requests, objective {objective:.1} %")
-        } else {
-            let limit = self.pool.objective.p99.as_millis();
-            format!("pool `{pool}` answers {rate:.1} % of its requests slower than {limit} ms")
-        };
-        let errors = kind == AlarmKind::Errors;
-        Alarm {
-            kind,
-            onset: self.date(|row| {
-                let hits = row.iter().map(|c| {
-                    u64::from(if errors {
-                        c.harmed.saturating_sub(c.slow)
-                    } else {
-                        c.slow
-                    })
-                });
-                (hits.sum(), Some(row.iter().map(Cell::ended).sum()))
-            }),
-            title,
-            detail: format!(
-                "harm test: {:.1} nats at a threshold of {:.1} over {} requests",
-                evidence.log_e, evidence.log_threshold, evidence.requests
-            ),
-        }
-    }
-
-    /// When the counts that `pick` takes from a row (hits, out of; free picks by default) changed, over all epochs
-    /// of the same backends.
-    fn date(&self, pick: impl Fn(&[Cell]) -> (u64, Option<u64>)) -> Onset {
-        let size = self.pool.backends.len();
-        let rows = self.counts.rows();
-        let same = rows.iter().rev().take_while(|r| r.cells.len() == size);
-        let skip = rows.len() - same.count();
-        let ticks: Vec<TickCount> = rows
-            .iter()
-            .skip(skip)
-            .map(|row| {
-                let (hits, of) = pick(&row.cells);
-                TickCount {
-                    at: row.at,
-                    hits,
-                    of: of.unwrap_or_else(|| row.free()),
-                }
-            })
-            .collect();
-        let end = ticks.last().map_or(Mono::ZERO, |t| t.at);
-        let since = ticks
-            .first()
-            .map_or(Mono::ZERO, |t| t.at.minus(Duration::from_secs(1)));
-        change_point(&ticks, since).unwrap_or(Onset {
-            lo: since,
-            best: end,
-            hi: end,
-        })
-    }
-
     /// (ended, failed, slow) over the newest `seconds`, older epochs included: what users saw.
     pub(crate) fn seen(&self, seconds: usize) -> (u64, u64, u64) {
         let rows = self.counts.rows().iter().rev().take(seconds);
@@ -553,27 +366,6 @@ impl PoolWatch {
             && !exceeds(failed, ended, errors)
             && !exceeds(slow, ended, SLOW_OBJECTIVE)
             && self.verdicts.iter().all(|verdict| verdict.is_fine())
-    }
-
-    /// The tests above their thresholds.
-    pub(crate) fn raised(&self) -> Vec<AlarmKind> {
-        let share = |said: &Option<ShareEvidence>| said.as_ref().is_some_and(|e| e.alarm);
-        let harm = |said: &Option<HarmEvidence>| said.as_ref().is_some_and(|e| e.alarm);
-        let load = self
-            .said
-            .load
-            .as_ref()
-            .is_some_and(|l| l.iter().any(|e| is_load_fault(e.verdict)));
-        [
-            (AlarmKind::Intent, share(&self.said.intent)),
-            (AlarmKind::Fidelity, share(&self.said.fidelity)),
-            (AlarmKind::Load, load),
-            (AlarmKind::Errors, harm(&self.said.errors)),
-            (AlarmKind::Slow, harm(&self.said.slow)),
-        ]
-        .into_iter()
-        .filter_map(|(kind, raised)| raised.then_some(kind))
-        .collect()
     }
 
     /// Starts the harm tests afresh: harm stopped, and the evidence of its time must not linger.
@@ -653,13 +445,6 @@ impl PoolWatch {
 pub(crate) fn exceeds(hits: u64, of: u64, rate: f64) -> bool {
     let mean = rate * of as f64;
     hits as f64 > mean + 2.33 * mean.sqrt() + 0.5
-}
-
-const fn is_load_fault(verdict: load::Verdict) -> bool {
-    matches!(
-        verdict,
-        load::Verdict::Over | load::Verdict::Under | load::Verdict::Sinkhole
-    )
 }
 
 fn load_count(cell: &Cell) -> LoadCount {
