@@ -19,6 +19,7 @@ use crate::connection::{HALF_CLOSED_GRACE, PSEUDONYM, limits};
 use crate::exchange::Exchange;
 use crate::fault::Fault;
 use crate::pump::{Blocked, Encoding, Pump, PumpError};
+use crate::record::Try;
 use crate::state::PoolView;
 use crate::stream::Stream;
 
@@ -73,7 +74,7 @@ impl Exchange<'_> {
     pub(crate) async fn attempt(
         &mut self,
         pool: &PoolView,
-        backend: usize,
+        attempt: &Try,
         fresh: bool,
         response: &mut ResponseHead,
     ) -> Result<Upstream, Failed> {
@@ -83,7 +84,10 @@ impl Exchange<'_> {
             written: false,
             touched: false,
         };
-        let (stream, reused) = self.connect(pool, backend, fresh).await.map_err(unsent)?;
+        let (stream, reused) = self
+            .connect(pool, attempt.backend(), fresh)
+            .await
+            .map_err(unsent)?;
         let mut upstream = Upstream {
             stream,
             buf: Buf::default(),
@@ -95,7 +99,7 @@ impl Exchange<'_> {
         let config = &pool.state.pool;
         // A kept-alive connection is at hand in no time; the clock is read again only after a connect.
         let now = if reused {
-            self.record.started
+            attempt.picked_at
         } else {
             Instant::now()
         };

@@ -50,6 +50,7 @@ pub(crate) async fn serve(
     text: &[u8],
 ) -> (Next, Instant) {
     let mut record = Record::new(Instant::now());
+    connection.half_closed = None;
     let head = &heads.request;
     let id = request_id(connection, head, text);
     let id = std::str::from_utf8(id.bytes(text)).unwrap_or_default();
@@ -164,7 +165,7 @@ impl Exchange<'_> {
             self.record.attempts += 1;
             let backend = attempt.backend();
             self.record.backend = Some(backend);
-            let failed = match self.attempt(pool, backend, fresh, response).await {
+            let failed = match self.attempt(pool, &attempt, fresh, response).await {
                 Ok(upstream) => return Ok((upstream, attempt)),
                 Err(failed) => failed,
             };
@@ -287,7 +288,8 @@ async fn conclude(
 pub(crate) fn may_go_on(connection: &Connection, head: &RequestHead) -> bool {
     let worker = &connection.worker;
     head.keep_alive
-        && connection.half_closed.is_none()
+        // Requests that were sent ahead of the end are still answered.
+        && (connection.half_closed.is_none() || !connection.buf.is_empty())
         && !worker.is_draining()
         && worker
             .view()
