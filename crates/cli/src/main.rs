@@ -1,3 +1,30 @@
-//! The `evenkeel` binary.
+//! The `evenkeel` binary: arguments in, one command carried out, an exit code of the contract out.
+//!
+//! The only room that writes to standard output and uses anyhow. Data goes to standard output, words to standard
+//! error.
 
-fn main() {}
+mod admin;
+mod args;
+mod commands;
+mod exit;
+mod render;
+mod terminal;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+fn main() -> ExitCode {
+    let arguments = match args::Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return terminal::usage(&error),
+    };
+    let terminal = terminal::Terminal::new(&arguments.global);
+    match commands::run(arguments.command, &arguments.global, terminal) {
+        Ok(code) => code.into(),
+        Err(error) => {
+            terminal.error(&error);
+            exit::of(&error).into()
+        }
+    }
+}

@@ -107,13 +107,7 @@ impl Shell {
         boot.epochs = epochs;
         let writer = Writer::start(Box::new(journal)).map_err(StartError::Thread)?;
         let notifier = notifier(&config, &outboxes.inputs);
-        let check_options = CheckOptions {
-            seed: options.seed,
-            origin: clock.origin(),
-            results: outboxes.checks,
-        };
-        let checks =
-            Checker::start(check_options, Arc::clone(&config)).map_err(StartError::Thread)?;
+        let checks = start_checks(&options, &clock, outboxes.checks, &config)?;
         let started_at = crate::clock::wall();
         let first = Published::starting(Arc::clone(&config), proxy.addresses(), started_at);
         let published = Arc::new(ArcSwap::from_pointee(first));

@@ -1,0 +1,364 @@
+//! Arguments: exactly what the user typed. Meaning is given to them by the commands.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+use evenkeel_model::units;
+
+#[derive(Debug, Parser)]
+#[command(
+    name = "evenkeel",
+    version,
+    about = "A load balancer that knows how traffic should be spread, proves that it is, and undoes the change that broke it",
+    after_help = "Start here:\n  evenkeel demo                                 a real shop, balanced, in one command\n  evenkeel init --backend web-1=127.0.0.1:8081 --backend web-2=127.0.0.1:8082\n  evenkeel check evenkeel.toml                  what a configuration would do\n  evenkeel run evenkeel.toml                    serve\n\nExit codes: 0 ok, 1 failed, 2 changes pending, 3 refused by the guard, 4 rolled back,\n64 usage, 69 no running instance, 78 configuration invalid.",
+    max_term_width = 100
+)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Global {
+    /// Print data as JSON on standard output
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Admin address of the running instance [default: the `[admin] address` of ./evenkeel.toml, else 127.0.0.1:7700]
+    #[arg(long, global = true, value_name = "ADDR", env = "EVENKEEL_ADMIN")]
+    pub(crate) admin: Option<std::net::SocketAddr>,
+    /// Data directory: journal and admin token
+    #[arg(
+        long,
+        global = true,
+        value_name = "DIR",
+        default_value = "./evenkeel-data"
+    )]
+    pub(crate) data: PathBuf,
+    /// File with the admin token [default: $EVENKEEL_TOKEN_FILE, else DIR/admin.token]
+    #[arg(long, global = true, value_name = "FILE", env = "EVENKEEL_TOKEN_FILE")]
+    pub(crate) token_file: Option<PathBuf>,
+    /// Print errors only
+    #[arg(long, short, global = true)]
+    pub(crate) quiet: bool,
+    /// Print without colour; so does NO_COLOR
+    #[arg(long, global = true)]
+    pub(crate) no_color: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Serve traffic
+    Run(Run),
+    /// Three shops, the balancer, real traffic and the page
+    Demo(Demo),
+    /// Write a commented, sound configuration
+    Init(Init),
+    /// Audit and forecast a configuration, offline
+    Check(Check),
+    /// Explain a rule (TRF-01) or a topic (algorithms)
+    Explain {
+        /// Id of a rule, or `algorithms`; without it, a list
+        topic: Option<String>,
+    },
+    /// Show what an apply would do
+    Plan(Plan),
+    /// Apply a configuration as a guarded change
+    Apply(Apply),
+    /// Confirm the running revision
+    Confirm {
+        /// Which revision [default: what runs]
+        revision: Option<String>,
+    },
+    /// Go back to an earlier revision
+    Rollback(Rollback),
+    /// List revisions
+    History {
+        /// How many
+        #[arg(long, default_value_t = 20)]
+        limit: usize,
+    },
+    /// Show what differs between two revisions
+    Diff {
+        /// The earlier one, such as r1
+        from: String,
+        /// The later one, such as r2
+        to: String,
+    },
+    /// Show intended, expected and observed share per backend
+    Status,
+    /// Tell Evenkeel about a deployment
+    #[command(subcommand)]
+    Deploy(Deploy),
+    /// Incidents: list, show, acknowledge, note, escalate, resolve, post-mortem
+    #[command(subcommand)]
+    Incident(Incident),
+    /// Print shell completions
+    Completions {
+        /// bash, zsh, fish, elvish or powershell
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page
+    Man,
+    /// Print the version
+    Version,
+    /// The reference shop (used by demo and drills)
+    #[command(hide = true)]
+    Shop(Shop),
+    /// The seeded load generator (used by demo and drills)
+    #[command(hide = true)]
+    Load(Load),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Run {
+    /// The configuration
+    #[arg(default_value = "./evenkeel.toml")]
+    pub(crate) config: PathBuf,
+    /// Run a first configuration although the audit finds errors; needs --reason
+    #[arg(long, requires = "reason")]
+    pub(crate) force: bool,
+    /// Why
+    #[arg(long)]
+    pub(crate) reason: Option<String>,
+    /// If CONFIG differs from the last verified revision, apply it as a guarded change after boot
+    #[arg(long)]
+    pub(crate) adopt: bool,
+    /// Longest wait for requests in flight at the end
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration)]
+    pub(crate) drain: Duration,
+    /// Seed of every random choice that is not a secret
+    #[arg(long, hide = true)]
+    pub(crate) seed: Option<u64>,
+    /// This instance belongs to a drill; its incidents are marked
+    #[arg(long, hide = true)]
+    pub(crate) drill: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Demo {
+    /// No page is announced and nothing waits for a person; ends after the drill or --for
+    #[arg(long)]
+    pub(crate) headless: bool,
+    /// End after this time
+    #[arg(long = "for", value_name = "TIME", value_parser = duration)]
+    pub(crate) limit: Option<Duration>,
+    /// Requests per second of the traffic
+    #[arg(long, default_value_t = 300.0)]
+    pub(crate) rate: f64,
+    /// Address of the shop
+    #[arg(long, default_value = "127.0.0.1:8080")]
+    pub(crate) listen: std::net::SocketAddr,
+    /// Seed of the traffic
+    #[arg(long, default_value_t = 1)]
+    pub(crate) seed: u64,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Init {
+    /// Where to write; `-` is standard output
+    #[arg(default_value = "./evenkeel.toml")]
+    pub(crate) path: PathBuf,
+    /// A backend, repeated: web-1=127.0.0.1:8081
+    #[arg(long = "backend", value_name = "NAME=ADDR", required = true)]
+    pub(crate) backends: Vec<String>,
+    /// Where clients connect
+    #[arg(long, default_value = "127.0.0.1:8080", value_name = "ADDR")]
+    pub(crate) listen: String,
+    /// What each backend can carry, requests per second
+    #[arg(long, value_name = "RPS")]
+    pub(crate) capacity_rps: Option<f64>,
+    /// What the pool must carry, requests per second
+    #[arg(long, value_name = "RPS")]
+    pub(crate) peak_rps: Option<f64>,
+    /// Path of the health check
+    #[arg(long, default_value = "/healthz")]
+    pub(crate) health_path: String,
+    /// Overwrite an existing file
+    #[arg(long)]
+    pub(crate) overwrite: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Check {
+    /// The configuration; `-` is standard input
+    pub(crate) config: PathBuf,
+    /// Also end with 78 on findings of this severity
+    #[arg(long, value_parser = ["warnings"])]
+    pub(crate) deny: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Plan {
+    /// The configuration; `-` is standard input
+    pub(crate) config: PathBuf,
+    /// Compare with a file instead of the running instance
+    #[arg(long, requires = "current")]
+    pub(crate) offline: bool,
+    /// The file that runs now, for --offline
+    #[arg(long, value_name = "FILE")]
+    pub(crate) current: Option<PathBuf>,
+    /// End with 2 when there are changes
+    #[arg(long)]
+    pub(crate) detailed_exitcode: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Apply {
+    /// The configuration; `-` is standard input
+    pub(crate) config: PathBuf,
+    /// Why
+    #[arg(long)]
+    pub(crate) reason: Option<String>,
+    /// Refuse unless this revision runs
+    #[arg(long, value_name = "REV")]
+    pub(crate) base: Option<String>,
+    /// Roll back unless `evenkeel confirm` comes within
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub(crate) confirm_within: Option<Duration>,
+    /// Wait at most this long for the evidence; 0: return after the swap
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = duration)]
+    pub(crate) wait: Duration,
+    /// Do not ask
+    #[arg(long, short)]
+    pub(crate) yes: bool,
+    /// Override error findings; needs --reason
+    #[arg(long, requires = "reason")]
+    pub(crate) force: bool,
+    /// Suspend automatic rollback of this revision for so long (at most 4h)
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub(crate) keep: Option<Duration>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Rollback {
+    /// To which revision [default: the last verified one]
+    pub(crate) revision: Option<String>,
+    /// Why
+    #[arg(long)]
+    pub(crate) reason: Option<String>,
+    /// Even if it overloads a backend that is not overloaded now
+    #[arg(long, requires = "reason")]
+    pub(crate) force: bool,
+    /// Do not ask
+    #[arg(long, short)]
+    pub(crate) yes: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Deploy {
+    /// Record that a version was deployed
+    Record {
+        /// The pool
+        pool: String,
+        /// The version
+        version: String,
+        /// A backend that it reached, repeated [default: all of the pool]
+        #[arg(long = "backend", value_name = "NAME")]
+        backends: Vec<String>,
+        /// When it happened, RFC 3339 [default: now]
+        #[arg(long)]
+        at: Option<String>,
+        /// In words
+        #[arg(long, default_value = "")]
+        note: String,
+    },
+    /// List recorded deployments
+    Status,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Incident {
+    /// List incidents, newest first
+    List {
+        /// Only those that are not over
+        #[arg(long)]
+        open: bool,
+    },
+    /// Show one with its timeline
+    Show {
+        /// Such as i1
+        id: String,
+    },
+    /// Take it: paging stops
+    Ack {
+        /// Such as i1
+        id: String,
+    },
+    /// Put a line on its timeline
+    Note {
+        /// Such as i1
+        id: String,
+        /// The line
+        text: String,
+    },
+    /// Page the next level now
+    Escalate {
+        /// Such as i1
+        id: String,
+    },
+    /// It is over
+    Resolve {
+        /// Such as i1
+        id: String,
+        /// Why
+        #[arg(long, default_value = "")]
+        reason: String,
+        /// Nothing was wrong
+        #[arg(long)]
+        false_alarm: bool,
+    },
+    /// Print the post-mortem draft
+    Postmortem {
+        /// Such as i1
+        id: String,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Shop {
+    #[arg(long)]
+    pub(crate) listen: std::net::SocketAddr,
+    #[arg(long)]
+    pub(crate) database: Option<PathBuf>,
+    #[arg(long, default_value_t = 12)]
+    pub(crate) workers: usize,
+    #[arg(long, value_parser = duration, default_value = "20ms")]
+    pub(crate) service_time: Duration,
+    #[arg(long, default_value_t = 200)]
+    pub(crate) queue: usize,
+    #[arg(long, default_value = "web-1")]
+    pub(crate) name: String,
+    #[arg(long, default_value = "v1")]
+    pub(crate) version: String,
+    #[arg(long, default_value = "a")]
+    pub(crate) zone: String,
+    #[arg(long)]
+    pub(crate) health_in_pool: bool,
+    #[arg(long)]
+    pub(crate) control: Option<std::net::SocketAddr>,
+    /// End when standard input ends: the parent is gone
+    #[arg(long)]
+    pub(crate) exit_with_stdin: bool,
+    /// A plain stub without a shop behind it
+    #[arg(long)]
+    pub(crate) stub: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Load {
+    #[arg(long)]
+    pub(crate) target: std::net::SocketAddr,
+    #[arg(long, default_value_t = 100.0)]
+    pub(crate) rate: f64,
+    #[arg(long, default_value_t = 10)]
+    pub(crate) seconds: u64,
+    #[arg(long, default_value_t = 1)]
+    pub(crate) seed: u64,
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    units::parse_duration(text).map_err(|error| error.to_string())
+}

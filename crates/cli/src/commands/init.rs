@@ -1,0 +1,121 @@
+//! `evenkeel init`: a commented, sound configuration from a few facts. Weights are left out on purpose: they follow
+//! from capacity, so the typo that overloads a backend cannot be made.
+
+use std::io::Write as _;
+
+use evenkeel_control::judge::judge;
+use evenkeel_forecast::Facts;
+use evenkeel_model::ids::Name;
+
+use crate::args::Init;
+use crate::exit::{Exit, coded};
+use crate::render;
+use crate::render::Text as _;
+use crate::terminal::Terminal;
+
+pub(crate) fn init(options: &Init, terminal: Terminal) -> anyhow::Result<Exit> {
+    let mut backends = Vec::new();
+    for given in &options.backends {
+        let (name, address) = given.split_once('=').ok_or_else(|| {
+            coded(
+                Exit::Usage,
+                format!("`--backend {given}` must be NAME=ADDR, such as web-1=127.0.0.1:8081"),
+            )
+        })?;
+        Name::new(name)
+            .map_err(|error| coded(Exit::Usage, format!("`--backend {given}`: {error}")))?;
+        backends.push((name, address));
+    }
+    let text = compose(options, &backends);
+    let judged = judge(&text, None, None, &Facts::default());
+    if judged.has_errors() {
+        terminal.say(
+            render::findings(&judged.findings, &judged.origin, terminal.colour_err).trim_end(),
+        );
+        return Err(coded(
+            Exit::Usage,
+            "these facts make no sound configuration; nothing was written",
+        ));
+    }
+    if options.path.as_os_str() == "-" {
+        terminal.data(&text);
+        return Ok(Exit::Ok);
+    }
+    write_file(options, &text)?;
+    terminal
+        .say(render::findings(&judged.findings, &judged.origin, terminal.colour_err).trim_end());
+    let path = options.path.display();
+    terminal.say(&format!(
+        "wrote {path}\nnext: `evenkeel check {path}`, then `evenkeel run {path}`"
+    ));
+    Ok(Exit::Ok)
+}
+
+fn write_file(options: &Init, text: &str) -> anyhow::Result<()> {
+    let mut open = std::fs::File::options();
+    open.write(true);
+    if options.overwrite {
+        open.create(true).truncate(true);
+    } else {
+        open.create_new(true);
+    }
+    let path = options.path.display();
+    let mut file = open
+        .open(&options.path)
+        .map_err(|error| match error.kind() {
+            std::io::ErrorKind::AlreadyExists => coded(
+                Exit::Failed,
+                format!("`{path}` exists; nothing was written; use --overwrite to replace it"),
+            ),
+            _ => coded(Exit::Failed, format!("cannot write `{path}`: {error}")),
+        })?;
+    file.write_all(text.as_bytes())
+        .map_err(|error| coded(Exit::Failed, format!("cannot write `{path}`: {error}")))
+}
+
+fn compose(options: &Init, backends: &[(&str, &str)]) -> String {
+    let mut text = String::new();
+    text.text(format_args!(r#"# Evenkeel. `evenkeel check` judges this file, `evenkeel plan` shows what it would change,
+# `evenkeel apply` makes it run: verified by measurement, undone if it harms.
+
+[admin]
+address = "127.0.0.1:7700"           # page, API, metrics; keep it on loopback
+
+[listener.web]
+address = "{listen}"
+
+[[route]]                            # the first match wins
+listener = "web"
+path_prefix = "/"
+pool = "main"
+
+[pool.main]
+algorithm = "round_robin"            # `evenkeel explain algorithms`
+{peak}headroom = "20%"                     # no backend is planned above 80 % of its capacity
+tolerance = "20%"                    # relative deviation from the intended share that is still fine
+min_healthy = 1                      # no action of Evenkeel leaves fewer than this
+objective = {{ error_rate = "1%", p99 = "500ms" }}   # a request beyond it is harmed
+
+[pool.main.health]
+path = "{health}"
+interval = "1s"
+"#,
+        listen = options.listen,
+        health = options.health_path,
+        peak = match options.peak_rps {
+            Some(peak) => format!("peak_rps = {peak}                       # what the pool must carry\n"),
+            None => "# peak_rps = 900                     # what the pool must carry; without it capacity is not judged\n".to_owned(),
+        },
+    ));
+    for (name, address) in backends {
+        text.text(format_args!(
+            "\n[pool.main.backend.{}]\naddress = \"{address}\"\n",
+            evenkeel_model::canonical::path_segment(name)
+        ));
+        match options.capacity_rps {
+            Some(capacity) => text.line(format_args!("capacity_rps = {capacity}                   # what it can carry; its weight follows from it")),
+            None => text.push_str("# capacity_rps = 600                 # what it can carry; declare it for all, and weights follow from it\n"),
+        }
+    }
+    text
+}
