@@ -5,8 +5,8 @@
 //! A rollback is judged like any load change, at the present rate, membership and health: it must gain
 //! something and overload nobody who is not overloaded now.
 //!
-//! Limits: loads come from the closed form, or from the last forecast where load decides the shares and it is
-//! younger than two minutes; capacity unknown: the largest share over its intended one is compared instead.
+//! Limits: loads come from the closed form; where load decides the shares, from the last forecast, and by the
+//! weights when that is older than two minutes; capacity unknown: the largest share over its intended one is compared instead.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +16,7 @@ use evenkeel_incident::lifecycle::GUARD;
 use evenkeel_model::blame::{Cause, Mechanism, Subject};
 use evenkeel_model::canonical::{content_hash, to_toml};
 use evenkeel_model::clock::Mono;
-use evenkeel_model::config::{Config, Pool};
+use evenkeel_model::config::{Algorithm, Config, Pool};
 use evenkeel_model::diff::{RevertError, revert};
 use evenkeel_model::ids::{IncidentId, Name, RevisionId};
 use evenkeel_model::record::{RevisionRecord, RevisionState};
@@ -70,6 +70,8 @@ impl Outlook {
     }
 }
 
+/// A revision that harms nobody is only spoken of after this.
+const SUGGEST_AFTER: Duration = Duration::from_secs(10);
 /// Least time between two suggestions of one incident.
 const SUGGEST_EVERY: Duration = Duration::from_mins(1);
 
@@ -205,7 +207,18 @@ impl Inner {
             return Ok(true);
         }
         let missed = watch.harm_alarmed() || watch.objective_missed() == Some(true);
-        Ok(missed && enough_clients(case, watch))
+        if missed && enough_clients(case, watch) {
+            return Ok(true);
+        }
+        // Harm follows an overload within seconds; only then is it worth a word that there is none.
+        if self.now.since(case.onset.hi) < SUGGEST_AFTER {
+            return Ok(false);
+        }
+        Err(if missed {
+            "too few different clients are harmed for the guard to act".to_owned()
+        } else {
+            "nobody is harmed and no backend is above its planned limit".to_owned()
+        })
     }
 
     /// What to put in place, or why nothing.
@@ -345,11 +358,18 @@ impl Inner {
         pool: &Pool,
     ) -> Option<Vec<(Name, f64)>> {
         let names = pool.backends.iter().map(|b| b.name.clone());
-        let Some(shares) = expected_shares(pool.algorithm, &members(watch, pool)) else {
-            let forecast = self.outlook.load(revision, &pool.name, self.now)?;
-            let loads: Option<Vec<f64>> = forecast.utilisation.iter().copied().collect();
-            return Some(names.zip(loads?).collect());
-        };
+        let members = members(watch, pool);
+        let mut shares = expected_shares(pool.algorithm, &members);
+        if shares.is_none() {
+            let forecast = self.outlook.load(revision, &pool.name, self.now);
+            let loads = forecast.map(|f| f.utilisation.iter().copied().collect());
+            if let Some(Some(loads)) = loads {
+                let loads: Vec<f64> = loads;
+                return Some(names.zip(loads).collect());
+            }
+            shares = by_weight(&members);
+        }
+        let shares = shares?;
         let rate: f64 = watch.rates(WINDOW)?.iter().sum();
         let loads: Option<Vec<f64>> = pool
             .backends
@@ -464,12 +484,17 @@ fn members(watch: &PoolWatch, pool: &Pool) -> Vec<Member> {
         .collect()
 }
 
+/// The closed form for every algorithm: where load decides, shares follow the weights as long as speeds are alike.
+fn by_weight(members: &[Member]) -> Option<Vec<f64>> {
+    expected_shares(Algorithm::Random, members)
+}
+
 /// Highest share over intended share that `pool` implies: how uneven it is where no capacity is known.
 fn strain(watch: &PoolWatch, pool: &Pool) -> f64 {
     let members = members(watch, pool);
     let intended = pool.intended_shares(|i| members.get(i).is_some_and(|m| m.eligible));
-    let Some(shares) = expected_shares(pool.algorithm, &members) else {
-        return 1.0;
+    let Some(shares) = by_weight(&members) else {
+        return 0.0;
     };
     let pairs = shares.iter().zip(&intended).filter(|(_, i)| **i > 0.0);
     pairs.map(|(s, i)| s / i).fold(0.0, f64::max)

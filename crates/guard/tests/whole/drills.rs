@@ -134,6 +134,31 @@ fn a_sinkhole_under_least_request_is_the_backend() {
 }
 
 #[test]
+fn a_typo_that_harms_nobody_is_paged_with_a_suggestion_and_not_undone() {
+    let mut world = World::new(9, 120.0, shop([1, 1, 1], "random", ""));
+    world.run(60);
+    world.apply(shop([10, 1, 1], "random", ""));
+    world.run(60);
+    let incident = world.incidents()[0].clone();
+    assert_eq!(diagnosis(&world).cause, Cause::ConfigRevision);
+    assert_eq!(world.swaps, [RevisionId(2)]);
+    assert!(world.notices.iter().any(|n| n.level == Some(1)), "paged");
+    let said = incident.actions.iter().find(|a| a.kind == "suggest");
+    let said = said.expect("a suggestion");
+    assert!(said.detail.contains("roll back r2 by hand"), "{said:?}");
+}
+
+#[test]
+fn a_weight_typo_under_least_request_is_undone_too() {
+    let mut world = World::new(10, 900.0, shop([1, 1, 1], "least_request", ""));
+    world.run(60);
+    world.apply(shop([10, 1, 1], "least_request", ""));
+    let undone = world.run_until(15, |w| w.swaps == BACK);
+    assert!(undone.is_some(), "{:#?}", world.incidents());
+    assert_eq!(diagnosis(&world).mechanism, Mechanism::Weight);
+}
+
+#[test]
 fn a_surge_above_capacity_is_a_shortfall() {
     let mut world = World::new(6, 900.0, shop([1, 1, 1], "round_robin", ""));
     world.run(60);
