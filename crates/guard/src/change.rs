@@ -297,7 +297,7 @@ impl Inner {
         self.admits_backends(&target.config)?;
         let worse = self.overloads(&target.config);
         match worse {
-            Some((pool, backend, load)) if !force => Err(refuse::rollback(
+            Some((pool, backend, load)) if !force => Err(refuse::overloads(
                 format!(
                     "{} would put {:.0} % of its capacity on `{pool}/{backend}`",
                     target.record.id,

@@ -1,4 +1,4 @@
-//! The findings `CHG-01` to `CHG-06` by which the guard refuses a change, in the words of the contract.
+//! The findings by which the guard refuses a change: `CHG-01` to `CHG-06`, and `CAP-01` for a rollback.
 
 use evenkeel_model::finding::{Finding, Severity};
 use evenkeel_model::ids::{IncidentId, RevisionId};
@@ -76,9 +76,9 @@ pub(crate) fn journal(why: &str) -> Box<Finding> {
     )
 }
 
-/// A rollback that makes no sense, under the id of the rule it breaks.
-pub(crate) fn rollback(message: String, effect: &str, fix: &str) -> Box<Finding> {
-    finding("CHG-04", message, effect, fix)
+/// `CAP-01`: a rollback that would overload a backend.
+pub(crate) fn overloads(message: String, effect: &str, fix: &str) -> Box<Finding> {
+    finding("CAP-01", message, effect, fix)
 }
 
 /// The answer to a request that is refused for `reason`; `more` are findings that explain it further.

@@ -252,7 +252,7 @@ fn a_rollback_that_would_overload_a_backend_is_refused() {
         record: record(9, &bad, RevisionState::Superseded),
         config: Arc::new(bad),
     };
-    assert_eq!(refused_with(&world.rollback(Some(target))), "CHG-04");
+    assert_eq!(refused_with(&world.rollback(Some(target))), "CAP-01");
 }
 
 #[test]
