@@ -249,34 +249,20 @@ fn baseline(
 }
 
 fn boot_event(state: &State, running: Restorable, notes: &mut Vec<String>) -> Boot {
+    let revisions: Vec<RevisionRecord> = state.revisions.values().cloned().collect();
     let mut targets = Vec::new();
-    for record in state.revisions.values() {
-        let proven = matches!(
-            record.state,
-            RevisionState::Verified | RevisionState::Confirmed | RevisionState::Superseded
-        );
-        if !proven || record.id == running.record.id {
-            continue;
-        }
-        match parse::parse(&record.text, None).config {
-            Some(config) => targets.push(Restorable {
-                record: record.clone(),
-                config: Arc::new(config),
-            }),
-            None => notes.push(format!(
-                "revision {} is not valid for this version; it is no rollback target",
-                record.id
-            )),
+    for id in evenkeel_guard::boot::targets(&revisions, running.record.id) {
+        match restore(state, id) {
+            Ok(target) => targets.push(target),
+            Err(error) => notes.push(format!("{error}; it is no rollback target")),
         }
     }
-    let surplus = targets.len().saturating_sub(evenkeel_guard::TARGETS_MAX);
-    targets.drain(..surplus);
     let next = |newest: Option<u64>| newest.unwrap_or(0) + 1;
     Boot {
         workers: 0,
         running,
         targets,
-        revisions: state.revisions.values().cloned().collect(),
+        revisions,
         next_revision: next(state.revisions.keys().next_back().map(|id| id.0)),
         next_incident: next(state.incidents.keys().next_back().map(|id| id.0)),
         next_deployment: next(state.deployments.keys().next_back().map(|id| id.0)),

@@ -20,6 +20,7 @@ use evenkeel_notify::Notifier;
 use evenkeel_proxy::Proxy;
 use evenkeel_proxy::check::{CheckResult, Checker};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::boot::{Prepared, StartError};
@@ -159,6 +160,7 @@ impl Shell {
     fn boot(&mut self) {
         if let Some(boot) = self.boot.take() {
             self.step(Event::Booted(boot));
+            self.publish();
             self.look_for_drift(true);
             self.publish();
         }
@@ -286,7 +288,6 @@ impl Shell {
             }
             Input::Guard(event) => self.step(event),
         }
-        self.publish();
     }
 
     /// Tells the guard when the journal fails and when it is back.
@@ -402,9 +403,23 @@ fn name_epochs(counters: &mut Counters, epochs: &[EpochFact]) {
     }
 }
 
+/// Hands an input to the loop from whatever thread. A full inbox makes another thread wait; the loop itself (a notice
+/// that cannot even be queued) must not wait for itself.
 fn hand_over(inputs: &mpsc::Sender<Input>, input: Input) {
-    if let Err(error) = inputs.blocking_send(input) {
-        tracing::debug!(%error, "the loop has ended");
+    match inputs.try_send(input) {
+        Ok(()) => {}
+        Err(TrySendError::Full(input)) if tokio::runtime::Handle::try_current().is_err() => {
+            if inputs.blocking_send(input).is_err() {
+                tracing::debug!("the loop has ended");
+            }
+        }
+        Err(TrySendError::Full(input)) => {
+            tracing::error!(
+                ?input,
+                "the loop is {INPUTS_MAX} inputs behind; one was dropped"
+            );
+        }
+        Err(TrySendError::Closed(_)) => tracing::debug!("the loop has ended"),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use evenkeel_forecast::Facts;
-use evenkeel_guard::{Event, Outcome, PoolVitals};
+use evenkeel_guard::{Event, GuardView, Outcome, PoolVitals};
 use evenkeel_journal::Submission;
 use evenkeel_model::finding::Severity;
 use evenkeel_model::record::{Entry, EventSource, RevisionState, TimelineEvent};
@@ -72,19 +72,20 @@ impl Shell {
         if std::mem::take(&mut self.adopt) {
             self.reload(handle, "run --adopt");
         }
-        if let Some(view) = self.guard.view(self.clock.mono(), wall()) {
-            self.busiest.take(&view);
-            self.series.take(&view);
+        let view = self.guard.view(self.clock.mono(), wall());
+        if let Some(view) = &view {
+            self.busiest.take(view);
+            self.series.take(view);
         }
-        self.publish();
+        self.publish_view(view);
     }
 
     /// Tells the guard about a difference between CONFIG and what runs, when that changed.
     pub(super) fn look_for_drift(&mut self, changed: bool) {
-        let Some(view) = self.guard.view(self.clock.mono(), wall()) else {
+        let Some(running) = self.published.load().view.as_ref().map(|view| view.hash) else {
             return;
         };
-        let drift = self.source.drift(view.hash);
+        let drift = self.source.drift(running);
         if changed || drift.is_some() != self.drift_known {
             self.drift_known = drift.is_some();
             if let Some(drift) = &drift {
@@ -146,9 +147,13 @@ impl Shell {
     }
 
     pub(super) fn publish(&self) {
+        self.publish_view(self.guard.view(self.clock.mono(), wall()));
+    }
+
+    fn publish_view(&self, view: Option<GuardView>) {
         let counters = &self.counters;
         self.published.store(Arc::new(Published {
-            view: self.guard.view(self.clock.mono(), wall()),
+            view,
             config: Arc::clone(&self.config),
             pools: counters
                 .pools

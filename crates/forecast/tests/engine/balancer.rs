@@ -1,6 +1,16 @@
 //! The balancer: epochs, reloads, routes, limits, restarts.
 
-use super::*;
+use std::time::Duration;
+
+use evenkeel_forecast::engine::Engine;
+use evenkeel_forecast::engine::spec::{
+    Fault, PoolSnapshot, RequestKind, ServiceTime, Snapshot, Stream, Target,
+};
+use evenkeel_model::clock::Mono;
+use evenkeel_model::ids::Epoch;
+use evenkeel_model::tally::Tally;
+
+use super::{MS, assert_conserved, config, key, name, spec, sum};
 
 #[test]
 fn responses_are_booked_to_the_epoch_of_their_pick() {

@@ -2,7 +2,12 @@
 
 use proptest::prelude::*;
 
-use super::*;
+use evenkeel_forecast::engine::Engine;
+use evenkeel_forecast::engine::spec::{ClientRetry, Fault, Flap, NetworkFault, Overflow, Snapshot};
+use evenkeel_model::clock::Mono;
+use evenkeel_model::ids::Epoch;
+
+use super::{MS, assert_conserved, config, key, name, spec};
 
 #[derive(Debug, Clone)]
 enum Step {

@@ -1,6 +1,13 @@
 //! Clients: rates, connections, skew, retries, impatience, poison.
 
-use super::*;
+use std::time::Duration;
+
+use evenkeel_forecast::engine::Engine;
+use evenkeel_forecast::engine::spec::{ClientRetry, Fault, RequestKind, ServiceTime, Stream};
+use evenkeel_model::clock::Mono;
+use evenkeel_model::ids::Epoch;
+
+use super::{MS, assert_conserved, config, key, name, spec, sum};
 
 #[test]
 fn clients_that_retry_multiply_the_load_of_a_failing_pool() {

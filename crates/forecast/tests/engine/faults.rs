@@ -1,6 +1,16 @@
 //! Each fault shows as the outcome, the latency and the health check that it would have.
 
-use super::*;
+use std::time::Duration;
+
+use evenkeel_forecast::engine::Engine;
+use evenkeel_forecast::engine::spec::{
+    BackendModel, Dependency, Fault, Flap, HealthFault, NetworkFault, ServiceTime, Snapshot,
+};
+use evenkeel_model::clock::Mono;
+use evenkeel_model::ids::Epoch;
+use evenkeel_model::tally::BackendTally;
+
+use super::{MS, assert_conserved, config, key, name, spec, sum};
 
 /// Runs one fault on web-1 of three for 30 s at 150 rps; gives web-1's counts and the engine.
 fn with_fault(fault: Fault, network: NetworkFault, extra: &str) -> (BackendTally, Engine) {

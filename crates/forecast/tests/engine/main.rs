@@ -14,11 +14,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use evenkeel_balance::expected_shares;
 use evenkeel_forecast::engine::Engine;
 use evenkeel_forecast::engine::spec::{
-    BackendKey, BackendModel, ClientRetry, Dependency, EngineSpec, Fault, Flap, HealthFault,
-    NetworkFault, Overflow, PoolSnapshot, RequestKind, ServiceTime, Snapshot, Stream, Target,
+    BackendKey, BackendModel, EngineSpec, Snapshot, Stream,
 };
 use evenkeel_model::clock::Mono;
 use evenkeel_model::config::Config;

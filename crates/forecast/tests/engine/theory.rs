@@ -1,6 +1,14 @@
 //! Against theory: closed-form shares, Erlang C, the queue, and determinism.
 
-use super::*;
+use std::time::Duration;
+
+use evenkeel_balance::expected_shares;
+use evenkeel_forecast::engine::Engine;
+use evenkeel_forecast::engine::spec::{BackendModel, Fault, Overflow, ServiceTime};
+use evenkeel_model::clock::Mono;
+use evenkeel_model::ids::Epoch;
+
+use super::{MS, assert_conserved, config, key, run, spec, sum};
 
 #[test]
 fn shares_follow_the_closed_form() {
