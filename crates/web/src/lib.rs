@@ -8,8 +8,11 @@
 
 mod api;
 mod auth;
+mod metrics;
+mod page;
 pub mod postmortem;
 pub mod requests;
+mod security;
 pub mod views;
 
 use std::future::Future;
@@ -31,9 +34,12 @@ pub fn serve(handle: Handle, listener: tokio::net::TcpListener) -> impl Future<O
     };
     let router = Router::new()
         .merge(api::routes())
+        .merge(metrics::routes())
+        .merge(page::routes())
         .with_state(handle)
         .layer(axum::middleware::from_fn_with_state(guard, auth::check))
-        .layer(axum::extract::DefaultBodyLimit::max(BODY_MAX));
+        .layer(axum::extract::DefaultBodyLimit::max(BODY_MAX))
+        .layer(axum::middleware::map_response(security::headers));
     async move {
         if let Err(error) = axum::serve(listener, router).await {
             tracing::error!(%error, "the admin server failed");

@@ -1,0 +1,78 @@
+//! Every metric by name, in one place: what it is called, what it means, which labels it has.
+//!
+//! A name is a promise to whoever built an alert on it: add, never rename. docs/guide/metrics.md lists them all; a
+//! test compares.
+
+use prometheus_client::metrics::MetricType;
+
+/// What a metric is.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct About {
+    /// Its name, without the `_total` that the format adds to a counter.
+    pub(super) name: &'static str,
+    /// What it means, with its unit.
+    pub(super) help: &'static str,
+    /// Counter, gauge or histogram.
+    pub(super) kind: MetricType,
+}
+
+macro_rules! metrics {
+    ($($variant:ident: $kind:ident $name:literal, $help:literal;)+) => {
+        /// A metric.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub(super) enum Metric { $($variant),+ }
+
+        impl Metric {
+            /// Every metric, in the order of the answer.
+            pub(super) const ALL: &'static [Self] = &[$(Self::$variant),+];
+
+            /// What it is.
+            pub(super) const fn about(self) -> About {
+                match self {
+                    $(Self::$variant => About { name: $name, help: $help, kind: MetricType::$kind }),+
+                }
+            }
+        }
+    };
+}
+
+metrics! {
+    Picks: Counter "evenkeel_picks",
+        "Times a backend was picked; kind: free (by the algorithm), forced (by cookie or key), retry (a further try).";
+    Responses: Counter "evenkeel_responses",
+        "Tries that ended at a backend, by class.";
+    Harmed: Counter "evenkeel_harmed",
+        "Requests that ended at a backend beyond the objective of the pool: failed or too slow.";
+    ResponseTime: Histogram "evenkeel_response_seconds",
+        "Time from the pick to the end of the response head, in seconds; the sum is estimated from the buckets.";
+    Unpicked: Counter "evenkeel_unpicked",
+        "Requests for which no backend could be picked.";
+    Share: Gauge "evenkeel_share",
+        "Share of the picks of the pool, 0 to 1; which: intended, expected (by the configuration), observed (last 10 s).";
+    Verdict: Gauge "evenkeel_verdict",
+        "1 for what the test says about the share of the backend: ok, over, under, unknown or explained.";
+    InFlight: Gauge "evenkeel_in_flight",
+        "Requests in flight at the backend.";
+    BackendUp: Gauge "evenkeel_backend_up",
+        "1 when the backend takes traffic, 0 when it does not.";
+    BackendCpu: Gauge "evenkeel_backend_cpu",
+        "CPU utilisation as the backend reported it, 0 to 1.";
+    BackendMemory: Gauge "evenkeel_backend_memory",
+        "Memory utilisation as the backend reported it, 0 to 1.";
+    RevisionInfo: Gauge "evenkeel_revision_info",
+        "1 for the revision that runs, with its state.";
+    State: Gauge "evenkeel_state",
+        "1 for the state of the instance, 0 for the others.";
+    IncidentsOpen: Gauge "evenkeel_incidents_open",
+        "Open incidents by severity.";
+    JournalUp: Gauge "evenkeel_journal_up",
+        "1 when the journal takes entries, 0 when it does not.";
+    Connections: Gauge "evenkeel_connections",
+        "Client connections open.";
+    WorkerPicks: Counter "evenkeel_worker_picks",
+        "Picks by worker of the data plane.";
+    AccessLogLost: Counter "evenkeel_access_log_lost",
+        "Lines of the access log that were dropped because writing was too slow.";
+    StartTime: Gauge "evenkeel_start_time_seconds",
+        "When the process started, in seconds since 1970.";
+}

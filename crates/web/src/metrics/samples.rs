@@ -1,0 +1,246 @@
+//! The samples of each metric, from the published present.
+
+use evenkeel_control::{BackendCounters, Published};
+use evenkeel_guard::{BackendView, GuardView, HealthView, PoolView, Status};
+use evenkeel_model::record::IncidentSeverity;
+use evenkeel_model::tally::Latency;
+
+use super::names::Metric;
+
+/// Buckets of the workers that make one bucket here: one per doubling remains, 16 in all.
+const THINNED: usize = 4;
+
+/// Every state of the instance.
+const STATES: [Status; 6] = [
+    Status::Ok,
+    Status::Drift,
+    Status::Verifying,
+    Status::Held,
+    Status::RollingBack,
+    Status::Incident,
+];
+
+/// A value with its labels.
+#[derive(Debug)]
+pub(super) struct Sample {
+    pub(super) labels: Vec<(&'static str, String)>,
+    pub(super) value: Value,
+}
+
+/// A value.
+#[derive(Debug)]
+pub(super) enum Value {
+    /// Of a counter.
+    Count(u64),
+    /// Of a gauge.
+    Gauge(f64),
+    /// Of a histogram: seconds; the buckets do not hold each other.
+    Times {
+        sum: f64,
+        count: u64,
+        buckets: Vec<(f64, u64)>,
+    },
+}
+
+/// The samples of a metric; none where nothing is known.
+pub(super) fn of(metric: Metric, published: &Published) -> Vec<Sample> {
+    let view = published.view.as_ref();
+    match metric {
+        Metric::Picks | Metric::Responses | Metric::Harmed | Metric::ResponseTime => {
+            counted(metric, published)
+        }
+        Metric::Unpicked => {
+            let pools = published.pools.iter();
+            pools
+                .map(|(pool, counters)| {
+                    sample(
+                        [("pool", pool.to_string())],
+                        Value::Count(counters.unpicked),
+                    )
+                })
+                .collect()
+        }
+        Metric::Share
+        | Metric::Verdict
+        | Metric::InFlight
+        | Metric::BackendUp
+        | Metric::BackendCpu
+        | Metric::BackendMemory => view.map(|view| seen(metric, view)).unwrap_or_default(),
+        Metric::RevisionInfo | Metric::State | Metric::IncidentsOpen | Metric::JournalUp => {
+            view.map(|view| whole(metric, view)).unwrap_or_default()
+        }
+        Metric::Connections => one(Value::Gauge(f64::from(published.connections))),
+        Metric::WorkerPicks => {
+            let workers = published.workers.iter();
+            workers
+                .map(|(id, worker)| {
+                    sample([("worker", id.to_string())], Value::Count(worker.picks))
+                })
+                .collect()
+        }
+        Metric::AccessLogLost => one(Value::Count(published.access_log_lost)),
+        Metric::StartTime => one(Value::Gauge(published.started_at.0 as f64 / 1_000.0)),
+    }
+}
+
+fn sample<const N: usize>(labels: [(&'static str, String); N], value: Value) -> Sample {
+    Sample {
+        labels: labels.into(),
+        value,
+    }
+}
+
+fn one(value: Value) -> Vec<Sample> {
+    vec![sample([], value)]
+}
+
+/// What the workers counted.
+fn counted(metric: Metric, published: &Published) -> Vec<Sample> {
+    let mut samples = Vec::new();
+    for (pool, counters) in &published.pools {
+        for (backend, counters) in &counters.backends {
+            let mut add = |more: Option<(&'static str, &str)>, value| {
+                let mut labels = vec![("pool", pool.to_string()), ("backend", backend.to_string())];
+                labels.extend(more.map(|(key, word)| (key, word.to_owned())));
+                samples.push(Sample { labels, value });
+            };
+            match metric {
+                Metric::Picks => {
+                    add(Some(("kind", "free")), Value::Count(counters.picks_free));
+                    add(
+                        Some(("kind", "forced")),
+                        Value::Count(counters.picks_forced),
+                    );
+                    add(Some(("kind", "retry")), Value::Count(counters.picks_retry));
+                }
+                Metric::Responses => {
+                    for (class, count) in classes(counters) {
+                        add(Some(("class", class)), Value::Count(count));
+                    }
+                }
+                Metric::Harmed => add(None, Value::Count(counters.harmed)),
+                _ => add(None, times(&counters.latency)),
+            }
+        }
+    }
+    samples
+}
+
+const fn classes(counters: &BackendCounters) -> [(&'static str, u64); 7] {
+    let outcomes = &counters.outcomes;
+    [
+        ("ok", outcomes.ok),
+        ("client_error", outcomes.client_error),
+        ("server_error", outcomes.server_error),
+        ("connect_failed", outcomes.connect_failed),
+        ("reset", outcomes.reset),
+        ("timeout", outcomes.timeout),
+        ("client_abort", outcomes.client_abort),
+    ]
+}
+
+/// Response times in one bucket per doubling. The sum takes the middle of each fine bucket.
+fn times(latency: &Latency) -> Value {
+    let mut buckets: Vec<(f64, u64)> = Vec::new();
+    let (mut sum, mut held, mut below_us) = (0.0, 0, 0);
+    for (index, count) in latency.buckets.iter().enumerate() {
+        let count = u64::from(*count);
+        let bound_us = Latency::bound_us(index);
+        sum += count as f64 * (below_us + bound_us) as f64 / 2e6;
+        held += count;
+        if index % THINNED == 0 {
+            buckets.push((bound_us as f64 / 1e6, held));
+            held = 0;
+        }
+        below_us = bound_us;
+    }
+    buckets.push((f64::INFINITY, held));
+    Value::Times {
+        sum,
+        count: latency.count(),
+        buckets,
+    }
+}
+
+/// What the guard knows of each backend.
+fn seen(metric: Metric, view: &GuardView) -> Vec<Sample> {
+    let each = |pool: &PoolView, backend: &BackendView| {
+        let place = || {
+            vec![
+                ("pool", pool.name.to_string()),
+                ("backend", backend.name.to_string()),
+            ]
+        };
+        let plain = |value: Option<f64>| -> Vec<Sample> {
+            let sample = |value| Sample {
+                labels: place(),
+                value: Value::Gauge(value),
+            };
+            value.map(sample).into_iter().collect()
+        };
+        let worded = |key, word: &str, value: f64| {
+            let mut labels = place();
+            labels.push((key, word.to_owned()));
+            Sample {
+                labels,
+                value: Value::Gauge(value),
+            }
+        };
+        match metric {
+            Metric::Share => [
+                ("intended", backend.intended_share),
+                ("expected", backend.expected_share),
+                ("observed", backend.observed_share),
+            ]
+            .into_iter()
+            .filter_map(|(which, share)| Some(worded("which", which, share?)))
+            .collect(),
+            Metric::Verdict => vec![worded("verdict", backend.verdict.as_str(), 1.0)],
+            Metric::InFlight => plain(backend.in_flight.map(f64::from)),
+            Metric::BackendCpu => plain(backend.cpu),
+            Metric::BackendMemory => plain(backend.memory),
+            _ => plain(match backend.health {
+                HealthView::Up => Some(1.0),
+                HealthView::Down => Some(0.0),
+                HealthView::Unknown => None,
+            }),
+        }
+    };
+    let pools = view.pools.iter();
+    pools
+        .flat_map(|pool| pool.backends.iter().flat_map(move |b| each(pool, b)))
+        .collect()
+}
+
+/// What the guard knows of the instance.
+fn whole(metric: Metric, view: &GuardView) -> Vec<Sample> {
+    let flag = |yes: bool| Value::Gauge(f64::from(u8::from(yes)));
+    match metric {
+        Metric::RevisionInfo => {
+            let labels = [
+                ("revision", view.revision.to_string()),
+                ("state", view.revision_state.as_str().to_owned()),
+            ];
+            vec![sample(labels, flag(true))]
+        }
+        Metric::State => STATES
+            .iter()
+            .map(|state| {
+                let labels = [("state", state.as_str().to_owned())];
+                sample(labels, flag(*state == view.state))
+            })
+            .collect(),
+        Metric::IncidentsOpen => IncidentSeverity::ALL
+            .iter()
+            .map(|severity| {
+                let open = view.incidents.iter().filter(|incident| {
+                    incident.severity == *severity
+                        && evenkeel_incident::lifecycle::is_open(incident.status)
+                });
+                let labels = [("severity", severity.as_str().to_owned())];
+                sample(labels, Value::Gauge(open.count() as f64))
+            })
+            .collect(),
+        _ => one(flag(view.journal_ok)),
+    }
+}
