@@ -1,0 +1,23 @@
+//! The scenarios that ship with the program.
+
+/// A shipped scenario.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shipped {
+    /// Its name.
+    pub name: &'static str,
+    /// Its text.
+    pub text: &'static str,
+}
+
+macro_rules! shipped {
+    ($($name:literal),+ $(,)?) => {
+        &[$(Shipped { name: $name, text: include_str!(concat!("../scenarios/", $name, ".toml")) }),+]
+    };
+}
+
+/// Every shipped scenario.
+pub const fn shipped() -> &'static [Shipped] {
+    SHIPPED
+}
+
+const SHIPPED: &[Shipped] = shipped!["weight-typo"];

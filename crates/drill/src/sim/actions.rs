@@ -1,0 +1,536 @@
+//! The steps of a scenario, carried out in the simulated world.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use evenkeel_forecast::Facts;
+use evenkeel_forecast::engine::spec::{BackendKey, Dependency, Fault, NetworkFault as Network};
+use evenkeel_guard::{
+    DeploymentReport, Event, Guard, IncidentCommand, IncidentVerb, Outcome as Reply, Proposal,
+    RollbackCommand, Settings,
+};
+use evenkeel_journal::{AppendError, Read as _};
+use evenkeel_model::ids::{IncidentId, Name, RevisionId};
+use evenkeel_model::parse::parse;
+use evenkeel_model::record::RevisionRecord;
+
+use super::behaviour;
+use super::world::{Due, Undo, World, restore};
+use crate::edit::edited;
+use crate::referee::Referee;
+use crate::scenario::{
+    Action, Apply, BackendFault, Deploy, NetworkFault, Operator, OperatorVerb, Span, TrafficStep,
+    USERS,
+};
+
+/// Until a restarted balancer is back, where a scenario names no time.
+const DOWN_DEFAULT: Span = Span::secs(2);
+/// The author of what a scenario does.
+pub(crate) const AUTHOR: &str = "drill";
+
+impl World<'_> {
+    /// Carries out step `index` now.
+    pub(super) fn carry_out(&mut self, index: usize, referee: &mut Referee<'_>) {
+        let scenario = self.scenario;
+        let Some(step) = scenario.step.get(index) else {
+            return;
+        };
+        let Some(action) = step.action() else { return };
+        let injects = scenario.injected() == Some(index);
+        if injects {
+            referee.injected(self.wall(), self.counted());
+        }
+        let note = step
+            .note
+            .as_deref()
+            .map(|n| format!(": {n}"))
+            .unwrap_or_default();
+        referee.note_moment(
+            self.wall(),
+            format!("step {} ({}){note}", index + 1, action.word()),
+        );
+        let result = match action {
+            Action::Apply(apply) => self.apply(apply, injects, referee),
+            Action::Rollback(rollback) => self.roll_back(
+                rollback.to.as_deref(),
+                rollback.reason.as_deref(),
+                rollback.force,
+            ),
+            Action::Confirm(_) => self.confirm(),
+            Action::Deploy(deploy) => self.deploy(deploy),
+            Action::BackendFault(fault) => self.fault(fault),
+            Action::DependencyFault(fault) => self.depend(
+                &fault.pool,
+                Dependency {
+                    slow_factor: fault.slow_factor,
+                    extra_latency: fault.extra_latency.0,
+                    error_rate: fault.error_rate.0,
+                },
+                fault.lasts,
+            ),
+            Action::NetworkFault(fault) => self.disconnect(fault),
+            Action::Traffic(change) => self.change_traffic(change),
+            Action::EditOutside(edit) => {
+                let text = match &edit.text {
+                    Some(text) => Ok(text.clone()),
+                    None => edited(&self.plane, &edit.set, &edit.unset).map_err(|e| e.to_string()),
+                };
+                text.and_then(|text| self.push_past_the_guard(&text))
+            }
+            Action::StalePush(push) => self
+                .revision_text(&push.revision)
+                .and_then(|text| self.push_past_the_guard(&text)),
+            Action::JournalFault(fault) => {
+                self.journal.fail_with(Some(AppendError::DiskFull));
+                self.later(fault.lasts, Undo::Journal);
+                Ok(())
+            }
+            Action::Restart(restart) => self.restart(restart.down_for.unwrap_or(DOWN_DEFAULT).0),
+            Action::Operator(command) => self.command(command),
+            Action::Drain(_)
+            | Action::Undrain(_)
+            | Action::Discovery(_)
+            | Action::Certificate(_) => {
+                Err(format!("`{}` is not built in this version", action.word()))
+            }
+        };
+        if let Err(why) = result {
+            referee.fail(format!("step {} ({}): {why}", index + 1, action.word()));
+        }
+    }
+
+    fn apply(
+        &mut self,
+        apply: &Apply,
+        injects: bool,
+        referee: &mut Referee<'_>,
+    ) -> Result<(), String> {
+        let text = match &apply.text {
+            Some(text) => text.clone(),
+            None => edited(&self.config, &apply.set, &apply.unset).map_err(|e| e.to_string())?,
+        };
+        let judged =
+            evenkeel_control::judge::judge(&text, None, Some(&self.config), &Facts::default());
+        let (Some(config), Some(hash)) = (judged.config.clone(), judged.hash) else {
+            let ids: Vec<&str> = judged.findings.iter().map(|f| f.id).collect();
+            let messages: Vec<&str> = judged.findings.iter().map(|f| f.message.as_str()).collect();
+            return refused(apply, &ids, &messages);
+        };
+        let request = self.request();
+        let proposal = Proposal {
+            request,
+            config,
+            text: Arc::clone(&judged.text),
+            hash,
+            findings: judged.findings,
+            blocking: judged.blocking,
+            judged_against: self.revision,
+            base: None,
+            author: AUTHOR.to_owned(),
+            reason: apply.reason.clone().unwrap_or_else(|| AUTHOR.to_owned()),
+            force: apply.force,
+            confirm_within: apply.confirm_within.map(|s| s.0),
+            keep: apply.keep.map(|s| s.0),
+        };
+        self.send(Event::Propose(Box::new(proposal)));
+        match self.replies.remove(&request) {
+            Some(Reply::Applied { revision, .. }) => {
+                referee.applied(revision, self.wall(), injects);
+                let wanted = !apply.refused_by.is_empty();
+                if wanted {
+                    Err(format!(
+                        "was let in as {revision}, expected a refusal by {}",
+                        apply.refused_by.join(", ")
+                    ))
+                } else {
+                    Ok(())
+                }
+            }
+            Some(Reply::Refused(refusal)) => {
+                let ids: Vec<&str> = refusal.findings.iter().map(|f| f.id).collect();
+                let messages: Vec<&str> = refusal
+                    .findings
+                    .iter()
+                    .map(|f| f.message.as_str())
+                    .collect();
+                let what = format!("refused: {}", messages.join("; "));
+                referee.note_moment(self.wall(), what);
+                refused(apply, &ids, &messages)
+            }
+            Some(other) => Err(format!("{other:?}")),
+            None => Err("no answer came".to_owned()),
+        }
+    }
+
+    fn roll_back(
+        &mut self,
+        to: Option<&str>,
+        reason: Option<&str>,
+        force: bool,
+    ) -> Result<(), String> {
+        let to = match to {
+            None => None,
+            Some(id) => {
+                let record = self.record(id)?;
+                Some(restore(&record).ok_or_else(|| format!("{id} is not valid"))?)
+            }
+        };
+        let request = self.request();
+        let command = RollbackCommand {
+            request,
+            to,
+            author: AUTHOR.to_owned(),
+            reason: reason.unwrap_or(AUTHOR).to_owned(),
+            force,
+        };
+        self.send(Event::Rollback(Box::new(command)));
+        self.done(request)
+    }
+
+    fn confirm(&mut self) -> Result<(), String> {
+        let request = self.request();
+        self.send(Event::Confirm {
+            request,
+            revision: None,
+            author: AUTHOR.to_owned(),
+        });
+        self.done(request)
+    }
+
+    fn command(&mut self, command: &Operator) -> Result<(), String> {
+        let open = self.view().and_then(|view| view.incident);
+        let text = command.text.clone().unwrap_or_else(|| AUTHOR.to_owned());
+        let verb = match command.incident {
+            OperatorVerb::Ack => IncidentVerb::Ack,
+            OperatorVerb::Note => IncidentVerb::Note(text),
+            OperatorVerb::Escalate => IncidentVerb::Escalate,
+            OperatorVerb::Resolve => IncidentVerb::Resolve(text),
+            OperatorVerb::FalseAlarm => IncidentVerb::FalseAlarm(text),
+        };
+        let incident: IncidentId = open.ok_or("no incident is open")?;
+        let request = self.request();
+        self.send(Event::Incident(IncidentCommand {
+            request,
+            incident,
+            author: AUTHOR.to_owned(),
+            verb,
+        }));
+        self.done(request)
+    }
+
+    /// The answer to a command that must be carried out.
+    fn done(&mut self, request: evenkeel_guard::RequestId) -> Result<(), String> {
+        match self.replies.remove(&request) {
+            Some(Reply::Refused(refusal)) => {
+                let messages: Vec<&str> = refusal
+                    .findings
+                    .iter()
+                    .map(|f| f.message.as_str())
+                    .collect();
+                Err(format!("refused: {}", messages.join("; ")))
+            }
+            Some(Reply::Failed { why }) => Err(why),
+            Some(_) => Ok(()),
+            None => Err("no answer came".to_owned()),
+        }
+    }
+
+    fn deploy(&mut self, deploy: &Deploy) -> Result<(), String> {
+        let pool = name(&deploy.pool)?;
+        let config = Arc::clone(&self.config);
+        let all = config.pool(&deploy.pool).ok_or("no such pool")?;
+        let reached: Vec<Name> = if deploy.backends.is_empty() {
+            all.backends.iter().map(|b| b.name.clone()).collect()
+        } else {
+            deploy
+                .backends
+                .iter()
+                .map(|b| name(b))
+                .collect::<Result<_, _>>()?
+        };
+        for backend in reached {
+            let key = (pool.clone(), backend);
+            self.releases
+                .insert(key.clone(), behaviour::release(deploy));
+            self.set_fault(&key)?;
+        }
+        if !deploy.record {
+            return Ok(());
+        }
+        let request = self.request();
+        self.send(Event::DeploymentSeen(Box::new(DeploymentReport {
+            request,
+            pool,
+            version: name(&deploy.version)?,
+            backends: deploy
+                .backends
+                .iter()
+                .map(|b| name(b))
+                .collect::<Result<_, _>>()?,
+            at: None,
+            author: AUTHOR.to_owned(),
+            note: deploy.note.clone().unwrap_or_default(),
+        })));
+        self.done(request)
+    }
+
+    fn fault(&mut self, fault: &BackendFault) -> Result<(), String> {
+        let keys = keys(&fault.backends)?;
+        let id = self.undo_id();
+        for key in &keys {
+            self.faults.push((id, key.clone(), behaviour::fault(fault)));
+            self.set_fault(key)?;
+            if let Some(down) = fault.restarts {
+                self.engine
+                    .restart_backend(key, down.0)
+                    .map_err(|e| e.to_string())?;
+            }
+        }
+        self.later(fault.lasts, Undo::Fault(id, keys));
+        Ok(())
+    }
+
+    /// Everything that is wrong with a backend now: its version and the faults that act.
+    fn set_fault(&mut self, key: &BackendKey) -> Result<(), String> {
+        let release = self.releases.get(key).cloned().unwrap_or_default();
+        let faults = self.faults.iter().filter(|(_, k, _)| k == key);
+        let all = faults.fold(release, |sum: Fault, (_, _, fault)| fault.and(&sum));
+        self.engine.set_fault(key, all).map_err(|e| e.to_string())
+    }
+
+    fn depend(
+        &mut self,
+        pool: &str,
+        dependency: Dependency,
+        lasts: Option<Span>,
+    ) -> Result<(), String> {
+        let pool = name(pool)?;
+        self.engine
+            .set_dependency(&pool, dependency)
+            .map_err(|e| e.to_string())?;
+        self.later(lasts, Undo::Dependency(pool));
+        Ok(())
+    }
+
+    fn disconnect(&mut self, fault: &NetworkFault) -> Result<(), String> {
+        let keys = match &fault.zone {
+            None => keys(&fault.backends)?,
+            Some(zone) => {
+                let pools = self.plane.pools.iter();
+                let found = pools.flat_map(|pool| {
+                    let here = pool
+                        .backends
+                        .iter()
+                        .filter(|b| b.zone.as_ref().is_some_and(|z| z.as_str() == zone));
+                    here.map(|b| (pool.name.clone(), b.name.clone()))
+                });
+                found.collect()
+            }
+        };
+        let network = Network {
+            latency: fault.latency.0,
+            loss: fault.loss.0,
+            refuse: fault.refuses,
+        };
+        for key in &keys {
+            self.engine
+                .set_network(key, network)
+                .map_err(|e| e.to_string())?;
+        }
+        self.later(fault.lasts, Undo::Network(keys));
+        Ok(())
+    }
+
+    fn change_traffic(&mut self, change: &TrafficStep) -> Result<(), String> {
+        let stream = name(change.stream.as_deref().unwrap_or(USERS))?;
+        let rate = self.rates.get(&stream).copied().unwrap_or(0.0);
+        let wanted = change
+            .rate
+            .or_else(|| change.factor.map(|factor| rate * factor));
+        if let Some(to) = wanted {
+            self.ramp(&stream, self.now(), rate, to, change.over.0);
+            self.advance(self.now());
+        }
+        let skew = change.client_skew.and(self.skews.get(&stream).copied());
+        let retries = change.retries.and(self.retries.get(&stream).copied());
+        self.set_stream(&stream, change.client_skew, change.retries)?;
+        let undo = Undo::Traffic {
+            stream,
+            rate: wanted.map(|_| rate),
+            skew,
+            retries,
+        };
+        self.later(change.lasts, undo);
+        Ok(())
+    }
+
+    fn set_stream(
+        &mut self,
+        stream: &Name,
+        skew: Option<f64>,
+        retries: Option<u8>,
+    ) -> Result<(), String> {
+        if let Some(skew) = skew {
+            self.engine
+                .set_skew(stream, skew)
+                .map_err(|e| e.to_string())?;
+            self.skews.insert(stream.clone(), skew);
+        }
+        if let Some(attempts) = retries {
+            let traffic = self.traffic(stream).ok_or("no such stream")?;
+            let retry = behaviour::retry(traffic, attempts);
+            self.engine
+                .set_client_retry(stream, retry)
+                .map_err(|e| e.to_string())?;
+            self.retries.insert(stream.clone(), attempts);
+        }
+        Ok(())
+    }
+
+    fn push_past_the_guard(&mut self, text: &str) -> Result<(), String> {
+        let parsed = parse(text, None);
+        let first = parsed
+            .findings
+            .first()
+            .map(|f| f.message.clone())
+            .unwrap_or_default();
+        let config = Arc::new(parsed.config.ok_or(first)?);
+        for pool in &config.pools {
+            for index in 0..pool.backends.len() {
+                self.introduce(pool, index);
+            }
+        }
+        self.plane = config;
+        self.refresh(|_| true);
+        self.schedule_probes();
+        Ok(())
+    }
+
+    fn record(&self, id: &str) -> Result<RevisionRecord, String> {
+        let id: RevisionId = id
+            .parse()
+            .map_err(|e: evenkeel_model::ids::IdError| e.to_string())?;
+        let found = self.journal.revision(id).map_err(|e| e.to_string())?;
+        found.ok_or_else(|| format!("there is no revision {id}"))
+    }
+
+    fn revision_text(&self, id: &str) -> Result<String, String> {
+        Ok(self.record(id)?.text.to_string())
+    }
+
+    fn restart(&mut self, down_for: Duration) -> Result<(), String> {
+        let state = self.journal.state().map_err(|e| e.to_string())?;
+        let revisions: Vec<RevisionRecord> = state.revisions.values().cloned().collect();
+        let id = evenkeel_guard::boot::select(&revisions).ok_or("no revision can boot")?;
+        let running = state
+            .revisions
+            .get(&id)
+            .and_then(restore)
+            .ok_or("no revision can boot")?;
+        self.ward.restart();
+        self.config = Arc::clone(&running.config);
+        self.plane = Arc::clone(&running.config);
+        self.revision = id;
+        self.is_down = true;
+        let (snapshot, _) = self.ward.snapshot(id, &running.config, |_| true);
+        self.engine.restart_balancer(down_for, &snapshot);
+        self.schedule(self.now().plus(down_for), Due::Back);
+        Ok(())
+    }
+
+    /// The balancer is back: a new guard boots from the journal.
+    pub(super) fn back(&mut self) {
+        self.is_down = false;
+        self.guard = Guard::new(Settings { drill: true });
+        let plane = Arc::clone(&self.plane);
+        let (snapshot, epochs) = self.ward.snapshot(self.revision, &plane, |_| true);
+        self.engine.swap(&snapshot);
+        let record = self.record(&self.revision.to_string());
+        if let Some(running) = record.ok().as_ref().and_then(restore)
+            && let Err(why) = self.boot(running, epochs)
+        {
+            tracing::error!(why, "the simulated balancer did not boot");
+        }
+    }
+
+    fn undo_id(&mut self) -> u64 {
+        self.request().0
+    }
+
+    fn later(&mut self, lasts: Option<Span>, undo: Undo) {
+        if let Some(lasts) = lasts {
+            let id = self.undo_id();
+            self.undo.insert(id, undo);
+            self.schedule(self.now().plus(lasts.0), Due::Undo(id));
+        }
+    }
+
+    pub(super) fn undo_now(&mut self, undo: Undo) {
+        let result = match undo {
+            Undo::Fault(id, keys) => {
+                self.faults.retain(|(other, _, _)| *other != id);
+                keys.iter().try_for_each(|key| self.set_fault(key))
+            }
+            Undo::Dependency(pool) => self
+                .engine
+                .set_dependency(&pool, Dependency::default())
+                .map_err(|e| e.to_string()),
+            Undo::Network(keys) => keys.iter().try_for_each(|key| {
+                let healed = self.engine.set_network(key, Network::default());
+                healed.map_err(|e| e.to_string())
+            }),
+            Undo::Traffic {
+                stream,
+                rate,
+                skew,
+                retries,
+            } => {
+                if let Some(rate) = rate {
+                    self.schedule(self.now(), Due::Rate(stream.clone(), (rate * 1e3) as u64));
+                }
+                self.set_stream(&stream, skew, retries)
+            }
+            Undo::Journal => {
+                self.journal.fail_with(None);
+                Ok(())
+            }
+        };
+        if let Err(why) = result {
+            tracing::warn!(why, "a fault could not be undone");
+        }
+    }
+}
+
+fn refused(apply: &Apply, ids: &[&str], messages: &[&str]) -> Result<(), String> {
+    let missing: Vec<&str> = apply
+        .refused_by
+        .iter()
+        .map(String::as_str)
+        .filter(|id| !ids.contains(id))
+        .collect();
+    if apply.refused_by.is_empty() {
+        Err(format!("was refused: {}", messages.join("; ")))
+    } else if missing.is_empty() {
+        Ok(())
+    } else {
+        Err(format!(
+            "was refused by {}, expected {}",
+            ids.join(", "),
+            missing.join(", ")
+        ))
+    }
+}
+
+fn name(text: &str) -> Result<Name, String> {
+    Name::new(text).map_err(|e| e.to_string())
+}
+
+fn keys(backends: &[String]) -> Result<Vec<BackendKey>, String> {
+    let split = |text: &String| {
+        let (pool, backend) = text
+            .split_once('/')
+            .ok_or_else(|| format!("`{text}` is not POOL/NAME"))?;
+        Ok((name(pool)?, name(backend)?))
+    };
+    backends.iter().map(split).collect()
+}

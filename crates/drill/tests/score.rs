@@ -1,0 +1,46 @@
+//! A score of drills in simulation, for whoever tunes a test or writes a scenario:
+//! `DRILL=file.toml SEEDS=20 cargo test -p evenkeel-drill --test score -- --ignored --nocapture`.
+//! Without DRILL it scores every shipped drill.
+
+use evenkeel_drill::{Summary, scenario, shipped, sim};
+
+#[test]
+#[ignore = "a tool: takes minutes and prints"]
+fn score() {
+    let seeds: u64 = std::env::var("SEEDS").map_or(5, |s| s.parse().unwrap());
+    let files: Vec<(String, String)> = match std::env::var("DRILL") {
+        Ok(list) => list
+            .split(',')
+            .map(|file| (file.to_owned(), std::fs::read_to_string(file).unwrap()))
+            .collect(),
+        Err(_) => shipped()
+            .iter()
+            .map(|s| (s.name.to_owned(), s.text.to_owned()))
+            .collect(),
+    };
+    for (file, text) in files {
+        let scenario = match scenario::parse(&text, &file) {
+            Ok(scenario) => scenario,
+            Err(problems) => {
+                for problem in problems {
+                    println!("{problem}");
+                }
+                continue;
+            }
+        };
+        let started = std::time::Instant::now();
+        let runs: Vec<_> = (0..seeds).map(|seed| sim::run(&scenario, seed)).collect();
+        let took = started.elapsed().as_secs_f64();
+        for run in &runs {
+            println!("  {} {:?}", run.seed, run.why);
+        }
+        if let Some(run) = runs.iter().find(|r| !r.passed).or(runs.first()) {
+            println!("  -- seed {}", run.seed);
+            for line in &run.timeline {
+                println!("  {:7.1} {}", line.at_seconds, line.what);
+            }
+        }
+        let summary = Summary::of(&runs, &scenario);
+        println!("{} {took:.1} s {summary:#?}", scenario.name);
+    }
+}
