@@ -89,6 +89,12 @@ pub(crate) enum Command {
     },
     /// Show intended, expected and observed share per backend
     Status,
+    /// The same, live in the terminal, once a second
+    Top {
+        /// End after so many looks
+        #[arg(long)]
+        looks: Option<u64>,
+    },
     /// Tell Evenkeel about a deployment
     #[command(subcommand)]
     Deploy(Deploy),

@@ -28,6 +28,7 @@ pub(crate) fn run(command: Command, global: &Global, terminal: Terminal) -> anyh
         Command::History { limit } => show::history(limit, global, terminal),
         Command::Diff { from, to } => show::diff(&from, &to, global, terminal),
         Command::Status => show::status(global, terminal),
+        Command::Top { looks } => show::top(looks, global, terminal),
         Command::Deploy(command) => change::deploy(command, global, terminal),
         Command::Incident(command) => incident::incident(command, global, terminal),
         Command::Completions { shell } => {

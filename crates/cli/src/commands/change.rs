@@ -236,7 +236,7 @@ pub(crate) fn deploy(command: Deploy, global: &Global, terminal: Terminal) -> an
                     );
                 }
                 let mut out = String::new();
-                render::table(&mut out, &rows);
+                render::list(&mut out, &rows);
                 terminal.data(&out);
             }
         }

@@ -102,7 +102,7 @@ fn list(admin: &Admin, open: bool, terminal: Terminal) -> anyhow::Result<()> {
         ]);
     }
     let mut out = String::new();
-    render::table(&mut out, &rows);
+    render::list(&mut out, &rows);
     terminal.data(&out);
     Ok(())
 }

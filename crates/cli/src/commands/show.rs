@@ -1,5 +1,9 @@
 //! `status`, `history`, `diff` and `explain`.
 
+use std::io::IsTerminal as _;
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::time::Duration;
+
 use anstyle::{AnsiColor, Style};
 use evenkeel_model::{diff as difference, parse};
 use evenkeel_web::views::{ChangeView, PoolView, RevisionView, StatusView};
@@ -21,6 +25,37 @@ pub(crate) fn status(global: &Global, terminal: Terminal) -> anyhow::Result<Exit
     }
     let view: StatusView = admin.get("/api/status")?;
     terminal.data(&status_text(&view, terminal));
+    Ok(Exit::Ok)
+}
+
+/// Between two looks of `top`.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Clears the terminal and goes to its first line.
+const CLEAR: &str = "\u{1b}[2J\u{1b}[H";
+
+/// `status` again and again, until Ctrl-C or `looks`. Off a terminal the looks follow one another.
+pub(crate) fn top(looks: Option<u64>, global: &Global, terminal: Terminal) -> anyhow::Result<Exit> {
+    let admin = Admin::new(global)?;
+    // Nothing is ever sent: the channel is a pause that ends by itself.
+    let (_keep, pause) = channel::<()>();
+    let mut left = looks.unwrap_or(u64::MAX);
+    while left > 0 {
+        left -= 1;
+        let view: StatusView = admin.get("/api/status")?;
+        if terminal.json {
+            terminal.json(&view)?;
+        } else {
+            let clear = if std::io::stdout().is_terminal() {
+                CLEAR
+            } else {
+                ""
+            };
+            terminal.data(&format!("{clear}{}", status_text(&view, terminal)));
+        }
+        if left > 0 && pause.recv_timeout(LOOK_EVERY) == Err(RecvTimeoutError::Disconnected) {
+            break;
+        }
+    }
     Ok(Exit::Ok)
 }
 
@@ -133,7 +168,7 @@ pub(crate) fn history(limit: usize, global: &Global, terminal: Terminal) -> anyh
         ]);
     }
     let mut out = String::new();
-    render::table(&mut out, &rows);
+    render::list(&mut out, &rows);
     terminal.data(&out);
     Ok(Exit::Ok)
 }
