@@ -6,11 +6,13 @@
 //! the same on both. The JSON Schema is made from the types and decides the shape of a file.
 
 mod edit;
+pub mod live;
 pub mod outcome;
 mod referee;
 pub mod scenario;
 mod shipped;
 pub mod sim;
+mod steps;
 
 pub use outcome::{Outcome, Report, Summary};
 pub use scenario::{Scenario, Stage};

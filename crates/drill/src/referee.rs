@@ -118,6 +118,18 @@ impl<'s> Referee<'s> {
         }
     }
 
+    /// The timeline so far, for a reader who waits.
+    pub(crate) fn lines(&self) -> Vec<String> {
+        let line = |(at, what): &(Wall, String)| {
+            if self.zero.is_some() {
+                format!("{:6.1} s  {what}", self.offset(*at))
+            } else {
+                what.clone()
+            }
+        };
+        self.timeline.iter().map(line).collect()
+    }
+
     /// Something that a reader of the outcome should know.
     pub(crate) fn note(&mut self, what: String) {
         if !self.notes.contains(&what) {

@@ -407,17 +407,18 @@ impl Scenario {
     }
 
     /// Index of the step that injects the fault: the one marked `injects = true`, else the first that does harm by
-    /// its nature. None in a silent drill without a mark.
+    /// its nature, else the first `apply` that is to be let in. None in a silent drill without a mark.
     pub fn injected(&self) -> Option<usize> {
-        self.step
-            .iter()
-            .position(|step| step.injects == Some(true))
-            .or_else(|| {
-                let harms = |step: &Step| step.injects.is_none() && step.harms();
-                (!self.expect.silent)
-                    .then(|| self.step.iter().position(harms))
-                    .flatten()
-            })
+        let marked = self.step.iter().position(|step| step.injects == Some(true));
+        if marked.is_some() || self.expect.silent {
+            return marked;
+        }
+        let first = |suits: fn(&Step) -> bool| {
+            self.step
+                .iter()
+                .position(|step| step.injects.is_none() && suits(step))
+        };
+        first(Step::harms).or_else(|| first(Step::may_harm))
     }
 
     /// Share of seeds that must pass when `runs` are made.

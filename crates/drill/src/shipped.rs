@@ -20,4 +20,23 @@ pub const fn shipped() -> &'static [Shipped] {
     SHIPPED
 }
 
-const SHIPPED: &[Shipped] = shipped!["weight-typo"];
+const SHIPPED: &[Shipped] = shipped![
+    "weight-typo",
+    "algorithm-ignores-weights",
+    "wrong-health-path",
+    "bad-version-one-of-three",
+    "bad-version-everywhere",
+    "slow-backend",
+    "failing-backend",
+    "sinkhole",
+    "hanging-backend",
+    "refusing-backend",
+    "shared-dependency-slow",
+    "network-zone",
+    "edit-outside",
+    "surge-above-capacity",
+    "surge-within-capacity",
+    "planned-shift",
+    "keep-alive-noise",
+    "slower-backend-load-aware",
+];

@@ -5,7 +5,7 @@
 //! notices are taken as delivered to nobody; the answer of a forecast or an audit comes within the same moment.
 
 mod actions;
-mod behaviour;
+pub(crate) mod behaviour;
 mod ward;
 mod world;
 
@@ -13,8 +13,10 @@ use evenkeel_model::clock::Mono;
 
 use crate::Outcome;
 use crate::referee::Referee;
-use crate::scenario::{Condition, Scenario, Stage};
+use crate::scenario::{Scenario, Stage};
+use crate::steps::Steps;
 
+pub(crate) use actions::{AUTHOR, refused};
 use world::World;
 
 /// Runs `scenario` on the virtual clock. The same seed gives the same outcome.
@@ -51,74 +53,4 @@ pub fn run(scenario: &Scenario, seed: u64) -> Outcome {
         steps.look(&referee, world.now());
     }
     referee.finish()
-}
-
-/// Which steps are still to come, and when.
-struct Steps<'s> {
-    scenario: &'s Scenario,
-    /// When each step is due; `None`: its condition does not hold yet, or it was carried out.
-    due: Vec<Option<Mono>>,
-    waiting: Vec<bool>,
-    carried_out: Vec<bool>,
-}
-
-impl<'s> Steps<'s> {
-    fn new(scenario: &'s Scenario, zero: Mono) -> Self {
-        let due = scenario
-            .step
-            .iter()
-            .map(|step| step.at.map(|at| zero.plus(at.0)));
-        Self {
-            due: due.collect(),
-            waiting: scenario
-                .step
-                .iter()
-                .map(|step| step.after.is_some())
-                .collect(),
-            carried_out: vec![false; scenario.step.len()],
-            scenario,
-        }
-    }
-
-    /// The next step that is due by `until`: the earliest, in file order.
-    fn next_due(&self, until: Mono) -> Option<(usize, Mono)> {
-        let due = self.due.iter().enumerate();
-        due.filter_map(|(index, at)| at.map(|at| (index, at)))
-            .filter(|(_, at)| *at <= until)
-            .min_by_key(|(index, at)| (*at, *index))
-    }
-
-    fn done(&mut self, index: usize) {
-        if let Some(due) = self.due.get_mut(index) {
-            *due = None;
-        }
-        if let Some(done) = self.carried_out.get_mut(index) {
-            *done = true;
-        }
-    }
-
-    /// Makes steps due whose condition holds now.
-    fn look(&mut self, referee: &Referee<'_>, now: Mono) {
-        for (index, step) in self.scenario.step.iter().enumerate() {
-            let Some(condition) = step
-                .after
-                .filter(|_| self.waiting.get(index) == Some(&true))
-            else {
-                continue;
-            };
-            let holds = match condition {
-                Condition::Previous => index == 0 || self.carried_out.get(index - 1) == Some(&true),
-                other => referee.holds(other),
-            };
-            if holds {
-                let delay = step.delay.unwrap_or_default();
-                if let (Some(due), Some(waiting)) =
-                    (self.due.get_mut(index), self.waiting.get_mut(index))
-                {
-                    *due = Some(now.plus(delay.0));
-                    *waiting = false;
-                }
-            }
-        }
-    }
 }

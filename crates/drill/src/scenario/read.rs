@@ -93,6 +93,7 @@ pub fn parse(text: &str, file: &str) -> Result<Scenario, Vec<Problem>> {
         }
     };
     reader.include(&mut scenario);
+    reader.hand_down(&mut scenario);
     if reader.problems.is_empty() {
         check::check(&scenario, &mut reader);
     }
@@ -163,6 +164,26 @@ impl<'t> Reader<'t> {
             line: place.line,
             column: place.column,
         });
+    }
+
+    /// `expect.refused_by` is about the first change that says nothing of its own.
+    fn hand_down(&mut self, scenario: &mut Scenario) {
+        if scenario.expect.refused_by.is_empty() {
+            return;
+        }
+        let applies = scenario
+            .step
+            .iter_mut()
+            .filter_map(|step| step.apply.as_mut());
+        let mut open = applies.filter(|apply| !apply.force && apply.refused_by.is_empty());
+        match open.next() {
+            Some(apply) => apply.refused_by.clone_from(&scenario.expect.refused_by),
+            None => self.at(
+                "expect.refused_by",
+                "there is no `apply` step that it could be about".to_owned(),
+                "add one without `force`, or write `refused_by` into the step",
+            ),
+        }
     }
 
     /// Puts the text of each file that the scenario names in its place.

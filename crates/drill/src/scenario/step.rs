@@ -18,8 +18,8 @@ pub struct Step {
     /// That much later than `after`. Default 0.
     pub delay: Option<Span>,
     /// Whether this step is the injected fault, from which detection and restoration are timed. Default: the first
-    /// step that does harm by its nature (a fault, an `apply` that is not expected to be refused, a `deploy` with an
-    /// effect, a `traffic` step). Say false to leave a step out of that search.
+    /// step that does harm by its nature (a fault, a forced `apply`, a `deploy` with an effect, a `traffic` step and so
+    /// on), else the first `apply` that is not to be refused. Say false to leave a step out of that search.
     pub injects: Option<bool>,
     /// A remark for the timeline.
     pub note: Option<String>,
@@ -144,7 +144,7 @@ impl Step {
     /// Whether this step does harm by its nature.
     pub fn harms(&self) -> bool {
         match self.action() {
-            Some(Action::Apply(apply)) => apply.refused_by.is_empty(),
+            Some(Action::Apply(apply)) => apply.force && apply.refused_by.is_empty(),
             Some(Action::Deploy(deploy)) => deploy.has_effect(),
             Some(
                 Action::BackendFault(_)
@@ -164,6 +164,15 @@ impl Step {
             )
             | None => false,
         }
+    }
+}
+
+impl Step {
+    /// Whether this step may do harm: a change that is to be let in.
+    pub fn may_harm(&self) -> bool {
+        self.apply
+            .as_ref()
+            .is_some_and(|apply| apply.refused_by.is_empty())
     }
 }
 

@@ -10,6 +10,7 @@ use evenkeel_guard::{
     RollbackCommand, Settings,
 };
 use evenkeel_journal::{AppendError, Read as _};
+use evenkeel_model::finding::Finding;
 use evenkeel_model::ids::{IncidentId, Name, RevisionId};
 use evenkeel_model::parse::parse;
 use evenkeel_model::record::RevisionRecord;
@@ -112,9 +113,7 @@ impl World<'_> {
         let judged =
             evenkeel_control::judge::judge(&text, None, Some(&self.config), &Facts::default());
         let (Some(config), Some(hash)) = (judged.config.clone(), judged.hash) else {
-            let ids: Vec<&str> = judged.findings.iter().map(|f| f.id).collect();
-            let messages: Vec<&str> = judged.findings.iter().map(|f| f.message.as_str()).collect();
-            return refused(apply, &ids, &messages);
+            return refused(apply, &judged.findings);
         };
         let request = self.request();
         let proposal = Proposal {
@@ -147,7 +146,6 @@ impl World<'_> {
                 }
             }
             Some(Reply::Refused(refusal)) => {
-                let ids: Vec<&str> = refusal.findings.iter().map(|f| f.id).collect();
                 let messages: Vec<&str> = refusal
                     .findings
                     .iter()
@@ -155,7 +153,7 @@ impl World<'_> {
                     .collect();
                 let what = format!("refused: {}", messages.join("; "));
                 referee.note_moment(self.wall(), what);
-                refused(apply, &ids, &messages)
+                refused(apply, &refusal.findings)
             }
             Some(other) => Err(format!("{other:?}")),
             None => Err("no answer came".to_owned()),
@@ -501,18 +499,22 @@ impl World<'_> {
     }
 }
 
-fn refused(apply: &Apply, ids: &[&str], messages: &[&str]) -> Result<(), String> {
+/// Whether a refusal with these findings is what the step expects.
+pub(crate) fn refused(apply: &Apply, findings: &[Finding]) -> Result<(), String> {
+    let has = |id: &String| findings.iter().any(|finding| finding.id == id);
     let missing: Vec<&str> = apply
         .refused_by
         .iter()
+        .filter(|id| !has(id))
         .map(String::as_str)
-        .filter(|id| !ids.contains(id))
         .collect();
     if apply.refused_by.is_empty() {
+        let messages: Vec<&str> = findings.iter().map(|f| f.message.as_str()).collect();
         Err(format!("was refused: {}", messages.join("; ")))
     } else if missing.is_empty() {
         Ok(())
     } else {
+        let ids: Vec<&str> = findings.iter().map(|f| f.id).collect();
         Err(format!(
             "was refused by {}, expected {}",
             ids.join(", "),
