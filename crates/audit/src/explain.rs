@@ -100,6 +100,10 @@ not override this."),
     ("CHG-06", "the journal can be written", "\
 Every change is journalled before it runs. While the journal cannot be written (disk full, read only),
 changes are refused; traffic goes on and a rollback to the verified revision still works."),
+    ("CHG-07", "the change takes effect without a restart", "\
+`workers`, `[admin]` and `access_log` are read at the start. A change of them is journalled and verified
+with the rest of the revision, and does nothing until evenkeel is started again. Example: `workers = 4`
+applied to a running instance with 2 workers; restart it to get 4."),
 ];
 
 const TOPICS: &[Entry] = &[

@@ -85,7 +85,59 @@ pub fn judge(text: &str, file: Option<&str>, running: Option<&Config>, facts: &F
     judged.changes = running
         .map(|running| diff::diff(running, &config))
         .unwrap_or_default();
+    let restarts = judged
+        .changes
+        .iter()
+        .filter(|change| needs_restart(&change.path));
+    let findings: Vec<Finding> = restarts
+        .map(|change| restart_finding(change, &judged.origin))
+        .collect();
+    judged.findings.extend(findings);
     judged.forecast = Some(forecast);
     judged.config = Some(Arc::new(config));
     judged
+}
+
+/// What is read at the start only.
+fn needs_restart(path: &str) -> bool {
+    path == "workers" || path == "access_log" || path.starts_with("admin.")
+}
+
+fn restart_finding(change: &Change, origin: &Origin) -> Finding {
+    let value = |value: &Option<String>| value.clone().unwrap_or_else(|| "the default".to_owned());
+    Finding {
+        id: "CHG-07",
+        severity: Severity::Warning,
+        message: format!(
+            "`{}` changes from {} to {}, which takes effect at the next start",
+            change.path,
+            value(&change.before),
+            value(&change.after)
+        ),
+        effect: "none until then: the running instance keeps what it was started with".to_owned(),
+        fix: "restart evenkeel after the apply; requests in flight finish first".to_owned(),
+        path: change.path.clone(),
+        magnitude_ppm: 0,
+        file: origin.file.clone(),
+        location: origin.locate(&change.path),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::judge;
+    use evenkeel_forecast::Facts;
+    use evenkeel_model::parse::parse;
+
+    const TEXT: &str = "[listener.web]\naddress = \"127.0.0.1:8080\"\n[[route]]\nlistener = \"web\"\npool = \"p\"\n[pool.p.backend.a]\naddress = \"127.0.0.1:1\"\n[pool.p.backend.b]\naddress = \"127.0.0.1:2\"\n";
+
+    #[test]
+    fn a_change_that_needs_a_restart_says_so_and_any_other_does_not() {
+        let running = parse(TEXT, None).config.unwrap();
+        let findings = |text: &str| judge(text, None, Some(&running), &Facts::default()).findings;
+        let restarts = |text: &str| findings(text).iter().filter(|f| f.id == "CHG-07").count();
+        assert_eq!(restarts(&format!("workers = 3\n{TEXT}")), 1);
+        assert_eq!(restarts(&format!("{TEXT}weight = 2\n")), 0);
+        assert_eq!(restarts(TEXT), 0);
+    }
 }

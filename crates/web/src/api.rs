@@ -127,7 +127,7 @@ type Answer<T> = Result<Json<T>, Problem>;
 async fn status(State(handle): State<Handle>) -> Answer<StatusView> {
     let view = handle
         .view()
-        .ok_or_else(|| bad("the instance is starting"))?;
+        .ok_or_else(|| Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the instance is starting"))?;
     Ok(Json(StatusView::of(&view)))
 }
 
