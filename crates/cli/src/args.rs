@@ -234,7 +234,7 @@ pub(crate) struct Apply {
     #[arg(long, requires = "reason")]
     pub(crate) force: bool,
     /// Suspend automatic rollback of this revision for so long (at most 4h)
-    #[arg(long, value_name = "TIME", value_parser = duration)]
+    #[arg(long, value_name = "TIME", value_parser = keep)]
     pub(crate) keep: Option<Duration>,
 }
 
@@ -367,4 +367,16 @@ pub(crate) struct Load {
 
 fn duration(text: &str) -> Result<Duration, String> {
     units::parse_duration(text).map_err(|error| error.to_string())
+}
+
+/// The guard would cut a longer time short; whoever asks for it must know.
+fn keep(text: &str) -> Result<Duration, String> {
+    let time = duration(text)?;
+    if time > evenkeel_guard::KEEP_MAX {
+        let most = units::format_duration(evenkeel_guard::KEEP_MAX);
+        return Err(format!(
+            "automatic rollback is suspended for at most {most}"
+        ));
+    }
+    Ok(time)
 }

@@ -1,0 +1,14 @@
+//! The real binary end to end: real processes, sockets, files and signals, everything bounded in time.
+//!
+//! Longer versions run with EVENKEEL_LONG=1.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test may stop at the first surprise"
+)]
+
+mod boot;
+mod change_confirm;
+mod change_contract;
+mod change_outage;
+mod support;
