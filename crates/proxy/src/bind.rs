@@ -77,14 +77,14 @@ impl ListenSocket {
         if self.handed_over.load(Ordering::Relaxed) || self.closed.swap(true, Ordering::Relaxed) {
             return;
         }
-        if let Err(error) = self.socket.shutdown(std::net::Shutdown::Both) {
+        let done = match &self.local {
+            Address::Tcp(_) => self.socket.shutdown(std::net::Shutdown::Both),
+            // Nobody finds the socket without its file. A shutdown would leave it readable for ever with nothing to
+            // accept, and a worker that still waits on it would spin.
+            Address::Unix(path) => std::fs::remove_file(path),
+        };
+        if let Err(error) = done {
             tracing::warn!(listener = %self.listener, %error, "cannot stop listening");
-        }
-        if let Address::Unix(path) = &self.local
-            && let Err(error) = std::fs::remove_file(path)
-        {
-            // Harmless: the next bind removes a file that nobody answers behind.
-            tracing::debug!(path = %path.display(), %error, "cannot remove the socket file");
         }
     }
 
@@ -95,6 +95,11 @@ impl ListenSocket {
             Address::Tcp(_) => HandedStream::Tcp(stream.into()),
             Address::Unix(_) => HandedStream::Unix(stream.into()),
         })
+    }
+
+    /// Whether a renamed listener goes on with it.
+    pub(crate) fn is_handed_over(&self) -> bool {
+        self.handed_over.load(Ordering::Relaxed)
     }
 
     /// Whether it has stopped listening for good.

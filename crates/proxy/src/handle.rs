@@ -330,9 +330,19 @@ impl Proxy {
 
     /// Stops a listener. To their clients the connections that wait on it are established, so they go to a worker.
     fn close(&self, socket: &Arc<ListenSocket>) {
+        if socket.is_handed_over() {
+            return;
+        }
+        self.take_waiting(socket);
+        socket.close();
+        // On a Unix socket some may have come in between; on TCP there is nothing left to take.
+        self.take_waiting(socket);
+    }
+
+    fn take_waiting(&self, socket: &Arc<ListenSocket>) {
         while let Some(stream) = socket.accept_waiting() {
             let Some(slot) = bind::OpenSlot::take(socket, u32::MAX) else {
-                break;
+                return;
             };
             let handed = Handed {
                 stream,
@@ -346,7 +356,6 @@ impl Proxy {
             });
             self.shared.hand(least.unwrap_or(0), handed);
         }
-        socket.close();
     }
 
     fn wake_workers(&self) {
