@@ -280,6 +280,12 @@ impl<'s> Referee<'s> {
             );
             self.note_moment(action.at, what);
         }
+        if let Some(acknowledged) = incident.acknowledged_at
+            && before.as_ref().is_none_or(|b| b.acknowledged_at.is_none())
+        {
+            let who = incident.acknowledged_by.as_deref().unwrap_or("somebody");
+            self.note_moment(acknowledged, format!("{id} acknowledged by {who}"));
+        }
         if before.as_ref().is_none_or(|b| b.status != incident.status) {
             self.note_moment(at, format!("{id} {}", incident.status));
         }
