@@ -141,6 +141,17 @@ impl SqliteJournal {
     }
 }
 
+impl Drop for SqliteJournal {
+    /// A clean end leaves the whole record in one file, so that a copy of that file is a copy of the record.
+    fn drop(&mut self) {
+        // What cannot be moved over now stays beside it and is read from there by the next start.
+        let moved = self
+            .connection
+            .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+        drop(moved);
+    }
+}
+
 impl Append for SqliteJournal {
     fn append(&mut self, entries: &[Entry], recorded_at: Wall) -> Result<(), AppendError> {
         let (seq, hash) = self

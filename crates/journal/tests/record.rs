@@ -348,6 +348,21 @@ fn a_full_disk_fails_the_append_whole_and_loses_nothing_before_it() {
 }
 
 #[test]
+fn a_clean_end_leaves_the_whole_record_in_one_file_although_somebody_still_reads() {
+    let (dir, copy) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let mut journal = SqliteJournal::open(dir.path()).unwrap();
+    let reader = journal.reader().unwrap();
+    journal.append(&everything(), Wall(1)).unwrap();
+    let seen = reader.timeline(None, 100).unwrap();
+    drop(journal);
+    let file = "journal.db";
+    std::fs::copy(dir.path().join(file), copy.path().join(file)).unwrap();
+    let copied = SqliteJournal::open(copy.path()).unwrap().reader().unwrap();
+    assert_eq!(copied.timeline(None, 100).unwrap(), seen);
+    assert!(!seen.is_empty());
+}
+
+#[test]
 fn the_writer_answers_each_submission_and_finishes_what_is_queued() {
     let dir = tempfile::tempdir().unwrap();
     let journal = SqliteJournal::open(dir.path()).unwrap();
