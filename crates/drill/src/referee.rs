@@ -329,7 +329,7 @@ impl<'s> Referee<'s> {
         }
     }
 
-    fn from_fault(&self, at: Wall) -> f64 {
+    fn since_fault(&self, at: Wall) -> f64 {
         let from = self.fault.or(self.zero).unwrap_or(self.started);
         at.since(from).as_secs_f64()
     }

@@ -1,5 +1,11 @@
 //! The live stage: an isolated instance, real sockets. The three-seed version runs with EVENKEEL_LONG set.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "helpers of tests may panic and print; a failed test is the report"
+)]
+
 use evenkeel_drill::{Outcome, Scenario, live, scenario, shipped};
 
 fn weight_typo() -> Scenario {

@@ -262,3 +262,16 @@ fn the_injected_step_is_the_first_harmful_one_unless_one_is_marked() {
         Some(1)
     );
 }
+
+#[test]
+fn a_fault_without_an_effect_is_a_forgotten_key() {
+    for action in [
+        "backend_fault = { backends = [\"shop/web-1\"] }",
+        "dependency_fault = { pool = \"shop\" }",
+        "network_fault = { zone = \"a\" }",
+        "traffic = { over = \"3s\" }",
+    ] {
+        let problem = one(&format!("[[step]]\nat = \"1s\"\n{action}\n"));
+        assert!(problem.message.contains("nothing is wrong"), "{problem}");
+    }
+}

@@ -1,5 +1,10 @@
 //! The simulated stage: shipped drills, replay, the shape of the outcome, and that a wrong expectation fails.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "helpers of tests may panic; a failed test is the report"
+)]
+
 use evenkeel_drill::scenario::{CauseWord, Percent, Span};
 use evenkeel_drill::{Outcome, Scenario, Summary, scenario, shipped, sim};
 

@@ -24,14 +24,14 @@ impl Referee<'_> {
         let main = self.main.and_then(|id| self.incidents.get(&id));
         // Of a silent drill the first false alarm is what a reader wants to see.
         let shown = main.or_else(|| self.incidents.values().next());
-        let detect_seconds = main.map(|incident| self.from_fault(incident.detected_at));
-        let restore_seconds = self.restored.map(|at| self.from_fault(at));
+        let detect_seconds = main.map(|incident| self.since_fault(incident.detected_at));
+        let restore_seconds = self.restored.map(|at| self.since_fault(at));
         let actions = self.actions();
         let mut why = self.failures.clone();
         self.judge(detect_seconds, restore_seconds, main, &actions, &mut why);
         let passed = why.is_empty();
         if passed {
-            why.push(self.praise(detect_seconds, restore_seconds, main));
+            why.push(praise(detect_seconds, restore_seconds, main));
         }
         Outcome {
             drill: self.scenario.name.clone(),
@@ -184,27 +184,6 @@ impl Referee<'_> {
         }
     }
 
-    fn praise(
-        &self,
-        detected: Option<f64>,
-        restored: Option<f64>,
-        main: Option<&IncidentRecord>,
-    ) -> String {
-        let Some(incident) = main else {
-            return "nothing was raised".to_owned();
-        };
-        let seconds = |s: Option<f64>| s.map_or("never".to_owned(), |s| format!("{s:.1} s"));
-        let said = diagnosis(incident).map_or("without a diagnosis".to_owned(), |d| {
-            let subject = d.subject.map(|s| format!(", {s}")).unwrap_or_default();
-            format!("as {} ({}{subject})", d.cause, d.mechanism)
-        });
-        format!(
-            "detected after {}, diagnosed {said}, restored after {}",
-            seconds(detected),
-            seconds(restored)
-        )
-    }
-
     /// Incidents that nothing called for.
     fn unexpected(&self) -> impl Iterator<Item = &IncidentRecord> {
         let silent = self.scenario.expect.silent;
@@ -226,7 +205,7 @@ impl Referee<'_> {
         let mut actions: Vec<_> = self.incidents.values().flat_map(|i| &i.actions).collect();
         actions.sort_by_key(|action| action.at);
         let taken = actions.into_iter().map(|action| ActionTaken {
-            at_seconds: self.from_fault(action.at),
+            at_seconds: self.since_fault(action.at),
             kind: action.kind.clone(),
             detail: action.detail.clone(),
             outcome: action.outcome.clone(),
@@ -268,4 +247,21 @@ fn diagnosis(incident: &IncidentRecord) -> Option<Diagnosis> {
         mechanism: record.mechanism.to_string(),
         subject: record.subject.as_ref().map(ToString::to_string),
     })
+}
+
+/// One line about a run in which everything held.
+fn praise(detected: Option<f64>, restored: Option<f64>, main: Option<&IncidentRecord>) -> String {
+    let Some(incident) = main else {
+        return "nothing was raised".to_owned();
+    };
+    let seconds = |s: Option<f64>| s.map_or("never".to_owned(), |s| format!("{s:.1} s"));
+    let said = diagnosis(incident).map_or("without a diagnosis".to_owned(), |d| {
+        let subject = d.subject.map(|s| format!(", {s}")).unwrap_or_default();
+        format!("as {} ({}{subject})", d.cause, d.mechanism)
+    });
+    format!(
+        "detected after {}, diagnosed {said}, restored after {}",
+        seconds(detected),
+        seconds(restored)
+    )
 }

@@ -6,8 +6,12 @@ use evenkeel_model::ids::{Name, RevisionId};
 
 use super::needs::Stage;
 use super::read::{Reader, offer};
-use super::step::{Action, NetworkFault, Step};
-use super::{Expect, SCHEMA, Scenario, Span, Traffic, USERS};
+use super::step::{Action, Step};
+use super::{Expect, SCHEMA, Scenario, Span, Traffic};
+
+mod action;
+
+use action::action;
 
 /// Longest run after the steady state.
 pub const DURATION_MAX: Span = Span::secs(24 * 3_600);
@@ -251,6 +255,10 @@ fn traffic(path: &str, traffic: &Traffic, config: &Config, reader: &mut Reader<'
             fix,
         );
     }
+    requests(path, traffic, reader);
+}
+
+fn requests(path: &str, traffic: &Traffic, reader: &mut Reader<'_>) {
     for (index, request) in traffic.request.iter().enumerate() {
         let at = format!("{path}.request.{index}");
         in_range(&format!("{at}.weight"), request.weight, 0.0, 1e6, reader);
@@ -319,174 +327,14 @@ fn step(scenario: &Scenario, index: usize, step: &Step, config: &Config, reader:
             "put the time into `at`",
         );
     }
-    for action in actions {
-        self::action(
+    for said in actions {
+        action(
             scenario,
-            &format!("{at}.{}", action.word()),
-            action,
+            &format!("{at}.{}", said.word()),
+            said,
             config,
             reader,
         );
-    }
-}
-
-fn action(
-    scenario: &Scenario,
-    at: &str,
-    action: Action<'_>,
-    config: &Config,
-    reader: &mut Reader<'_>,
-) {
-    match action {
-        Action::Apply(apply) => {
-            let edits = !apply.set.is_empty() || !apply.unset.is_empty();
-            one_source(
-                at,
-                edits,
-                apply.text.is_some() || apply.file.is_some(),
-                reader,
-            );
-        }
-        Action::EditOutside(edit) => {
-            one_source(
-                at,
-                !edit.set.is_empty() || !edit.unset.is_empty(),
-                edit.text.is_some(),
-                reader,
-            );
-        }
-        Action::Rollback(rollback) => {
-            if let Some(to) = &rollback.to {
-                revision(&format!("{at}.to"), to, reader);
-            }
-        }
-        Action::StalePush(push) => revision(&format!("{at}.revision"), &push.revision, reader),
-        Action::Deploy(deploy) => {
-            in_range(
-                &format!("{at}.slow_factor"),
-                deploy.slow_factor,
-                0.01,
-                1e6,
-                reader,
-            );
-            if let Err(error) = Name::new(&deploy.version) {
-                reader.at(
-                    &format!("{at}.version"),
-                    error.to_string(),
-                    "write a version such as `v2`",
-                );
-            }
-            if pool(&format!("{at}.pool"), &deploy.pool, config, reader) {
-                let names: Vec<String> = deploy
-                    .backends
-                    .iter()
-                    .map(|b| format!("{}/{b}", deploy.pool))
-                    .collect();
-                known(&format!("{at}.backends"), &names, config, reader);
-            }
-        }
-        Action::BackendFault(fault) => {
-            in_range(
-                &format!("{at}.slow_factor"),
-                fault.slow_factor,
-                0.01,
-                1e6,
-                reader,
-            );
-            listed(&format!("{at}.backends"), &fault.backends, config, reader);
-            if let Some(status) = fault.fails_fast {
-                in_range(
-                    &format!("{at}.fails_fast"),
-                    f64::from(status),
-                    400.0,
-                    599.0,
-                    reader,
-                );
-            }
-        }
-        Action::DependencyFault(fault) => {
-            in_range(
-                &format!("{at}.slow_factor"),
-                fault.slow_factor,
-                0.01,
-                1e6,
-                reader,
-            );
-            pool(&format!("{at}.pool"), &fault.pool, config, reader);
-        }
-        Action::NetworkFault(fault) => network(at, fault, config, reader),
-        Action::Traffic(change) => {
-            let name = change.stream.as_deref().unwrap_or(USERS);
-            if name != USERS && !scenario.stream.contains_key(name) {
-                let streams = scenario.streams().map(|(name, _)| name);
-                reader.at(
-                    &format!("{at}.stream"),
-                    format!("no stream `{name}`"),
-                    offer(name, streams, "the streams are"),
-                );
-            }
-            if change.rate.is_some() && change.factor.is_some() {
-                reader.at(
-                    at,
-                    "`rate` and `factor` exclude each other".to_owned(),
-                    "keep one of them",
-                );
-            }
-            in_range(
-                &format!("{at}.rate"),
-                change.rate.unwrap_or(0.0),
-                0.0,
-                RATE_MAX,
-                reader,
-            );
-            in_range(
-                &format!("{at}.factor"),
-                change.factor.unwrap_or(0.0),
-                0.0,
-                1e3,
-                reader,
-            );
-            in_range(
-                &format!("{at}.client_skew"),
-                change.client_skew.unwrap_or(0.0),
-                0.0,
-                10.0,
-                reader,
-            );
-        }
-        Action::Drain(drain) | Action::Undrain(drain) => {
-            listed(&format!("{at}.backends"), &drain.backends, config, reader)
-        }
-        Action::Discovery(change) => {
-            pool(&format!("{at}.pool"), &change.pool, config, reader);
-        }
-        Action::Confirm(_)
-        | Action::Certificate(_)
-        | Action::JournalFault(_)
-        | Action::Restart(_)
-        | Action::Operator(_) => {}
-    }
-}
-
-fn network(at: &str, fault: &NetworkFault, config: &Config, reader: &mut Reader<'_>) {
-    match (&fault.zone, fault.backends.is_empty()) {
-        (Some(zone), true) => {
-            let backends = || config.pools.iter().flat_map(|pool| &pool.backends);
-            if !backends().any(|b| b.zone.as_ref().is_some_and(|z| z.as_str() == zone)) {
-                let zones = backends().filter_map(|b| b.zone.as_ref()).map(Name::as_str);
-                reader.at(
-                    &format!("{at}.zone"),
-                    format!("no backend stands in zone `{zone}`"),
-                    offer(zone, zones, "the zones are"),
-                );
-            }
-        }
-        (None, false) => listed(&format!("{at}.backends"), &fault.backends, config, reader),
-        _ => reader.at(
-            at,
-            "a network fault names either `backends` or `zone`".to_owned(),
-            "keep one of them",
-        ),
     }
 }
 
