@@ -101,6 +101,9 @@ pub(crate) enum Command {
     /// Incidents: list, show, acknowledge, note, escalate, resolve, post-mortem
     #[command(subcommand)]
     Incident(Incident),
+    /// Rehearse outages
+    #[command(subcommand)]
+    Drill(Drill),
     /// Print shell completions
     Completions {
         /// bash, zsh, fish, elvish or powershell
@@ -148,6 +151,9 @@ pub(crate) struct Demo {
     /// No page is announced and nothing waits for a person; ends after the drill or --for
     #[arg(long)]
     pub(crate) headless: bool,
+    /// Play a drill on the running demo, such as weight-typo
+    #[arg(long, value_name = "NAME")]
+    pub(crate) drill: Option<String>,
     /// End after this time
     #[arg(long = "for", value_name = "TIME", value_parser = duration)]
     pub(crate) limit: Option<Duration>,
@@ -321,6 +327,39 @@ pub(crate) enum Incident {
         /// Such as i1
         id: String,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Drill {
+    /// List the shipped drills
+    List,
+    /// Show a drill: what happens and what must hold
+    Show {
+        /// Its name or file
+        drill: String,
+    },
+    /// Run a drill
+    Run(DrillRun),
+    /// Print the JSON Schema of the scenario format
+    Schema,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DrillRun {
+    /// A shipped name or a scenario file
+    pub(crate) drill: String,
+    /// Simulated: virtual clock over the real guard and balancer (default)
+    #[arg(long, conflicts_with = "live")]
+    pub(crate) sim: bool,
+    /// Live: real data plane, real sockets, real backends
+    #[arg(long)]
+    pub(crate) live: bool,
+    /// How many seeds
+    #[arg(long, default_value_t = 1)]
+    pub(crate) seeds: u64,
+    /// First seed
+    #[arg(long, default_value_t = 1)]
+    pub(crate) seed: u64,
 }
 
 #[derive(Debug, Args)]

@@ -2,6 +2,7 @@
 
 mod change;
 mod demo;
+mod drill;
 mod incident;
 mod init;
 mod plan;
@@ -18,7 +19,7 @@ pub(crate) fn run(command: Command, global: &Global, terminal: Terminal) -> anyh
     match command {
         Command::Run(options) => run::run(&options, global, terminal),
         Command::Demo(options) => demo::demo(&options, global, terminal),
-        Command::Init(options) => init::init(&options, terminal),
+        Command::Init(options) => init::init(&options, global, terminal),
         Command::Check(options) => plan::check(&options, terminal),
         Command::Explain { topic } => show::explain(topic.as_deref(), terminal),
         Command::Plan(options) => plan::plan(&options, global, terminal),
@@ -31,6 +32,7 @@ pub(crate) fn run(command: Command, global: &Global, terminal: Terminal) -> anyh
         Command::Top { looks } => show::top(looks, global, terminal),
         Command::Deploy(command) => change::deploy(command, global, terminal),
         Command::Incident(command) => incident::incident(command, global, terminal),
+        Command::Drill(command) => drill::drill(command, terminal),
         Command::Completions { shell } => {
             let mut text = Vec::new();
             clap_complete::generate(
