@@ -35,7 +35,8 @@ pub struct Outcome {
     pub passed: bool,
     /// The run says nothing: no steady state, or the stage could not carry it.
     pub void: bool,
-    /// Why it passed or failed, a line each.
+    /// Why it passed or failed, a line each; one text in JSON.
+    #[serde(serialize_with = "joined")]
     pub why: Vec<String>,
     /// What happened when.
     pub timeline: Vec<Moment>,
@@ -43,6 +44,11 @@ pub struct Outcome {
     pub notes: Vec<String>,
     /// Length of the run, seconds of its clock.
     pub seconds: f64,
+}
+
+/// Lines as one text, parted by `; `.
+fn joined<S: serde::Serializer>(lines: &[String], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&lines.join("; "))
 }
 
 /// A diagnosis in the words of the contract.

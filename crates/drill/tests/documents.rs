@@ -1,5 +1,10 @@
 //! The schema file and the reference in the guide are what the types say. With EVENKEEL_UPDATE set they are written.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "helpers of tests may panic; a failed test is the report"
+)]
+
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
@@ -79,8 +84,7 @@ fn table(schema: &Value, out: &mut String) {
     for (key, property) in properties {
         let default = match &property["default"] {
             _ if required.contains(&key.as_str()) => "required".to_owned(),
-            Value::Null => String::new(),
-            Value::Object(_) => String::new(),
+            Value::Null | Value::Object(_) => String::new(),
             other => format!("`{other}`"),
         };
         let about = property["description"]

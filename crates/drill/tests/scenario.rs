@@ -1,5 +1,11 @@
 //! Reading scenarios: what is accepted, and what each mistake is told.
 
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "helpers of tests may panic; a failed test is the report"
+)]
+
 use evenkeel_drill::scenario::{Feature, Problem, Scenario, Span, Stage, parse};
 use evenkeel_drill::shipped;
 
