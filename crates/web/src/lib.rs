@@ -12,6 +12,8 @@ mod metrics;
 mod page;
 pub mod postmortem;
 pub mod requests;
+#[cfg(test)]
+mod sample;
 mod security;
 pub mod views;
 

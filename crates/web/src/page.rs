@@ -39,7 +39,7 @@ use tokio_stream::wrappers::IntervalStream;
 use tokio_stream::{Stream, StreamExt as _};
 
 use crate::postmortem;
-use screen::Screen;
+pub(crate) use screen::Screen;
 
 /// Live screens at once.
 const EVENTS_MAX: usize = 64;

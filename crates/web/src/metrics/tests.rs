@@ -1,1 +1,112 @@
+//! The answer to a scrape, whole and in its promises.
 
+use super::names::Metric;
+use super::render;
+use crate::sample;
+use evenkeel_control::{BackendCounters, PoolCounters, Published, Series, WorkerCounters};
+use evenkeel_model::clock::Wall;
+use evenkeel_model::ids::Name;
+use evenkeel_model::tally::{Latency, Outcomes};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+fn published(state: sample::State) -> Published {
+    let mut latency = Latency::default();
+    for us in [200, 900, 12_000, 12_500, 480_000, 30_000_000] {
+        latency.record(us);
+    }
+    let counters = BackendCounters {
+        picks_free: 100,
+        picks_forced: 20,
+        picks_retry: 3,
+        outcomes: Outcomes {
+            ok: 110,
+            server_error: 9,
+            timeout: 4,
+            ..Outcomes::default()
+        },
+        harmed: 13,
+        slow: 2,
+        latency,
+    };
+    let pool = PoolCounters {
+        backends: BTreeMap::from([(Name::new("web-1").unwrap(), counters)]),
+        unpicked: 5,
+    };
+    Published {
+        view: Some(state.view),
+        config: Arc::new(state.config),
+        pools: vec![(Name::new("shop").unwrap(), pool)],
+        workers: vec![
+            (0, WorkerCounters { picks: 70 }),
+            (1, WorkerCounters { picks: 53 }),
+        ],
+        series: Series::default(),
+        facts: evenkeel_forecast::Facts::default(),
+        addresses: Vec::new(),
+        connections: 12,
+        access_log_lost: 0,
+        started_at: Wall(1_767_200_000_500),
+    }
+}
+
+fn text(state: sample::State) -> String {
+    render(Arc::new(published(state))).unwrap()
+}
+
+#[test]
+fn a_scrape_reads_as_before() {
+    insta::assert_snapshot!("scrape", text(sample::incident()));
+}
+
+#[test]
+fn what_is_unknown_is_absent_and_not_zero() {
+    let text = text(sample::quiet());
+    assert!(!text.contains("which=\"observed\""));
+    for name in ["in_flight", "backend_cpu", "backend_memory", "backend_up"] {
+        assert!(!text.contains(&format!("evenkeel_{name}{{")), "{name}");
+    }
+    assert!(text.contains("verdict=\"unknown\"} 1"));
+    let mut starting = published(sample::ok());
+    starting.view = None;
+    let text = render(Arc::new(starting)).unwrap();
+    assert!(!text.contains("\nevenkeel_journal_up "));
+    assert!(text.ends_with("# EOF\n"));
+}
+
+#[test]
+fn buckets_hold_each_count_once_and_end_with_all() {
+    let text = text(sample::ok());
+    let buckets: Vec<u64> = text
+        .lines()
+        .filter(|line| line.starts_with("evenkeel_response_seconds_bucket{"))
+        .map(|line| line.rsplit(' ').next().unwrap().parse().unwrap())
+        .collect();
+    assert_eq!(buckets.len(), 17);
+    assert!(buckets.is_sorted());
+    assert_eq!(buckets.first(), Some(&1));
+    assert_eq!(buckets.last(), Some(&6));
+    assert!(text.contains("le=\"0.016\",pool=\"shop\"") || text.contains("le=\"0.016\""));
+}
+
+#[test]
+fn the_guide_lists_every_metric_and_no_other() {
+    let guide = include_str!("../../../../docs/guide/metrics.md");
+    let listed: Vec<&str> = guide
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `evenkeel_")?.split('`').next())
+        .collect();
+    let suffix = |metric: &Metric| match metric.about().kind {
+        prometheus_client::metrics::MetricType::Counter => "_total",
+        _ => "",
+    };
+    let known: Vec<String> = Metric::ALL
+        .iter()
+        .map(|metric| format!("{}{}", metric.about().name, suffix(metric)))
+        .collect();
+    let listed: Vec<String> = listed
+        .iter()
+        .map(|name| format!("evenkeel_{name}"))
+        .collect();
+    assert_eq!(listed, known);
+}

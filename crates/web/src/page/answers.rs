@@ -58,7 +58,12 @@ fn harmed(view: &GuardView, config: &Config) -> Answer {
     let lines = pools.into_iter().take(NAMED_MAX).map(|pool| {
         let objective = config.pool(pool.name.as_str()).map(|p| p.objective);
         html! {
-            b { (pool.name) } " " (words::rate(pool.harmed_rate)) " beyond the objective"
+            b { (pool.name) } " "
+            @if pool.harmed_rate.is_some() {
+                (words::rate(pool.harmed_rate)) " beyond the objective"
+            } @else {
+                "too few requests in 10 s"
+            }
             @if let Some(o) = objective {
                 span class="quiet" {
                     " (errors ≤ " (words::rate(Some(o.error_rate.as_f64())))
@@ -98,7 +103,7 @@ fn share(view: &GuardView) -> Answer {
                 .map(|(o, i)| o - i);
             more.push(html! {
                 b { (pool.name) "/" (backend.name) } " " (backend.verdict.as_str()) " by "
-                (words::points(gap)) " points"
+                (words::percent(gap.map(f64::abs))) " points"
             });
         }
     }
@@ -230,7 +235,7 @@ fn next(view: &GuardView, now: Wall) -> Answer {
     let mut more = vec![first];
     more.extend(steps.map(|(_, short, text)| html! { b { (short) } " " (text) }));
     if let Some(at) = view.audit_next {
-        more.push(html! { span class="quiet" { "next audit in " (words::until(now, at)) } });
+        more.push(html! { span class="quiet" { "next audit in " (words::span(at.since(now))) } });
     }
     Answer { tone, short, more }
 }

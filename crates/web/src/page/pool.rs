@@ -7,7 +7,7 @@ use maud::{Markup, html};
 use super::{bars, shapes, words};
 
 /// Columns of the table; the reason spans all but the first.
-const COLUMNS: usize = 18;
+const COLUMNS: usize = 16;
 
 /// Head and table.
 pub(super) fn section(pool: &PoolView, declared: Option<&Pool>) -> Markup {
@@ -15,6 +15,9 @@ pub(super) fn section(pool: &PoolView, declared: Option<&Pool>) -> Markup {
     let limit = declared.map_or(1.0, |pool| 1.0 - pool.headroom.as_f64());
     html! {
         (head(pool, declared))
+        p class="legend quiet" {
+            "bar: observed share · ⊢⊣ its 95 % interval · ▼ intended share · dashed: expected by the configuration, where it differs"
+        }
         div class="scroll" tabindex="0" role="group" aria-label={ "backends of " (pool.name) } {
             table {
                 thead {
@@ -22,7 +25,6 @@ pub(super) fn section(pool: &PoolView, declared: Option<&Pool>) -> Markup {
                         th scope="col" { "backend" }
                         th scope="col" {
                             "share, 0 to " (words::whole_percent(Some(scale)))
-                            span class="legend" { " ▮ observed · ⊢⊣ 95 % · ▼ intended" }
                         }
                         th scope="col" class="n" { "intended %" }
                         th scope="col" class="n" { "expected %" }
@@ -38,8 +40,6 @@ pub(super) fn section(pool: &PoolView, declared: Option<&Pool>) -> Markup {
                         th scope="col" class="n" { "CPU" }
                         th scope="col" class="n" { "memory" }
                         th scope="col" { "health" }
-                        th scope="col" { "version" }
-                        th scope="col" { "zone" }
                     }
                 }
                 tbody {
@@ -59,7 +59,7 @@ fn head(pool: &PoolView, declared: Option<&Pool>) -> Markup {
                 (pool.algorithm.as_str().replace('_', " ")) ", intent " (pool.intent.as_str())
             }
             dl class="figures" {
-                div { dt { "requests" } dd { (words::per_second(pool.rps)) " /s" } }
+                div { dt { "requests" } dd { (words::per_second(pool.rps)) @if pool.rps.is_some() { " /s" } } }
                 div { dt { "p50" } dd { (words::millis(pool.p50_ms)) } }
                 div {
                     dt { "p99" }
@@ -101,6 +101,14 @@ fn met(met: Option<bool>) -> Markup {
     }
 }
 
+/// Version and zone, as far as they are declared.
+fn place(backend: &BackendView) -> String {
+    let version = backend.version.as_ref().map(ToString::to_string);
+    let zone = backend.zone.as_ref().map(|zone| format!("zone {zone}"));
+    let known: Vec<String> = version.into_iter().chain(zone).collect();
+    known.join(", ")
+}
+
 /// The row of a backend and, below, why it has this share.
 fn rows(backend: &BackendView, scale: f64, limit: f64) -> Markup {
     let gap = backend
@@ -112,15 +120,15 @@ fn rows(backend: &BackendView, scale: f64, limit: f64) -> Markup {
         Some(load) if load > limit => "n warn",
         _ => "n",
     };
-    let name = |name: Option<&evenkeel_model::ids::Name>| {
-        name.map_or_else(|| words::UNKNOWN.to_owned(), ToString::to_string)
-    };
     let in_flight = backend
         .in_flight
         .map_or_else(|| words::UNKNOWN.to_owned(), |n| words::count(n.into()));
     html! {
         tr class="main" {
-            th scope="row" rowspan="2" { (backend.name) }
+            th scope="row" rowspan="2" {
+                (backend.name)
+                div class="quiet" { (place(backend)) }
+            }
             td { (bars::bar(backend, scale)) }
             td class="n" { (words::percent(backend.intended_share)) }
             td class="n" { (words::percent(backend.expected_share)) }
@@ -136,8 +144,6 @@ fn rows(backend: &BackendView, scale: f64, limit: f64) -> Markup {
             td class="n" { (words::whole_percent(backend.cpu)) }
             td class="n" { (words::whole_percent(backend.memory)) }
             td { (shapes::health(backend.health, &backend.health_detail)) }
-            td { (name(backend.version.as_ref())) }
-            td { (name(backend.zone.as_ref())) }
         }
         tr class="why" {
             td colspan=(COLUMNS - 1) { span class="quiet" { "why: " } (backend.reason) }

@@ -8,8 +8,12 @@ use maud::{Markup, html};
 use super::layout::{below, fact};
 use super::words;
 
+/// Digits of the content hash shown; the JSON has all.
+const HASH_SHOWN: usize = 16;
+
 /// The page.
 pub(super) fn page(record: &RevisionRecord, parent: Option<&RevisionRecord>, now: Wall) -> Markup {
+    let hash: String = record.hash.to_string().chars().take(HASH_SHOWN).collect();
     let body = html! {
         header class="top mute" {
             p class="state mute" { (record.id) }
@@ -27,7 +31,7 @@ pub(super) fn page(record: &RevisionRecord, parent: Option<&RevisionRecord>, now
             dl class="facts" {
                 (fact("made", Some(&words::date(record.at))))
                 (fact("parent", record.parent.map(|id| id.to_string()).as_deref()))
-                (fact("content", Some(&record.hash.to_string())))
+                (fact("content", Some(&format!("{hash}…"))))
                 (fact("to be confirmed by", record.confirm_by.map(words::date).as_deref()))
                 (fact("kept against the tests until", record.keep_until.map(words::date).as_deref()))
                 (fact("incident", record.incident.map(|id| id.to_string()).as_deref()))

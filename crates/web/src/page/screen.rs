@@ -12,17 +12,17 @@ use super::{answers, chart, pool, recent, shapes, top};
 
 /// What the screen is drawn from.
 #[derive(Debug)]
-pub(super) struct Screen<'a> {
+pub(crate) struct Screen<'a> {
     /// When it is drawn; the data may be older.
-    pub(super) now: Wall,
+    pub(crate) now: Wall,
     /// `None` until the instance booted.
-    pub(super) view: Option<&'a GuardView>,
+    pub(crate) view: Option<&'a GuardView>,
     /// What runs.
-    pub(super) config: &'a Config,
+    pub(crate) config: &'a Config,
     /// The last minutes of each pool, oldest first.
-    pub(super) points: Vec<(Name, Vec<&'a Point>)>,
+    pub(crate) points: Vec<(Name, Vec<&'a Point>)>,
     /// Moments that mark the chart, oldest first.
-    pub(super) markers: Vec<&'a Marker>,
+    pub(crate) markers: Vec<&'a Marker>,
 }
 
 impl<'a> Screen<'a> {

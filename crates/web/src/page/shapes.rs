@@ -36,7 +36,7 @@ const UP: &str = "M6 1.5 11 10.5H1Z";
 const DOWN: &str = "M6 10.5 1 1.5H11Z";
 const DIAMOND: &str = "M6 1 11 6 6 11 1 6Z";
 const RING: &str = "M6 1.5a4.5 4.5 0 1 0 0 9a4.5 4.5 0 1 0 0-9";
-const HALF: &str = "M6 1.5a4.5 4.5 0 1 0 0 9Z M6 1.5a4.5 4.5 0 1 1 0 9";
+const HALF: &str = "M6 1.5a4.5 4.5 0 1 0 0 9Z";
 const CROSS: &str = "M2.5 2.5 9.5 9.5M9.5 2.5 2.5 9.5";
 const BACK: &str = "M4.5 2 1.5 5l3 3M1.5 5H8a2.5 2.5 0 0 1 0 5H5";
 
@@ -88,7 +88,12 @@ pub(super) fn state_mark(state: Status) -> Markup {
     match state {
         Status::Ok => shape(TICK, false),
         Status::Drift => shape(DIAMOND, true),
-        Status::Verifying => shape(HALF, true),
+        Status::Verifying => html! {
+            svg class="shape" viewBox="0 0 12 12" width="12" height="12" aria-hidden="true" {
+                path d=(RING) {}
+                path class="half" d=(HALF) {}
+            }
+        },
         Status::Held => shape(RING, false),
         Status::RollingBack => shape(BACK, false),
         Status::Incident => shape(UP, true),

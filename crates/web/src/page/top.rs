@@ -51,28 +51,29 @@ fn sentence(view: &GuardView) -> String {
 
 /// What is not as it should be beside traffic: drift, an edit, the journal, a hold.
 pub(super) fn notes(view: &GuardView) -> Markup {
-    let mut notes: Vec<(&str, String)> = Vec::new();
+    let mut notes: Vec<(&str, Markup)> = Vec::new();
     if let Some(drift) = &view.drift {
-        let todo = "look with `evenkeel plan`, adopt with `evenkeel apply`";
-        notes.push(("Drift", format!("{}; {todo}", drift.detail)));
+        let text = html! {
+            (drift.detail) "; look with " code { "evenkeel plan" } ", adopt with " code { "evenkeel apply" }
+        };
+        notes.push(("Drift", text));
     }
     if let Some(edited) = &view.edited {
-        notes.push(("Edited", edited.clone()));
+        notes.push(("Edited", html! { (edited) }));
     }
     if let Some(hold) = &view.hold {
-        notes.push(("Hands off", format!("no automatic action: {hold}")));
+        notes.push(("Hands off", html! { "no automatic action: " (hold) }));
     }
     if !view.journal_ok {
-        let waiting = format!(
-            "it takes no entries; changes are refused, traffic goes on; {} entries wait",
-            view.journal_waiting
-        );
+        let waiting = html! {
+            "it takes no entries; changes are refused, traffic goes on; " (view.journal_waiting) " entries wait"
+        };
         notes.push(("Journal degraded", waiting));
     }
     if view.journal_dropped > 0 {
         notes.push((
             "Timeline incomplete",
-            format!("{} lines were lost", words::count(view.journal_dropped)),
+            html! { (words::count(view.journal_dropped)) " lines were lost" },
         ));
     }
     html! {

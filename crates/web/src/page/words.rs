@@ -23,12 +23,15 @@ pub(super) fn whole_percent(fraction: Option<f64>) -> String {
     known(fraction, |f| format!("{:.0} %", f * 100.0))
 }
 
-/// A small fraction in percent: two decimals below 10 %, so that 0.02 % is not 0.
+/// A small fraction in percent: up to two decimals below 10 %, so that 0.02 % is not 0.
 pub(super) fn rate(fraction: Option<f64>) -> String {
     known(fraction, |f| match f * 100.0 {
-        0.0 => "0 %".to_owned(),
-        p if p < 10.0 => format!("{p:.2} %"),
-        p => format!("{p:.0} %"),
+        p if p >= 10.0 => format!("{p:.0} %"),
+        p if p > 0.0 && p < 0.005 => "< 0.01 %".to_owned(),
+        p => {
+            let digits = format!("{p:.2}");
+            format!("{} %", digits.trim_end_matches('0').trim_end_matches('.'))
+        }
     })
 }
 
@@ -137,6 +140,9 @@ mod tests {
         assert_eq!(rate(Some(0.000_2)), "0.02 %");
         assert_eq!(rate(Some(0.42)), "42 %");
         assert_eq!(rate(Some(0.0)), "0 %");
+        assert_eq!(rate(Some(0.000_01)), "< 0.01 %");
+        assert_eq!(rate(Some(0.01)), "1 %");
+        assert_eq!(rate(Some(0.024)), "2.4 %");
         assert_eq!(count(0), "0");
         assert_eq!(count(999), "999");
         assert_eq!(count(1_234_567), "1,234,567");
