@@ -136,6 +136,7 @@ struct Shell {
     checks: Checker,
     writer: Writer,
     notifier: Notifier,
+    admin: std::net::SocketAddr,
     inputs: mpsc::Sender<Input>,
     published: Arc<ArcSwap<Published>>,
     config: Arc<Config>,
@@ -260,7 +261,7 @@ impl Shell {
                 tracing::info!(%revision, "revision swapped in");
                 self.checks.update(Arc::clone(&config));
                 if config_receivers_differ(&self.config, &config) {
-                    self.notifier = notifier(&config, &self.inputs);
+                    self.notifier = notifier(&config, self.admin, &self.inputs);
                 }
                 self.config = config;
                 self.revision = revision;
@@ -427,11 +428,16 @@ fn config_receivers_differ(a: &Config, b: &Config) -> bool {
     a.receivers != b.receivers
 }
 
-fn notifier(config: &Config, inputs: &mpsc::Sender<Input>) -> Notifier {
+/// `admin` is where the API really is, for the links: the configuration may leave the port to the system.
+fn notifier(
+    config: &Config,
+    admin: std::net::SocketAddr,
+    inputs: &mpsc::Sender<Input>,
+) -> Notifier {
     let inputs = inputs.clone();
     Notifier::start(
         &config.receivers,
-        &format!("http://{}", config.admin.address),
+        &format!("http://{admin}"),
         move |attempt| {
             let event = Event::NoticeSent {
                 incident: attempt.incident,

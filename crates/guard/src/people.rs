@@ -7,9 +7,7 @@ use evenkeel_incident::escalation::{Delivery, delivery_event, escalate};
 use evenkeel_incident::lifecycle::{self, is_open};
 use evenkeel_incident::notice::{NoticeEvent, of_incident, page};
 use evenkeel_model::ids::{IncidentId, Name};
-use evenkeel_model::record::{
-    Entry, EventSource, IncidentRecord, IncidentSeverity, IncidentStatus, TimelineEvent,
-};
+use evenkeel_model::record::{Entry, EventSource, IncidentRecord, IncidentSeverity, TimelineEvent};
 
 use crate::action::Outcome;
 use crate::event::{HealthFact, IncidentCommand, IncidentVerb, RequestId};
@@ -29,14 +27,9 @@ impl Inner {
             let level = IncidentSeverity::Sev3;
             let id = self.open_without_pool(kind, level, title, &format!("opened by {author}"));
             self.check_pages();
-            let status = IncidentStatus::Detected;
-            self.reply(
-                request,
-                Outcome::Incident {
-                    incident: id,
-                    status,
-                },
-            );
+            if let Some(record) = self.desk.record(id).cloned() {
+                self.command_done(request, &record, Vec::new());
+            }
             return;
         }
         let Some(case) = self.desk.case_mut(incident) else {

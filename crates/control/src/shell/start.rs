@@ -84,8 +84,10 @@ impl Shell {
             source,
             bound,
             tokens,
+            admin,
             ..
         } = prepared;
+        let admin = admin.local_addr().map_err(StartError::Thread)?;
         let config = Arc::clone(&boot.running.config);
         let revision = boot.running.record.id;
         let mut fleet = Fleet::default();
@@ -106,7 +108,7 @@ impl Shell {
         boot.workers = proxy.workers();
         boot.epochs = epochs;
         let writer = Writer::start(Box::new(journal)).map_err(StartError::Thread)?;
-        let notifier = notifier(&config, &outboxes.inputs);
+        let notifier = notifier(&config, admin, &outboxes.inputs);
         let checks = start_checks(&options, &clock, outboxes.checks, &config)?;
         let started_at = crate::clock::wall();
         let first = Published::starting(Arc::clone(&config), proxy.addresses(), started_at);
@@ -128,6 +130,7 @@ impl Shell {
             checks,
             writer,
             notifier,
+            admin,
             inputs: outboxes.inputs,
             published,
             config,
