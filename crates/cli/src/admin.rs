@@ -16,6 +16,9 @@ const TIMEOUT: Duration = Duration::from_secs(40);
 /// Where an instance is when nothing says otherwise.
 const DEFAULT: &str = "127.0.0.1:7700";
 
+/// What came back, if anything did.
+type Answer = Result<ureq::http::Response<ureq::Body>, ureq::Error>;
+
 /// A running instance.
 pub(crate) struct Admin {
     address: SocketAddr,
@@ -47,20 +50,18 @@ impl Admin {
     }
 
     pub(crate) fn get<T: DeserializeOwned>(&self, path: &str) -> anyhow::Result<T> {
-        let answer = self
-            .agent
-            .get(self.url(path))
-            .header("authorization", self.bearer_if_any())
-            .call();
+        let answer = self.reading(|authorization| {
+            let get = self.agent.get(self.url(path));
+            get.header("authorization", authorization).call()
+        });
         self.read(answer)
     }
 
     pub(crate) fn get_text(&self, path: &str) -> anyhow::Result<String> {
-        let answer = self
-            .agent
-            .get(self.url(path))
-            .header("authorization", self.bearer_if_any())
-            .call();
+        let answer = self.reading(|authorization| {
+            let get = self.agent.get(self.url(path));
+            get.header("authorization", authorization).call()
+        });
         let mut answer = self.reached(answer)?;
         let status = answer.status().as_u16();
         let text = answer
@@ -94,11 +95,10 @@ impl Admin {
         path: &str,
         body: &B,
     ) -> anyhow::Result<T> {
-        let answer = self
-            .agent
-            .post(self.url(path))
-            .header("authorization", self.bearer_if_any())
-            .send_json(body);
+        let answer = self.reading(|authorization| {
+            let post = self.agent.post(self.url(path));
+            post.header("authorization", authorization).send_json(body)
+        });
         self.read(answer)
     }
 
@@ -118,18 +118,20 @@ impl Admin {
         })
     }
 
-    fn bearer_if_any(&self) -> String {
-        // An empty Basic header is no token; a read on loopback needs none.
-        read_token(&self.token_file).map_or_else(
-            |_none| "Basic".to_owned(),
-            |token| format!("Bearer {token}"),
-        )
+    /// Reads with the token at hand, and without one when the instance does not know it: DIR may belong to another
+    /// instance, and a read on loopback needs no token.
+    fn reading(&self, send: impl Fn(&str) -> Answer) -> Answer {
+        if let Ok(token) = read_token(&self.token_file) {
+            let answer = send(&format!("Bearer {token}"));
+            if !matches!(&answer, Ok(answer) if answer.status().as_u16() == 401) {
+                return answer;
+            }
+        }
+        // An empty Basic header is no token.
+        send("Basic")
     }
 
-    fn reached(
-        &self,
-        answer: Result<ureq::http::Response<ureq::Body>, ureq::Error>,
-    ) -> anyhow::Result<ureq::http::Response<ureq::Body>> {
+    fn reached(&self, answer: Answer) -> anyhow::Result<ureq::http::Response<ureq::Body>> {
         answer.map_err(|error| {
             coded(
                 Exit::Unreachable,
@@ -141,10 +143,7 @@ impl Admin {
         })
     }
 
-    fn read<T: DeserializeOwned>(
-        &self,
-        answer: Result<ureq::http::Response<ureq::Body>, ureq::Error>,
-    ) -> anyhow::Result<T> {
+    fn read<T: DeserializeOwned>(&self, answer: Answer) -> anyhow::Result<T> {
         let mut answer = self.reached(answer)?;
         let status = answer.status().as_u16();
         let text = answer
@@ -153,6 +152,13 @@ impl Admin {
             .limit(64 << 20)
             .read_to_string()
             .context("the answer was cut short")?;
+        if status == 401 {
+            let file = self.token_file.display();
+            return Err(refused(status, &text).context(format!(
+                "{} does not accept the token of `{file}`; name the data directory of that instance with --data, or its token with --token-file",
+                self.address
+            )));
+        }
         if status != 200 {
             return Err(refused(status, &text));
         }

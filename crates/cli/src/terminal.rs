@@ -9,6 +9,9 @@ use serde::Serialize;
 use crate::args::Global;
 use crate::exit::Exit;
 
+/// Clears the screen and goes to its first line.
+const CLEAR: &str = "\u{1b}[2J\u{1b}[H";
+
 /// The terminal as this run may use it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Terminal {
@@ -34,31 +37,35 @@ impl Terminal {
     }
 
     /// Data, as text. A closed pipe ends the output, not the program.
+    pub(crate) fn data(self, text: &str) {
+        write_out(&tame(text, self.colour));
+    }
+
+    /// Data, as JSON.
     #[expect(
         clippy::unused_self,
         reason = "output goes through the terminal, whatever it needs of it today"
     )]
-    pub(crate) fn data(self, text: &str) {
-        let mut out = std::io::stdout().lock();
-        let written = out.write_all(text.as_bytes()).and_then(|()| {
-            if text.ends_with('\n') {
-                Ok(())
-            } else {
-                out.write_all(b"\n")
-            }
-        });
-        drop(written.and_then(|()| out.flush()));
+    pub(crate) fn json<T: Serialize>(self, value: &T) -> anyhow::Result<()> {
+        write_out(&serde_json::to_string_pretty(value)?);
+        Ok(())
     }
 
-    /// Data, as JSON.
-    pub(crate) fn json<T: Serialize>(self, value: &T) -> anyhow::Result<()> {
-        self.data(&serde_json::to_string_pretty(value)?);
-        Ok(())
+    /// Empties the screen, where a person looks at one.
+    #[expect(
+        clippy::unused_self,
+        reason = "output goes through the terminal, whatever it needs of it today"
+    )]
+    pub(crate) fn clear(self) {
+        if std::io::stdout().is_terminal() {
+            let mut out = std::io::stdout().lock();
+            drop(out.write_all(CLEAR.as_bytes()));
+        }
     }
 
     /// Words.
     pub(crate) fn say(self, text: &str) {
-        if !self.quiet {
+        if !self.quiet && !text.is_empty() {
             self.write_err(text);
         }
     }
@@ -86,8 +93,45 @@ impl Terminal {
     )]
     fn write_err(self, text: &str) {
         let mut err = std::io::stderr().lock();
-        drop(writeln!(err, "{text}"));
+        drop(writeln!(err, "{}", tame(text, self.colour_err)));
     }
+}
+
+fn write_out(text: &str) {
+    let mut out = std::io::stdout().lock();
+    let written = out.write_all(text.as_bytes()).and_then(|()| {
+        if text.ends_with('\n') {
+            Ok(())
+        } else {
+            out.write_all(b"\n")
+        }
+    });
+    drop(written.and_then(|()| out.flush()));
+}
+
+/// `text` without what a terminal would obey, because names, titles and reasons come from elsewhere. Line ends and
+/// tabs stay, and with `colour` the colours.
+fn tame(text: &str, colour: bool) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(next) = rest.chars().next() {
+        let length = match style_length(rest) {
+            Some(length) if colour => length,
+            _ => next.len_utf8(),
+        };
+        let (part, tail) = rest.split_at(length);
+        let harmless = length > next.len_utf8() || !next.is_control() || "\n\t".contains(next);
+        out.push_str(if harmless { part } else { "\u{fffd}" });
+        rest = tail;
+    }
+    out
+}
+
+/// Length of the colour sequence that `text` begins with.
+fn style_length(text: &str) -> Option<usize> {
+    let parameters = text.strip_prefix("\u{1b}[")?;
+    let end = parameters.find(|c: char| !c.is_ascii_digit() && c != ';')?;
+    (parameters.as_bytes().get(end) == Some(&b'm')).then_some(end + 3)
 }
 
 fn paint(text: &str, style: Style, colour: bool) -> String {
@@ -105,5 +149,28 @@ pub(crate) fn usage(error: &clap::Error) -> ExitCode {
         Exit::Usage.into()
     } else {
         Exit::Ok.into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::tame;
+
+    #[test]
+    fn a_title_cannot_command_the_terminal() {
+        let hostile = "a\u{1b}[2J\u{1b}]0;x\u{7}\r\u{9b}1mb\tc\nd";
+        let shown = "a\u{fffd}[2J\u{fffd}]0;x\u{fffd}\u{fffd}\u{fffd}1mb\tc\nd";
+        assert_eq!(tame(hostile, false), shown);
+        assert_eq!(tame(hostile, true), shown);
+    }
+
+    #[test]
+    fn colours_stay_where_they_are_wanted() {
+        assert_eq!(
+            tame("\u{1b}[1;31mé\u{1b}[0m", true),
+            "\u{1b}[1;31mé\u{1b}[0m"
+        );
+        assert_eq!(tame("\u{1b}[1m", false), "\u{fffd}[1m");
+        assert_eq!(tame("\u{1b}[1", true), "\u{fffd}[1");
     }
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use evenkeel_web::requests::{
     ApplyRequest, ConfirmRequest, DeploymentRequest, PlanRequest, RollbackRequest,
 };
-use evenkeel_web::views::{ChangeOutcomeView, PlanView, RevisionView};
+use evenkeel_web::views::{ChangeOutcomeView, PlanView, RevisionView, StatusView};
 use serde_json::Value;
 
 use crate::admin::Admin;
@@ -15,6 +15,7 @@ use crate::args::{Apply, Deploy, Global, Rollback};
 use crate::commands::plan;
 use crate::exit::{Exit, coded};
 use crate::render;
+use crate::render::Text as _;
 use crate::terminal::Terminal;
 
 /// Between two looks at a revision that gathers evidence.
@@ -63,6 +64,9 @@ pub(crate) fn apply(options: &Apply, global: &Global, terminal: Terminal) -> any
         );
         terminal.say(shown.trim_end());
         terminal.data(&sentence(&view, options));
+        if view.state == "verifying" && !options.wait.is_zero() {
+            terminal.data(&missing(&admin.get("/api/status")?));
+        }
     }
     Ok(match view.state.as_str() {
         "invalid" => Exit::Invalid,
@@ -104,6 +108,20 @@ fn wait(
     Ok(())
 }
 
+/// Why a revision is not verified: what its evidence lacks, and the incident that speaks against it.
+fn missing(status: &StatusView) -> String {
+    let mut text = String::new();
+    for what in status.verifying.iter().flatten() {
+        text.line(format_args!("  missing: {what}"));
+    }
+    if let Some(incident) = &status.incident {
+        text.line(format_args!(
+            "  incident {incident} is open: `evenkeel incident show {incident}`; to undo the change: `evenkeel rollback`"
+        ));
+    }
+    text
+}
+
 fn sentence(view: &ChangeOutcomeView, options: &Apply) -> String {
     let id = view.revision.as_deref().unwrap_or("-");
     let waited = format!("after {:.1} s", view.waited_seconds);
@@ -115,7 +133,7 @@ fn sentence(view: &ChangeOutcomeView, options: &Apply) -> String {
         }
         "verified" | "confirmed" => format!("{id} verified {waited}."),
         "verifying" => {
-            format!("{id} runs; not enough evidence {waited} yet. Next: `evenkeel status`.")
+            format!("{id} runs; not verified {waited}. Next: `evenkeel status`.")
         }
         "held" => format!(
             "{id} runs without enough traffic to verify it; the rollback target stays the last verified revision."

@@ -67,7 +67,13 @@ fn verb(
         return terminal.json(&answer);
     }
     let status = answer.get("status").and_then(Value::as_str).unwrap_or("-");
-    terminal.data(&format!("{id} is {status}"));
+    let done = match verb {
+        "ack" => "acknowledged, paging stopped",
+        "note" => "noted",
+        "escalate" => "the next level is paged",
+        _ => "done",
+    };
+    terminal.data(&format!("{id}: {done}; its status is {status}"));
     Ok(())
 }
 

@@ -2,18 +2,22 @@
 //! from capacity, so the typo that overloads a backend cannot be made.
 
 use std::io::Write as _;
+use std::net::{Ipv4Addr, SocketAddr};
 
 use evenkeel_control::judge::judge;
 use evenkeel_forecast::Facts;
 use evenkeel_model::ids::Name;
 
-use crate::args::Init;
+use crate::args::{Global, Init};
 use crate::exit::{Exit, coded};
 use crate::render;
 use crate::render::Text as _;
 use crate::terminal::Terminal;
 
-pub(crate) fn init(options: &Init, terminal: Terminal) -> anyhow::Result<Exit> {
+/// Where the admin listener is put unless `--admin` says otherwise.
+const ADMIN_DEFAULT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 7700);
+
+pub(crate) fn init(options: &Init, global: &Global, terminal: Terminal) -> anyhow::Result<Exit> {
     let mut backends = Vec::new();
     for given in &options.backends {
         let (name, address) = given.split_once('=').ok_or_else(|| {
@@ -26,8 +30,9 @@ pub(crate) fn init(options: &Init, terminal: Terminal) -> anyhow::Result<Exit> {
             .map_err(|error| coded(Exit::Usage, format!("`--backend {given}`: {error}")))?;
         backends.push((name, address));
     }
-    let text = compose(options, &backends);
-    let judged = judge(&text, None, None, &Facts::default());
+    let admin = global.admin.unwrap_or(ADMIN_DEFAULT);
+    let text = compose(options, admin, &backends);
+    let judged = judge(&text, options.path.to_str(), None, &Facts::default());
     if judged.has_errors() {
         terminal.say(
             render::findings(&judged.findings, &judged.origin, terminal.colour_err).trim_end(),
@@ -73,13 +78,13 @@ fn write_file(options: &Init, text: &str) -> anyhow::Result<()> {
         .map_err(|error| coded(Exit::Failed, format!("cannot write `{path}`: {error}")))
 }
 
-fn compose(options: &Init, backends: &[(&str, &str)]) -> String {
+fn compose(options: &Init, admin: SocketAddr, backends: &[(&str, &str)]) -> String {
     let mut text = String::new();
     text.text(format_args!(r#"# Evenkeel. `evenkeel check` judges this file, `evenkeel plan` shows what it would change,
 # `evenkeel apply` makes it run: verified by measurement, undone if it harms.
 
 [admin]
-address = "127.0.0.1:7700"           # page, API, metrics; keep it on loopback
+address = "{admin}"           # page, API, metrics; keep it on loopback
 
 [listener.web]
 address = "{listen}"
