@@ -2,6 +2,8 @@
 //! seconds so that a difference to what runs is shown as drift.
 
 use std::fs;
+use std::io::Read;
+use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -25,25 +27,37 @@ pub struct ReadError {
 
 /// Reads a configuration file of bounded size.
 pub fn read(path: &Path) -> Result<String, ReadError> {
-    let fail = |why: String| ReadError {
+    match fs::File::open(path) {
+        Ok(file) => read_from(file, path),
+        Err(error) => Err(fail(path, error.to_string())),
+    }
+}
+
+/// Reads a configuration of bounded size from `input`, which is called `path` in errors.
+pub fn read_from(input: impl Read, path: &Path) -> Result<String, ReadError> {
+    let mut bytes = Vec::new();
+    // The size that the system tells is not asked: a device or a pipe has none.
+    input
+        .take(SIZE_MAX + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|error| fail(path, error.to_string()))?;
+    if bytes.len() as u64 > SIZE_MAX {
+        return Err(fail(
+            path,
+            format!("it is larger than {SIZE_MAX} bytes, the most that is read"),
+        ));
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let at = error.utf8_error().valid_up_to();
+        fail(path, format!("byte {at} is not UTF-8"))
+    })
+}
+
+fn fail(path: &Path, why: String) -> ReadError {
+    ReadError {
         path: path.to_owned(),
         why,
-    };
-    let size = fs::metadata(path)
-        .map_err(|error| fail(error.to_string()))?
-        .len();
-    if size > SIZE_MAX {
-        return Err(fail(format!(
-            "it has {size} bytes, at most {SIZE_MAX} are read"
-        )));
     }
-    let bytes = fs::read(path).map_err(|error| fail(error.to_string()))?;
-    String::from_utf8(bytes).map_err(|error| {
-        fail(format!(
-            "byte {} is not UTF-8",
-            error.utf8_error().valid_up_to()
-        ))
-    })
 }
 
 /// The file and what was last seen of it.
@@ -72,9 +86,12 @@ impl Source {
 
     /// Looks at the file again when its time or size changed; returns whether its content changed.
     pub(crate) fn look(&mut self) -> bool {
-        let stamp = fs::metadata(&self.path)
-            .ok()
-            .and_then(|meta| Some((meta.modified().ok()?, meta.len())));
+        let meta = fs::metadata(&self.path).ok();
+        // A pipe was read once; opening it again could wait for ever for somebody who writes.
+        if meta.as_ref().is_some_and(|meta| meta.file_type().is_fifo()) {
+            return false;
+        }
+        let stamp = meta.and_then(|meta| Some((meta.modified().ok()?, meta.len())));
         if stamp.is_some() && stamp == self.stamp {
             return false;
         }

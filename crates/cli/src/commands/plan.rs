@@ -1,9 +1,7 @@
 //! `check` and `plan`: what a configuration would do, before it does it.
 
-use std::io::Read as _;
 use std::path::Path;
 
-use anyhow::Context as _;
 use evenkeel_control::judge::judge;
 use evenkeel_control::{Judged, source};
 use evenkeel_forecast::Facts;
@@ -20,15 +18,12 @@ use crate::terminal::Terminal;
 
 /// Reads a configuration; `-` is standard input.
 pub(crate) fn read(path: &Path) -> anyhow::Result<String> {
-    if path == Path::new("-") {
-        let mut text = String::new();
-        std::io::stdin()
-            .take(source::SIZE_MAX)
-            .read_to_string(&mut text)
-            .context("cannot read standard input")?;
-        return Ok(text);
-    }
-    source::read(path).map_err(|error| coded(Exit::Invalid, error.to_string()))
+    let text = if path == Path::new("-") {
+        source::read_from(std::io::stdin(), Path::new("standard input"))
+    } else {
+        source::read(path)
+    };
+    text.map_err(|error| coded(Exit::Invalid, error.to_string()))
 }
 
 pub(crate) fn check(options: &Check, terminal: Terminal) -> anyhow::Result<Exit> {
