@@ -11,6 +11,7 @@ use crate::terminal::Terminal;
 
 pub(crate) fn run(options: &Run, global: &Global, terminal: Terminal) -> anyhow::Result<Exit> {
     log_to_stderr(global);
+    raise_open_files();
     let prepared = match prepare(options, global) {
         Ok(prepared) => prepared,
         Err(error) => return fail(error, terminal),
@@ -106,6 +107,20 @@ fn fail(error: StartError, terminal: Terminal) -> anyhow::Result<Exit> {
     }
 }
 
+/// Raises the soft limit on open files to the hard one: a proxy needs two per request in flight, and the usual soft
+/// limit of 1,024 is meant for programs that still use `select`. What is left is judged by the data plane.
+fn raise_open_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current == limit.maximum {
+        return;
+    }
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::warn!(%error, "the soft limit on open files stays as it is");
+    }
+}
+
 /// Log lines on standard error; `EVENKEEL_LOG` chooses what (default: info), `--json` their form.
 pub(crate) fn log_to_stderr(global: &Global) {
     let filter =
@@ -115,6 +130,7 @@ pub(crate) fn log_to_stderr(global: &Global) {
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
+        .with_ansi(Terminal::new(global).colour_err)
         .with_target(false);
     let started = if global.json {
         builder.json().try_init()

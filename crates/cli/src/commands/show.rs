@@ -1,6 +1,5 @@
 //! `status`, `history`, `diff` and `explain`.
 
-use std::io::IsTerminal as _;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
@@ -30,8 +29,6 @@ pub(crate) fn status(global: &Global, terminal: Terminal) -> anyhow::Result<Exit
 
 /// Between two looks of `top`.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// Clears the terminal and goes to its first line.
-const CLEAR: &str = "\u{1b}[2J\u{1b}[H";
 
 /// `status` again and again, until Ctrl-C or `looks`. Off a terminal the looks follow one another.
 pub(crate) fn top(looks: Option<u64>, global: &Global, terminal: Terminal) -> anyhow::Result<Exit> {
@@ -45,12 +42,8 @@ pub(crate) fn top(looks: Option<u64>, global: &Global, terminal: Terminal) -> an
         if terminal.json {
             terminal.json(&view)?;
         } else {
-            let clear = if std::io::stdout().is_terminal() {
-                CLEAR
-            } else {
-                ""
-            };
-            terminal.data(&format!("{clear}{}", status_text(&view, terminal)));
+            terminal.clear();
+            terminal.data(&status_text(&view, terminal));
         }
         if left > 0 && pause.recv_timeout(LOOK_EVERY) == Err(RecvTimeoutError::Disconnected) {
             break;
