@@ -87,10 +87,6 @@ impl Terminal {
         paint(text, style, self.colour)
     }
 
-    #[expect(
-        clippy::unused_self,
-        reason = "output goes through the terminal, whatever it needs of it today"
-    )]
     fn write_err(self, text: &str) {
         let mut err = std::io::stderr().lock();
         drop(writeln!(err, "{}", tame(text, self.colour_err)));
