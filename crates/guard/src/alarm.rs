@@ -11,7 +11,7 @@ use evenkeel_detect::onset::{Onset, TickCount, change_point};
 use evenkeel_detect::share::{self, ShareEvidence};
 use evenkeel_model::clock::Mono;
 
-use crate::counts::Cell;
+use crate::counts::Row;
 use crate::watch::PoolWatch;
 
 /// Which test alarms.
@@ -53,7 +53,8 @@ impl PoolWatch {
     /// The tests above their thresholds.
     pub(crate) fn raised(&self) -> Vec<AlarmKind> {
         let share = |said: &Option<ShareEvidence>| said.as_ref().is_some_and(|e| e.alarm);
-        let harm = |said: &Option<HarmEvidence>| said.as_ref().is_some_and(|e| e.alarm);
+        let many = self.client_rule.open;
+        let harm = |said: &Option<HarmEvidence>| many && said.as_ref().is_some_and(|e| e.alarm);
         let load = self
             .said
             .load
@@ -89,7 +90,7 @@ impl PoolWatch {
             (AlarmKind::Slow, &self.said.slow),
         ];
         for (kind, said) in harms {
-            if let Some(evidence) = said.as_ref().filter(|e| e.alarm) {
+            if let Some(evidence) = said.as_ref().filter(|e| e.alarm && self.client_rule.open) {
                 alarms.push(self.harm_alarm(kind, evidence));
             }
         }
@@ -119,7 +120,7 @@ impl PoolWatch {
             .unwrap_or(picks as f64 / evidence.picks.max(1) as f64);
         Some(Alarm {
             kind,
-            onset: self.date(|row| (row.get(index).map_or(0, |c| u64::from(c.free)), None)),
+            onset: self.date(|row| (row.free_of(index), None)),
             title: format!(
                 "{name} of pool `{}` gets {:.0} % of the traffic, {what} {:.0} %",
                 self.pool.name,
@@ -147,7 +148,7 @@ impl PoolWatch {
         let name = &self.pool.backends.get(index)?.name;
         Some(Alarm {
             kind: AlarmKind::Load,
-            onset: self.date(|row| (row.get(index).map_or(0, |c| u64::from(c.free)), None)),
+            onset: self.date(|row| (row.free_of(index), None)),
             title: format!("{name} of pool `{}` {evidence}", self.pool.name),
             detail: format!(
                 "load test: {:.1} nats for its load, {:.1} for its failures",
@@ -170,14 +171,8 @@ impl PoolWatch {
         Alarm {
             kind,
             onset: self.date(|row| {
-                let hits = row.iter().map(|c| {
-                    u64::from(if errors {
-                        c.harmed.saturating_sub(c.slow)
-                    } else {
-                        c.slow
-                    })
-                });
-                (hits.sum(), Some(row.iter().map(Cell::ended).sum()))
+                let (ended, failed, slow) = row.harm_of_many();
+                (if errors { failed } else { slow }, Some(ended))
             }),
             title,
             detail: format!(
@@ -189,7 +184,7 @@ impl PoolWatch {
 
     /// When the counts that `pick` takes from a row (hits, out of; free picks by default) changed, over all epochs
     /// of the same backends.
-    fn date(&self, pick: impl Fn(&[Cell]) -> (u64, Option<u64>)) -> Onset {
+    fn date(&self, pick: impl Fn(&Row) -> (u64, Option<u64>)) -> Onset {
         let size = self.pool.backends.len();
         let rows = self.counts.rows();
         let same = rows.iter().rev().take_while(|r| r.cells.len() == size);
@@ -198,7 +193,7 @@ impl PoolWatch {
             .iter()
             .skip(skip)
             .map(|row| {
-                let (hits, of) = pick(&row.cells);
+                let (hits, of) = pick(row);
                 TickCount {
                     at: row.at,
                     hits,

@@ -23,6 +23,10 @@ const ROWS: (usize, usize) = (60, 600);
 pub(crate) const LATENCY_ROWS: usize = 10;
 /// Older latency is kept in chunks of [`LATENCY_ROWS`] seconds, so many of them.
 const CHUNKS_MAX: usize = 30;
+/// Chunks of [`LATENCY_ROWS`] seconds of clients kept.
+const CLIENT_CHUNKS_MAX: usize = 29;
+/// Seconds of clients kept at least.
+pub(crate) const CLIENT_ROWS_MAX: usize = (CLIENT_CHUNKS_MAX + 1) * LATENCY_ROWS;
 /// Most latency chunks times backends.
 const CHUNK_CELLS_MAX: usize = 6_000;
 
@@ -131,9 +135,26 @@ pub(crate) struct Row {
     pub(crate) late: Late,
     /// Requests that no backend could be picked for.
     pub(crate) unpicked: u32,
+    /// Part of the harm that is that of single clients: (failed, slow).
+    pub(crate) single: (u32, u32),
 }
 
 impl Row {
+    /// Requests whose harm is that of single clients.
+    pub(crate) fn spared(&self) -> u64 {
+        u64::from(self.single.0) + u64::from(self.single.1)
+    }
+
+    /// Like [`Self::harm`], as if the single clients that carry too much of it were not there.
+    pub(crate) fn harm_of_many(&self) -> (u64, u64, u64) {
+        let (ended, failed, slow) = self.harm();
+        (
+            ended.saturating_sub(self.spared()),
+            failed.saturating_sub(u64::from(self.single.0)),
+            slow.saturating_sub(u64::from(self.single.1)),
+        )
+    }
+
     /// (ended, harmed by failing, harmed by being slow) of the whole second.
     pub(crate) fn harm(&self) -> (u64, u64, u64) {
         let mut all = (
@@ -147,6 +168,11 @@ impl Row {
             all.2 += u64::from(cell.slow);
         }
         all
+    }
+
+    /// Free picks of backend `index`.
+    pub(crate) fn free_of(&self, index: usize) -> u64 {
+        self.cells.get(index).map_or(0, |cell| u64::from(cell.free))
     }
 
     /// Free picks.
@@ -188,6 +214,9 @@ pub(crate) struct Counts {
     recent: VecDeque<(Mono, Vec<Latency>)>,
     chunks: VecDeque<Chunk>,
     recent_clients: VecDeque<ClientSketch>,
+    /// Seconds that are no longer recent, until they fill a chunk.
+    filling: (usize, ClientSketch),
+    older_clients: VecDeque<ClientSketch>,
 }
 
 impl Counts {
@@ -208,6 +237,8 @@ impl Counts {
             recent: VecDeque::new(),
             chunks: VecDeque::new(),
             recent_clients: VecDeque::new(),
+            filling: (0, ClientSketch::default()),
+            older_clients: VecDeque::new(),
         }
     }
 
@@ -278,6 +309,7 @@ impl Counts {
             cells: std::mem::replace(&mut self.cells, vec![Cell::default(); self.size]),
             late: std::mem::take(&mut self.late),
             unpicked: u32::try_from(std::mem::take(&mut self.unpicked_new)).unwrap_or(u32::MAX),
+            single: (0, 0),
         };
         self.rows.push_back(row);
         let keep = (CELLS_MAX / self.size.max(1)).clamp(ROWS.0, ROWS.1);
@@ -291,8 +323,18 @@ impl Counts {
         }
         self.recent_clients
             .push_back(std::mem::take(&mut self.clients));
-        if self.recent_clients.len() > LATENCY_ROWS {
-            self.recent_clients.pop_front();
+        if self.recent_clients.len() > LATENCY_ROWS
+            && let Some(oldest) = self.recent_clients.pop_front()
+        {
+            self.filling.0 += 1;
+            self.filling.1.merge(&oldest);
+            if self.filling.0 == LATENCY_ROWS {
+                let (_, chunk) = std::mem::take(&mut self.filling);
+                self.older_clients.push_back(chunk);
+            }
+            if self.older_clients.len() > CLIENT_CHUNKS_MAX {
+                self.older_clients.pop_front();
+            }
         }
     }
 
@@ -329,6 +371,31 @@ impl Counts {
             all.merge(sketch);
         }
         all
+    }
+
+    /// Clients of at least the newest `seconds`, in whole chunks, as far as they are kept.
+    pub(crate) fn clients(&self, seconds: usize) -> ClientSketch {
+        let mut all = self.recent_clients();
+        let mut covered = LATENCY_ROWS;
+        if covered < seconds {
+            all.merge(&self.filling.1);
+            covered += self.filling.0;
+        }
+        for chunk in self.older_clients.iter().rev() {
+            if covered >= seconds {
+                break;
+            }
+            all.merge(chunk);
+            covered += LATENCY_ROWS;
+        }
+        all
+    }
+
+    /// Sets apart what of the second closed last is the harm of single clients: (failed, slow).
+    pub(crate) fn set_apart(&mut self, single: (u32, u32)) {
+        if let Some(row) = self.rows.back_mut() {
+            row.single = single;
+        }
     }
 
     /// Clients of the second closed last.

@@ -14,6 +14,7 @@ mod alarm;
 mod audits;
 pub mod boot;
 mod change;
+mod clients;
 mod counts;
 mod desk;
 pub mod event;

@@ -23,6 +23,7 @@ use evenkeel_model::record::{RevisionRecord, RevisionState};
 
 use crate::action::{Action, PoolRate};
 use crate::change::Undo;
+use crate::clients::top_share_max;
 use crate::desk::Case;
 use crate::event::{PoolLoad, Restorable, Token};
 use crate::state::Inner;
@@ -36,8 +37,6 @@ pub(crate) const ONCE_IN: Duration = Duration::from_mins(30);
 pub(crate) const DAY: Duration = Duration::from_hours(24);
 /// Automatic rollbacks a day.
 const PER_DAY: usize = 3;
-/// Most of the harm that one client may carry, when many must be harmed.
-const TOP_CLIENT_MAX: f64 = 0.1;
 /// The target's forecast is refreshed this often.
 const FORECAST_EVERY: Duration = Duration::from_secs(30);
 /// An older one is not used.
@@ -457,8 +456,7 @@ fn other_cause(cause: Cause, subject: Option<&Subject>) -> Remedy {
 /// Whether the harm is spread over enough clients to be the service's fault and not one client's.
 fn enough_clients(case: &Case, watch: &PoolWatch) -> bool {
     let least = watch.pool.harmed_clients_min;
-    // Fewer than ten clients cannot each have less than a tenth: a private service said so on purpose.
-    let top = TOP_CLIENT_MAX.max(1.0 / f64::from(least.max(1)));
+    let top = top_share_max(least);
     let harmed = &case.clients;
     harmed.harmed.estimate() >= f64::from(least) && harmed.top_harmed_share() <= top
 }

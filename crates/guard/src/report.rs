@@ -137,7 +137,7 @@ impl Inner {
             harmed_rate: rate(u64::from(harmed), sum.ended(), enough),
             p50_ms,
             p99_ms,
-            objective_met: watch.objective_missed().map(|missed| !missed),
+            objective_met: watch.objective_missed_by_any().map(|missed| !missed),
             incident: self.desk.open_of(&watch.pool.name).map(|c| c.record.id),
             backends: backends.collect(),
         }
@@ -221,6 +221,9 @@ impl Inner {
             }
             _ => None,
         };
+        if let Some(withheld) = &watch.client_rule.withheld {
+            text = format!("{text}; {withheld}");
+        }
         let by_load = watch.said.load.as_ref().and_then(|l| l.get(index));
         if let Some(more) = said.or_else(|| by_load.map(ToString::to_string)) {
             text = format!("{more}; {text}");

@@ -189,6 +189,10 @@ fn lacks(watch: &PoolWatch, revision: RevisionId) -> Option<String> {
     if watch.harm_alarmed() || watch.objective_missed() == Some(true) {
         return Some("the objective is missed".to_owned());
     }
+    // Too few clients to open an incident about are no evidence that all is well either.
+    if let Some(why) = watch.harm_withheld() {
+        return Some(why.to_owned());
+    }
     let quiet = |e: &Option<harm::HarmEvidence>| {
         e.as_ref()
             .is_some_and(|e| e.verdict == harm::Verdict::Quiet)

@@ -21,7 +21,8 @@ use evenkeel_model::config::{Algorithm, Pool};
 use evenkeel_model::ids::{Name, RevisionId};
 use evenkeel_model::tally::Vitals;
 
-use crate::counts::{Cell, Counts};
+use crate::clients::ClientRule;
+use crate::counts::{Cell, Counts, Row};
 use crate::event::{EpochFact, HealthFact};
 use crate::view::Verdict;
 
@@ -105,6 +106,8 @@ pub(crate) struct PoolWatch {
     pub(crate) verdicts: Vec<Verdict>,
     /// The share tests are suspended for the running epoch: some backend is in slow start or the like.
     pub(crate) overlay: bool,
+    /// Whether the harm tests may speak.
+    pub(crate) client_rule: ClientRule,
     at_limit: bool,
     tests: Option<Tests>,
 }
@@ -122,6 +125,7 @@ impl PoolWatch {
             said: Said::default(),
             verdicts: Vec::new(),
             overlay: false,
+            client_rule: ClientRule::default(),
             at_limit: false,
             tests: None,
         }
@@ -190,6 +194,7 @@ impl PoolWatch {
         };
         self.verdicts = vec![Verdict::Unknown; members.len()];
         self.said = Said::default();
+        self.client_rule = ClientRule::default();
         self.tests = Some(self.tests_of(&members, now));
         if let Some(info) = self.epochs.back_mut() {
             info.members = members;
@@ -261,6 +266,8 @@ impl PoolWatch {
     pub(crate) fn tick(&mut self, now: Mono, wall: Wall) {
         self.counts
             .tick(now, wall, self.vitals.iter().map(|v| v.in_flight));
+        let single = self.harm_of_single_clients();
+        self.counts.set_apart(single);
         self.at_limit = self.pool.max_in_flight.is_some_and(|limit| {
             let near = (f64::from(limit) * AT_LIMIT) as u32;
             self.vitals.iter().any(|v| v.in_flight >= near.max(1))
@@ -288,14 +295,28 @@ impl PoolWatch {
             sum.1 += u64::from(cell.harmed.saturating_sub(cell.slow));
             sum.2 += u64::from(cell.slow);
         }
-        let (ended, failed, slow) = sum;
+        let (failed, slow) = (
+            sum.1.saturating_sub(u64::from(single.0)),
+            sum.2.saturating_sub(u64::from(single.1)),
+        );
+        let ended = sum.0.saturating_sub(row.spared()).max(failed + slow);
         if let Some(test) = &mut tests.errors {
             self.said.errors = Some(test.tick(failed, ended, now));
         }
         if let Some(test) = &mut tests.slow {
             self.said.slow = Some(test.tick(slow, ended, now));
         }
+        self.client_rule = self.client_rule(self.harm_since(), now);
         self.judge();
+    }
+
+    /// The earliest onset of the harm tests above their thresholds.
+    fn harm_since(&self) -> Option<Mono> {
+        let tests = [&self.said.errors, &self.said.slow].into_iter().flatten();
+        let raised = tests.filter(|e| e.alarm);
+        raised
+            .map(|e| e.onset.map_or(Mono::ZERO, |onset| onset.lo))
+            .min()
     }
 
     fn judge(&mut self) {
@@ -343,16 +364,28 @@ impl PoolWatch {
 
     /// (ended, failed, slow) over the newest `seconds`, older epochs included: what users saw.
     pub(crate) fn seen(&self, seconds: usize) -> (u64, u64, u64) {
+        self.sum(seconds, Row::harm)
+    }
+
+    fn sum(&self, seconds: usize, of: impl Fn(&Row) -> (u64, u64, u64)) -> (u64, u64, u64) {
         let rows = self.counts.rows().iter().rev().take(seconds);
-        rows.fold((0, 0, 0), |sum, row| {
-            let (ended, failed, slow) = row.harm();
-            (sum.0 + ended, sum.1 + failed, sum.2 + slow)
+        rows.map(of).fold((0, 0, 0), |sum, row| {
+            (sum.0 + row.0, sum.1 + row.1, sum.2 + row.2)
         })
     }
 
-    /// Whether the objective is missed over the last ten seconds, beyond chance; `None`: too little traffic.
+    /// Whether the objective is missed over the last ten seconds, beyond chance and by the harm of many; `None`:
+    /// too little traffic.
     pub(crate) fn objective_missed(&self) -> Option<bool> {
-        let (ended, failed, slow) = self.seen(WINDOW);
+        self.misses(self.sum(WINDOW, Row::harm_of_many))
+    }
+
+    /// The same by whoever is harmed: what the numbers beside it show.
+    pub(crate) fn objective_missed_by_any(&self) -> Option<bool> {
+        self.misses(self.seen(WINDOW))
+    }
+
+    fn misses(&self, (ended, failed, slow): (u64, u64, u64)) -> Option<bool> {
         let errors = self.pool.objective.error_rate.as_f64();
         (ended >= ENOUGH)
             .then(|| exceeds(failed, ended, errors) || exceeds(slow, ended, SLOW_OBJECTIVE))
@@ -360,7 +393,7 @@ impl PoolWatch {
 
     /// Whether the second closed last was fine: requests, none or few of them harmed, every verdict ok or explained.
     pub(crate) fn fine(&self) -> bool {
-        let (ended, failed, slow) = self.seen(1);
+        let (ended, failed, slow) = self.sum(1, Row::harm_of_many);
         let errors = self.pool.objective.error_rate.as_f64();
         ended > 0
             && !exceeds(failed, ended, errors)
@@ -379,6 +412,7 @@ impl PoolWatch {
             tests.slow = HarmTest::new(SLOW_OBJECTIVE, budget, now).ok();
             self.said.errors = None;
             self.said.slow = None;
+            self.client_rule = ClientRule::default();
         }
     }
 
@@ -392,13 +426,13 @@ impl PoolWatch {
         .sum()
     }
 
-    /// Whether a harm test is above its threshold.
+    /// Whether a harm test is above its threshold, by the harm of many.
     pub(crate) fn harm_alarmed(&self) -> bool {
         let harm = |said: &Option<HarmEvidence>| {
             said.as_ref()
                 .is_some_and(|e| e.verdict == harm::Verdict::Harm)
         };
-        harm(&self.said.errors) || harm(&self.said.slow)
+        self.client_rule.open && (harm(&self.said.errors) || harm(&self.said.slow))
     }
 
     /// Picks per second of each backend over the newest `seconds` of the epoch; `None` before two of them.

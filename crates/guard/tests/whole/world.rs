@@ -96,13 +96,18 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new(seed: u64, rps: f64, config: Config) -> Self {
+        let users = Stream::to_pool(name("users"), name("shop"), rps);
+        Self::with_streams(seed, vec![users], config)
+    }
+
+    pub(crate) fn with_streams(seed: u64, streams: Vec<Stream>, config: Config) -> Self {
         let config = Arc::new(config);
         let snapshot = Snapshot::all_up(Arc::clone(&config), Epoch(1));
         let engine = Engine::new(EngineSpec {
             snapshot,
             workers: 2,
             seed,
-            streams: vec![Stream::to_pool(name("users"), name("shop"), rps)],
+            streams,
             models: BTreeMap::new(),
             default_model: BackendModel::with_capacity(600.0),
         });
