@@ -28,6 +28,7 @@ use evenkeel_model::sketch::ClientSketch;
 
 use crate::INCIDENTS_KEPT;
 use crate::alarm::{Alarm, AlarmKind};
+use crate::opinion::Opinion;
 use crate::state::Inner;
 use crate::verify::Phase;
 use crate::watch::PoolWatch;
@@ -66,7 +67,7 @@ pub(crate) struct Case {
     /// A rollback was begun or made for it.
     pub(crate) begun: bool,
     pub(crate) acted: Option<Acted>,
-    pub(crate) margin: f64,
+    pub(crate) opinion: Opinion,
     /// What was suggested last, so that it is said once.
     pub(crate) suggested: Option<(String, Mono)>,
     alarms: Vec<AlarmKind>,
@@ -183,7 +184,7 @@ impl Case {
             clients: ClientSketch::default(),
             begun: false,
             acted: None,
-            margin: 0.0,
+            opinion: Opinion::default(),
             suggested: None,
             alarms: Vec::new(),
             fine: 0,
@@ -422,12 +423,14 @@ impl Inner {
             return;
         };
         let found = evenkeel_diagnose::diagnose(&evidence);
-        let margin = evenkeel_diagnose::margin(&found);
         let wall = self.wall;
         if let Some(case) = self.desk.case_mut(id) {
-            case.margin = margin;
-            let sure = margin >= evenkeel_diagnose::MARGIN_TO_ACT;
-            let moved = lifecycle::diagnosed(&mut case.record, found, sure, wall);
+            let known = case.record.diagnosis.as_ref();
+            let Some(found) = case.opinion.take(known, found) else {
+                return;
+            };
+            let steady = case.opinion.is_steady();
+            let moved = lifecycle::diagnosed(&mut case.record, found, steady, wall);
             case.tell(moved);
         }
     }

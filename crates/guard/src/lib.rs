@@ -21,6 +21,7 @@ pub mod event;
 mod evidence;
 mod hold;
 mod ledger;
+mod opinion;
 mod people;
 mod refuse;
 mod remedy;

@@ -141,13 +141,23 @@ impl Inner {
         let Some(diagnosis) = &case.record.diagnosis else {
             return Remedy::Wait;
         };
-        if case.margin < evenkeel_diagnose::MARGIN_TO_ACT {
+        if !case.opinion.is_steady() {
             return Remedy::Wait;
         }
         let blamed = match (diagnosis.cause, &diagnosis.subject) {
             (Cause::ConfigRevision, Some(Subject::Revision(id))) => *id,
             (cause, subject) => return other_cause(cause, subject.as_ref()),
         };
+        if !case.opinion.is_sure() {
+            // Evidence may still come; only then is it worth a word.
+            if self.now.since(case.onset.hi) < SUGGEST_AFTER {
+                return Remedy::Wait;
+            }
+            return Remedy::Suggest(format!(
+                "roll back {blamed} by hand: it leads the other candidates by less than {:.0} nats",
+                evenkeel_diagnose::MARGIN_TO_ACT
+            ));
+        }
         if self.hold.reason(self.now).is_some() || self.change.is_some() {
             return Remedy::Wait;
         }

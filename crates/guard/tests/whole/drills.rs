@@ -3,7 +3,7 @@
 use evenkeel_forecast::engine::spec::Fault;
 use evenkeel_model::blame::{Cause, Mechanism};
 use evenkeel_model::ids::RevisionId;
-use evenkeel_model::record::DiagnosisRecord;
+use evenkeel_model::record::{DiagnosisRecord, IncidentStatus};
 
 use crate::world::{World, shop};
 
@@ -113,6 +113,48 @@ fn a_bad_version_everywhere_is_the_deployment_and_no_configuration_is_undone() {
     assert_eq!(world.swaps, [RevisionId(2)]);
     let actions = &world.incidents()[0].actions;
     assert!(actions.iter().any(|a| a.kind == "suggest"), "{actions:?}");
+}
+
+fn errors(rate: f64) -> Fault {
+    Fault {
+        error_rate: rate,
+        ..Fault::default()
+    }
+}
+
+#[test]
+fn a_bad_version_on_one_of_three_is_identified_and_its_rollback_suggested() {
+    for seed in 0..6 {
+        let mut world = World::new(seed, 600.0, shop([1, 1, 1], "round_robin", ""));
+        world.run(60);
+        world.deploy_to("v2", &["web-3"]);
+        world.fault("web-3", errors(0.3));
+        world.run(30);
+        let incident = world.incidents()[0].clone();
+        assert_eq!(diagnosis(&world).cause, Cause::Deployment, "{seed}");
+        assert_eq!(incident.status, IncidentStatus::Identified, "{seed}");
+        let said = incident.actions.iter().find(|a| a.kind == "suggest");
+        let said = said.unwrap_or_else(|| panic!("{seed}: {:?}", incident.actions));
+        assert_eq!(said.detail, "roll back deployment:shop/v2", "{seed}");
+        assert!(world.swaps.is_empty(), "{seed}: a suggestion only");
+    }
+}
+
+#[test]
+fn a_failing_backend_is_identified_and_its_drain_suggested() {
+    let mut world = World::new(12, 600.0, shop([1, 1, 1], "round_robin", ""));
+    world.run(60);
+    world.fault("web-3", errors(0.3));
+    world.run(30);
+    let incident = world.incidents()[0].clone();
+    assert_eq!(incident.status, IncidentStatus::Identified);
+    let said = incident.actions.iter().find(|a| a.kind == "suggest");
+    let said = said.expect("a suggestion");
+    assert!(
+        said.detail.starts_with("drain backend:shop/web-3"),
+        "{said:?}"
+    );
+    assert!(world.swaps.is_empty());
 }
 
 #[test]

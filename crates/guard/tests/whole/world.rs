@@ -386,11 +386,16 @@ impl World {
     }
 
     pub(crate) fn deploy(&mut self, version: &str) {
+        self.deploy_to(version, &[]);
+    }
+
+    /// `version` on these backends, on all when empty.
+    pub(crate) fn deploy_to(&mut self, version: &str, backends: &[&str]) {
         let report = DeploymentReport {
             request: self.request(),
             pool: name("shop"),
             version: name(version),
-            backends: Vec::new(),
+            backends: backends.iter().map(|b| name(b)).collect(),
             at: None,
             author: "ci".to_owned(),
             note: "release".to_owned(),
