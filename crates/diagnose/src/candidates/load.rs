@@ -8,7 +8,7 @@ use evenkeel_incident::civil::span;
 use evenkeel_model::blame::{Cause, Mechanism, Subject};
 use evenkeel_model::config::Intent;
 
-use super::revision::unpicked_part;
+use super::revision::{limit_lowered_by, unpicked_part};
 use super::spread::{Without, load_credit, loads, loads_scaled, tell};
 use super::{Candidate, SPONTANEOUS, load_words, names, percent};
 use crate::evidence::{BackendWindow, OutFact, OutReason, Window};
@@ -233,7 +233,12 @@ fn limit(facts: &Facts<'_>) -> Option<Candidate> {
     let subject = Subject::Pool(facts.evidence.pool.name.clone());
     let mut out = Candidate::new(Cause::Limit, Mechanism::Limit, subject, SPONTANEOUS);
     let (_, nats) = unpicked_part(facts, Mechanism::Limit, "the limit", &mut out);
-    out.score += nats;
     out.pro.push(format!("max_in_flight is {max}"));
+    // A limit does not come by itself: what a revision set is that revision's doing, however the counts fell.
+    if let Some(id) = limit_lowered_by(facts) {
+        out.con.push(format!("{id} set it that low"));
+    } else {
+        out.score += nats;
+    }
     (nats > 0.0).then_some(out)
 }

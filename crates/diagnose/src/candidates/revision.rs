@@ -10,7 +10,7 @@ use evenkeel_balance::{Member, expected_shares};
 use evenkeel_incident::civil::span;
 use evenkeel_model::blame::{Cause, Mechanism, Subject};
 use evenkeel_model::config::{Algorithm, Backend, Pool};
-use evenkeel_model::ids::Name;
+use evenkeel_model::ids::{Name, RevisionId};
 
 use super::spread::{Without, load_credit, loads, loads_scaled, share_credit, shares_words, tell};
 use super::{Candidate, OUT_NATS, names, percent};
@@ -88,6 +88,22 @@ fn judge(facts: &Facts<'_>, change: &ChangeFact) -> Candidate {
     }
     out.score += parts.iter().map(|(_, nats)| nats).sum::<f64>();
     out
+}
+
+/// The newest revision not after the onset that lowered the limit on requests in flight to what it is.
+pub(crate) fn limit_lowered_by(facts: &Facts<'_>) -> Option<RevisionId> {
+    let evidence = facts.evidence;
+    let name = evidence.pool.name.as_str();
+    let lowered = |change: &&ChangeFact| {
+        let (before, after) = (change.before.pool(name), change.after.pool(name));
+        change.at <= evidence.onset.hi
+            && after.is_some_and(|after| {
+                after.max_in_flight == evidence.pool.max_in_flight
+                    && Touched::new(before, after, change).limit_lowered
+            })
+    };
+    let changes = evidence.changes.iter().rev().take(CHANGES_MAX);
+    changes.filter(lowered).map(|change| change.id).next()
 }
 
 /// What a revision touches in the pool.

@@ -434,3 +434,28 @@ fn a_backend_that_got_a_wrong_address_and_drift_are_named() {
         is(Cause::ConfigDrift, Mechanism::None, "pool:shop"),
     );
 }
+
+#[test]
+fn a_limit_that_a_revision_lowered_is_that_revision_and_one_that_stood_before_is_the_limit() {
+    for ago in [0.0, 0.5, 60.0, 1_000.0] {
+        let world = |seed| {
+            let mut w = World::new(seed, pool(&[1, 1, 1], &EVEN), 900.0);
+            w.revise(ago, "max_in_flight", |p| p.max_in_flight = Some(2));
+            w.unpicked = 0.3;
+            w
+        };
+        let right = is(Cause::ConfigRevision, Mechanism::Limit, "revision:r2");
+        let all = score(&format!("limit set {ago} s before"), world, right);
+        assert_eq!(act(&all), all.len(), "its key stands against nobody else");
+    }
+    let stood = |seed| {
+        let mut p = pool(&[1, 1, 1], &EVEN);
+        p.max_in_flight = Some(2);
+        let mut w = World::new(seed, p, 900.0);
+        w.revise(-2.0, "max_in_flight", |p| p.max_in_flight = Some(1));
+        w.unpicked = 0.3;
+        w
+    };
+    let right = is(Cause::Limit, Mechanism::Limit, "pool:shop");
+    score("limit of old, lowered after the onset", stood, right);
+}
