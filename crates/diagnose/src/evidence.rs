@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use evenkeel_balance::Member;
+use evenkeel_model::blame::Mechanism;
 use evenkeel_model::clock::Mono;
 use evenkeel_model::config::{Algorithm, Config, Pool};
 use evenkeel_model::ids::{Epoch, Name, RevisionId};
@@ -41,8 +42,19 @@ pub struct Evidence {
     pub out: Vec<OutFact>,
     /// Clients of the `after` window.
     pub clients: ClientSketch,
-    /// Whether what runs differs from the journal (an edit outside it), in words.
-    pub drift: Option<String>,
+    /// What runs differs from the journal: an edit outside it, or an old revision that was pushed.
+    pub drift: Option<Drift>,
+}
+
+/// How what runs differs from what the journal says that runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Drift {
+    /// In words.
+    pub what: String,
+    /// What differs, as far as it was told; [`Mechanism::None`]: not known.
+    pub mechanism: Mechanism,
+    /// The revision that runs instead of the journalled one, where there is one.
+    pub pushed: Option<RevisionId>,
 }
 
 /// When a fault began.

@@ -17,6 +17,7 @@ mod change;
 mod clients;
 mod counts;
 mod desk;
+mod drift;
 pub mod event;
 mod evidence;
 mod hold;

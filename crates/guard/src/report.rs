@@ -44,7 +44,7 @@ impl Inner {
             keep_until: self.keep_until.map(at),
             next_page: self.next_page(),
             drift: self.drift.clone(),
-            edited: self.edited.clone(),
+            edited: self.edited.as_ref().map(|drift| drift.what.clone()),
             journal_ok: self.ledger.is_ok(),
             journal_waiting: self.ledger.waiting(),
             journal_dropped: self.ledger.dropped(),

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use evenkeel_diagnose::ChangedPath;
+use evenkeel_diagnose::{ChangedPath, Drift};
 use evenkeel_incident::Notice;
 use evenkeel_model::clock::{Mono, Wall};
 use evenkeel_model::config::Config;
@@ -164,7 +164,7 @@ pub(crate) struct Inner {
     pub(crate) hold: Hold,
     pub(crate) drift: Option<DriftFact>,
     /// What the data plane runs is not what the journal says.
-    pub(crate) edited: Option<String>,
+    pub(crate) edited: Option<Drift>,
     pub(crate) audits: Audits,
     pub(crate) outlook: Outlook,
     pub(crate) drill: bool,
@@ -373,22 +373,8 @@ impl Inner {
         let Some(watch) = self.pools.get_mut(&fact.pool) else {
             return;
         };
-        let odd = watch
-            .pool
-            .backends
-            .iter()
-            .zip(&fact.members)
-            .find(|(b, m)| b.name != m.name || (m.why.is_empty() && m.weight != b.weight));
-        if fact.revision != running {
-            self.edited = Some(format!(
-                "pool `{}` runs {}, the journal says {running}",
-                fact.pool, fact.revision
-            ));
-        } else if let Some((backend, member)) = odd {
-            self.edited = Some(format!(
-                "`{}/{}` runs with weight {}, {running} says {}",
-                fact.pool, member.name, member.weight, backend.weight
-            ));
+        if let Some(drift) = crate::drift::of_epoch(&watch.pool, &fact, running) {
+            self.edited = Some(drift);
         }
         watch.begin(fact, kept, now);
     }
@@ -431,22 +417,6 @@ impl Inner {
         let text = format!("the wall clock stepped by {by_ms} ms; no automatic action for 10 s");
         entries.push(self.line(EventSource::Controller, "clock.stepped", "guard", text));
         self.record(entries);
-    }
-
-    fn drifted(&mut self, drift: Option<DriftFact>) {
-        if drift != self.drift {
-            let (kind, text) = match &drift {
-                Some(drift) => ("config.drift", drift.detail.clone()),
-                None => ("config.drift_over", "no drift any more".to_owned()),
-            };
-            let line = self.line(EventSource::Controller, kind, "guard", text);
-            self.record(vec![line]);
-        }
-        self.edited = drift
-            .as_ref()
-            .filter(|d| d.running)
-            .map(|d| d.detail.clone());
-        self.drift = drift;
     }
 
     fn deployed(&mut self, report: DeploymentReport) {

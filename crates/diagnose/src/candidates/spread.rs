@@ -5,6 +5,7 @@ use evenkeel_model::blame::{Cause, Mechanism, Subject};
 use evenkeel_model::config::{Algorithm, Backend};
 
 use super::{Candidate, SPONTANEOUS_WIDE, load_words, names, percent, worse};
+use crate::MARGIN_TO_ACT;
 use crate::evidence::EpochFact;
 use crate::facts::{EpochShares, Facts, LOAD_RISE, OVERLOAD};
 use crate::index::Index;
@@ -138,7 +139,7 @@ pub(crate) fn drift(facts: &Facts<'_>) -> Option<Candidate> {
     }
     let (newest, newest_shares) = facts.epochs.last()?;
     let without = loads(facts, newest.algorithm, &newest.members, facts.picks_rate)?;
-    let seen = evidence.drift.as_deref();
+    let seen = evidence.drift.as_ref();
     if gain <= 0.0 && seen.is_none() {
         return None;
     }
@@ -147,8 +148,16 @@ pub(crate) fn drift(facts: &Facts<'_>) -> Option<Candidate> {
     } else {
         SPONTANEOUS_WIDE
     };
-    let subject = Subject::Pool(evidence.pool.name.clone());
-    let mut candidate = Candidate::new(Cause::ConfigDrift, Mechanism::None, subject, prior + gain);
+    let subject = seen.and_then(|drift| drift.pushed).map_or_else(
+        || Subject::Pool(evidence.pool.name.clone()),
+        Subject::Revision,
+    );
+    let mechanism = seen.map_or(Mechanism::None, |drift| drift.mechanism);
+    let mechanism = match mechanism {
+        Mechanism::None if ignores_weights((newest, newest_shares)) => Mechanism::Algorithm,
+        told => told,
+    };
+    let mut candidate = Candidate::new(Cause::ConfigDrift, mechanism, subject, prior + gain);
     if gain > 0.0 {
         let credit = load_credit(facts, &without);
         candidate.score += credit.nats;
@@ -160,12 +169,34 @@ pub(crate) fn drift(facts: &Facts<'_>) -> Option<Candidate> {
         tell(facts, &credit, &without, "it", &mut candidate);
     }
     match seen {
-        Some(seen) => candidate.pro.push(seen.to_owned()),
+        Some(seen) => candidate.pro.push(seen.what.clone()),
         None => candidate
             .con
             .push("what runs is what the journal says".to_owned()),
     }
     Some(candidate)
+}
+
+/// Whether the picks are level over those that take traffic although the weights are not: the weights are as
+/// journalled, so another algorithm runs.
+fn ignores_weights((epoch, shares): (&EpochFact, &EpochShares)) -> bool {
+    let picks = &epoch.picks_free;
+    let (Some(fitted), Some(expected)) = (observed(picks), &shares.expected) else {
+        return false;
+    };
+    let taking = expected.iter().filter(|share| **share > 0.0).count().max(1);
+    let level: Vec<f64> = expected
+        .iter()
+        .map(|share| {
+            if *share > 0.0 {
+                1.0 / taking as f64
+            } else {
+                0.0
+            }
+        })
+        .collect();
+    share_gain(picks, &level, expected) > MARGIN_TO_ACT
+        && share_gain(picks, &fitted, &level) < fit_penalty(picks)
 }
 
 /// The backend of `epoch` whose observed share is furthest from the intended one:

@@ -6,7 +6,7 @@ use std::time::Duration;
 use evenkeel_balance::{Member, expected_shares};
 use evenkeel_diagnose::evidence::{ChangedPath, OutFact, OutReason};
 use evenkeel_diagnose::{
-    BackendWindow, ChangeFact, DeploymentFact, EpochFact, Evidence, Onset, Window,
+    BackendWindow, ChangeFact, DeploymentFact, Drift, EpochFact, Evidence, Onset, Window,
 };
 use evenkeel_model::clock::{Mono, Wall};
 use evenkeel_model::config::{
@@ -128,7 +128,7 @@ pub(crate) struct World {
     pub(crate) unpicked: f64,
     pub(crate) retries: f64,
     pub(crate) seconds: f64,
-    pub(crate) drift: Option<String>,
+    pub(crate) drift: Option<Drift>,
 }
 
 impl World {

@@ -1,7 +1,7 @@
 //! The cases, each over [`SEEDS`] seeds.
 
 use evenkeel_diagnose::evidence::OutReason;
-use evenkeel_diagnose::{MARGIN_TO_ACT, diagnose, margin};
+use evenkeel_diagnose::{Drift, MARGIN_TO_ACT, diagnose, margin};
 use evenkeel_model::blame::{Cause, Mechanism, Subject};
 use evenkeel_model::config::{Algorithm, Health, Intent};
 use evenkeel_model::ids::RevisionId;
@@ -433,6 +433,37 @@ fn a_backend_that_got_a_wrong_address_and_drift_are_named() {
         drifted,
         is(Cause::ConfigDrift, Mechanism::None, "pool:shop"),
     );
+}
+
+#[test]
+fn drift_has_the_mechanism_that_was_told_or_that_the_picks_show() {
+    let told = |seed| {
+        let mut w = World::new(seed, pool(&[1, 1, 1], &EVEN), 900.0);
+        w.shares = Some(vec![10.0, 1.0, 1.0]);
+        w.drift = Some(Drift {
+            what: "`shop/web-1` runs with weight 10, r2 says 1".to_owned(),
+            mechanism: Mechanism::Weight,
+            pushed: None,
+        });
+        w
+    };
+    let right = is(Cause::ConfigDrift, Mechanism::Weight, "pool:shop");
+    score("drift of a weight", told, right);
+    let stale = |seed| {
+        let mut w: World = told(seed);
+        w.drift.as_mut().unwrap().pushed = Some(RevisionId(1));
+        w
+    };
+    let right = is(Cause::ConfigDrift, Mechanism::Weight, "revision:r1");
+    score("stale push", stale, right);
+    let capacities = [Some(1_800.0), Some(300.0), Some(300.0)];
+    let level = |seed| {
+        let mut w = World::new(seed, pool(&[6, 1, 1], &capacities), 600.0);
+        w.shares = Some(vec![1.0, 1.0, 1.0]);
+        w
+    };
+    let right = is(Cause::ConfigDrift, Mechanism::Algorithm, "pool:shop");
+    score("drift of the algorithm", level, right);
 }
 
 #[test]

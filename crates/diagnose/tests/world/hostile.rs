@@ -5,9 +5,9 @@ use std::sync::Arc;
 use evenkeel_balance::Member;
 use evenkeel_diagnose::evidence::{OutFact, OutReason};
 use evenkeel_diagnose::{
-    BackendWindow, ChangeFact, EpochFact, Evidence, Onset, Window, diagnose, margin,
+    BackendWindow, ChangeFact, Drift, EpochFact, Evidence, Onset, Window, diagnose, margin,
 };
-use evenkeel_model::blame::Cause;
+use evenkeel_model::blame::{Cause, Mechanism};
 use evenkeel_model::clock::Mono;
 use evenkeel_model::config::Algorithm;
 use evenkeel_model::ids::{Epoch, RevisionId};
@@ -106,7 +106,11 @@ fn evidence(seed: u64) -> Evidence {
             hi: Mono::from_secs(rng.below(4_000)),
         },
         clients: ClientSketch::default(),
-        drift: (rng.below(4) == 0).then(|| "edited by hand".to_owned()),
+        drift: (rng.below(4) == 0).then(|| Drift {
+            what: "edited by hand".to_owned(),
+            mechanism: Mechanism::None,
+            pushed: (rng.below(2) == 0).then_some(RevisionId(3)),
+        }),
         pool: world.now,
     }
 }

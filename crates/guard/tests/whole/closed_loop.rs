@@ -183,7 +183,12 @@ fn an_edit_past_the_guard_is_seen_as_drift() {
     let view = world.view();
     assert!(view.edited.is_some());
     let incident = world.incidents()[0].clone();
-    assert_eq!(incident.diagnosis.unwrap().cause, Cause::ConfigDrift);
+    let found = incident.diagnosis.unwrap();
+    assert_eq!(
+        (found.cause, found.mechanism),
+        (Cause::ConfigDrift, Mechanism::Weight),
+        "how the edit broke it is known: {found:#?}"
+    );
     assert!(world.swaps.is_empty());
 }
 

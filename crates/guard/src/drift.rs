@@ -1,0 +1,158 @@
+//! What runs is not what the journal says: an edit that bypassed the guard, or an old revision that was pushed.
+//!
+//! The shell may tell ([`crate::Event::Drift`]); otherwise each epoch shows names and weights, which are compared with the
+//! journalled revision. Limits: an algorithm, a limit or a timeout changed outside the journal does not show in an
+//! epoch; the picks can still give an algorithm away (room `diagnose`).
+
+use evenkeel_diagnose::Drift;
+use evenkeel_model::blame::Mechanism;
+use evenkeel_model::config::Pool;
+use evenkeel_model::ids::RevisionId;
+use evenkeel_model::record::EventSource;
+
+use crate::event::{DriftFact, EpochFact};
+use crate::state::Inner;
+
+/// How an epoch differs from `pool` as journalled in `running`; `None`: it does not.
+pub(crate) fn of_epoch(pool: &Pool, fact: &EpochFact, running: RevisionId) -> Option<Drift> {
+    let found = difference(pool, fact, running);
+    let pushed = (fact.revision != running).then_some(fact.revision);
+    let Some(revision) = pushed else {
+        return found;
+    };
+    let told = format!(
+        "pool `{}` runs {revision}, the journal says {running}",
+        pool.name
+    );
+    Some(match found {
+        Some(drift) => Drift {
+            what: format!("{told}: {}", drift.what),
+            pushed,
+            ..drift
+        },
+        None => Drift {
+            what: told,
+            mechanism: Mechanism::None,
+            pushed,
+        },
+    })
+}
+
+fn difference(pool: &Pool, fact: &EpochFact, running: RevisionId) -> Option<Drift> {
+    let name = &pool.name;
+    let pairs = || pool.backends.iter().zip(&fact.members);
+    let strange = pairs().find(|(b, m)| b.name != m.name);
+    let (mechanism, what) = if let Some((backend, member)) = strange {
+        (
+            Mechanism::Membership,
+            format!(
+                "`{name}` runs {}, {running} says {}",
+                member.name, backend.name
+            ),
+        )
+    } else if pool.backends.len() != fact.members.len() {
+        let (says, runs) = (pool.backends.len(), fact.members.len());
+        (
+            Mechanism::Membership,
+            format!("`{name}` runs {runs} backends, {running} says {says}"),
+        )
+    } else {
+        // Slow start and the like shape weights too, and say so.
+        let (backend, member) = pairs().find(|(b, m)| m.why.is_empty() && m.weight != b.weight)?;
+        (
+            Mechanism::Weight,
+            format!(
+                "`{name}/{}` runs with weight {}, {running} says {}",
+                member.name, member.weight, backend.weight
+            ),
+        )
+    };
+    Some(Drift {
+        what,
+        mechanism,
+        pushed: None,
+    })
+}
+
+impl Inner {
+    /// The shell says whether CONFIG, or what runs, differs from the running revision.
+    pub(crate) fn drifted(&mut self, drift: Option<DriftFact>) {
+        if drift != self.drift {
+            let (kind, text) = match &drift {
+                Some(drift) => ("config.drift", drift.detail.clone()),
+                None => ("config.drift_over", "no drift any more".to_owned()),
+            };
+            let line = self.line(EventSource::Controller, kind, "guard", text);
+            self.record(vec![line]);
+        }
+        let told = drift.as_ref().filter(|d| d.running);
+        self.edited = told.map(|told| Drift {
+            what: told.detail.clone(),
+            // What the epochs showed is finer than what the shell tells.
+            mechanism: self
+                .edited
+                .as_ref()
+                .map_or(Mechanism::None, |d| d.mechanism),
+            pushed: self.edited.as_ref().and_then(|d| d.pushed),
+        });
+        self.drift = drift;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use evenkeel_model::blame::Mechanism;
+    use evenkeel_model::config::Pool;
+    use evenkeel_model::ids::{Epoch, Name, RevisionId};
+    use evenkeel_model::parse::parse;
+
+    use super::of_epoch;
+    use crate::event::{EpochFact, MemberFact};
+
+    fn pool() -> Pool {
+        let text = "[listener.web]\naddress = \"127.0.0.1:8080\"\n[[route]]\nlistener = \"web\"\npath_prefix = \"/\"\n\
+                    pool = \"shop\"\n[pool.shop]\n[pool.shop.backend.web-1]\naddress = \"127.0.0.1:8081\"\n\
+                    [pool.shop.backend.web-2]\naddress = \"127.0.0.1:8082\"\n";
+        let parsed = parse(text, None);
+        parsed
+            .config
+            .unwrap_or_else(|| panic!("{:?}", parsed.findings))
+            .pools
+            .remove(0)
+    }
+
+    fn epoch(revision: u64, members: &[(&str, u32, &str)]) -> EpochFact {
+        EpochFact {
+            pool: Name::new("shop").unwrap(),
+            epoch: Epoch(4),
+            revision: RevisionId(revision),
+            members: members
+                .iter()
+                .map(|(name, weight, why)| MemberFact {
+                    name: Name::new(name).unwrap(),
+                    weight: *weight,
+                    eligible: true,
+                    why: (*why).to_owned(),
+                })
+                .collect(),
+        }
+    }
+
+    #[test]
+    fn an_epoch_shows_what_was_edited_and_which_revision_was_pushed() {
+        let of = |fact: &EpochFact| {
+            of_epoch(&pool(), fact, RevisionId(7)).map(|d| (d.mechanism, d.pushed))
+        };
+        assert_eq!(of(&epoch(7, &[("web-1", 1, ""), ("web-2", 1, "")])), None);
+        let slow_start = [("web-1", 5, "slow start"), ("web-2", 1, "")];
+        assert_eq!(of(&epoch(7, &slow_start)), None);
+        let heavy = [("web-1", 10, ""), ("web-2", 1, "")];
+        assert_eq!(of(&epoch(7, &heavy)), Some((Mechanism::Weight, None)));
+        let stale = Some((Mechanism::Weight, Some(RevisionId(3))));
+        assert_eq!(of(&epoch(3, &heavy)), stale);
+        let lost = [("web-1", 1, "")];
+        assert_eq!(of(&epoch(7, &lost)), Some((Mechanism::Membership, None)));
+        let other = [("web-1", 1, ""), ("web-9", 1, "")];
+        assert_eq!(of(&epoch(7, &other)), Some((Mechanism::Membership, None)));
+    }
+}
