@@ -5,6 +5,12 @@
 //! instance with backends and traffic, `exit N` is the code its last command must end with. Nothing here sleeps:
 //! readiness is read from what a process prints, and every script has a deadline.
 
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test may stop at the first surprise"
+)]
+
 #[path = "docs/blocks.rs"]
 mod blocks;
 #[path = "docs/instance.rs"]
