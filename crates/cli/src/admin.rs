@@ -52,7 +52,7 @@ impl Admin {
     pub(crate) fn get<T: DeserializeOwned>(&self, path: &str) -> anyhow::Result<T> {
         let answer = self.reading(|authorization| {
             let get = self.agent.get(self.url(path));
-            get.header("authorization", authorization).call()
+            with(get, authorization).call()
         });
         self.read(answer)
     }
@@ -60,7 +60,7 @@ impl Admin {
     pub(crate) fn get_text(&self, path: &str) -> anyhow::Result<String> {
         let answer = self.reading(|authorization| {
             let get = self.agent.get(self.url(path));
-            get.header("authorization", authorization).call()
+            with(get, authorization).call()
         });
         let mut answer = self.reached(answer)?;
         let status = answer.status().as_u16();
@@ -97,7 +97,7 @@ impl Admin {
     ) -> anyhow::Result<T> {
         let answer = self.reading(|authorization| {
             let post = self.agent.post(self.url(path));
-            post.header("authorization", authorization).send_json(body)
+            with(post, authorization).send_json(body)
         });
         self.read(answer)
     }
@@ -120,15 +120,14 @@ impl Admin {
 
     /// Reads with the token at hand, and without one when the instance does not know it: DIR may belong to another
     /// instance, and a read on loopback needs no token.
-    fn reading(&self, send: impl Fn(&str) -> Answer) -> Answer {
+    fn reading(&self, send: impl Fn(Option<&str>) -> Answer) -> Answer {
         if let Ok(token) = read_token(&self.token_file) {
-            let answer = send(&format!("Bearer {token}"));
+            let answer = send(Some(&format!("Bearer {token}")));
             if !matches!(&answer, Ok(answer) if answer.status().as_u16() == 401) {
                 return answer;
             }
         }
-        // An empty Basic header is no token.
-        send("Basic")
+        send(None)
     }
 
     fn reached(&self, answer: Answer) -> anyhow::Result<ureq::http::Response<ureq::Body>> {
@@ -164,6 +163,17 @@ impl Admin {
         }
         serde_json::from_str(&text)
             .with_context(|| format!("{} is not an evenkeel of this version", self.address))
+    }
+}
+
+/// With an Authorization header, or with none at all: one that is not a known token is refused.
+fn with<B>(
+    request: ureq::RequestBuilder<B>,
+    authorization: Option<&str>,
+) -> ureq::RequestBuilder<B> {
+    match authorization {
+        Some(value) => request.header("authorization", value),
+        None => request,
     }
 }
 
