@@ -25,6 +25,8 @@ use crate::views::{
 
 /// Longest list.
 const LIST_MAX: usize = 1_000;
+/// Longest reason, title or note.
+const WORDS_MAX: usize = 4_096;
 /// Lines of a timeline shown.
 const TIMELINE_MAX: usize = 10_000;
 
@@ -115,6 +117,21 @@ fn bad(message: impl ToString) -> Problem {
     }
 }
 
+/// A person's words on one line: they stand in lists, notices and logs, where a line end would forge the next line.
+fn words(text: &str) -> Result<String, Problem> {
+    if text.len() > WORDS_MAX {
+        let got = text.len();
+        return Err(bad(format!(
+            "a reason, title or note has at most {WORDS_MAX} bytes, got {got}"
+        )));
+    }
+    let parts: Vec<&str> = text
+        .split(char::is_control)
+        .filter(|part| !part.is_empty())
+        .collect();
+    Ok(parts.join(" "))
+}
+
 fn not_found(message: impl Into<String>) -> Problem {
     Problem {
         status: StatusCode::NOT_FOUND,
@@ -197,7 +214,7 @@ async fn apply(
             file: request.file,
             base,
             author: who.name,
-            reason: request.reason,
+            reason: words(&request.reason)?,
             force: request.force,
             confirm_within: request.confirm_within_ms.map(Duration::from_millis),
             keep: request.keep_ms.map(Duration::from_millis),
@@ -221,7 +238,7 @@ async fn rollback(
         .transpose()
         .map_err(bad)?;
     let outcome = handle
-        .rollback(to, who.name, request.reason, request.force)
+        .rollback(to, who.name, words(&request.reason)?, request.force)
         .await?;
     let mut view = ChangeOutcomeView::of(Some(&outcome), None);
     if matches!(outcome, Outcome::RolledBack { .. }) {
@@ -298,7 +315,7 @@ async fn record(
         backends,
         at: request.at.as_deref().map(read_time).transpose()?,
         author: who.name,
-        note: request.note,
+        note: words(&request.note)?,
     };
     match handle.record(command).await? {
         Outcome::Recorded { deployment } => Ok(Json(RecordedView {
@@ -389,7 +406,7 @@ async fn open_incident(
 ) -> Answer<IncidentOutcome> {
     let verb = IncidentAction::Open {
         kind: IncidentKind::Test,
-        title: request.text,
+        title: words(&request.text)?,
     };
     answer_incident(handle.incident(IncidentId(0), who.name, verb).await?)
 }
@@ -404,13 +421,14 @@ async fn incident_verb(
     if handle.read(|journal| journal.incident(id))?.is_none() {
         return Err(not_found(format!("there is no incident {id}")));
     }
+    let text = words(&request.text)?;
     let verb = match verb.as_str() {
         "ack" => IncidentAction::Ack,
-        "note" if request.text.trim().is_empty() => return Err(bad("a note needs a `text`")),
-        "note" => IncidentAction::Note(request.text),
+        "note" if text.trim().is_empty() => return Err(bad("a note needs a `text`")),
+        "note" => IncidentAction::Note(text),
         "escalate" => IncidentAction::Escalate,
-        "resolve" => IncidentAction::Resolve(request.text),
-        "false_alarm" => IncidentAction::FalseAlarm(request.text),
+        "resolve" => IncidentAction::Resolve(text),
+        "false_alarm" => IncidentAction::FalseAlarm(text),
         "close" => IncidentAction::Close,
         other => {
             return Err(not_found(format!(

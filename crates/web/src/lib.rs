@@ -8,6 +8,7 @@
 
 mod api;
 mod auth;
+mod door;
 mod metrics;
 mod page;
 pub mod postmortem;
@@ -40,10 +41,11 @@ pub fn serve(handle: Handle, listener: tokio::net::TcpListener) -> impl Future<O
         .merge(page::routes())
         .with_state(handle)
         .layer(axum::middleware::from_fn_with_state(guard, auth::check))
+        .layer(axum::middleware::from_fn(door::announced_size))
         .layer(axum::extract::DefaultBodyLimit::max(BODY_MAX))
         .layer(axum::middleware::map_response(security::headers));
     async move {
-        if let Err(error) = axum::serve(listener, router).await {
+        if let Err(error) = axum::serve(door::Door::new(listener), router).await {
             tracing::error!(%error, "the admin server failed");
         }
     }
