@@ -20,6 +20,7 @@ use tokio::sync::{Notify, mpsc};
 
 use crate::access::{AccessLog, AccessLogError};
 use crate::bind::{self, BindError, Bound, HandedStream, ListenSocket};
+use crate::descriptors;
 use crate::snapshot::Snapshot;
 use crate::worker;
 
@@ -138,6 +139,8 @@ pub(crate) struct Shared {
     /// First half of generated request ids.
     pub(crate) request_id_prefix: u64,
     pub(crate) loads: Vec<WorkerLoad>,
+    /// Most client connections of all listeners together.
+    pub(crate) client_room: u32,
     /// Wakes a worker to look at `generation` and `drain_by` without waiting for a request.
     pub(crate) wakes: Vec<Notify>,
     /// When a drain ends, in nanoseconds since `origin`; [`u64::MAX`]: none is asked for.
@@ -151,6 +154,12 @@ impl Shared {
     /// This instant on the clock of the tallies.
     pub(crate) fn mono(&self, now: Instant) -> Mono {
         Mono::ZERO.plus(now.saturating_duration_since(self.origin))
+    }
+
+    /// Client connections open now.
+    pub(crate) fn connections(&self) -> u32 {
+        let loads = self.loads.iter();
+        loads.map(|load| load.0.load(Ordering::Relaxed)).sum()
     }
 
     pub(crate) fn load(&self, worker: usize) -> Option<&WorkerLoad> {
@@ -184,6 +193,21 @@ impl Shared {
     }
 }
 
+/// Room for clients, and a word when it is less than the configuration promises.
+fn client_room(config: &Config) -> u32 {
+    let room = descriptors::client_room();
+    let promised = config.listeners.iter().map(|l| l.connections_max);
+    let promised = promised.fold(0, u32::saturating_add);
+    if promised > room {
+        tracing::warn!(
+            connections_max = promised,
+            room,
+            "the limit on open files leaves room for fewer clients than `connections_max`; raise it (`ulimit -n`, LimitNOFILE)"
+        );
+    }
+    room
+}
+
 /// A running data plane. Dropping it drains with no time left and waits for the workers.
 #[derive(Debug)]
 pub struct Proxy {
@@ -211,6 +235,7 @@ impl Proxy {
             None => None,
         };
         bound.commit();
+        let client_room = client_room(&snapshot.config);
         let (handed, handed_receivers): (Vec<_>, Vec<_>) =
             (0..workers).map(|_| mpsc::channel(HANDED_WAITING)).unzip();
         let shared = Arc::new(Shared {
@@ -223,6 +248,7 @@ impl Proxy {
             client_keys: RandomState::new(),
             request_id_prefix: getrandom::u64().map_err(StartError::Random)?,
             loads: (0..workers).map(|_| WorkerLoad::default()).collect(),
+            client_room,
             wakes: (0..workers).map(|_| Notify::new()).collect(),
             drain_by: AtomicU64::new(u64::MAX),
             handed,
@@ -308,8 +334,7 @@ impl Proxy {
 
     /// Client connections open now.
     pub fn connections(&self) -> u32 {
-        let loads = self.shared.loads.iter();
-        loads.map(|load| load.0.load(Ordering::Relaxed)).sum()
+        self.shared.connections()
     }
 
     /// Lines of the access log that were dropped so far.

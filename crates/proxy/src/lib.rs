@@ -24,6 +24,7 @@ mod buf;
 pub mod check;
 mod connection;
 mod counts;
+mod descriptors;
 mod exchange;
 mod fault;
 mod gauge;

@@ -10,6 +10,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
+use tokio::task::coop::has_budget_remaining;
 use tokio::time::Sleep;
 
 /// A deadline that can be moved at no cost.
@@ -41,6 +42,11 @@ impl Timer {
 
     /// Ready once the deadline has passed; the caller moves it on or ends.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        // A task that has used up its turn hears nothing from the runtime's timer: a peer that never stops sending
+        // would hold off every deadline.
+        if !has_budget_remaining() && Instant::now() >= self.due {
+            return Poll::Ready(());
+        }
         while self.sleep.as_mut().poll(cx).is_ready() {
             if Instant::now() >= self.due {
                 return Poll::Ready(());
@@ -56,7 +62,22 @@ impl Timer {
 mod tests {
     use super::Timer;
     use std::future::poll_fn;
+    use std::task::Poll;
     use std::time::{Duration, Instant};
+
+    use tokio::task::coop::poll_proceed;
+
+    #[tokio::test]
+    async fn a_deadline_fires_although_the_task_has_used_up_its_turn() {
+        let mut timer = Timer::new(Instant::now());
+        let fired = poll_fn(|cx| {
+            while let Poll::Ready(turn) = poll_proceed(cx) {
+                turn.made_progress();
+            }
+            Poll::Ready(timer.poll(cx).is_ready())
+        });
+        assert!(fired.await);
+    }
 
     #[tokio::test]
     async fn a_deadline_moved_later_does_not_fire_early_and_one_moved_earlier_fires_in_time() {

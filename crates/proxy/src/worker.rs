@@ -242,7 +242,9 @@ fn place(worker: &Rc<Worker>, stream: Stream, peer: Peer, socket: &Arc<ListenSoc
     let listeners = &view.published.snapshot.listeners;
     let listener = listeners.iter().find(|l| l.name == socket.listener);
     let max = listener.map_or(u32::MAX, |listener| listener.connections_max);
-    let Some(slot) = OpenSlot::take(socket, max) else {
+    let is_full = worker.shared.connections() >= worker.shared.client_room;
+    let slot = OpenSlot::take(socket, max).filter(|_| !is_full);
+    let Some(slot) = slot else {
         connection::refuse(stream);
         return;
     };
