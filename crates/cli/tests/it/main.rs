@@ -7,8 +7,11 @@
     reason = "a test may stop at the first surprise"
 )]
 
+mod abuse;
 mod boot;
 mod change_confirm;
 mod change_contract;
 mod change_outage;
 mod support;
+mod traffic;
+mod wire;

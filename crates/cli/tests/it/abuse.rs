@@ -1,0 +1,8 @@
+//! What the balancer and its admin address must survive, each beside honest traffic that must not notice.
+
+mod admin;
+mod backends;
+mod endless;
+mod heads;
+mod slow;
+mod start;

@@ -1,0 +1,9 @@
+//! Traffic through the real binary: real clients, real origins, the shop, the end of an instance, what is seen of it.
+
+mod clients;
+mod forwarded;
+mod life;
+mod routes;
+mod seen;
+mod shop;
+mod swaps;

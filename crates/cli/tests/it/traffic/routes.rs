@@ -1,0 +1,85 @@
+//! Routing by host and path: first match wins, whole segments, what matches nothing is 404.
+
+use crate::support::Home;
+use crate::wire::{Origin, exchange};
+
+#[test]
+fn the_first_route_that_matches_host_and_whole_segments_wins() {
+    let pools = ["api", "cart", "wild", "shop"];
+    let origins: Vec<Origin> = pools.iter().map(|label| Origin::saying(label)).collect();
+    let mut text =
+        "[admin]\naddress = \"127.0.0.1:0\"\n[listener.web]\naddress = \"127.0.0.1:0\"\n"
+            .to_owned();
+    let routes = [
+        ("host = \"api.shop.test\"\n", "/", "api"),
+        ("host = \"www.shop.test\"\n", "/cart", "cart"),
+        ("host = \"*.shop.test\"\n", "/", "wild"),
+        ("host = \"www.shop.test\"\n", "/never", "api"),
+        ("host = \"plain.test\"\n", "/static", "shop"),
+    ];
+    for (host, path, pool) in routes {
+        text += &format!(
+            "[[route]]\nlistener = \"web\"\n{host}path_prefix = \"{path}\"\npool = \"{pool}\"\n"
+        );
+    }
+    for (pool, origin) in pools.iter().zip(&origins) {
+        let address = origin.text();
+        text += &format!("[pool.{pool}.backend.one]\naddress = \"{address}\"\n");
+    }
+    let home = Home::new(&text);
+    let instance = home.start(&[]);
+    let cases = [
+        ("api.shop.test", "/cart", "api"),
+        ("API.Shop.Test:8080", "/x", "api"),
+        ("www.shop.test", "/cart", "cart"),
+        ("www.shop.test", "/cart/", "cart"),
+        ("www.shop.test", "/cart?x=1", "cart"),
+        ("www.shop.test", "/cart/items/1", "cart"),
+        ("www.shop.test", "/cartoon", "wild"),
+        ("www.shop.test", "/", "wild"),
+        ("www.shop.test", "/never", "wild"),
+        ("a.b.shop.test", "/", "wild"),
+        ("plain.test", "/static/app.js", "shop"),
+    ];
+    for (host, path, pool) in cases {
+        let head = format!("GET {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n");
+        let answer = exchange(instance.front(), head.as_bytes());
+        assert_eq!(
+            (answer.status(), answer.body()),
+            (200, pool),
+            "{host} {path}"
+        );
+    }
+    for (host, path) in [
+        ("plain.test", "/"),
+        ("plain.test", "/staticfile"),
+        ("shop.test", "/"),
+        ("127.0.0.1", "/static"),
+        ("evilshop.test", "/"),
+    ] {
+        let head = format!("GET {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n");
+        let answer = exchange(instance.front(), head.as_bytes());
+        assert_eq!(answer.status(), 404, "{host} {path}");
+        assert_eq!(answer.field("x-evenkeel-error"), Some("no_route"));
+    }
+}
+
+#[test]
+fn an_absolute_target_is_routed_by_its_authority_and_not_by_host() {
+    let (one, two) = (Origin::saying("one"), Origin::saying("two"));
+    let text = format!(
+        "[admin]\naddress = \"127.0.0.1:0\"\n[listener.web]\naddress = \"127.0.0.1:0\"\n\
+         [[route]]\nlistener = \"web\"\nhost = \"one.test\"\npath_prefix = \"/\"\npool = \"one\"\n\
+         [[route]]\nlistener = \"web\"\npath_prefix = \"/\"\npool = \"two\"\n\
+         [pool.one.backend.b]\naddress = \"{}\"\n[pool.two.backend.b]\naddress = \"{}\"\n",
+        one.text(),
+        two.text()
+    );
+    let home = Home::new(&text);
+    let instance = home.start(&[]);
+    let request = "GET http://one.test/x HTTP/1.1\r\nhost: two.test\r\nconnection: close\r\n\r\n";
+    let answer = exchange(instance.front(), request.as_bytes());
+    assert_eq!((answer.status(), answer.body()), (200, "one"));
+    // The origin sees one host only: no second opinion about who was meant.
+    assert!(!one.heads()[0].contains("two.test"), "{:?}", one.heads());
+}
