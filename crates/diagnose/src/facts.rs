@@ -5,8 +5,10 @@
 //! algorithm that follows the load (`least_request`) a backend draws its load by how it behaves, so one
 //! backend's load explains nothing unless the whole pool is beyond its capacity.
 
+use std::time::Duration;
+
 use evenkeel_balance::{Member, expected_shares};
-use evenkeel_model::config::Algorithm;
+use evenkeel_model::config::{Algorithm, Pool};
 use evenkeel_model::tally::{LATENCY_BUCKETS, Latency, Outcomes};
 
 use crate::evidence::{BackendWindow, EpochFact, Evidence, OutReason, Window};
@@ -27,6 +29,10 @@ const SLOW_FACTOR: f64 = 1.5;
 const BASE_TRIES: f64 = 50.0;
 /// Nats from which on a backend counts as failing or slow.
 pub(crate) const BAD_NATS: f64 = 5.0;
+/// Part of the failures that must be timeouts for a shortened timeout to explain them.
+const CUT_SHARE: f64 = 0.8;
+/// Responses cut off may be this many times those that were too slow before: buckets are coarse.
+const CUT_SLACK: f64 = 1.3;
 /// Epochs compared, newest last.
 const EPOCHS_MAX: usize = 4;
 /// Rates before are at least this: nothing is perfect.
@@ -42,6 +48,8 @@ pub(crate) struct BackendFacts {
     pub(crate) overloaded: bool,
     pub(crate) errors: Signal,
     pub(crate) slow: Signal,
+    /// Part of the failures (0..1) that a shortened timeout makes of responses as slow as they were before.
+    pub(crate) cut: f64,
     /// Nats that it is worse than before, whatever explains it.
     pub(crate) bad_nats: f64,
     /// Out of traffic now.
@@ -69,6 +77,14 @@ pub(crate) struct Facts<'a> {
 impl BackendFacts {
     pub(crate) fn is_bad(&self) -> bool {
         self.bad_nats >= BAD_NATS
+    }
+
+    /// The failures that neither load nor a shortened timeout explains.
+    pub(crate) fn open_errors(&self) -> Signal {
+        Signal {
+            explained: self.errors.explained.max(self.cut),
+            ..self.errors
+        }
     }
 }
 
@@ -138,6 +154,8 @@ impl<'a> Facts<'a> {
 struct Yardstick {
     /// Bucket up to which a response is not slow.
     slow_bucket: usize,
+    /// The time after which a response is cut off, when a revision shortened it.
+    timeout: Option<Duration>,
     /// The pool's rates before.
     errors: f64,
     slow: f64,
@@ -151,6 +169,7 @@ impl Yardstick {
         let follows_load = evidence.pool.algorithm == Algorithm::LeastRequest;
         Self {
             slow_bucket,
+            timeout: shortened_timeout(evidence),
             errors: pool_base(evidence, |b| failed_of(&b.outcomes)),
             slow: pool_base(evidence, |b| slow_of(&b.latency, slow_bucket)),
             own_load: !follows_load || whole_pool_over(evidence),
@@ -215,6 +234,9 @@ fn backend_facts(
         load_before,
         load,
         overloaded,
+        cut: then
+            .zip(yardstick.timeout)
+            .map_or(0.0, |((before, _), at)| cut(before, now, at)),
         errors,
         slow,
         bad_nats: errors.gain_alone().max(0.0) + slow.gain_alone().max(0.0),
@@ -252,6 +274,44 @@ fn epoch_shares(evidence: &Evidence, epoch: &EpochFact) -> EpochShares {
         expected: expected_shares(epoch.algorithm, &epoch.members),
         intended: epoch.members.iter().enumerate().map(of).collect(),
     }
+}
+
+/// The time after which a response is cut off now, when a revision not after the onset shortened it to that.
+fn shortened_timeout(evidence: &Evidence) -> Option<Duration> {
+    let pool = &evidence.pool;
+    let shortened = |of: fn(&Pool) -> Duration| {
+        let changes = evidence.changes.iter();
+        let mut known = changes
+            .filter(|c| c.at <= evidence.onset.hi)
+            .filter_map(|c| {
+                let name = pool.name.as_str();
+                Some((of(c.before.pool(name)?), of(c.after.pool(name)?)))
+            });
+        let found = known.any(|(old, new)| new < old && new == of(pool));
+        found.then(|| of(pool))
+    };
+    let response = shortened(|p| p.response_timeout);
+    let request = shortened(|p| p.request_timeout);
+    response.into_iter().chain(request).min()
+}
+
+/// Part of the failures that cutting off at `at` makes of responses as slow as they were `before`.
+fn cut(before: &BackendWindow, now: &BackendWindow, at: Duration) -> f64 {
+    let (failed, tries) = failed_of(&now.outcomes);
+    let (all, bucket) = (
+        before.latency.count() as f64,
+        Latency::bucket(u64::try_from(at.as_micros()).unwrap_or(u64::MAX)),
+    );
+    let timeouts = now.outcomes.timeout as f64;
+    if failed < 1.0 || all < 1.0 || timeouts < CUT_SHARE * failed {
+        return 0.0;
+    }
+    // Half of those in its own bucket took longer than it.
+    let counts = before.latency.buckets.iter().enumerate().skip(bucket);
+    let longer: f64 = counts
+        .map(|(i, n)| f64::from(*n) * if i == bucket { 0.5 } else { 1.0 })
+        .sum();
+    (CUT_SLACK * longer / all / (failed / tries)).min(1.0)
 }
 
 fn failed_of(outcomes: &Outcomes) -> (f64, f64) {

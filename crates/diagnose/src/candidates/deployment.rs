@@ -67,7 +67,7 @@ fn judge(facts: &Facts<'_>, deployment: &DeploymentFact) -> Candidate {
             .map(of)
             .collect()
     };
-    let errors = group_gain(&pick(|b| b.errors), false);
+    let errors = group_gain(&pick(crate::facts::BackendFacts::open_errors), false);
     let slow = group_gain(&pick(|b| b.slow), false);
     out.score += errors + slow;
     if errors > 0.0 || slow > 0.0 {
@@ -91,7 +91,8 @@ fn tell(facts: &Facts<'_>, reached: &[usize], age: Duration, out: &mut Candidate
             .collect()
     };
     let overloaded = of(&|b| b.is_bad() && b.errors.explained > 0.0);
-    let bad = of(&|b| b.is_bad() && b.errors.explained <= 0.0);
+    let cut = of(&|b| b.is_bad() && b.cut >= 0.5);
+    let bad = of(&|b| b.is_bad() && b.open_errors().explained <= 0.0);
     let well = of(&|b| !b.is_bad() && b.out.is_none() && b.load > 0.0);
     for place in overloaded.iter().take(super::NAMES_MAX) {
         if let Some(backend) = at(place) {
@@ -101,6 +102,12 @@ fn tell(facts: &Facts<'_>, reached: &[usize], age: Duration, out: &mut Candidate
                 load_words(backend.load, backend.capacity)
             ));
         }
+    }
+    if !cut.is_empty() {
+        out.con.push(format!(
+            "{} answers no slower than before: a shortened timeout cuts it off, whatever its version",
+            names(facts, &cut)
+        ));
     }
     if !well.is_empty() && (!overloaded.is_empty() || !bad.is_empty()) {
         out.con.push(format!(
@@ -120,7 +127,7 @@ fn tell(facts: &Facts<'_>, reached: &[usize], age: Duration, out: &mut Candidate
             names(facts, &outside)
         ));
     }
-    if overloaded.is_empty() && bad.is_empty() {
+    if overloaded.is_empty() && bad.is_empty() && cut.is_empty() {
         out.con.push("no backend that got it got worse".to_owned());
     }
     for place in bad.iter().take(super::NAMES_MAX) {

@@ -37,7 +37,7 @@ fn group(facts: &Facts<'_>, places: &[usize]) -> (f64, Mechanism) {
             .map(of)
             .collect()
     };
-    let errors = group_gain(&pick(|b| b.errors), false);
+    let errors = group_gain(&pick(BackendFacts::open_errors), false);
     let slow = group_gain(&pick(|b| b.slow), false);
     let mechanism = if errors >= slow {
         Mechanism::Errors

@@ -467,6 +467,37 @@ fn drift_has_the_mechanism_that_was_told_or_that_the_picks_show() {
 }
 
 #[test]
+fn a_shortened_timeout_explains_what_it_cuts_off_and_no_more() {
+    let cut = Fault {
+        timeouts: 0.3,
+        ..WELL
+    };
+    let world = |timeout: Duration, ago: f64| {
+        move |seed| {
+            let mut w = World::new(seed, pool(&[1, 1, 1], &EVEN), 900.0);
+            w.deploy(10.0, &[]);
+            w.revise(ago, "response_timeout", |p| p.response_timeout = timeout);
+            w.faults = vec![cut; 3];
+            w
+        }
+    };
+    let right = is(Cause::ConfigRevision, Mechanism::Timeout, "revision:r2");
+    let short = world(Duration::from_millis(10), 0.5);
+    let all = score("timeout too short, deployment 10 s before", short, right);
+    assert_eq!(act(&all), all.len(), "the decoy earns nothing");
+    let cleared = |d: &DiagnosisRecord| {
+        let decoy = d.candidates.iter().find(|c| c.cause == Cause::Deployment);
+        let con = &decoy.unwrap().evidence_against;
+        con.iter().any(|line| line.contains("a shortened timeout"))
+    };
+    assert!(all.iter().all(cleared));
+    // Nothing took ten seconds before: whoever does now became slow.
+    let right = is(Cause::Deployment, Mechanism::Errors, "deployment:shop/v2");
+    let ample = world(Duration::from_secs(10), 0.5);
+    score("version that times out, ample timeout", ample, right);
+}
+
+#[test]
 fn a_limit_that_a_revision_lowered_is_that_revision_and_one_that_stood_before_is_the_limit() {
     for ago in [0.0, 0.5, 60.0, 1_000.0] {
         let world = |seed| {
