@@ -1,14 +1,8 @@
 //! What a start runs: the journal is the truth, CONFIG a proposal.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::support::{Home, Instance, PATIENCE, config, until};
-
-/// Backends that nobody needs to reach.
-fn nobody() -> [SocketAddr; 3] {
-    [1, 2, 3].map(|port| SocketAddr::from(([127, 0, 0, 1], port)))
-}
+use crate::support::{Home, Instance, PATIENCE, config, nobody, until};
 
 /// A configuration told apart by how often it is audited: no pool is touched, so no traffic is needed to verify it.
 fn audited(every: &str) -> String {
@@ -27,7 +21,7 @@ fn revision(instance: &Instance) -> String {
 fn an_empty_journal_takes_config_as_its_verified_baseline() {
     let home = Home::new(&audited("24h"));
     let instance = home.start(&[]);
-    let history = instance.json(&["history"]);
+    let history = instance.ask("history");
     let first = &history["revisions"][0];
     assert_eq!(
         (first["id"].as_str(), first["state"].as_str()),
@@ -50,7 +44,7 @@ fn a_first_config_with_an_audit_error_ends_with_78_unless_forced_with_a_reason()
     forced.push("--force");
     home.offline(&forced).expect(64);
     let instance = home.start(&["--force", "--reason", "as agreed"]);
-    let history = instance.json(&["history"]);
+    let history = instance.ask("history");
     let first = &history["revisions"][0];
     assert_eq!(
         (first["forced"].as_bool(), first["reason"].as_str()),
@@ -86,7 +80,7 @@ fn the_verified_revision_boots_whatever_config_says_and_config_runs_only_when_as
     instance.when("r2 is verified", PATIENCE, |s| {
         state(s) == "verified" && s["state"] == "ok"
     });
-    let author = instance.json(&["history"])["revisions"][0]["author"].clone();
+    let author = instance.ask("history")["revisions"][0]["author"].clone();
     assert_eq!(author, "SIGHUP");
     assert!(instance.stop().success());
 
@@ -117,25 +111,17 @@ fn the_verified_revision_boots_whatever_config_says_and_config_runs_only_when_as
     });
     // An apply of something else makes the file drift; an apply of the file makes it go.
     home.write("other.toml", &audited("6h"));
-    instance
-        .cli(&["apply", "other.toml", "--yes", "--reason", "more often"])
-        .expect(0);
+    instance.ends("apply other.toml --yes --reason 'more often'", 0);
     instance.when("the file drifts", PATIENCE, |s| s["state"] == "drift");
-    instance
-        .cli(&[
-            "apply",
-            "evenkeel.toml",
-            "--yes",
-            "--wait",
-            "0s",
-            "--reason",
-            "back",
-        ])
-        .expect(0);
+    instance.ends("apply evenkeel.toml --yes --wait 0s --reason back", 0);
     instance.when("no drift again", PATIENCE, |s| s["drift"].is_null());
     assert!(instance.stop().success());
 
     // r4 was not verified yet: r3 boots; --adopt applies the file as a guarded change.
+    adopt_runs_the_file_after_boot(&home);
+}
+
+fn adopt_runs_the_file_after_boot(home: &Home) {
     let instance = home.start(&["--adopt"]);
     assert!(instance.log().contains("running r3"), "{}", instance.log());
     let adopted = instance.when("--adopt applies CONFIG", PATIENCE, |s| {
@@ -145,7 +131,7 @@ fn the_verified_revision_boots_whatever_config_says_and_config_runs_only_when_as
         adopted["drift"].is_null() || adopted["revision_state"] == "verifying",
         "{adopted:#}"
     );
-    let diff = instance.json(&["diff", "r2", &revision(&instance)]);
+    let diff = instance.ask(&format!("diff r2 {}", revision(&instance)));
     assert_eq!(diff["changes"].as_array().unwrap().len(), 0, "{diff:#}");
     instance.when(
         "the adopted one is verified",

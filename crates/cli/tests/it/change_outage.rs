@@ -71,9 +71,10 @@ min_healthy = 2\nobjective = { error_rate = \"1%\", p99 = \"500ms\" }\n
     for (n, (backend, zone)) in backends.iter().zip(["a", "b", "c"]).enumerate() {
         let (n, weight) = (n + 1, if n == 0 { first_weight } else { 1 });
         let address = backend.address;
-        text.push_str(&format!(
+        let backend = format!(
             "\n[pool.shop.backend.web-{n}]\naddress = \"{address}\"\nweight = {weight}\ncapacity_rps = 60\nzone = \"{zone}\"\nversion = \"v1\"\n"
-        ));
+        );
+        text.push_str(&backend);
     }
     text
 }
@@ -126,6 +127,12 @@ fn shares(instance: &Instance) -> Vec<f64> {
         .collect()
 }
 
+/// Whether each of three backends gets a third.
+fn even(instance: &Instance) -> bool {
+    let shares = shares(instance);
+    shares.len() == 3 && shares.iter().all(|share| (share - 1.0 / 3.0).abs() < 0.03)
+}
+
 #[test]
 fn a_forced_weight_typo_before_nginx_is_found_explained_undone_and_refused_from_then_on() {
     let _alone = heavy();
@@ -138,24 +145,12 @@ fn a_forced_weight_typo_before_nginx_is_found_explained_undone_and_refused_from_
     home.write("typo.toml", &by_hand(&backends, 10));
     let instance = home.start(&[]);
     let traffic = wrk(&home, instance.front());
-    instance.json(&["deploy", "record", "shop", "v2", "--note", "a decoy"]);
-    let even = |instance: &Instance| {
-        let shares = shares(instance);
-        shares.len() == 3 && shares.iter().all(|share| (share - 1.0 / 3.0).abs() < 0.03)
-    };
+    instance.ask("deploy record shop v2 --note 'a decoy'");
     until("even shares", PATIENCE, || even(&instance).then_some(()));
 
     // Without force it never touches traffic.
     let refused = instance
-        .cli(&[
-            "--json",
-            "apply",
-            "typo.toml",
-            "--yes",
-            "--reason",
-            "capacity",
-        ])
-        .expect(3)
+        .ends("--json apply typo.toml --yes --reason capacity", 3)
         .json();
     assert_eq!(refused["findings"][0]["id"], "CAP-01", "{refused:#}");
     assert_eq!(instance.status()["revision"], "r1");
@@ -165,24 +160,34 @@ fn a_forced_weight_typo_before_nginx_is_found_explained_undone_and_refused_from_
     });
 
     let undone = instance
-        .cli(&[
-            "--json",
-            "apply",
-            "typo.toml",
-            "--yes",
-            "--force",
-            "--reason",
-            "capacity",
-        ])
-        .expect(4)
+        .ends("--json apply typo.toml --yes --force --reason capacity", 4)
         .json();
     assert_eq!(undone["revision"], "r2", "{undone:#}");
+    let waited = undone["waited_seconds"].as_f64().unwrap();
+    println!("undone {waited:.1} s after the command began");
+    assert!(waited < 30.0, "{undone:#}");
     let id = undone["incident"].as_str().unwrap().to_owned();
+    let (detected, restored) = the_incident_tells_what_was_when(&instance, &id);
+    println!("detected after {detected:.1} s, restored after {restored:.1} s");
+    until("even shares again", PATIENCE, || {
+        even(&instance).then_some(())
+    });
+    home.write("evenkeel.toml", &by_hand(&backends, 10));
+    the_content_is_in_quarantine(&instance, &id);
+
+    let (sent, bad) = wrk_saw(&home, traffic);
+    println!("wrk: {sent} requests, {bad:?}");
+    assert!(sent > 1_000 && bad.is_empty(), "{sent} requests, {bad:?}");
+    drop(backends);
+}
+
+/// Gives the seconds to detection and to recovery.
+fn the_incident_tells_what_was_when(instance: &Instance, id: &str) -> (f64, f64) {
     instance.when("harm stopped and resolved", Duration::from_secs(60), |s| {
         s["state"] == "ok" && s["incident"].is_null()
     });
-    let incident = instance.json(&["incident", "show", &id]);
-    let applied = instance.json(&["history"])["revisions"]
+    let incident = instance.ask(&format!("incident show {id}"));
+    let applied = instance.ask("history")["revisions"]
         .as_array()
         .unwrap()
         .iter()
@@ -190,10 +195,9 @@ fn a_forced_weight_typo_before_nginx_is_found_explained_undone_and_refused_from_
         .unwrap()
         .clone();
     assert_eq!(applied["state"], "rolled_back");
-    assert_eq!(applied["incident"], id.as_str());
+    assert_eq!(applied["incident"], id);
     let detected = seconds(&applied["at"], &incident["detected_at"]);
     let restored = seconds(&applied["at"], &incident["mitigated_at"]);
-    println!("detected after {detected:.1} s, restored after {restored:.1} s");
     assert!(
         (0.0..=10.0).contains(&detected),
         "detected after {detected} s"
@@ -219,21 +223,13 @@ fn a_forced_weight_typo_before_nginx_is_found_explained_undone_and_refused_from_
         !decoy["against"].as_array().unwrap().is_empty(),
         "{decoy:#}"
     );
-    until("even shares again", PATIENCE, || {
-        even(&instance).then_some(())
-    });
+    (detected, restored)
+}
 
-    // Quarantine: the same content is refused to people and to SIGHUP, and the incident is named.
+/// The same content is refused to people and to SIGHUP, and the incident is named; a person may force it.
+fn the_content_is_in_quarantine(instance: &Instance, id: &str) {
     let again = instance
-        .cli(&[
-            "--json",
-            "apply",
-            "typo.toml",
-            "--yes",
-            "--reason",
-            "once more",
-        ])
-        .expect(3)
+        .ends("--json apply typo.toml --yes --reason 'once more'", 3)
         .json();
     let named = again["findings"]
         .as_array()
@@ -241,36 +237,20 @@ fn a_forced_weight_typo_before_nginx_is_found_explained_undone_and_refused_from_
         .iter()
         .find(|f| f["id"] == "CHG-02");
     assert!(
-        named.unwrap()["message"].as_str().unwrap().contains(&id),
+        named.unwrap()["message"].as_str().unwrap().contains(id),
         "{again:#}"
     );
-    assert_eq!(again["incident"], id.as_str());
+    assert_eq!(again["incident"], id);
     let running = instance.status()["revision"].clone();
-    home.write("evenkeel.toml", &by_hand(&backends, 10));
     instance.signal("HUP");
     until("SIGHUP is refused by CHG-02", PATIENCE, || {
         instance.log().contains("CHG-02").then_some(())
     });
     assert_eq!(instance.status()["revision"], running);
-    instance
-        .cli(&[
-            "apply",
-            "typo.toml",
-            "--yes",
-            "--wait",
-            "0s",
-            "--force",
-            "--reason",
-            "it was right",
-        ])
-        .expect(0);
+    instance.ends(
+        "apply typo.toml --yes --wait 0s --force --reason 'it was right'",
+        0,
+    );
     assert_ne!(instance.status()["revision"], running);
-    instance
-        .cli(&["rollback", "--yes", "--reason", "it was not"])
-        .expect(0);
-
-    let (sent, bad) = wrk_saw(&home, traffic);
-    println!("wrk: {sent} requests, {bad:?}");
-    assert!(sent > 1_000 && bad.is_empty(), "{sent} requests, {bad:?}");
-    drop(backends);
+    instance.ends("rollback --yes --reason 'it was not'", 0);
 }

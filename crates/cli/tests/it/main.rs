@@ -9,9 +9,12 @@
 
 mod abuse;
 mod boot;
+mod boot_disk;
+mod boot_kill;
 mod change_confirm;
 mod change_contract;
 mod change_outage;
+mod incident;
 mod support;
 mod traffic;
 mod wire;

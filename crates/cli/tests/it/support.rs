@@ -106,6 +106,21 @@ pub(crate) fn binary() -> Command {
     command
 }
 
+/// The arguments of a command line: words between blanks, or between single quotes.
+pub(crate) fn words(line: &str) -> Vec<&str> {
+    let parts = line.split('\'').enumerate();
+    let quoted = |(n, part): (usize, &'_ str)| n % 2 == 1 || !part.is_empty();
+    let mut words = Vec::new();
+    for (n, part) in parts.filter(|part| quoted(*part)) {
+        if n % 2 == 1 {
+            words.push(part);
+        } else {
+            words.extend(part.split_whitespace());
+        }
+    }
+    words
+}
+
 /// Runs a command to its end, at most a minute and a half.
 pub(crate) fn run(command: &mut Command) -> Ran {
     let mut child = command
@@ -179,6 +194,12 @@ impl Home {
     /// Starts an instance and waits until it answers.
     pub(crate) fn start(&self, more: &[&str]) -> Instance {
         Instance::start(&mut self.command(more), self)
+    }
+
+    /// A command line that needs no instance and ends with `code`.
+    #[track_caller]
+    pub(crate) fn ends(&self, line: &str, code: i32) -> Ran {
+        self.offline(&words(line)).expect(code)
     }
 
     /// A command that needs no instance.
@@ -284,9 +305,21 @@ impl Instance {
         self.cli(&all).expect(0).json()
     }
 
+    /// The JSON of a command line that ends with 0.
+    #[track_caller]
+    pub(crate) fn ask(&self, line: &str) -> Value {
+        self.json(&words(line))
+    }
+
+    /// A command line against this instance that ends with `code`.
+    #[track_caller]
+    pub(crate) fn ends(&self, line: &str, code: i32) -> Ran {
+        self.cli(&words(line)).expect(code)
+    }
+
     #[track_caller]
     pub(crate) fn status(&self) -> Value {
-        self.json(&["status"])
+        self.ask("status")
     }
 
     /// Waits until `status` satisfies `condition`.
@@ -307,6 +340,11 @@ impl Instance {
 
     /// SIGKILL, and waits for the end.
     pub(crate) fn kill(mut self) {
+        self.kill_at_once();
+    }
+
+    /// SIGKILL to an instance that is still looked at.
+    pub(crate) fn kill_at_once(&mut self) {
         self.process.0.kill().unwrap();
         self.process.ended(PATIENCE);
     }
@@ -396,11 +434,22 @@ interval = "1s"
     .to_owned();
     for (n, (address, weight)) in backends.iter().zip(weights).enumerate() {
         let name = n + 1;
-        text.push_str(&format!(
+        let backend = format!(
             "\n[pool.shop.backend.web-{name}]\naddress = \"{address}\"\nweight = {weight}\ncapacity_rps = {CAPACITY_RPS}\nversion = \"v1\"\n"
-        ));
+        );
+        text.push_str(&backend);
     }
     text + more
+}
+
+/// Backends that nobody needs to reach.
+pub(crate) fn nobody() -> [SocketAddr; 3] {
+    [1, 2, 3].map(|port| SocketAddr::from(([127, 0, 0, 1], port)))
+}
+
+/// Where the backends are.
+pub(crate) fn addresses(backends: &[ServerHandle]) -> Vec<SocketAddr> {
+    backends.iter().map(ServerHandle::address).collect()
 }
 
 /// Asserts that `value` has each of the keys, whatever they hold.

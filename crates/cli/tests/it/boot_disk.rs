@@ -1,0 +1,172 @@
+//! A record that cannot be written or read: no room on the disk, a damaged file, a file of a newer version.
+//!
+//! The full disk is a limit of 0 bytes on every file that the process writes (RLIMIT_FSIZE, set from outside with
+//! prlimit): each write fails as it does on a full disk, with EFBIG in place of ENOSPC, and it needs no privilege.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::process::Command;
+use std::time::Duration;
+
+use evenkeel_journal::{Read as _, SqliteJournal};
+
+use crate::support::{
+    Home, Instance, LOAD_RPS, PATIENCE, addresses, config, load, pause, run, stubs,
+};
+
+/// An instance that is told of a full disk instead of being ended by SIGXFSZ.
+fn start(home: &Home) -> Instance {
+    let plain = home.command(&[]);
+    let mut command = Command::new("sh");
+    command
+        .current_dir(home.dir())
+        .args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\""])
+        .arg(plain.get_program())
+        .args(plain.get_args());
+    Instance::start(&mut command, home)
+}
+
+fn bytes_per_file(instance: &Instance, limit: &str) {
+    let pid = instance.pid().to_string();
+    run(Command::new("prlimit").args(["--pid", &pid, &format!("--fsize={limit}:")])).expect(0);
+}
+
+#[test]
+fn a_full_disk_refuses_changes_but_not_a_rollback_and_is_made_up_for_when_there_is_room() {
+    let backends = stubs();
+    let addresses = addresses(&backends);
+    let text = config(&addresses, [1, 1, 1], "");
+    let home = Home::new(&text);
+    let other = |ms: u32| text.replace("\"500ms\"", &format!("\"{ms}ms\""));
+    home.write("next.toml", &other(600));
+    home.write("third.toml", &other(700));
+    let instance = start(&home);
+    let traffic = load(instance.front(), LOAD_RPS);
+    instance.ends(
+        "apply next.toml --yes --wait 0s --reason 'before the disk is full'",
+        0,
+    );
+    assert_eq!(instance.status()["revision"], "r2");
+
+    the_disk_is_full(&instance);
+    there_is_room_again(&instance);
+
+    let seen = traffic.stop().total;
+    println!(
+        "{} requests, {} failed",
+        seen.sent,
+        seen.failed() + seen.server_error
+    );
+    assert!(
+        seen.sent > 500 && seen.failed() + seen.server_error == 0,
+        "{seen:?}"
+    );
+    assert!(instance.stop().success());
+    let reader = SqliteJournal::open(&home.data()).unwrap().reader().unwrap();
+    reader.verify().unwrap();
+    assert_eq!(reader.revisions(10).unwrap().len(), 3);
+    let told = reader.timeline(None, 1_000).unwrap();
+    assert!(
+        told.iter().any(|line| line.value.text.contains("even so")),
+        "{told:#?}"
+    );
+}
+
+fn the_disk_is_full(instance: &Instance) {
+    bytes_per_file(instance, "0");
+    // A deployment happened whether it can be written down or not.
+    instance.ends("deploy record shop v9", 0);
+    let status = instance.when("the journal is degraded", PATIENCE, |s| {
+        s["journal"] == "degraded"
+    });
+    assert_eq!(status["revision"], "r2", "what runs goes on running");
+    let back = instance
+        .ends("--json rollback --yes --reason 'even so'", 0)
+        .json();
+    assert_eq!(back["parent"], "r2", "{back:#}");
+    assert_eq!(instance.status()["revision"], "r1");
+    let refused = instance
+        .ends(
+            "--json apply third.toml --yes --force --reason 'not now'",
+            3,
+        )
+        .json();
+    assert_eq!(refused["findings"][0]["id"], "CHG-06", "{refused:#}");
+    pause(Duration::from_secs(3));
+    assert_eq!(instance.status()["journal"], "degraded");
+}
+
+fn there_is_room_again(instance: &Instance) {
+    bytes_per_file(instance, "unlimited");
+    instance.when("the journal takes entries again", PATIENCE, |s| {
+        s["journal"] == "ok"
+    });
+    let history = instance.ask("history");
+    let state = |n: usize| history["revisions"][n]["state"].as_str();
+    assert_eq!(
+        (state(0), state(1)),
+        (Some("rolled_back"), Some("verifying")),
+        "r2 and r1: {history:#}"
+    );
+    let deployments = instance.ask("deploy status");
+    assert_eq!(
+        deployments["deployments"][0]["version"], "v9",
+        "{deployments:#}"
+    );
+    instance.when(
+        "evidence for what was restored",
+        Duration::from_secs(40),
+        |s| s["revision_state"] == "verified",
+    );
+    instance.ends("apply third.toml --yes --wait 0s --reason now", 0);
+}
+
+fn used_home() -> Home {
+    let nobody = [1, 2, 3].map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
+    let home = Home::new(&config(&nobody, [1, 1, 1], ""));
+    assert!(home.start(&[]).stop().success());
+    home
+}
+
+/// A start that fails with 1, says why, and leaves the record as it was.
+fn refuses_to_start(home: &Home, words: &[&str]) {
+    let file = home.data().join("journal.db");
+    let before = fs::read(&file).unwrap();
+    let ran = home.ends("run evenkeel.toml --data data", 1);
+    for word in words {
+        assert!(ran.err.contains(word), "no `{word}` in {ran:#?}");
+    }
+    assert!(fs::read(&file).unwrap() == before, "the record was changed");
+}
+
+#[test]
+fn a_journal_of_a_newer_version_is_left_alone() {
+    let home = used_home();
+    let file = home.data().join("journal.db");
+    let connection = rusqlite::Connection::open(&file).unwrap();
+    connection.pragma_update(None, "user_version", 99).unwrap();
+    drop(connection);
+    refuses_to_start(&home, &["journal.db", "99", "nothing was changed"]);
+}
+
+#[test]
+fn a_damaged_journal_is_named_and_left_alone() {
+    let home = used_home();
+    let file = home.data().join("journal.db");
+    let good = fs::read(&file).unwrap();
+    // Not a database at all.
+    fs::write(
+        &file,
+        b"these bytes are no record, and they are long enough to be read as a header",
+    )
+    .unwrap();
+    refuses_to_start(&home, &["journal.db"]);
+    // A record whose text somebody edited: the chain tells.
+    let edited = String::from_utf8_lossy(&good).contains("first start");
+    assert!(edited);
+    let at = good.windows(11).position(|w| w == b"first start").unwrap();
+    let mut bytes = good;
+    bytes[at] = b'F';
+    fs::write(&file, bytes).unwrap();
+    refuses_to_start(&home, &["journal.db"]);
+}
