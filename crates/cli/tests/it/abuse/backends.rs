@@ -10,10 +10,11 @@ use crate::wire::{Honest, Origin, addresses, config, connect, get, nobody, to_th
 fn beside_honest(backend: &str, pool: &str) -> (Vec<evenkeel_shop::ServerHandle>, Home) {
     let stubs = stubs();
     let mut text = config(&addresses(&stubs), "", "");
-    text += &format!(
+    let more = format!(
         "[listener.bad]\naddress = \"127.0.0.1:0\"\n[[route]]\nlistener = \"bad\"\npath_prefix = \"/\"\npool = \"bad\"\n\
          [pool.bad]\n{pool}\n[pool.bad.backend.one]\naddress = \"{backend}\"\n"
     );
+    text += &more;
     (stubs, Home::new(&text))
 }
 

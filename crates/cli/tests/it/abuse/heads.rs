@@ -6,6 +6,7 @@ use crate::support::{Home, stubs};
 use crate::wire::{Honest, Origin, addresses, config, connect, exchange, exchange_half_closed};
 
 /// Requests that must be refused with a status and a closed connection, whatever stands behind them.
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn refused() -> Vec<(&'static str, String, u16)> {
     let long = "a".repeat(20_000);
     let many: String = (0..2_000).map(|n| format!("a{n}: b\r\n")).collect();
@@ -173,11 +174,12 @@ fn requests_two_parties_could_read_differently_are_refused_and_the_connection_en
     let origin = Origin::echoing();
     let honest_stubs = stubs();
     let mut text = config(&addresses(&honest_stubs), "", "");
-    text += &format!(
+    let more = format!(
         "[listener.hostile]\naddress = \"127.0.0.1:0\"\n[[route]]\nlistener = \"hostile\"\npath_prefix = \"/\"\n\
          pool = \"watched\"\n[pool.watched.backend.one]\naddress = \"{}\"\n",
         origin.text()
     );
+    text += &more;
     let home = Home::new(&text);
     let instance = home.start(&[]);
     let honest = Honest::start(instance.front(), 100.0);
@@ -277,7 +279,8 @@ fn pipelined_requests_are_answered_in_order_even_one_byte_at_a_time() {
     let instance = home.start(&[]);
     let mut requests = String::new();
     for n in 0..50 {
-        requests += &format!("POST /{n} HTTP/1.1\r\nhost: x\r\ncontent-length: 3\r\n\r\nabc");
+        let more = format!("POST /{n} HTTP/1.1\r\nhost: x\r\ncontent-length: 3\r\n\r\nabc");
+        requests += &more;
     }
     requests += "GET /last HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
     for step in [requests.len(), 1] {

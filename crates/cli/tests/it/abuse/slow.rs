@@ -23,7 +23,7 @@ fn a_head_that_does_not_come_in_time_is_408() {
     // A byte now and then does not buy more time.
     let (mut drip, started) = (connect(instance.front()), Instant::now());
     let mut cut = false;
-    for byte in b"GET / HTTP/1.1\r\nhost: xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx".iter() {
+    for byte in b"GET / HTTP/1.1\r\nhost: xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx" {
         cut = drip.write_all(&[*byte]).is_err();
         if cut || started.elapsed() > Duration::from_secs(4) {
             break;
@@ -75,11 +75,12 @@ fn clients_that_do_not_read_are_cut_off_and_cost_little_memory() {
     });
     let stubs = stubs();
     let mut text = config(&addresses(&stubs), "", "");
-    text += &format!(
+    let more = format!(
         "[listener.big]\naddress = \"127.0.0.1:0\"\nwrite_timeout = \"2s\"\n[[route]]\nlistener = \"big\"\n\
          path_prefix = \"/\"\npool = \"big\"\n[pool.big.backend.one]\naddress = \"{}\"\n",
         big.text()
     );
+    text += &more;
     let home = Home::new(&text);
     let instance = home.start(&[]);
     let honest = Honest::start(instance.front(), 100.0);

@@ -18,13 +18,15 @@ fn the_first_route_that_matches_host_and_whole_segments_wins() {
         ("host = \"plain.test\"\n", "/static", "shop"),
     ];
     for (host, path, pool) in routes {
-        text += &format!(
+        let more = format!(
             "[[route]]\nlistener = \"web\"\n{host}path_prefix = \"{path}\"\npool = \"{pool}\"\n"
         );
+        text += &more;
     }
     for (pool, origin) in pools.iter().zip(&origins) {
         let address = origin.text();
-        text += &format!("[pool.{pool}.backend.one]\naddress = \"{address}\"\n");
+        let more = format!("[pool.{pool}.backend.one]\naddress = \"{address}\"\n");
+        text += &more;
     }
     let home = Home::new(&text);
     let instance = home.start(&[]);
