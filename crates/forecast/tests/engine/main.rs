@@ -15,9 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use evenkeel_forecast::engine::Engine;
-use evenkeel_forecast::engine::spec::{
-    BackendKey, BackendModel, EngineSpec, Snapshot, Stream,
-};
+use evenkeel_forecast::engine::spec::{BackendKey, BackendModel, EngineSpec, Snapshot, Stream};
 use evenkeel_model::clock::Mono;
 use evenkeel_model::config::Config;
 use evenkeel_model::ids::{Epoch, Name};

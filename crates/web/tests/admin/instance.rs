@@ -221,10 +221,7 @@ impl Instance {
         .unwrap();
         let mut reader = BufReader::new(stream);
         let (status, _) = head(&mut reader);
-        Events {
-            status,
-            reader,
-        }
+        Events { status, reader }
     }
 }
 
