@@ -176,9 +176,13 @@ pub(crate) async fn announced_size(request: Request, next: Next) -> Response {
 
 #[cfg(test)]
 mod tests {
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use std::io;
 
-    use super::*;
+    use axum::serve::Listener as _;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::{CONNECTIONS_MAX, Door, Guest};
 
     async fn pair(door: &mut Door) -> (TcpStream, Guest) {
         let address = door.local_addr().unwrap();
