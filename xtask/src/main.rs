@@ -70,7 +70,13 @@ fn test(long: bool) -> anyhow::Result<()> {
     })?;
     step("documentation", || {
         cargo_env(
-            &["doc", "--workspace", "--no-deps", "--locked"],
+            &[
+                "doc",
+                "--workspace",
+                "--no-deps",
+                "--document-private-items",
+                "--locked",
+            ],
             &[("RUSTDOCFLAGS", "-D warnings")],
         )
     })?;

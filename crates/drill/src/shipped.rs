@@ -24,6 +24,8 @@ const SHIPPED: &[Shipped] = shipped![
     "weight-typo",
     "algorithm-ignores-weights",
     "wrong-health-path",
+    "limit-too-low",
+    "timeout-too-short",
     "bad-version-one-of-three",
     "bad-version-everywhere",
     "slow-backend",
@@ -38,5 +40,6 @@ const SHIPPED: &[Shipped] = shipped![
     "surge-within-capacity",
     "planned-shift",
     "keep-alive-noise",
+    "poison-client",
     "slower-backend-load-aware",
 ];
