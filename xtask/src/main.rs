@@ -77,7 +77,10 @@ fn test(long: bool) -> anyhow::Result<()> {
                 "--document-private-items",
                 "--locked",
             ],
-            &[("RUSTDOCFLAGS", "-D warnings")],
+            &[(
+                "RUSTDOCFLAGS",
+                "-D warnings -A rustdoc::private-intra-doc-links",
+            )],
         )
     })?;
     step("build", || {

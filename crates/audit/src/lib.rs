@@ -3,7 +3,7 @@
 //! A validator tells whether a file can be read; these rules tell what it would do. Each judges effective
 //! values and the forecast of shares and load, so that the typo 1 -> 10 in a weight is a number ("web-1
 //! would carry 125 % of its capacity") and not a valid integer. A rule is one small function; all are in
-//! [`rules`] with the text of [`explain`].
+//! [`mod@rules`] with the text of [`explain()`].
 //!
 //! Limits: what is not declared is not guessed. Without a peak or a capacity the capacity rules say
 //! `not judged`. A rule sees the configuration and what the forecast was told, never the network.
