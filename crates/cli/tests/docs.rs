@@ -176,9 +176,6 @@ fn anchors(text: &str) -> BTreeSet<String> {
         .collect()
 }
 
-/// Named by a document before it is written.
-const PROMISED: &[&str] = &["docs/performance.md"];
-
 #[test]
 fn paths_of_the_repository_that_documents_name_exist() {
     let roots = ["docs/", "crates/", "examples/", "packaging/", "fuzz/"];
@@ -186,7 +183,7 @@ fn paths_of_the_repository_that_documents_name_exist() {
     for document in documents() {
         for word in read(&document).split('`').skip(1).step_by(2) {
             let is_path = roots.iter().any(|r| word.starts_with(r)) && !word.contains(' ');
-            if is_path && !PROMISED.contains(&word) && !root().join(word).exists() {
+            if is_path && !root().join(word).exists() {
                 missing.push(format!("{}: {word}", document.display()));
             }
         }
