@@ -33,6 +33,21 @@ const NEEDED: &[Package] = &[
         program: "curl",
         purpose: "a client that this project did not write",
     },
+    Package {
+        name: "python3",
+        program: "python3",
+        purpose: "a client and an origin that this project did not write",
+    },
+    Package {
+        name: "nodejs",
+        program: "node",
+        purpose: "a client and an origin that this project did not write",
+    },
+    Package {
+        name: "util-linux",
+        program: "prlimit",
+        purpose: "filling the disk of a running instance",
+    },
 ];
 
 /// Installs what is missing when allowed to (root, or `CI=true`), else lists it and goes on:
