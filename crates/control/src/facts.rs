@@ -9,7 +9,7 @@ use evenkeel_model::ids::Name;
 
 /// Utilisation of every backend at the rates and with the backends of `pools`. Where load decides the share, the
 /// intended one is taken: that is what such an algorithm tends to.
-pub(crate) fn forecast_load(config: &Config, pools: &[PoolRate]) -> Vec<PoolLoad> {
+pub fn forecast_load(config: &Config, pools: &[PoolRate]) -> Vec<PoolLoad> {
     pools
         .iter()
         .filter_map(|rate| {

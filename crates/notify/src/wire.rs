@@ -1,7 +1,7 @@
 //! The JSON of a notice: `{type, timestamp, data}`, under 20 kB.
 
 use evenkeel_incident::Notice;
-use evenkeel_model::clock::Wall;
+use evenkeel_incident::civil::rfc3339;
 use serde_json::json;
 
 /// The body of a message.
@@ -12,7 +12,7 @@ pub(crate) fn body(notice: &Notice, admin: &str) -> String {
         .map(|l| json!({ "what": l.what, "url": format!("{admin}{}", l.path) }));
     json!({
         "type": notice.event.as_str(),
-        "timestamp": time(notice.at),
+        "timestamp": rfc3339(notice.at),
         "data": {
             "incident": notice.incident.map(|i| i.to_string()),
             "revision": notice.revision.map(|r| r.to_string()),
@@ -26,10 +26,4 @@ pub(crate) fn body(notice: &Notice, admin: &str) -> String {
         },
     })
     .to_string()
-}
-
-/// RFC 3339 in UTC with milliseconds.
-pub(crate) fn time(at: Wall) -> String {
-    let at = jiff::Timestamp::from_millisecond(at.0 as i64).unwrap_or(jiff::Timestamp::MAX);
-    format!("{at:.3}")
 }

@@ -22,8 +22,7 @@ use evenkeel_model::clock::Wall;
 
 /// RFC 3339 in UTC with milliseconds.
 pub fn time(at: Wall) -> String {
-    let at = jiff::Timestamp::from_millisecond(at.0 as i64).unwrap_or(jiff::Timestamp::MAX);
-    format!("{at:.3}")
+    evenkeel_incident::civil::rfc3339(at)
 }
 
 fn maybe_time(at: Option<Wall>) -> Option<String> {

@@ -8,8 +8,8 @@ use std::time::Duration;
 use evenkeel_forecast::engine::spec::{BackendKey, EngineSpec, Fault, Snapshot};
 use evenkeel_forecast::{Engine, Facts};
 use evenkeel_guard::{
-    Action, Boot, Event, Guard, GuardView, Outcome as Reply, PoolLoad, PoolRate, PoolVitals,
-    RequestId, Restorable, Settings,
+    Action, Boot, Event, Guard, GuardView, Outcome as Reply, PoolVitals, RequestId, Restorable,
+    Settings,
 };
 use evenkeel_journal::{Append as _, AppendError, MemoryJournal, Read as _};
 use evenkeel_model::canonical::content_hash;
@@ -489,7 +489,7 @@ impl<'s> World<'s> {
                 config,
                 pools,
             } => {
-                let pools = forecast_load(&config, &pools);
+                let pools = evenkeel_control::forecast_load(&config, &pools);
                 self.queue.push_back(Event::ForecastReady { token, pools });
             }
             Action::RequestAudit { token, text, .. } => {
@@ -581,30 +581,4 @@ fn engine(
             behaviour::CAPACITY_DEFAULT,
         ),
     })
-}
-
-/// Utilisation of every backend at the rates and with the backends of `pools`, as the control shell works it out.
-fn forecast_load(config: &Config, pools: &[PoolRate]) -> Vec<PoolLoad> {
-    let load = |rate: &PoolRate| {
-        let pool = config.pool(rate.pool.as_str())?;
-        let (members, _) = evenkeel_balance::effective_members(pool, |index| {
-            pool.backends
-                .get(index)
-                .is_some_and(|b| rate.eligible.contains(&b.name))
-        });
-        let shares =
-            evenkeel_balance::expected_shares(pool.algorithm, &members).unwrap_or_else(|| {
-                pool.intended_shares(|index| members.get(index).is_some_and(|m| m.eligible))
-            });
-        let utilisation = pool
-            .backends
-            .iter()
-            .zip(shares)
-            .map(|(backend, share)| Some(rate.rps? * share / backend.capacity_rps?));
-        Some(PoolLoad {
-            pool: pool.name.clone(),
-            utilisation: utilisation.collect(),
-        })
-    };
-    pools.iter().filter_map(load).collect()
 }
