@@ -48,6 +48,7 @@ impl Subject<'_> {
         magnitude: f64,
         words: Words,
     ) -> Finding {
+        let (file, location) = self.origin.locate(at);
         Finding {
             id,
             severity,
@@ -57,8 +58,8 @@ impl Subject<'_> {
             path: path.to_owned(),
             // Beyond u64 the cast saturates: worse than that is not worse.
             magnitude_ppm: (magnitude * 1e6).round() as u64,
-            file: self.origin.file.clone(),
-            location: self.origin.locate(at),
+            file,
+            location,
         }
     }
 }

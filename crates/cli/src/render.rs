@@ -31,7 +31,8 @@ struct Shown<'a> {
     message: &'a str,
     effect: &'a str,
     fix: &'a str,
-    span: Option<std::ops::Range<usize>>,
+    /// File, its text and the byte range in it.
+    place: Option<(Option<&'a str>, &'a str, std::ops::Range<usize>)>,
     note: Option<&'a str>,
 }
 
@@ -43,10 +44,13 @@ pub(crate) fn findings(findings: &[Finding], origin: &Origin, colour: bool) -> S
         message: &finding.message,
         effect: &finding.effect,
         fix: &finding.fix,
-        span: finding.location.as_ref().map(|place| place.span.clone()),
+        place: finding.location.as_ref().map(|place| {
+            let file = finding.file.as_deref();
+            (file, origin.text_of(file), place.span.clone())
+        }),
         note: None,
     });
-    render(shown, &origin.text, origin.file.as_deref(), colour)
+    render(shown, colour)
 }
 
 /// Findings that came over the API, with the source lines of the text that was sent.
@@ -62,19 +66,14 @@ pub(crate) fn finding_views(
         message: &finding.message,
         effect: &finding.effect,
         fix: &finding.fix,
-        span: finding.span.map(|(start, end)| start..end),
+        place: finding.span.map(|(start, end)| (file, text, start..end)),
         note: (finding.severity == Severity::Error.as_str() && !finding.blocking)
             .then_some("the running revision has it too; it does not block this change"),
     });
-    render(shown, text, file, colour)
+    render(shown, colour)
 }
 
-fn render<'a>(
-    findings: impl Iterator<Item = Shown<'a>>,
-    text: &str,
-    file: Option<&str>,
-    colour: bool,
-) -> String {
+fn render<'a>(findings: impl Iterator<Item = Shown<'a>>, colour: bool) -> String {
     let renderer = if colour {
         Renderer::styled()
     } else {
@@ -88,9 +87,9 @@ fn render<'a>(
             _ => Level::INFO,
         };
         let title = level.primary_title(finding.message).id(finding.id);
-        let mut group = match &finding.span {
-            Some(span) if span.end <= text.len() && !text.is_empty() => {
-                let snippet = Snippet::source(text)
+        let mut group = match &finding.place {
+            Some((file, text, span)) if span.end <= text.len() && !text.is_empty() => {
+                let snippet = Snippet::source(*text)
                     .path(file.unwrap_or("configuration"))
                     .annotation(AnnotationKind::Primary.span(span.clone()));
                 title.element(snippet)

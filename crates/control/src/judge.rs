@@ -105,6 +105,7 @@ fn needs_restart(path: &str) -> bool {
 
 fn restart_finding(change: &Change, origin: &Origin) -> Finding {
     let value = |value: &Option<String>| value.clone().unwrap_or_else(|| "the default".to_owned());
+    let (file, location) = origin.locate(&change.path);
     Finding {
         id: "CHG-07",
         severity: Severity::Warning,
@@ -118,8 +119,8 @@ fn restart_finding(change: &Change, origin: &Origin) -> Finding {
         fix: "restart evenkeel after the apply; requests in flight finish first".to_owned(),
         path: change.path.clone(),
         magnitude_ppm: 0,
-        file: origin.file.clone(),
-        location: origin.locate(&change.path),
+        file,
+        location,
     }
 }
 

@@ -173,6 +173,30 @@ impl Intent {
     }
 }
 
+impl Intent {
+    /// The intended share (0..1) of each backend, given as capacity and weight in file order: 0 for one that is not
+    /// eligible, the others by intent. All zero when nobody is eligible.
+    pub fn shares(
+        self,
+        backends: impl Iterator<Item = (Option<f64>, u32)>,
+        eligible: impl Fn(usize) -> bool,
+    ) -> Vec<f64> {
+        let value = |(index, (capacity_rps, weight)): (usize, (Option<f64>, u32))| match self {
+            _ if !eligible(index) => 0.0,
+            Self::Even => 1.0,
+            Self::Capacity => capacity_rps.unwrap_or(0.0),
+            Self::Weight => f64::from(weight),
+        };
+        let values: Vec<f64> = backends.enumerate().map(value).collect();
+        let total: f64 = values.iter().sum();
+        if total > 0.0 {
+            values.iter().map(|value| value / total).collect()
+        } else {
+            values
+        }
+    }
+}
+
 /// What CAP-02 and CAP-03 (loss of one backend, of one zone) do to an apply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NPlusOne {
@@ -342,6 +366,9 @@ impl Config {
 impl Pool {
     /// What a pool uses when it names no algorithm.
     pub const ALGORITHM_DEFAULT: Algorithm = Algorithm::RoundRobin;
+    /// An idle connection to a backend older than this is closed. Below the 60 s and more that servers commonly use, so
+    /// that it is usually this side that closes and no request meets a closed connection.
+    pub const KEEP_IDLE: Duration = Duration::from_secs(30);
 
     /// The backend called `name` and its index in file order.
     pub fn backend(&self, name: &str) -> Option<(usize, &Backend)> {
@@ -354,27 +381,7 @@ impl Pool {
     /// The intended share of each backend, in file order, when `eligible` of them can take traffic.
     /// A backend that is not eligible has share 0 and the others share by intent. All zero when none is.
     pub fn intended_shares(&self, eligible: impl Fn(usize) -> bool) -> Vec<f64> {
-        let value = |index: usize, backend: &Backend| {
-            if !eligible(index) {
-                return 0.0;
-            }
-            match self.intent {
-                Intent::Even => 1.0,
-                Intent::Capacity => backend.capacity_rps.unwrap_or(0.0),
-                Intent::Weight => f64::from(backend.weight),
-            }
-        };
-        let values: Vec<f64> = self
-            .backends
-            .iter()
-            .enumerate()
-            .map(|(i, b)| value(i, b))
-            .collect();
-        let total: f64 = values.iter().sum();
-        if total > 0.0 {
-            values.iter().map(|v| v / total).collect()
-        } else {
-            values
-        }
+        let facts = self.backends.iter().map(|b| (b.capacity_rps, b.weight));
+        self.intent.shares(facts, eligible)
     }
 }

@@ -32,10 +32,10 @@ impl fmt::Display for Severity {
     }
 }
 
-/// A place in the source file: byte range, and line and column (from 1) of its start.
+/// A place in a file: byte range, and line and column (from 1) of its start.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Location {
-    /// Byte range in [`Origin::text`].
+    /// Byte range in its text.
     pub span: Range<usize>,
     /// Line, from 1.
     pub line: u32,
@@ -67,38 +67,102 @@ pub struct Finding {
     pub location: Option<Location>,
 }
 
-/// Where each value of a configuration came from: the file's name, its text and the span of each path.
+/// Where each value of a configuration came from: the files it was read from and the span of each path.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Origin {
-    /// Name of the file as the user gave it.
+    /// The files in the order in which they were opened: the one that was named first, then what it includes.
+    pub sources: Vec<Source>,
+    /// Place of the value (or of the table's header) at each path.
+    pub spans: BTreeMap<String, Span>,
+}
+
+/// One file.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Source {
+    /// Its name as the user gave it; `None`: handed over as text.
     pub file: Option<String>,
     /// The whole text.
     pub text: String,
-    /// Byte range of the value (or of the table's header) at each path.
-    pub spans: BTreeMap<String, Range<usize>>,
+    /// Byte offset of each line but the first, so that ten thousand findings do not read the text ten thousand times.
+    line_starts: Vec<usize>,
 }
 
-impl Origin {
-    /// Place of `path`, or of its nearest ancestor that stands in the file.
-    pub fn locate(&self, path: &str) -> Option<Location> {
-        let mut path = path;
-        loop {
-            if let Some(span) = self.spans.get(path) {
-                return Some(self.location(span.clone()));
-            }
-            path = path.rsplit_once('.')?.0;
+impl Source {
+    /// A file with its text.
+    pub fn new(file: Option<&str>, text: &str) -> Self {
+        let newlines = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n');
+        Self {
+            file: file.map(str::to_owned),
+            text: text.to_owned(),
+            line_starts: newlines.map(|(at, _)| at + 1).collect(),
         }
     }
 
     /// Line and column of a byte range.
     pub fn location(&self, span: Range<usize>) -> Location {
-        let before = self.text.get(..span.start).unwrap_or(&self.text);
-        let line = before.bytes().filter(|b| *b == b'\n').count() + 1;
-        let column = before.rsplit('\n').next().unwrap_or("").chars().count() + 1;
+        let line = self
+            .line_starts
+            .partition_point(|start| *start <= span.start);
+        let start = line.checked_sub(1).and_then(|i| self.line_starts.get(i));
+        let before = self.text.get(start.copied().unwrap_or(0)..span.start);
+        let column = before.unwrap_or("").chars().count() + 1;
         Location {
             span,
-            line: u32::try_from(line).unwrap_or(u32::MAX),
+            line: u32::try_from(line + 1).unwrap_or(u32::MAX),
             column: u32::try_from(column).unwrap_or(u32::MAX),
         }
+    }
+}
+
+/// A byte range in one of the sources.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Span {
+    /// Index into [`Origin::sources`].
+    pub source: usize,
+    /// Byte range in its text.
+    pub range: Range<usize>,
+}
+
+impl Origin {
+    /// The origin of a single text.
+    pub fn of(file: Option<&str>, text: &str, spans: BTreeMap<String, Range<usize>>) -> Self {
+        let at = |(path, range)| (path, Span { source: 0, range });
+        Self {
+            sources: vec![Source::new(file, text)],
+            spans: spans.into_iter().map(at).collect(),
+        }
+    }
+
+    /// Whether a value stands in the file at exactly `path`, rather than being a default.
+    pub fn declares(&self, path: &str) -> bool {
+        self.spans.contains_key(path)
+    }
+
+    /// The span of `path`, or of its nearest ancestor that stands in a file.
+    pub fn nearest(&self, path: &str) -> Option<&Span> {
+        let mut path = path;
+        loop {
+            if let Some(span) = self.spans.get(path) {
+                return Some(span);
+            }
+            path = path.rsplit_once('.')?.0;
+        }
+    }
+
+    /// File and place of `path`, or of its nearest ancestor that stands in a file.
+    pub fn locate(&self, path: &str) -> (Option<String>, Option<Location>) {
+        let Some(span) = self.nearest(path) else {
+            let first = self.sources.first();
+            return (first.and_then(|source| source.file.clone()), None);
+        };
+        let source = self.sources.get(span.source);
+        let place = source.map(|source| source.location(span.range.clone()));
+        (source.and_then(|source| source.file.clone()), place)
+    }
+
+    /// The text of the file called `file`.
+    pub fn text_of(&self, file: Option<&str>) -> &str {
+        let source = self.sources.iter().find(|s| s.file.as_deref() == file);
+        source.map_or("", |source| &source.text)
     }
 }

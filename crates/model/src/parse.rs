@@ -65,11 +65,7 @@ pub fn parse(text: &str, file: Option<&str>) -> Parsed {
     let (findings, spans) = reader.into_findings(text, file);
     Parsed {
         config: config.filter(|_| !is_refused),
-        origin: Origin {
-            file: file.map(str::to_owned),
-            text: text.to_owned(),
-            spans,
-        },
+        origin: Origin::of(file, text, spans),
         findings,
     }
 }

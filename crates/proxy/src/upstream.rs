@@ -6,7 +6,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use evenkeel_model::config::Address;
 
@@ -14,9 +14,6 @@ use crate::stream::Stream;
 
 /// Idle connections that a worker keeps to one backend.
 pub(crate) const IDLE_MAX: usize = 256;
-/// An idle connection older than this is closed. Below the 60 s and more that servers commonly use, so that it is
-/// usually this side that closes and no request meets a closed connection.
-pub(crate) const IDLE_FOR: Duration = Duration::from_secs(30);
 
 #[derive(Debug)]
 struct Idle {
@@ -64,7 +61,8 @@ impl Origin {
     /// Closes what is too old or was closed by the backend.
     pub(crate) fn sweep(&self, now: Instant, cx: &mut Context<'_>) {
         self.idle.borrow_mut().retain_mut(|entry| {
-            now.saturating_duration_since(entry.since) < IDLE_FOR && is_quiet(&mut entry.stream, cx)
+            now.saturating_duration_since(entry.since) < evenkeel_model::config::Pool::KEEP_IDLE
+                && is_quiet(&mut entry.stream, cx)
         });
     }
 

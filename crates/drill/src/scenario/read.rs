@@ -10,7 +10,7 @@ use std::fmt;
 use std::ops::Range;
 use std::path::Path;
 
-use evenkeel_model::finding::Origin;
+use evenkeel_model::finding::Source;
 use serde_json::Value;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -106,7 +106,8 @@ pub fn parse(text: &str, file: &str) -> Result<Scenario, Vec<Problem>> {
 
 /// Places and problems of one text.
 pub(super) struct Reader<'t> {
-    origin: Origin,
+    source: Source,
+    spans: BTreeMap<String, Range<usize>>,
     file: &'t str,
     problems: Vec<Problem>,
 }
@@ -114,19 +115,30 @@ pub(super) struct Reader<'t> {
 impl<'t> Reader<'t> {
     fn new(text: &str, file: &'t str) -> Self {
         Self {
-            origin: Origin {
-                file: Some(file.to_owned()),
-                text: text.to_owned(),
-                spans: BTreeMap::new(),
-            },
+            source: Source::new(Some(file), text),
+            spans: BTreeMap::new(),
             file,
             problems: Vec::new(),
         }
     }
 
+    /// The span of `path`, or of its nearest ancestor in the file.
+    fn nearest(&self, path: &str) -> Range<usize> {
+        let mut path = path;
+        loop {
+            if let Some(span) = self.spans.get(path) {
+                return span.clone();
+            }
+            let Some((parent, _)) = path.rsplit_once('.') else {
+                return 0..0;
+            };
+            path = parent;
+        }
+    }
+
     /// A problem at a path (or at its nearest ancestor in the file).
     pub(super) fn at(&mut self, path: &str, message: String, fix: impl Into<String>) {
-        let span = self.origin.locate(path).map_or(0..0, |place| place.span);
+        let span = self.nearest(path);
         self.at_span(span, path, message, fix.into());
     }
 
@@ -139,10 +151,10 @@ impl<'t> Reader<'t> {
         message: String,
         fix: String,
     ) {
-        let outer = self.origin.locate(path).map_or(0..0, |place| place.span);
+        let outer = self.nearest(path);
         // A string without escapes stands in the file as it is, so a place in it is a place in the file.
         let start = self
-            .origin
+            .source
             .text
             .get(outer.clone())
             .and_then(|raw| raw.find(text))
@@ -155,7 +167,7 @@ impl<'t> Reader<'t> {
         if self.problems.len() >= PROBLEMS_MAX {
             return;
         }
-        let place = self.origin.location(span);
+        let place = self.source.location(span);
         self.problems.push(Problem {
             message,
             fix,
@@ -231,7 +243,7 @@ impl<'t> Reader<'t> {
         schema: &Value,
         root: &Value,
     ) {
-        self.origin.spans.insert(path.to_owned(), span.clone());
+        self.spans.insert(path.to_owned(), span.clone());
         let known = schema.get("properties").and_then(Value::as_object);
         let more = schema.get("additionalProperties");
         for (key, value) in table {
@@ -284,7 +296,7 @@ impl<'t> Reader<'t> {
     }
 
     fn value(&mut self, path: &str, value: &Spanned<DeValue<'_>>, schema: &Value, root: &Value) {
-        self.origin.spans.insert(path.to_owned(), value.span());
+        self.spans.insert(path.to_owned(), value.span());
         let Some(schema) = resolve(schema, root) else {
             return;
         };

@@ -314,15 +314,21 @@ weight = -1
 fn a_finding_points_at_the_value_in_the_text() {
     let parsed = shop_with("weight = 1\n", "weight = 100000\n");
     let location = parsed.findings[0].location.clone().unwrap();
-    assert_eq!(&parsed.origin.text[location.span.clone()], "100000");
+    assert_eq!(
+        &parsed.origin.sources[0].text[location.span.clone()],
+        "100000"
+    );
     assert_eq!((location.line, location.column), (30, 10));
-    assert_eq!(parsed.origin.location(location.span.clone()), location);
+    assert_eq!(
+        parsed.origin.sources[0].location(location.span.clone()),
+        location
+    );
 }
 
 #[test]
 fn the_origin_knows_the_place_of_every_value_and_table() {
     let parsed = parse(SHOP, None);
-    let at = |path: &str| parsed.origin.locate(path).map(|l| &SHOP[l.span]);
+    let at = |path: &str| parsed.origin.locate(path).1.map(|l| &SHOP[l.span]);
     assert_eq!(at("pool.shop.backend.web-1.weight"), Some("1"));
     assert_eq!(
         at("pool.shop.backend.web-1"),
@@ -668,7 +674,10 @@ fn check_any(text: &str) {
     assert!(starts.is_sorted());
     for finding in &parsed.findings {
         let location = finding.location.clone().unwrap();
-        assert_eq!(parsed.origin.location(location.span.clone()), location);
+        assert_eq!(
+            parsed.origin.sources[0].location(location.span.clone()),
+            location
+        );
     }
     if let Some(config) = parsed.config {
         assert_eq!(parse(&to_toml(&config), None).config, Some(config));

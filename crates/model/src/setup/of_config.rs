@@ -1,0 +1,124 @@
+//! Evenkeel's own configuration as a setup.
+
+use std::time::Duration;
+
+use crate::canonical::path_segment;
+use crate::config::{self, Algorithm, Config};
+use crate::setup::{
+    Among, Backend, Balancer, CheckKind, Cost, Failover, Health, LeastLoaded, Listener, Nobody,
+    Pool, Retry, Route, Selection, Setup, Tie, Timeouts, Wait,
+};
+
+impl Setup {
+    /// What `config` sets up.
+    pub fn of(config: &Config) -> Self {
+        Self {
+            workers: config.workers.map(|workers| u32::from(workers.get())),
+            admin: Some(config.admin.address),
+            listeners: config.listeners.iter().map(listener).collect(),
+            routes: config.routes.iter().enumerate().map(route).collect(),
+            pools: config.pools.iter().map(pool).collect(),
+            ..Self::blank(Balancer::Evenkeel)
+        }
+    }
+}
+
+fn listener(listener: &config::Listener) -> Listener {
+    let path = format!("listener.{}", path_segment(listener.name.as_str()));
+    Listener {
+        head_timeout: Wait::For(listener.head_timeout),
+        client_timeout: Wait::For(listener.body_timeout),
+        idle_timeout: Wait::For(listener.idle_timeout),
+        connections_max: Some(u64::from(listener.connections_max)),
+        ..Listener::blank(listener.name.as_str(), &path, &listener.address.to_string())
+    }
+}
+
+fn route((index, route): (usize, &config::Route)) -> Route {
+    Route {
+        path: format!("route.{index}"),
+        listener: route.listener.to_string(),
+        host: route.host.clone(),
+        path_prefix: Some(route.path_prefix.clone()),
+        whole_segments: true,
+        condition: None,
+        targets: vec![(route.pool.to_string(), 1.0)],
+    }
+}
+
+fn pool(pool: &config::Pool) -> Pool {
+    let path = format!("pool.{}", path_segment(pool.name.as_str()));
+    let backend = |backend: &config::Backend| {
+        let path = format!("{path}.backend.{}", path_segment(backend.name.as_str()));
+        let weight_path = backend.weight_declared.then(|| format!("{path}.weight"));
+        Backend {
+            weight: backend.weight,
+            weight_path,
+            capacity_rps: backend.capacity_rps,
+            zone: backend.zone.as_ref().map(ToString::to_string),
+            version: backend.version.as_ref().map(ToString::to_string),
+            in_flight_max: pool.max_in_flight.map(u64::from),
+            ..Backend::blank(backend.name.as_str(), &path, &backend.address.to_string())
+        }
+    };
+    let backends = pool.backends.iter().map(backend).collect();
+    Pool {
+        selection: selection(pool.algorithm),
+        failover: Failover {
+            nobody: Nobody::UseAll,
+            ..Pool::blank("", "").failover
+        },
+        intent: pool.intent,
+        peak_rps: pool.peak_rps,
+        headroom: pool.headroom.as_f64(),
+        tolerance: pool.tolerance.as_f64(),
+        min_healthy: Some(pool.min_healthy),
+        n_plus_one: pool.n_plus_one,
+        objective: Some(pool.objective),
+        health: pool.health.as_ref().map(|health| check(health, &path)),
+        timeouts: Timeouts {
+            connect: Wait::For(pool.connect_timeout),
+            response: Wait::For(pool.response_timeout),
+            idle: Wait::For(pool.idle_timeout),
+            request: Wait::For(pool.request_timeout),
+            queue: Wait::For(Duration::ZERO),
+            keep: Some(Wait::For(config::Pool::KEEP_IDLE)),
+        },
+        retry: Retry {
+            attempts: Some(pool.retry.attempts),
+            budget: Some(pool.retry.budget.as_f64()),
+            unsafe_methods: false,
+            after_sent: true,
+        },
+        // A request that finds every backend at its limit is refused at once.
+        queue_max: Some(0),
+        backends,
+        ..Pool::blank(pool.name.as_str(), &path)
+    }
+}
+
+/// What an algorithm of Evenkeel does.
+fn selection(algorithm: Algorithm) -> Selection {
+    match algorithm {
+        Algorithm::RoundRobin | Algorithm::Random => Selection::ByWeight,
+        Algorithm::LeastRequest => Selection::LeastLoaded(LeastLoaded {
+            among: Among::DrawnByWeight(2),
+            cost: Cost::PerWeight,
+            tie: Tie::FirstDrawn,
+        }),
+    }
+}
+
+fn check(health: &config::Health, pool: &str) -> Health {
+    Health {
+        path: format!("{pool}.health"),
+        kind: CheckKind::Http {
+            path: health.path.clone(),
+            expect: health.expect_status,
+        },
+        interval: health.interval,
+        timeout: health.timeout,
+        rise: health.rise,
+        fall: health.fall,
+    }
+}
