@@ -60,6 +60,7 @@ impl Subject<'_> {
             magnitude_ppm: (magnitude * 1e6).round() as u64,
             file,
             location,
+            waived: None,
         }
     }
 }

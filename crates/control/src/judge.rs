@@ -121,6 +121,7 @@ fn restart_finding(change: &Change, origin: &Origin) -> Finding {
         magnitude_ppm: 0,
         file,
         location,
+        waived: None,
     }
 }
 

@@ -108,5 +108,6 @@ fn finding(
         magnitude_ppm: 0,
         file: None,
         location: None,
+        waived: None,
     })
 }

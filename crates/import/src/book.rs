@@ -229,6 +229,7 @@ impl<'f> Book<'f> {
             magnitude_ppm: 0,
             file,
             location,
+            waived: None,
         });
     }
 

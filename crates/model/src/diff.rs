@@ -269,6 +269,7 @@ fn base_moved(change: &Change, now: Option<&str>) -> Finding {
         magnitude_ppm: 0,
         file: None,
         location: None,
+        waived: None,
     }
 }
 

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
 
+use crate::clock::Wall;
+
 /// How bad a finding is. An apply is refused only for an error that the change introduces or worsens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Severity {
@@ -65,6 +67,17 @@ pub struct Finding {
     pub file: Option<String>,
     /// The place in it, where one is known.
     pub location: Option<Location>,
+    /// That it is accepted for a while; it is then an info. `None`: it counts.
+    pub waived: Option<Waived>,
+}
+
+/// By what a finding is accepted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Waived {
+    /// Why it is accepted.
+    pub reason: String,
+    /// The first moment at which it counts again.
+    pub until: Wall,
 }
 
 /// Where each value of a configuration came from: the files it was read from and the span of each path.

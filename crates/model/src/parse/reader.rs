@@ -104,6 +104,7 @@ impl Reader {
             magnitude_ppm: 0,
             file: None,
             location: None,
+            waived: None,
         };
         self.findings.push((span, finding));
     }
@@ -395,5 +396,6 @@ fn too_many(dropped: usize) -> Finding {
         magnitude_ppm: 0,
         file: None,
         location: None,
+        waived: None,
     }
 }
