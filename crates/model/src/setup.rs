@@ -278,6 +278,8 @@ pub enum Tie {
     ByWeight,
     /// Who was drawn first.
     FirstDrawn,
+    /// Who was drawn last: nginx's `random two`, which at low load turns weights round (3 to 1 becomes 1 to 3).
+    LastDrawn,
 }
 
 /// Choosing by a hash.
