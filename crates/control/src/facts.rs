@@ -67,7 +67,7 @@ impl Busiest {
         for (name, minute) in &self.pools {
             facts
                 .pools
-                .entry(name.clone())
+                .entry(name.to_string())
                 .or_default()
                 .highest_minute_rps = minute.highest_rps;
         }

@@ -5,30 +5,31 @@
 //! are not in these numbers. Shares under `least_request` are estimated by the event engine where rate and capacities
 //! are known, and `None` elsewhere.
 
-use std::collections::BTreeMap;
 use std::fmt;
 
-use evenkeel_balance::member::{Member, Standing, effective_members_by_standing, expected_shares};
-use evenkeel_model::config::{Algorithm, Config, Pool};
-use evenkeel_model::ids::Name;
+use evenkeel_balance::member::Standing;
+use evenkeel_model::setup::{Pool, Setup};
 
-use crate::estimate::{self, Budget, ESTIMATES_MAX};
+use crate::estimate::{Budget, ESTIMATES_MAX};
+use crate::facts::Facts;
+use crate::failover::Turnout;
+use crate::shares;
 
 /// Pools with more backends than this get only their [`WORST_CASES`] in [`Forecast::failures`].
 pub const FAILURES_FULL_MAX: usize = 64;
 /// Failure cases of a very large pool: the loss of the backends with the largest shares. The highest utilisation
 /// that any single loss can cause is always among them (for shares by weight).
 pub const WORST_CASES: usize = 3;
-/// Factor from the highest minute seen to the peak that is planned for.
-pub const SEEN_TO_PEAK: f64 = 1.2;
-
 /// What a configuration will do.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Forecast {
     /// Every pool in file order.
     pub pools: Vec<PoolForecast>,
-    /// Each single backend out, in file order; of pools beyond [`FAILURES_FULL_MAX`] only the worst cases.
+    /// Each single backend out, in file order; of pools beyond [`FAILURES_FULL_MAX`] only the worst cases. Then each
+    /// zone out, where there are two or more.
     pub failures: Vec<FailureCase>,
+    /// Other days than a usual one, where they differ from it or matter.
+    pub cases: Vec<Case>,
     /// What a reader must know of the numbers, such as which pools show only their worst cases.
     pub notes: Vec<String>,
 }
@@ -37,9 +38,11 @@ pub struct Forecast {
 #[derive(Debug, Clone, PartialEq)]
 pub struct PoolForecast {
     /// The pool.
-    pub name: Name,
+    pub name: String,
     /// The rate it is judged at, requests per second; `None`: not known.
     pub rps: Option<f64>,
+    /// Where the shares come from.
+    pub method: Method,
     /// Every backend in file order.
     pub backends: Vec<BackendForecast>,
 }
@@ -48,15 +51,94 @@ pub struct PoolForecast {
 #[derive(Debug, Clone, PartialEq)]
 pub struct BackendForecast {
     /// The backend.
-    pub name: Name,
+    pub name: String,
     /// Share (0..1) that the declared intent wants it to get; `None` when nobody can take traffic.
     pub intended_share: Option<f64>,
-    /// Share (0..1) that the algorithm will give it; `None` where the load decides and is not known.
+    /// Share (0..1) that the selection will give it; `None` where it is not known, or nobody takes traffic.
     pub expected_share: Option<f64>,
+    /// Lower end of what the share may be, at 95 %; `None`: how far it may stray is not known.
+    pub share_low: Option<f64>,
+    /// Upper end of the same.
+    pub share_high: Option<f64>,
     /// Requests per second at the pool's rate.
     pub expected_rps: Option<f64>,
     /// Rate over declared capacity; may exceed 1.
     pub utilisation: Option<f64>,
+    /// Requests that it holds on average, those that wait for a slot included; `None` where the service time is not
+    /// known or the load is beyond its capacity.
+    pub in_flight: Option<f64>,
+    /// Seconds that a request waits on average before it is worked on; `None` as above.
+    pub queue_seconds: Option<f64>,
+}
+
+/// Where the shares of a pool come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Method {
+    /// Closed form: exact in the long run.
+    ClosedForm,
+    /// Closed form for few requests in flight, because rates or speeds are not known.
+    LowLoad,
+    /// A seeded run of the event engine.
+    Simulated,
+    /// The hash table was built and measured.
+    Table,
+    /// Not known.
+    Unknown,
+}
+
+impl Method {
+    /// The word in JSON.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::ClosedForm => "closed_form",
+            Self::LowLoad => "low_load",
+            Self::Simulated => "simulated",
+            Self::Table => "table",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// Another day than a usual one.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Case {
+    /// Which.
+    pub case: CaseKind,
+    /// What happens, for a person; lower case, no full stop.
+    pub title: String,
+    /// The pools it concerns, in file order.
+    pub pools: Vec<PoolForecast>,
+}
+
+/// Which day.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum CaseKind {
+    /// A fifth more than the peak.
+    PeakAndFifth,
+    /// Backends fail and requests are tried again.
+    Retries,
+    /// The balancer or a backend has just started.
+    Restart,
+    /// No backend is healthy.
+    NobodyHealthy,
+    /// What is drained now comes back.
+    Draining,
+    /// The revision that a rollback goes back to, under the load of today.
+    RollbackTarget,
+}
+
+impl CaseKind {
+    /// The word in JSON.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::PeakAndFifth => "peak_and_fifth",
+            Self::Retries => "retries",
+            Self::Restart => "restart",
+            Self::NobodyHealthy => "fail_open",
+            Self::Draining => "draining",
+            Self::RollbackTarget => "rollback_target",
+        }
+    }
 }
 
 /// The pools as they would be with something out.
@@ -74,12 +156,12 @@ pub enum Out {
     /// One backend.
     Backend {
         /// Its pool.
-        pool: Name,
+        pool: String,
         /// Its name.
-        backend: Name,
+        backend: String,
     },
     /// Every backend of a zone, in all pools.
-    Zone(Name),
+    Zone(String),
 }
 
 impl fmt::Display for Out {
@@ -88,39 +170,6 @@ impl fmt::Display for Out {
             Self::Backend { pool, backend } => write!(f, "backend:{pool}/{backend}"),
             Self::Zone(zone) => write!(f, "zone:{zone}"),
         }
-    }
-}
-
-/// What is known from the running instance. Default: nothing.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct Facts {
-    /// By pool name; pools that are not in it have nothing known.
-    pub pools: BTreeMap<Name, PoolFacts>,
-}
-
-/// What is known of one running pool.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct PoolFacts {
-    /// Highest rate over a whole minute, requests per second. Used when the pool declares no `peak_rps`.
-    pub highest_minute_rps: Option<f64>,
-    /// How each backend stands, by name; one that is not in it counts as up.
-    pub standings: BTreeMap<Name, Standing>,
-}
-
-impl Facts {
-    /// The rate that `pool` is judged at: its declared peak, else the highest minute seen x 1.2.
-    pub fn peak_rps(&self, pool: &Pool) -> Option<f64> {
-        let seen = || self.pools.get(&pool.name)?.highest_minute_rps;
-        pool.peak_rps
-            .or_else(|| seen().map(|rps| rps * SEEN_TO_PEAK))
-    }
-
-    fn standing(&self, pool: &Pool, index: usize) -> Standing {
-        pool.backends
-            .get(index)
-            .and_then(|backend| self.pools.get(&pool.name)?.standings.get(&backend.name))
-            .copied()
-            .unwrap_or(Standing::Up)
     }
 }
 
@@ -141,18 +190,15 @@ impl Forecast {
     }
 }
 
-/// What `config` will do under what is known: all pools as they stand, and each single backend of pools with two or
-/// more out.
-pub fn forecast(config: &Config, facts: &Facts) -> Forecast {
+/// What `setup` will do under what is known: all pools as they stand, each single backend of pools with two or more out.
+pub fn forecast(setup: &Setup, facts: &Facts) -> Forecast {
     let mut forecast = Forecast::default();
     let mut budget = Budget(ESTIMATES_MAX);
-    for pool in &config.pools {
-        let base = pool_forecast(config, pool, facts, |_| false, &mut budget);
-        if pool.algorithm == Algorithm::LeastRequest
-            && base.backends.iter().any(|b| b.expected_share.is_some())
-        {
+    for pool in &setup.pools {
+        let base = pool_forecast(pool, facts, |_| false, &mut budget);
+        if base.method == Method::Simulated {
             forecast.notes.push(format!(
-                "pool `{}`: shares under least_request follow the load; these are estimated by simulation",
+                "pool `{}`: the shares follow the load; these are estimated by simulation",
                 pool.name
             ));
         }
@@ -173,13 +219,7 @@ pub fn forecast(config: &Config, facts: &Facts) -> Forecast {
                 };
                 forecast.failures.push(FailureCase {
                     out: out_name.to_string(),
-                    pools: vec![pool_forecast(
-                        config,
-                        pool,
-                        facts,
-                        |index| index == out,
-                        &mut budget,
-                    )],
+                    pools: vec![pool_forecast(pool, facts, |i| i == out, &mut budget)],
                 });
             }
         }
@@ -188,8 +228,8 @@ pub fn forecast(config: &Config, facts: &Facts) -> Forecast {
     forecast
 }
 
-/// The pools that `out` concerns, with it out; `None` when it concerns none. Rule CAP-03 asks it for zones.
-pub fn forecast_without(config: &Config, facts: &Facts, out: &Out) -> Option<FailureCase> {
+/// The pools that `out` concerns, with it out; `None` when it concerns none.
+pub fn forecast_without(setup: &Setup, facts: &Facts, out: &Out) -> Option<FailureCase> {
     let is_out = |pool: &Pool, index: usize| {
         pool.backends.get(index).is_some_and(|b| match out {
             Out::Backend { pool: p, backend } => pool.name == *p && b.name == *backend,
@@ -197,19 +237,12 @@ pub fn forecast_without(config: &Config, facts: &Facts, out: &Out) -> Option<Fai
         })
     };
     let mut budget = Budget(ESTIMATES_MAX);
-    let pools: Vec<PoolForecast> = config
+    let concerned = |pool: &&Pool| (0..pool.backends.len()).any(|index| is_out(pool, index));
+    let pools: Vec<PoolForecast> = setup
         .pools
         .iter()
-        .filter(|pool| (0..pool.backends.len()).any(|index| is_out(pool, index)))
-        .map(|pool| {
-            pool_forecast(
-                config,
-                pool,
-                facts,
-                |index| is_out(pool, index),
-                &mut budget,
-            )
-        })
+        .filter(concerned)
+        .map(|pool| pool_forecast(pool, facts, |index| is_out(pool, index), &mut budget))
         .collect();
     (!pools.is_empty()).then(|| FailureCase {
         out: out.to_string(),
@@ -245,7 +278,6 @@ fn failures_shown(pool: &Pool, base: &PoolForecast) -> Vec<usize> {
 }
 
 fn pool_forecast(
-    config: &Config,
     pool: &Pool,
     facts: &Facts,
     out: impl Fn(usize) -> bool,
@@ -259,53 +291,49 @@ fn pool_forecast(
             facts.standing(pool, index)
         }
     };
-    let (members, _) = effective_members_by_standing(pool, standing);
+    let turnout = Turnout::of(pool, standing);
     let rps = facts.peak_rps(pool);
-    let shares = expected_shares(pool.algorithm, &members)
-        .or_else(|| estimate::shares(config, pool, &members, rps?, budget));
-    let intended = intended(pool, &members);
-    let backends = pool
-        .backends
-        .iter()
-        .enumerate()
-        .map(|(index, backend)| {
-            let expected_share = shares.as_ref().and_then(|s| s.get(index)).copied();
-            let expected_rps = expected_share.zip(rps).map(|(share, rps)| share * rps);
-            BackendForecast {
-                name: backend.name.clone(),
-                intended_share: intended.as_ref().and_then(|s| s.get(index)).copied(),
-                expected_share,
-                expected_rps,
-                utilisation: expected_rps
-                    .zip(backend.capacity_rps.filter(|capacity| *capacity > 0.0))
-                    .map(|(rps, capacity)| rps / capacity),
-            }
-        })
-        .collect();
+    let spread = shares::of(pool, facts, &turnout, rps, budget);
+    let intended = turnout.intended(pool);
+    let backends = pool.backends.iter().enumerate().map(|(index, backend)| {
+        let share = spread.shares.get(index).copied().flatten();
+        let expected_share = share.map(|s| s.mid);
+        let expected_rps = expected_share.zip(rps).map(|(share, rps)| share * rps);
+        let capacity = backend.capacity_rps.filter(|capacity| *capacity > 0.0);
+        BackendForecast {
+            name: backend.name.clone(),
+            intended_share: intended.as_ref().and_then(|s| s.get(index)).copied(),
+            expected_share,
+            share_low: share.and_then(|s| s.low),
+            share_high: share.and_then(|s| s.high),
+            expected_rps,
+            utilisation: expected_rps
+                .zip(capacity)
+                .map(|(rps, capacity)| rps / capacity),
+            in_flight: None,
+            queue_seconds: None,
+        }
+    });
     PoolForecast {
         name: pool.name.clone(),
         rps,
-        backends,
+        method: spread.method,
+        backends: backends.collect(),
     }
-}
-
-fn intended(pool: &Pool, members: &[Member]) -> Option<Vec<f64>> {
-    let shares = pool.intended_shares(|index| members.get(index).is_some_and(|m| m.eligible));
-    (shares.iter().sum::<f64>() > 0.0).then_some(shares)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Facts, Out, PoolFacts, WORST_CASES, forecast, forecast_without};
+    use super::{Out, WORST_CASES, forecast, forecast_without};
+    use crate::facts::{Facts, PoolFacts};
     use evenkeel_balance::Standing;
-    use evenkeel_model::config::Config;
-    use evenkeel_model::ids::Name;
+    use evenkeel_model::setup::Setup;
 
-    fn name(text: &str) -> Name {
-        Name::new(text).unwrap()
+    fn name(text: &str) -> String {
+        text.to_owned()
     }
 
-    fn config(pool: &str, backends: &[&str]) -> Config {
+    fn config(pool: &str, backends: &[&str]) -> Setup {
         let mut parts = vec![format!(
             "[listener.web]\naddress = \"127.0.0.1:8080\"\n[[route]]\nlistener = \"web\"\npool = \"shop\"\n[pool.shop]\n{pool}\n"
         )];
@@ -317,9 +345,8 @@ mod tests {
         }
         let text = parts.concat();
         let parsed = evenkeel_model::parse::parse(&text, None);
-        parsed
-            .config
-            .unwrap_or_else(|| panic!("{:?}", parsed.findings))
+        let config = parsed.config;
+        Setup::of(&config.unwrap_or_else(|| panic!("{:?}", parsed.findings)))
     }
 
     fn close(a: Option<f64>, b: f64) -> bool {

@@ -11,6 +11,7 @@ use evenkeel_guard::Outcome;
 use evenkeel_model::clock::Wall;
 use evenkeel_model::ids::{IncidentId, Name, RevisionId};
 use evenkeel_model::record::{IncidentKind, IncidentStatus};
+use evenkeel_model::setup::Setup;
 use http::{StatusCode, header};
 use serde::{Deserialize, Serialize};
 
@@ -186,7 +187,7 @@ async fn revision(State(handle): State<Handle>, Path(id): Path<String>) -> Answe
 async fn plan(State(handle): State<Handle>, Json(request): Json<PlanRequest>) -> Answer<PlanView> {
     let published = handle.published();
     let (revision, judged) = handle.plan(request.text, request.file).await?;
-    let current = evenkeel_forecast::forecast(&published.config, &published.facts);
+    let current = evenkeel_forecast::forecast(&Setup::of(&published.config), &published.facts);
     Ok(Json(PlanView::of(
         &judged,
         Some(revision.to_string()),
@@ -243,7 +244,7 @@ async fn rollback(
     let mut view = ChangeOutcomeView::of(Some(&outcome), None);
     if matches!(outcome, Outcome::RolledBack { .. }) {
         let published = handle.published();
-        let forecast = evenkeel_forecast::forecast(&published.config, &published.facts);
+        let forecast = evenkeel_forecast::forecast(&Setup::of(&published.config), &published.facts);
         view.forecast = Some(crate::views::ForecastView::of(&forecast));
     }
     Ok(Json(view))

@@ -253,15 +253,19 @@ impl BackendModel {
     /// The default with as many slots as `capacity_rps` needs; the service time is adjusted so that the capacity
     /// is met exactly.
     pub fn with_capacity(capacity_rps: f64) -> Self {
+        Self::with_capacity_and_service(capacity_rps, None)
+    }
+
+    /// The same for a mean service time that is known; `None`: that of the default.
+    pub fn with_capacity_and_service(capacity_rps: f64, service: Option<Duration>) -> Self {
         let default = Self::default();
         let capacity = if capacity_rps > 0.0 {
             capacity_rps
         } else {
             1.0
         };
-        let slots = (capacity * default.service.mean().as_secs_f64())
-            .round()
-            .clamp(1.0, 1e6);
+        let mean = service.unwrap_or(default.service.mean());
+        let slots = (capacity * mean.as_secs_f64()).round().clamp(1.0, 1e6);
         Self {
             service: ServiceTime::Exponential(Duration::from_secs_f64(slots / capacity)),
             slots: slots as u32,

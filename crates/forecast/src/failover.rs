@@ -1,0 +1,202 @@
+//! Who takes traffic when some are out: backups, levels of priority, panic, and nobody left.
+//!
+//! A pool falls into groups, each with its part of the traffic; the selection spreads each part within its group.
+//! Levels (Envoy's priorities) pass on what their healthy part times the overprovisioning does not cover; the
+//! arithmetic is in whole percent, as Envoy's. Backups take over when no active backend is left.
+
+use std::collections::BTreeSet;
+
+use evenkeel_balance::Standing;
+use evenkeel_model::setup::{Backups, Nobody, Pool, Role};
+
+/// Who of a pool takes traffic.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Turnout {
+    /// Groups that take traffic; parts sum to 1. Empty: nobody is left.
+    pub(crate) groups: Vec<Group>,
+    /// Why others than the healthy active backends take it.
+    pub(crate) why: Why,
+    /// Healthy active backends of weight 0: they take nothing, though the intent may want them to.
+    idle: Vec<usize>,
+}
+
+/// Backends that share a part of the traffic.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Group {
+    /// Part of the pool's traffic, above 0, at most 1.
+    pub(crate) part: f64,
+    /// Indices in file order; never empty.
+    pub(crate) members: Vec<usize>,
+}
+
+/// Why it is as it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Why {
+    /// Healthy active backends take all.
+    Usual,
+    /// Backups took over.
+    Backups,
+    /// Too few are healthy: unhealthy ones are used as well.
+    Panic,
+    /// Nobody is left, or requests are refused when nobody is healthy.
+    Nobody,
+}
+
+/// A level of priority.
+struct Level {
+    healthy: Vec<usize>,
+    /// Unhealthy ones included.
+    all: Vec<usize>,
+}
+
+impl Turnout {
+    /// Who of `pool` takes traffic when its backends stand so. Weight 0, disabled and drained take none.
+    pub(crate) fn of(pool: &Pool, standing: impl Fn(usize) -> Standing) -> Self {
+        let able = |role: Role, index: usize| {
+            let backend = pool.backends.get(index);
+            backend.is_some_and(|b| b.role == role && b.weight > 0)
+                && standing(index) != Standing::Drained
+        };
+        let indices = 0..pool.backends.len();
+        let up = |index: &usize| standing(*index) == Standing::Up;
+        let idle = indices.clone().filter(|index| {
+            let backend = pool.backends.get(*index);
+            backend.is_some_and(|b| b.role == Role::Active && b.weight == 0 && b.priority == 0)
+                && up(index)
+        });
+        let idle: Vec<usize> = idle.collect();
+        let turnout = |groups: Vec<Group>, why: Why| Self {
+            groups,
+            why,
+            idle: idle.clone(),
+        };
+        let active: Vec<usize> = indices.clone().filter(|i| able(Role::Active, *i)).collect();
+        let backups: Vec<usize> = indices.filter(|i| able(Role::Backup, *i)).collect();
+        let levels = levels(pool, &active, up);
+        let healthy_backups: Vec<usize> = backups.iter().copied().filter(|i| up(i)).collect();
+        let anyone_healthy = levels.iter().any(|level| !level.healthy.is_empty());
+        if !anyone_healthy && !healthy_backups.is_empty() {
+            let members = match pool.failover.backups {
+                Backups::All => healthy_backups,
+                Backups::First => healthy_backups.into_iter().take(1).collect(),
+            };
+            return turnout(vec![Group { part: 1.0, members }], Why::Backups);
+        }
+        let (groups, panics) = by_level(pool, &levels);
+        if !groups.is_empty() {
+            return turnout(groups, if panics { Why::Panic } else { Why::Usual });
+        }
+        let members = if active.is_empty() { backups } else { active };
+        if pool.failover.nobody == Nobody::Refuse || members.is_empty() {
+            return turnout(Vec::new(), Why::Nobody);
+        }
+        turnout(vec![Group { part: 1.0, members }], Why::Panic)
+    }
+
+    /// The intended share of each backend; `None` when nobody should take any.
+    pub(crate) fn intended(&self, pool: &Pool) -> Option<Vec<f64>> {
+        let mut shares = vec![0.0; pool.backends.len()];
+        let whole = [Group {
+            part: 1.0,
+            members: Vec::new(),
+        }];
+        let groups = if self.groups.is_empty() {
+            &whole[..]
+        } else {
+            &self.groups[..]
+        };
+        for (number, group) in groups.iter().enumerate() {
+            let mut eligible: BTreeSet<usize> = group.members.iter().copied().collect();
+            if number == 0 {
+                eligible.extend(&self.idle);
+            }
+            let mine = pool.intended_shares(|index| eligible.contains(&index));
+            for (share, mine) in shares.iter_mut().zip(mine) {
+                *share += group.part * mine;
+            }
+        }
+        (shares.iter().sum::<f64>() > 0.0).then_some(shares)
+    }
+}
+
+fn levels(pool: &Pool, active: &[usize], up: impl Fn(&usize) -> bool) -> Vec<Level> {
+    let priority = |index: &usize| pool.backends.get(*index).map_or(0, |b| b.priority);
+    let numbers: BTreeSet<u32> = active.iter().map(priority).collect();
+    let level = |number: u32| {
+        let all: Vec<usize> = active
+            .iter()
+            .copied()
+            .filter(|i| priority(i) == number)
+            .collect();
+        Level {
+            healthy: all.iter().copied().filter(|i| up(i)).collect(),
+            all,
+        }
+    };
+    numbers.into_iter().map(level).collect()
+}
+
+/// The groups of the levels and whether one of them uses unhealthy backends. No groups: nobody can be chosen.
+fn by_level(pool: &Pool, levels: &[Level]) -> (Vec<Group>, bool) {
+    let percent = |part: usize, whole: usize| part as f64 * 100.0 / whole.max(1) as f64;
+    let over = pool.failover.overprovisioning.max(0.0);
+    let score = |level: &Level| {
+        // Whole percent, as Envoy counts.
+        (over * percent(level.healthy.len(), level.all.len()) + 1e-9)
+            .floor()
+            .min(100.0)
+    };
+    let scores: Vec<f64> = levels.iter().map(score).collect();
+    let total = scores.iter().sum::<f64>().min(100.0);
+    let threshold = pool.failover.panic_below * 100.0;
+    let in_panic =
+        |level: &Level| total < 100.0 && percent(level.healthy.len(), level.all.len()) < threshold;
+    if !levels.is_empty() && levels.iter().all(in_panic) {
+        return (all_in_panic(pool, levels), true);
+    }
+    if total <= 0.0 {
+        return (Vec::new(), false);
+    }
+    let mut left = 100.0;
+    let mut groups = Vec::new();
+    let mut panics = false;
+    let mut parts: Vec<f64> = Vec::new();
+    for score in &scores {
+        let part = (score * 100.0 / total).floor().min(left);
+        left -= part;
+        parts.push(part);
+    }
+    // What rounding leaves over goes to the first level that takes any.
+    if let Some(first) = parts.iter_mut().find(|part| **part > 0.0) {
+        *first += left;
+    }
+    for (level, part) in levels.iter().zip(parts) {
+        let unhealthy_too = in_panic(level) && pool.failover.nobody == Nobody::UseAll;
+        let members = if unhealthy_too {
+            &level.all
+        } else {
+            &level.healthy
+        };
+        if part > 0.0 && !members.is_empty() {
+            panics |= unhealthy_too;
+            groups.push(Group {
+                part: part / 100.0,
+                members: members.clone(),
+            });
+        }
+    }
+    (groups, panics)
+}
+
+/// Every level is below the panic threshold: all backends are used, each level by how many it has.
+fn all_in_panic(pool: &Pool, levels: &[Level]) -> Vec<Group> {
+    if pool.failover.nobody == Nobody::Refuse {
+        return Vec::new();
+    }
+    let total: usize = levels.iter().map(|level| level.all.len()).sum();
+    let group = |level: &Level| Group {
+        part: level.all.len() as f64 / total.max(1) as f64,
+        members: level.all.clone(),
+    };
+    levels.iter().map(group).collect()
+}
