@@ -24,17 +24,19 @@ pub fn explain(id: &str) -> Option<Explanation> {
 
 /// Everything that can be explained: rules, then the other ids, then topics.
 pub fn topics() -> impl Iterator<Item = Explanation> {
-    let of_rules = rules().iter().map(|rule| Explanation {
+    let of_rules = rules().map(|rule| Explanation {
         id: rule.id,
         title: rule.title,
         severity: Some(rule.severity),
         text: rule.text,
     });
-    let error = |&(id, title, text)| Explanation {
-        id,
-        title,
-        severity: Some(Severity::Error),
-        text,
+    let other = |severity: Severity| {
+        move |&(id, title, text): &Entry| Explanation {
+            id,
+            title,
+            severity: Some(severity),
+            text,
+        }
     };
     let topic = |&(id, title, text)| Explanation {
         id,
@@ -43,7 +45,8 @@ pub fn topics() -> impl Iterator<Item = Explanation> {
         text,
     };
     of_rules
-        .chain(IDS.iter().map(error))
+        .chain(IDS.iter().map(other(Severity::Error)))
+        .chain(MILDER.iter().map(other(Severity::Warning)))
         .chain(TOPICS.iter().map(topic))
 }
 
@@ -104,6 +107,19 @@ changes are refused; traffic goes on and a rollback to the verified revision sti
 `workers`, `[admin]` and `access_log` are read at the start. A change of them is journalled and verified
 with the rest of the revision, and does nothing until evenkeel is started again. Example: `workers = 4`
 applied to a running instance with 2 workers; restart it to get 4."),
+];
+
+/// Ids of findings that are warnings at worst.
+const MILDER: &[Entry] = &[
+    ("AUD-01", "every waiver ends within a year, and has not ended", "\
+`[[audit.waiver]]` accepts a finding until a day. Up to then the finding is an info with the reason and the
+day; after it the finding counts again, and this warning says so. One that ends more than a year ahead is
+warned about too: nobody knows by then why it was written.
+
+Example: `until = \"2026-12-31\"` on 2 January 2027: `ran out a day ago`."),
+    ("AUD-02", "every waiver meets a finding", "\
+A waiver whose rule finds nothing is a leftover. It does no harm today and would hide the finding if the
+fault came back. Remove it. An info."),
 ];
 
 const TOPICS: &[Entry] = &[

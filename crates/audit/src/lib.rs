@@ -1,25 +1,30 @@
-//! Rules over a configuration, a change and its forecast.
+//! Rules over a set-up, a change and its forecast.
 //!
 //! A validator tells whether a file can be read; these rules tell what it would do. Each judges effective
 //! values and the forecast of shares and load, so that the typo 1 -> 10 in a weight is a number ("web-1
 //! would carry 125 % of its capacity") and not a valid integer. A rule is one small function; all are in
-//! [`mod@rules`] with the text of [`explain()`].
+//! [`mod@rules`] with the text of [`explain()`]. They read the neutral [`Setup`], so that the same rules hold for
+//! Evenkeel's files and for those of other balancers.
+//!
+//! What an operator decided (severities of a pool, waivers) is applied in one place after the rules ran, so that no
+//! rule can forget it.
 //!
 //! Limits: what is not declared is not guessed. Without a peak or a capacity the capacity rules say
-//! `not judged`. A rule sees the configuration and what the forecast was told, never the network.
+//! `not judged`. A rule sees the set-up and what the forecast was told, never the network.
+//!
+//! [`Setup`]: evenkeel_model::setup::Setup
 
+mod decisions;
 mod explain;
 mod rule;
 mod rules;
 
 use std::collections::BTreeMap;
 
-use evenkeel_forecast::Forecast;
-use evenkeel_model::config::Config;
-use evenkeel_model::finding::{Finding, Origin, Severity};
+use evenkeel_model::finding::{Finding, Severity};
 
 pub use explain::{Explanation, explain, topics};
-pub use rule::{Rule, Subject};
+pub use rule::{Limit, Rule, Running, Subject};
 pub use rules::rules;
 
 /// A change judged against what runs.
@@ -31,18 +36,11 @@ pub struct Verdict {
     pub blocking: Vec<usize>,
 }
 
-/// Every finding of every rule, the worst first, then in the order of the file.
-/// `forecast` must be of `config`; `origin` places the findings and may be empty.
-pub fn audit(config: &Config, origin: &Origin, forecast: &Forecast) -> Vec<Finding> {
-    let subject = Subject {
-        config,
-        origin,
-        forecast,
-    };
-    let mut findings: Vec<Finding> = rules()
-        .iter()
-        .flat_map(|rule| (rule.check)(&subject))
-        .collect();
+/// Every finding of every rule, the worst first, then in the order of the file. Severities that a pool sets and
+/// waivers are applied; a waived finding is an info that says so.
+pub fn audit(subject: &Subject<'_>) -> Vec<Finding> {
+    let mut findings = spoken(subject);
+    decisions::waive(subject, &mut findings);
     let place = |f: &Finding| f.location.as_ref().map_or(usize::MAX, |l| l.span.start);
     findings.sort_by(|a, b| {
         b.severity
@@ -52,22 +50,14 @@ pub fn audit(config: &Config, origin: &Origin, forecast: &Forecast) -> Vec<Findi
     findings
 }
 
-/// Judges `candidate` against what runs, with the forecast of each under the same facts. What the running
-/// configuration already has is shown and never blocks its repair. With nothing running every error blocks.
-pub fn judge_change(
-    running: Option<(&Config, &Forecast)>,
-    candidate: &Config,
-    origin: &Origin,
-    forecast: &Forecast,
-) -> Verdict {
-    let findings = audit(candidate, origin, forecast);
-    let known: BTreeMap<(&str, String), u64> = running
-        .map(|(config, forecast)| audit(config, &Origin::default(), forecast))
-        .unwrap_or_default()
-        .into_iter()
-        .filter(|finding| finding.severity == Severity::Error)
-        .map(|finding| ((finding.id, finding.path), finding.magnitude_ppm))
-        .collect();
+/// Judges a candidate against what runs ([`Subject::running`]), both forecast under the same facts. What the running
+/// set-up already has is shown and never blocks its repair. With nothing running every error blocks.
+pub fn judge_change(subject: &Subject<'_>) -> Verdict {
+    let findings = audit(subject);
+    let known = subject
+        .running
+        .map(|running| known_errors(subject, running));
+    let known = known.unwrap_or_default();
     let is_new_or_worse = |finding: &Finding| {
         let before = known.get(&(finding.id, finding.path.clone()));
         before.is_none_or(|magnitude| finding.magnitude_ppm > *magnitude)
@@ -79,6 +69,38 @@ pub fn judge_change(
         .map(|(index, _)| index)
         .collect();
     Verdict { findings, blocking }
+}
+
+/// The errors of what runs, by id and path, with how bad each is. A waived one is among them: that its waiver runs
+/// out or is removed makes the fault visible, and no newer.
+fn known_errors(
+    subject: &Subject<'_>,
+    running: Running<'_>,
+) -> BTreeMap<(&'static str, String), u64> {
+    let before = Subject {
+        setup: running.setup,
+        origin: &evenkeel_model::finding::Origin::default(),
+        forecast: running.forecast,
+        running: None,
+        ..*subject
+    };
+    let errors = spoken(&before)
+        .into_iter()
+        .filter(|finding| finding.severity == Severity::Error);
+    errors
+        .map(|finding| ((finding.id, finding.path), finding.magnitude_ppm))
+        .collect()
+}
+
+/// What the rules say, with the severities that each pool sets, before any waiver.
+fn spoken(subject: &Subject<'_>) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for rule in rules() {
+        let mut of_rule = (rule.check)(subject);
+        decisions::set_severities(subject, rule, &mut of_rule);
+        findings.append(&mut of_rule);
+    }
+    findings
 }
 
 #[cfg(test)]

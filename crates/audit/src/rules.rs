@@ -1,4 +1,4 @@
-//! All rules in one list.
+//! All rules in one list, by family.
 
 mod capacity;
 mod operation;
@@ -7,18 +7,8 @@ mod traffic;
 use crate::rule::Rule;
 
 /// Every rule, in the order of its id within its family.
-pub fn rules() -> &'static [Rule] {
-    &RULES
+pub fn rules() -> impl Iterator<Item = &'static Rule> {
+    FAMILIES.iter().copied().flatten()
 }
 
-static RULES: [Rule; 9] = [
-    traffic::SHARE,
-    traffic::WEIGHTS,
-    traffic::MEMBERS,
-    traffic::DUPLICATE,
-    capacity::PEAK,
-    capacity::LOSS,
-    operation::CHECKED,
-    operation::TIMEOUTS,
-    operation::ADMIN,
-];
+static FAMILIES: &[&[Rule]] = &[traffic::RULES, capacity::RULES, operation::RULES];

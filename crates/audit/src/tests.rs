@@ -3,12 +3,13 @@
 use std::fmt::Write as _;
 
 use evenkeel_forecast::{Facts, Forecast, forecast};
-use evenkeel_model::config::Config;
+use evenkeel_model::clock::Wall;
 use evenkeel_model::finding::{Finding, Origin, Severity};
 use evenkeel_model::parse::parse;
+use evenkeel_model::setup::{Setup, Wait};
 use proptest::prelude::*;
 
-use super::{Verdict, audit, explain, judge_change, rules, topics};
+use super::{Running, Subject, Verdict, audit, explain, judge_change, rules, topics};
 
 const EXAMPLES: &[(&str, &str)] = &[
     ("minimal", include_str!("../../../examples/minimal.toml")),
@@ -31,18 +32,65 @@ fn edited(text: &str, edits: &[(&str, &str)]) -> String {
     })
 }
 
-fn read(text: &str) -> (Config, Origin, Forecast) {
+/// The moment of every test.
+const NOW: Wall = Wall(1_800_000_000_000);
+
+/// A set-up with what is needed to judge it.
+struct Case {
+    setup: Setup,
+    origin: Origin,
+    forecast: Forecast,
+    facts: Facts,
+}
+
+impl Case {
+    fn of(setup: Setup, origin: Origin, facts: Facts) -> Self {
+        let forecast = forecast(&setup, &facts);
+        Self {
+            setup,
+            origin,
+            forecast,
+            facts,
+        }
+    }
+
+    fn subject(&self) -> Subject<'_> {
+        Subject {
+            setup: &self.setup,
+            origin: &self.origin,
+            forecast: &self.forecast,
+            facts: &self.facts,
+            running: None,
+            now: NOW,
+        }
+    }
+
+    fn audit(&self) -> Vec<Finding> {
+        audit(&self.subject())
+    }
+
+    /// This one in place of `running`.
+    fn replacing(&self, running: &Self) -> Verdict {
+        judge_change(&Subject {
+            running: Some(Running {
+                setup: &running.setup,
+                forecast: &running.forecast,
+            }),
+            ..self.subject()
+        })
+    }
+}
+
+fn read(text: &str) -> Case {
     let parsed = parse(text, Some("test.toml"));
     let config = parsed
         .config
         .unwrap_or_else(|| panic!("{:#?}", parsed.findings));
-    let forecast = forecast(&config, &Facts::default());
-    (config, parsed.origin, forecast)
+    Case::of(Setup::of(&config), parsed.origin, Facts::default())
 }
 
 fn judged(text: &str, edits: &[(&str, &str)]) -> Vec<Finding> {
-    let (config, origin, forecast) = read(&edited(text, edits));
-    audit(&config, &origin, &forecast)
+    read(&edited(text, edits)).audit()
 }
 
 /// Severity, id and path of what is worse than an info.
@@ -58,14 +106,7 @@ fn of<'f>(findings: &'f [Finding], id: &str) -> Vec<&'f Finding> {
 }
 
 fn change(from: &[(&str, &str)], to: &[(&str, &str)]) -> Verdict {
-    let (running, _, running_forecast) = read(&edited(SHOP, from));
-    let (candidate, origin, forecast) = read(&edited(SHOP, to));
-    judge_change(
-        Some((&running, &running_forecast)),
-        &candidate,
-        &origin,
-        &forecast,
-    )
+    read(&edited(SHOP, to)).replacing(&read(&edited(SHOP, from)))
 }
 
 fn blocking(verdict: &Verdict) -> Vec<&'static str> {
@@ -311,11 +352,12 @@ fn hc_01_misses_a_check_only_where_there_is_somewhere_else_to_go() {
 
 #[test]
 fn tmo_01_holds_for_configurations_that_no_file_made() {
-    let (mut config, origin, forecast) = read(SHOP);
-    assert!(of(&audit(&config, &origin, &forecast), "TMO-01").is_empty());
-    config.pools[0].response_timeout = std::time::Duration::ZERO;
-    config.listeners[0].head_timeout = std::time::Duration::ZERO;
-    let findings = audit(&config, &origin, &forecast);
+    let mut case = read(SHOP);
+    assert!(of(&case.audit(), "TMO-01").is_empty());
+    let zero = Wait::For(std::time::Duration::ZERO);
+    case.setup.pools[0].timeouts.response = zero;
+    case.setup.listeners[0].head_timeout = zero;
+    let findings = case.audit();
     let paths: Vec<_> = of(&findings, "TMO-01")
         .iter()
         .map(|f| f.path.clone())
@@ -386,8 +428,7 @@ fn what_runs_already_never_blocks_its_repair() {
 
 #[test]
 fn with_nothing_running_every_error_blocks() {
-    let (candidate, origin, forecast) = read(&edited(SHOP, TYPO));
-    let verdict = judge_change(None, &candidate, &origin, &forecast);
+    let verdict = judge_change(&read(&edited(SHOP, TYPO)).subject());
     assert_eq!(blocking(&verdict), ["CAP-01", "TRF-02"]);
 }
 
@@ -490,12 +531,9 @@ proptest! {
         backends in proptest::collection::vec((option_weight(), 1u32..5_000), 1..6),
         peak_rps in 1u32..10_000,
     ) {
-        let (bad, origin, forecast_bad) = read(&pool_file(&backends, peak_rps));
-        let same = judge_change(Some((&bad, &forecast_bad)), &bad, &origin, &forecast_bad);
-        prop_assert!(same.blocking.is_empty());
-        let (good, origin, forecast_good) = read(SHOP);
-        let back = judge_change(Some((&bad, &forecast_bad)), &good, &origin, &forecast_good);
-        prop_assert!(back.blocking.is_empty());
+        let bad = read(&pool_file(&backends, peak_rps));
+        prop_assert!(bad.replacing(&bad).blocking.is_empty());
+        prop_assert!(read(SHOP).replacing(&bad).blocking.is_empty());
     }
 }
 

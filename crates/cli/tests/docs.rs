@@ -30,8 +30,9 @@ const SMALLEST: &str = "[listener.web]\naddress = \"127.0.0.1:8080\"\n[[route]]\
     [pool.site.backend.web-1]\naddress = \"127.0.0.1:8081\"\n";
 
 fn assert_sound(text: &str, place: &str) {
+    let facts = evenkeel_forecast::Facts::default();
     let judged =
-        evenkeel_control::judge::judge(text, None, None, &evenkeel_forecast::Facts::default());
+        evenkeel_control::judge::judge(text, None, None, &facts, evenkeel_control::wall());
     let errors: Vec<_> = judged
         .findings
         .iter()
@@ -73,6 +74,7 @@ fn the_configuration_of_the_readme_is_accepted_without_a_finding() {
         Some("README.md"),
         None,
         &evenkeel_forecast::Facts::default(),
+        evenkeel_control::wall(),
     );
     assert!(judged.config.is_some());
     assert_eq!(judged.findings, []);

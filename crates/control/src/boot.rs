@@ -219,7 +219,7 @@ fn baseline(
     at: Wall,
 ) -> Result<Restorable, StartError> {
     let text = source::read(&options.config)?;
-    let judged = judge(&text, options.config.to_str(), None, &Facts::default());
+    let judged = judge(&text, options.config.to_str(), None, &Facts::default(), at);
     let refused = !judged.blocking.is_empty() && options.force.is_none();
     let (Some(config), Some(hash), false) = (judged.config.clone(), judged.hash, refused) else {
         return Err(StartError::Config {

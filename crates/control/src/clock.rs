@@ -43,7 +43,7 @@ impl Clock {
 }
 
 /// The wall clock.
-pub(crate) fn wall() -> Wall {
+pub fn wall() -> Wall {
     let since = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();

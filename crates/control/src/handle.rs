@@ -222,7 +222,10 @@ impl Handle {
         let published = self.published();
         let revision = published.view.as_ref().map(|view| view.revision);
         let running = Arc::clone(&published.config);
-        let work = move || judge(&text, file.as_deref(), Some(&running), &published.facts);
+        let work = move || {
+            let now = crate::clock::wall();
+            judge(&text, file.as_deref(), Some(&running), &published.facts, now)
+        };
         let judged = tokio::task::spawn_blocking(work)
             .await
             .map_err(|error| CommandError::Unknown(error.to_string()))?;

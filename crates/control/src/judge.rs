@@ -4,11 +4,14 @@
 
 use std::sync::Arc;
 
+use evenkeel_audit::{Running, Subject};
 use evenkeel_forecast::{Facts, Forecast};
+use evenkeel_model::clock::Wall;
 use evenkeel_model::config::Config;
 use evenkeel_model::diff::{self, Change};
 use evenkeel_model::finding::{Finding, Origin, Severity};
 use evenkeel_model::record::ContentHash;
+use evenkeel_model::setup::Setup;
 use evenkeel_model::{canonical, parse};
 
 /// A configuration as it was judged.
@@ -47,8 +50,14 @@ impl Judged {
     }
 }
 
-/// Judges `text` against `running`. Without a running configuration every error blocks.
-pub fn judge(text: &str, file: Option<&str>, running: Option<&Config>, facts: &Facts) -> Judged {
+/// Judges `text` at the moment `now` against `running`. Without a running configuration every error blocks.
+pub fn judge(
+    text: &str,
+    file: Option<&str>,
+    running: Option<&Config>,
+    facts: &Facts,
+    now: Wall,
+) -> Judged {
     let parsed = parse::parse(text, file);
     let mut judged = Judged {
         text: Arc::from(text),
@@ -64,16 +73,24 @@ pub fn judge(text: &str, file: Option<&str>, running: Option<&Config>, facts: &F
         judged.blocking = (0..judged.findings.len()).collect();
         return judged;
     };
-    let forecast = evenkeel_forecast::forecast(&config, facts);
-    let before = running.map(|running| (running, evenkeel_forecast::forecast(running, facts)));
-    let verdict = evenkeel_audit::judge_change(
-        before
-            .as_ref()
-            .map(|(config, forecast)| (*config, forecast)),
-        &config,
-        &judged.origin,
-        &forecast,
-    );
+    let setup = Setup::of(&config);
+    let forecast = evenkeel_forecast::forecast(&setup, facts);
+    let before = running.map(|running| {
+        let setup = Setup::of(running);
+        let forecast = evenkeel_forecast::forecast(&setup, facts);
+        (setup, forecast)
+    });
+    let running_now = before
+        .as_ref()
+        .map(|(setup, forecast)| Running { setup, forecast });
+    let verdict = evenkeel_audit::judge_change(&Subject {
+        setup: &setup,
+        origin: &judged.origin,
+        forecast: &forecast,
+        facts,
+        running: running_now,
+        now,
+    });
     let offset = judged.findings.len();
     judged.blocking = verdict
         .blocking
@@ -129,6 +146,7 @@ fn restart_finding(change: &Change, origin: &Origin) -> Finding {
 mod tests {
     use super::judge;
     use evenkeel_forecast::Facts;
+    use evenkeel_model::clock::Wall;
     use evenkeel_model::parse::parse;
 
     const TEXT: &str = "[listener.web]\naddress = \"127.0.0.1:8080\"\n[[route]]\nlistener = \"web\"\npool = \"p\"\n[pool.p.backend.a]\naddress = \"127.0.0.1:1\"\n[pool.p.backend.b]\naddress = \"127.0.0.1:2\"\n";
@@ -136,7 +154,9 @@ mod tests {
     #[test]
     fn a_change_that_needs_a_restart_says_so_and_any_other_does_not() {
         let running = parse(TEXT, None).config.unwrap();
-        let findings = |text: &str| judge(text, None, Some(&running), &Facts::default()).findings;
+        let findings = |text: &str| {
+            judge(text, None, Some(&running), &Facts::default(), Wall(0)).findings
+        };
         let restarts = |text: &str| findings(text).iter().filter(|f| f.id == "CHG-07").count();
         assert_eq!(restarts(&format!("workers = 3\n{TEXT}")), 1);
         assert_eq!(restarts(&format!("{TEXT}weight = 2\n")), 0);

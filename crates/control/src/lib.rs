@@ -18,6 +18,7 @@ mod shell;
 pub mod source;
 mod token;
 
+pub use clock::wall;
 pub use boot::{Options, Prepared, StartError};
 pub use counters::{BackendCounters, PoolCounters, WorkerCounters};
 pub use facts::forecast_load;

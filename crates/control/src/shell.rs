@@ -202,7 +202,7 @@ impl Shell {
             Action::RequestAudit { token, text, .. } => {
                 let (inputs, facts) = (self.inputs.clone(), self.facts());
                 drop(tokio::task::spawn_blocking(move || {
-                    let findings = judge(&text, None, None, &facts).findings;
+                    let findings = judge(&text, None, None, &facts, clock::wall()).findings;
                     hand_over(&inputs, Input::Guard(Event::Audited { token, findings }));
                 }));
                 None

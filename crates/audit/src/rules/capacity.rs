@@ -5,10 +5,11 @@
 //! pool as a whole, which is the best that any spread could do, and each backend with a margin for the estimate.
 
 use evenkeel_forecast::PoolForecast;
-use evenkeel_model::config::{Algorithm, Backend, NPlusOne, Pool};
+use evenkeel_model::config::NPlusOne;
 use evenkeel_model::finding::{Finding, Severity};
+use evenkeel_model::setup::{Backend, Pool};
 
-use crate::rule::{Rule, Subject, Words, backend_path, percent, pool_path, rate};
+use crate::rule::{Rule, Subject, Words, follows_load, percent, rate};
 
 /// Slack for rounding in a comparison of a computed utilisation with its limit.
 const EPSILON: f64 = 1e-9;
@@ -16,11 +17,15 @@ const EPSILON: f64 = 1e-9;
 /// How far above its limit, relative to it, an estimated utilisation must lie to count.
 const ESTIMATE_MARGIN: f64 = 0.05;
 
+/// The rules of this family.
+pub(super) const RULES: &[Rule] = &[PEAK, LOSS];
+
 /// CAP-01.
-pub(super) const PEAK: Rule = Rule {
+const PEAK: Rule = Rule {
     id: "CAP-01",
     title: "every backend carries its part of the peak within its capacity less headroom",
     severity: Severity::Error,
+    limit: None,
     text: "\
 For each backend: expected share x peak must be at most capacity_rps x (1 - headroom), by default 80 %
 of the capacity. Peak is `peak_rps`; without it, the highest minute seen x 1.2.
@@ -39,21 +44,16 @@ carries 750 rps, 125 % of its capacity: refused.",
 
 fn check_peak(subject: &Subject<'_>) -> Vec<Finding> {
     subject
-        .config
-        .pools
-        .iter()
-        .flat_map(|pool| check_peak_of(subject, pool))
+        .pools()
+        .flat_map(|(pool, forecast)| check_peak_of(subject, pool, forecast))
         .collect()
 }
 
-fn check_peak_of(subject: &Subject<'_>, pool: &Pool) -> Vec<Finding> {
-    let Some(forecast) = subject.forecast.pool(pool.name.as_str()) else {
-        return Vec::new();
-    };
+fn check_peak_of(subject: &Subject<'_>, pool: &Pool, forecast: &PoolForecast) -> Vec<Finding> {
     if let Some(reason) = unknown(pool, forecast) {
         return vec![not_judged(subject, "CAP-01", pool, &reason)];
     }
-    if pool.algorithm == Algorithm::LeastRequest
+    if follows_load(pool)
         && let Some(utilisation) =
             whole_pool_utilisation(pool, forecast, None).filter(|u| *u > limit(pool) + EPSILON)
     {
@@ -110,13 +110,10 @@ fn overload(
         effect,
         fix: "lower its weight (left out, it follows the capacity) or add capacity".to_owned(),
     };
-    let path = backend_path(pool, backend);
-    let at = if backend.weight_declared {
-        format!("{path}.weight")
-    } else {
-        format!("{path}.capacity_rps")
-    };
-    subject.finding("CAP-01", Severity::Error, (&path, &at), utilisation, words)
+    let path = &backend.path;
+    let at = backend.weight_path.clone();
+    let at = at.unwrap_or_else(|| format!("{path}.capacity_rps"));
+    subject.finding("CAP-01", Severity::Error, (path, &at), utilisation, words)
 }
 
 fn whole_pool(subject: &Subject<'_>, pool: &Pool, utilisation: f64) -> Finding {
@@ -130,21 +127,22 @@ fn whole_pool(subject: &Subject<'_>, pool: &Pool, utilisation: f64) -> Finding {
         effect: "no spread of the load keeps every backend within its limit".to_owned(),
         fix: "add backends, or correct `peak_rps` or `capacity_rps`".to_owned(),
     };
-    let path = pool_path(pool);
+    let path = &pool.path;
     subject.finding(
         "CAP-01",
         Severity::Error,
-        (&path, &format!("{path}.peak_rps")),
+        (path, &format!("{path}.peak_rps")),
         utilisation,
         words,
     )
 }
 
 /// CAP-02.
-pub(super) const LOSS: Rule = Rule {
+const LOSS: Rule = Rule {
     id: "CAP-02",
     title: "the peak still fits with any one backend out",
     severity: Severity::Error,
+    limit: None,
     text: "\
 For each backend of a pool: with it out, the others must carry the peak within capacity_rps x
 (1 - headroom). The worst case is named. A warning; with `n_plus_one = \"refuse\"` an error that refuses
@@ -162,18 +160,15 @@ peak of 1,000 rps it would be 83.3 %.",
 
 fn check_loss(subject: &Subject<'_>) -> Vec<Finding> {
     subject
-        .config
-        .pools
-        .iter()
-        .filter_map(|pool| check_loss_of(subject, pool))
+        .pools()
+        .filter_map(|(pool, forecast)| check_loss_of(subject, pool, forecast))
         .collect()
 }
 
-fn check_loss_of(subject: &Subject<'_>, pool: &Pool) -> Option<Finding> {
+fn check_loss_of(subject: &Subject<'_>, pool: &Pool, forecast: &PoolForecast) -> Option<Finding> {
     if pool.backends.len() < 2 {
         return None;
     }
-    let forecast = subject.forecast.pool(pool.name.as_str())?;
     if let Some(reason) = unknown(pool, forecast) {
         return Some(not_judged(subject, "CAP-02", pool, &reason));
     }
@@ -196,8 +191,8 @@ fn check_loss_of(subject: &Subject<'_>, pool: &Pool) -> Option<Finding> {
         NPlusOne::Warn => Severity::Warning,
         NPlusOne::Refuse => Severity::Error,
     };
-    let path = pool_path(pool);
-    Some(subject.finding("CAP-02", severity, (&path, &path), utilisation, words))
+    let path = &pool.path;
+    Some(subject.finding("CAP-02", severity, (path, path), utilisation, words))
 }
 
 fn consequence(utilisation: f64) -> String {
@@ -234,8 +229,7 @@ fn worst_loss<'s>(
     });
     let as_a_whole = pool.backends.iter().filter_map(|backend| {
         let utilisation = whole_pool_utilisation(pool, forecast, Some(backend))?;
-        let counts =
-            pool.algorithm == Algorithm::LeastRequest && utilisation > limit(pool) + EPSILON;
+        let counts = follows_load(pool) && utilisation > limit(pool) + EPSILON;
         counts.then_some((utilisation, backend.name.as_str(), None))
     });
     as_a_whole
@@ -264,14 +258,15 @@ fn whole_pool_utilisation(
 
 /// Highest utilisation that may be planned.
 fn limit(pool: &Pool) -> f64 {
-    1.0 - pool.headroom.as_f64()
+    1.0 - pool.headroom
 }
 
 /// Above which the forecast of one backend counts: the limit, with a margin where the forecast is an estimate.
 fn judged_limit(pool: &Pool) -> f64 {
-    match pool.algorithm {
-        Algorithm::LeastRequest => limit(pool) * (1.0 + ESTIMATE_MARGIN),
-        Algorithm::RoundRobin | Algorithm::Random => limit(pool),
+    if follows_load(pool) {
+        limit(pool) * (1.0 + ESTIMATE_MARGIN)
+    } else {
+        limit(pool)
     }
 }
 
@@ -302,6 +297,6 @@ fn not_judged(subject: &Subject<'_>, id: &'static str, pool: &Pool, reason: &str
         effect: "an overload by this configuration would not be foreseen".to_owned(),
         fix: "declare `peak_rps` and a `capacity_rps` for every backend".to_owned(),
     };
-    let path = pool_path(pool);
-    subject.finding(id, Severity::Info, (&path, &path), 0.0, words)
+    let path = &pool.path;
+    subject.finding(id, Severity::Info, (path, path), 0.0, words)
 }

@@ -2,16 +2,20 @@
 
 use std::time::Duration;
 
-use evenkeel_model::config::{Listener, Pool};
 use evenkeel_model::finding::{Finding, Severity};
+use evenkeel_model::setup::{Listener, Pool, Wait};
 
-use crate::rule::{Rule, Subject, Words, percent, pool_path};
+use crate::rule::{Rule, Subject, Words, percent};
+
+/// The rules of this family.
+pub(super) const RULES: &[Rule] = &[CHECKED, TIMEOUTS, ADMIN];
 
 /// HC-01.
-pub(super) const CHECKED: Rule = Rule {
+const CHECKED: Rule = Rule {
     id: "HC-01",
     title: "a pool with several backends has a health check",
     severity: Severity::Warning,
+    limit: None,
     text: "\
 A pool with more than one backend should have `[pool.NAME.health]`. A single backend is not judged: there
 is nowhere else to send its requests.
@@ -36,16 +40,13 @@ fn check_health(subject: &Subject<'_>) -> Vec<Finding> {
                 "a dead backend keeps its share, about {} of the requests",
                 percent(1.0 / count as f64)
             ),
-            fix: format!(
-                "add `[{}.health]` with `path = \"/healthz\"`",
-                pool_path(pool)
-            ),
+            fix: format!("add `[{}.health]` with `path = \"/healthz\"`", pool.path),
         };
-        let path = pool_path(pool);
-        subject.finding("HC-01", Severity::Warning, (&path, &path), 0.0, words)
+        let path = &pool.path;
+        subject.finding("HC-01", Severity::Warning, (path, path), 0.0, words)
     };
     subject
-        .config
+        .setup
         .pools
         .iter()
         .filter(unchecked)
@@ -54,10 +55,11 @@ fn check_health(subject: &Subject<'_>) -> Vec<Finding> {
 }
 
 /// TMO-01.
-pub(super) const TIMEOUTS: Rule = Rule {
+const TIMEOUTS: Rule = Rule {
     id: "TMO-01",
     title: "no timeout of the traffic is 0",
     severity: Severity::Error,
+    limit: None,
     text: "\
 Every timeout of a listener, a pool and a health check must be above 0. The reader of the file refuses a
 zero already, under this id; the rule holds the same for configurations that come from elsewhere.
@@ -70,7 +72,7 @@ Example: `connect_timeout = \"0s\"`.",
 };
 
 fn check_timeouts(subject: &Subject<'_>) -> Vec<Finding> {
-    let config = subject.config;
+    let config = subject.setup;
     let listeners = config.listeners.iter().flat_map(listener_timeouts);
     let pools = config.pools.iter().flat_map(pool_timeouts);
     let zero = listeners
@@ -88,37 +90,44 @@ fn check_timeouts(subject: &Subject<'_>) -> Vec<Finding> {
 }
 
 fn listener_timeouts(listener: &Listener) -> Vec<(String, Duration)> {
-    let segment = evenkeel_model::canonical::path_segment(listener.name.as_str());
-    let path = |key: &str| format!("listener.{segment}.{key}");
-    vec![
+    let path = |key: &str| format!("{}.{key}", listener.path);
+    let timeouts = [
         (path("head_timeout"), listener.head_timeout),
-        (path("body_timeout"), listener.body_timeout),
+        (path("body_timeout"), listener.client_timeout),
         (path("idle_timeout"), listener.idle_timeout),
-        (path("write_timeout"), listener.write_timeout),
-    ]
+    ];
+    finite(&timeouts)
 }
 
 fn pool_timeouts(pool: &Pool) -> Vec<(String, Duration)> {
-    let path = |key: &str| format!("{}.{key}", pool_path(pool));
+    let path = |key: &str| format!("{}.{key}", pool.path);
     let mut timeouts = vec![
-        (path("connect_timeout"), pool.connect_timeout),
-        (path("response_timeout"), pool.response_timeout),
-        (path("idle_timeout"), pool.idle_timeout),
-        (path("request_timeout"), pool.request_timeout),
+        (path("connect_timeout"), pool.timeouts.connect),
+        (path("response_timeout"), pool.timeouts.response),
+        (path("idle_timeout"), pool.timeouts.idle),
+        (path("request_timeout"), pool.timeouts.request),
     ];
     timeouts.extend(
         pool.health
             .iter()
-            .map(|health| (path("health.timeout"), health.timeout)),
+            .map(|health| (path("health.timeout"), Wait::For(health.timeout))),
     );
-    timeouts
+    finite(&timeouts)
+}
+
+fn finite(timeouts: &[(String, Wait)]) -> Vec<(String, Duration)> {
+    let finite = timeouts
+        .iter()
+        .filter_map(|(path, wait)| Some((path.clone(), wait.duration()?)));
+    finite.collect()
 }
 
 /// ADM-01.
-pub(super) const ADMIN: Rule = Rule {
+const ADMIN: Rule = Rule {
     id: "ADM-01",
     title: "the admin address is on loopback",
     severity: Severity::Error,
+    limit: None,
     text: "\
 `[admin] address` must be a loopback address. There is no TLS on the admin listener in this version.
 
@@ -130,7 +139,9 @@ Example: `address = \"0.0.0.0:7700\"` is reachable on every interface.",
 };
 
 fn check_admin(subject: &Subject<'_>) -> Vec<Finding> {
-    let address = subject.config.admin.address;
+    let Some(address) = subject.setup.admin else {
+        return Vec::new();
+    };
     if address.ip().to_canonical().is_loopback() {
         return Vec::new();
     }

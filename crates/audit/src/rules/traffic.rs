@@ -2,22 +2,31 @@
 
 use std::collections::BTreeMap;
 
-use evenkeel_model::config::{Address, Algorithm, Backend, Intent, Pool};
+use evenkeel_forecast::PoolForecast;
+use evenkeel_model::config::Intent;
 use evenkeel_model::finding::{Finding, Severity};
+use evenkeel_model::setup::{Backend, Pool};
 
-use crate::rule::{Rule, Subject, Words, backend_path, number, percent, pool_path};
+use crate::rule::{Limit, Rule, Subject, Words, follows_load, number, percent};
 
 /// TRF-02: how much wider the weights may span than the capacities.
-const SPAN_FACTOR: f64 = 1.5;
+const SPAN: Limit = Limit {
+    default: 1.5,
+    unit: "times",
+};
 
 /// Slack for rounding in a comparison of two computed fractions.
 const EPSILON: f64 = 1e-9;
 
+/// The rules of this family.
+pub(super) const RULES: &[Rule] = &[SHARE, WEIGHTS, MEMBERS, DUPLICATE];
+
 /// TRF-01.
-pub(super) const SHARE: Rule = Rule {
+const SHARE: Rule = Rule {
     id: "TRF-01",
     title: "expected share within tolerance of the intended share",
     severity: Severity::Warning,
+    limit: None,
     text: "\
 `intent` says how traffic should be spread (even, by capacity_rps, by weight); algorithm and weights
 say how it will be. The rule compares the two shares of each backend and warns when they differ by
@@ -36,19 +45,16 @@ If the shares are meant, say so: `intent = \"weight\"`.",
 
 fn check_share(subject: &Subject<'_>) -> Vec<Finding> {
     subject
-        .config
-        .pools
-        .iter()
-        .filter_map(|pool| check_share_of(subject, pool))
+        .pools()
+        .filter_map(|(pool, forecast)| check_share_of(subject, pool, forecast))
         .collect()
 }
 
 /// One finding a pool, about the backend that is off the most: the others are off because it is.
-fn check_share_of(subject: &Subject<'_>, pool: &Pool) -> Option<Finding> {
-    if pool.algorithm == Algorithm::LeastRequest {
+fn check_share_of(subject: &Subject<'_>, pool: &Pool, forecast: &PoolForecast) -> Option<Finding> {
+    if follows_load(pool) {
         return None;
     }
-    let forecast = subject.forecast.pool(pool.name.as_str())?;
     let deviations = pool
         .backends
         .iter()
@@ -63,7 +69,7 @@ fn check_share_of(subject: &Subject<'_>, pool: &Pool) -> Option<Finding> {
             Some((deviation, backend, intended, expected))
         });
     let (deviation, backend, intended, expected) = deviations.max_by(|a, b| a.0.total_cmp(&b.0))?;
-    let tolerance = pool.tolerance.as_f64();
+    let tolerance = pool.tolerance;
     if deviation <= tolerance + EPSILON {
         return None;
     }
@@ -105,10 +111,11 @@ fn check_share_of(subject: &Subject<'_>, pool: &Pool) -> Option<Finding> {
 }
 
 /// TRF-02.
-pub(super) const WEIGHTS: Rule = Rule {
+const WEIGHTS: Rule = Rule {
     id: "TRF-02",
     title: "weights do not span more than the capacities",
     severity: Severity::Error,
+    limit: Some(SPAN),
     text: "\
 The largest weight of a pool may be at most 1.5 x (largest capacity / smallest capacity) times the
 smallest weight above 0. With `capacity_rps` declared by every backend a wider span is an error;
@@ -125,7 +132,7 @@ is 1.5. A drained backend (`weight = 0`) is left out of the comparison.",
 
 fn check_weights(subject: &Subject<'_>) -> Vec<Finding> {
     subject
-        .config
+        .setup
         .pools
         .iter()
         .filter_map(|pool| check_weights_of(subject, pool))
@@ -141,7 +148,7 @@ fn check_weights_of(subject: &Subject<'_>, pool: &Pool) -> Option<Finding> {
     let active: Vec<&Backend> = pool.backends.iter().filter(|b| b.weight > 0).collect();
     let weight_span = span(active.iter().map(|b| f64::from(b.weight)))?;
     let capacity_span = span(active.iter().map(|b| capacity(b)))?;
-    let limit = SPAN_FACTOR * capacity_span;
+    let limit = SPAN.of("TRF-02", pool) * capacity_span;
     if weight_span <= limit * (1.0 + EPSILON) {
         return None;
     }
@@ -211,10 +218,11 @@ fn farthest_from_median<'b>(
 }
 
 /// TRF-05.
-pub(super) const MEMBERS: Rule = Rule {
+const MEMBERS: Rule = Rule {
     id: "TRF-05",
     title: "the pool has somebody to send a request to, and a second one",
     severity: Severity::Error,
+    limit: None,
     text: "\
 A pool whose weights sum to 0 has nobody to send a request to: an error. A pool with a single backend
 whose weight is above 0 works, but its next restart is an outage: a warning.
@@ -227,7 +235,7 @@ Example: two backends, one with `weight = 0`: the warning names the one that car
 
 fn check_members(subject: &Subject<'_>) -> Vec<Finding> {
     subject
-        .config
+        .setup
         .pools
         .iter()
         .filter_map(|pool| check_members_of(subject, pool))
@@ -262,15 +270,15 @@ fn check_members_of(subject: &Subject<'_>, pool: &Pool) -> Option<Finding> {
         ),
         _ => return None,
     };
-    let path = pool_path(pool);
-    Some(subject.finding("TRF-05", severity, (&path, &path), 0.0, words))
+    Some(subject.finding("TRF-05", severity, (&pool.path, &pool.path), 0.0, words))
 }
 
 /// TRF-07.
-pub(super) const DUPLICATE: Rule = Rule {
+const DUPLICATE: Rule = Rule {
     id: "TRF-07",
     title: "no address twice in a pool",
     severity: Severity::Error,
+    limit: None,
     text: "\
 Two backends of one pool must not have the same address.
 
@@ -283,18 +291,18 @@ Example: three backends of which two are 127.0.0.1:8081: that server gets 66.7 %
 
 fn check_duplicates(subject: &Subject<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
-    for pool in &subject.config.pools {
-        let mut by_address: BTreeMap<&Address, Vec<&Backend>> = BTreeMap::new();
+    for pool in &subject.setup.pools {
+        let mut by_address: BTreeMap<&str, Vec<&Backend>> = BTreeMap::new();
         for backend in &pool.backends {
             by_address
-                .entry(&backend.address)
+                .entry(backend.address.as_str())
                 .or_default()
                 .push(backend);
         }
         let total: f64 = pool.backends.iter().map(|b| f64::from(b.weight)).sum();
         for backend in &pool.backends {
             let same = by_address
-                .get(&backend.address)
+                .get(backend.address.as_str())
                 .map_or(&[][..], Vec::as_slice);
             let Some(first) = same.first().filter(|first| first.name != backend.name) else {
                 continue;
@@ -313,7 +321,7 @@ fn check_duplicates(subject: &Subject<'_>) -> Vec<Finding> {
                 ),
                 fix: format!("give `{}` its own address, or remove it", backend.name),
             };
-            let path = format!("{}.address", backend_path(pool, backend));
+            let path = format!("{}.address", backend.path);
             findings.push(subject.finding("TRF-07", Severity::Error, (&path, &path), share, words));
         }
     }
@@ -341,6 +349,6 @@ fn at_weight(
     magnitude: f64,
     words: Words,
 ) -> Finding {
-    let at = format!("{}.weight", backend_path(pool, backend));
-    subject.finding(id, severity, (&pool_path(pool), &at), magnitude, words)
+    let at = backend.weight_path.as_ref().unwrap_or(&backend.path);
+    subject.finding(id, severity, (&pool.path, at), magnitude, words)
 }

@@ -5,6 +5,7 @@ use std::io::Write as _;
 use std::net::{Ipv4Addr, SocketAddr};
 
 use evenkeel_control::judge::judge;
+use evenkeel_control::wall;
 use evenkeel_forecast::Facts;
 use evenkeel_model::ids::Name;
 
@@ -32,7 +33,7 @@ pub(crate) fn init(options: &Init, global: &Global, terminal: Terminal) -> anyho
     }
     let admin = global.admin.unwrap_or(ADMIN_DEFAULT);
     let text = compose(options, admin, &backends);
-    let judged = judge(&text, options.path.to_str(), None, &Facts::default());
+    let judged = judge(&text, options.path.to_str(), None, &Facts::default(), wall());
     if judged.has_errors() {
         terminal.say(
             render::findings(&judged.findings, &judged.origin, terminal.colour_err).trim_end(),

@@ -3,10 +3,11 @@
 use std::path::Path;
 
 use evenkeel_control::judge::judge;
-use evenkeel_control::{Judged, source};
+use evenkeel_control::{Judged, source, wall};
 use evenkeel_forecast::Facts;
 use evenkeel_model::finding::Severity;
 use evenkeel_model::parse;
+use evenkeel_model::setup::Setup;
 use evenkeel_web::requests::PlanRequest;
 use evenkeel_web::views::PlanView;
 
@@ -28,7 +29,7 @@ pub(crate) fn read(path: &Path) -> anyhow::Result<String> {
 
 pub(crate) fn check(options: &Check, terminal: Terminal) -> anyhow::Result<Exit> {
     let text = read(&options.config)?;
-    let judged = judge(&text, options.config.to_str(), None, &Facts::default());
+    let judged = judge(&text, options.config.to_str(), None, &Facts::default(), wall());
     let failed =
         judged.has_errors() || (options.deny.is_some() && judged.count(Severity::Warning) > 0);
     let view = PlanView::of(&judged, None, None);
@@ -100,8 +101,8 @@ fn offline(text: &str, file: &Path, current: &Path) -> anyhow::Result<PlanView> 
         ));
     };
     let facts = Facts::default();
-    let judged: Judged = judge(text, file.to_str(), Some(&running), &facts);
-    let forecast = evenkeel_forecast::forecast(&running, &facts);
+    let judged: Judged = judge(text, file.to_str(), Some(&running), &facts, wall());
+    let forecast = evenkeel_forecast::forecast(&Setup::of(&running), &facts);
     Ok(PlanView::of(&judged, None, Some(&forecast)))
 }
 

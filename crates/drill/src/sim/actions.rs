@@ -110,8 +110,8 @@ impl World<'_> {
             Some(text) => text.clone(),
             None => edited(&self.config, &apply.set, &apply.unset).map_err(|e| e.to_string())?,
         };
-        let judged =
-            evenkeel_control::judge::judge(&text, None, Some(&self.config), &Facts::default());
+        let (facts, now) = (Facts::default(), self.wall());
+        let judged = evenkeel_control::judge::judge(&text, None, Some(&self.config), &facts, now);
         let (Some(config), Some(hash)) = (judged.config.clone(), judged.hash) else {
             return refused(apply, &judged.findings);
         };

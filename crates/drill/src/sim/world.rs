@@ -493,7 +493,8 @@ impl<'s> World<'s> {
                 self.queue.push_back(Event::ForecastReady { token, pools });
             }
             Action::RequestAudit { token, text, .. } => {
-                let judged = evenkeel_control::judge::judge(&text, None, None, &Facts::default());
+                let (facts, now) = (Facts::default(), self.wall());
+                let judged = evenkeel_control::judge::judge(&text, None, None, &facts, now);
                 let findings = judged.findings;
                 self.queue.push_back(Event::Audited { token, findings });
             }
