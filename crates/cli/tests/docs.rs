@@ -31,8 +31,7 @@ const SMALLEST: &str = "[listener.web]\naddress = \"127.0.0.1:8080\"\n[[route]]\
 
 fn assert_sound(text: &str, place: &str) {
     let facts = evenkeel_forecast::Facts::default();
-    let judged =
-        evenkeel_control::judge::judge(text, None, None, &facts, evenkeel_control::wall());
+    let judged = evenkeel_control::judge::judge(text, None, None, &facts, evenkeel_control::wall());
     let errors: Vec<_> = judged
         .findings
         .iter()

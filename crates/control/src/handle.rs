@@ -224,7 +224,13 @@ impl Handle {
         let running = Arc::clone(&published.config);
         let work = move || {
             let now = crate::clock::wall();
-            judge(&text, file.as_deref(), Some(&running), &published.facts, now)
+            judge(
+                &text,
+                file.as_deref(),
+                Some(&running),
+                &published.facts,
+                now,
+            )
         };
         let judged = tokio::task::spawn_blocking(work)
             .await

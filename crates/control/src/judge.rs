@@ -154,9 +154,8 @@ mod tests {
     #[test]
     fn a_change_that_needs_a_restart_says_so_and_any_other_does_not() {
         let running = parse(TEXT, None).config.unwrap();
-        let findings = |text: &str| {
-            judge(text, None, Some(&running), &Facts::default(), Wall(0)).findings
-        };
+        let findings =
+            |text: &str| judge(text, None, Some(&running), &Facts::default(), Wall(0)).findings;
         let restarts = |text: &str| findings(text).iter().filter(|f| f.id == "CHG-07").count();
         assert_eq!(restarts(&format!("workers = 3\n{TEXT}")), 1);
         assert_eq!(restarts(&format!("{TEXT}weight = 2\n")), 0);

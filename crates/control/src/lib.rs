@@ -18,8 +18,8 @@ mod shell;
 pub mod source;
 mod token;
 
-pub use clock::wall;
 pub use boot::{Options, Prepared, StartError};
+pub use clock::wall;
 pub use counters::{BackendCounters, PoolCounters, WorkerCounters};
 pub use facts::forecast_load;
 pub use handle::{

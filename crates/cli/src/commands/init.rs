@@ -33,7 +33,13 @@ pub(crate) fn init(options: &Init, global: &Global, terminal: Terminal) -> anyho
     }
     let admin = global.admin.unwrap_or(ADMIN_DEFAULT);
     let text = compose(options, admin, &backends);
-    let judged = judge(&text, options.path.to_str(), None, &Facts::default(), wall());
+    let judged = judge(
+        &text,
+        options.path.to_str(),
+        None,
+        &Facts::default(),
+        wall(),
+    );
     if judged.has_errors() {
         terminal.say(
             render::findings(&judged.findings, &judged.origin, terminal.colour_err).trim_end(),

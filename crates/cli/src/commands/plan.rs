@@ -29,7 +29,13 @@ pub(crate) fn read(path: &Path) -> anyhow::Result<String> {
 
 pub(crate) fn check(options: &Check, terminal: Terminal) -> anyhow::Result<Exit> {
     let text = read(&options.config)?;
-    let judged = judge(&text, options.config.to_str(), None, &Facts::default(), wall());
+    let judged = judge(
+        &text,
+        options.config.to_str(),
+        None,
+        &Facts::default(),
+        wall(),
+    );
     let failed =
         judged.has_errors() || (options.deny.is_some() && judged.count(Severity::Warning) > 0);
     let view = PlanView::of(&judged, None, None);
