@@ -201,6 +201,12 @@ pub struct Pool {
     pub retry: Retry,
     /// Requests that may wait for a backend; `None`: no limit; 0: nobody waits.
     pub queue_max: Option<u64>,
+    /// Limits over the whole pool.
+    pub breakers: Breakers,
+    /// Distinct keys that a hash or a binding sees in a minute; `None`: not known.
+    pub keys: Option<u32>,
+    /// Share (0..1) of the requests that the most frequent key has; `None`: not known.
+    pub top_key: Option<f64>,
     /// What its rules are set to.
     pub policy: Policy,
     /// Backends in file order.
@@ -455,6 +461,17 @@ pub struct Retry {
     pub unsafe_methods: bool,
     /// Whether a response or a timeout may lead to a retry, or only a failed connection.
     pub after_sent: bool,
+}
+
+/// Limits over a whole pool (Envoy's circuit breakers): what goes beyond one is refused. Default: none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Breakers {
+    /// Connections to all backends together; `None`: no limit.
+    pub connections_max: Option<u64>,
+    /// Requests in flight to all backends together; `None`: no limit.
+    pub requests_max: Option<u64>,
+    /// Retries in flight at once; `None`: no limit, or a budget takes its place.
+    pub retries_max: Option<u64>,
 }
 
 /// One member of a pool.

@@ -3,7 +3,7 @@
 use crate::config::{Intent, NPlusOne};
 use crate::policy::Policy;
 use crate::setup::{
-    Backend, Backups, Balancer, Check, Failover, Listener, Nobody, Pool, Retry, Role, Selection,
+    Backend, Backups, Balancer, Breakers, Check, Failover, Listener, Nobody, Pool, Retry, Role, Selection,
     Setup, Timeouts, Wait,
 };
 
@@ -85,6 +85,9 @@ impl Pool {
                 after_sent: false,
             },
             queue_max: None,
+            breakers: Breakers::default(),
+            keys: None,
+            top_key: None,
             policy: Policy::default(),
             backends: Vec::new(),
         }
