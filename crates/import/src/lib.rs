@@ -12,6 +12,7 @@ use evenkeel_model::finding::{Finding, Origin};
 use evenkeel_model::setup::{Balancer, Setup};
 
 mod book;
+pub mod carry;
 mod envoy;
 mod haproxy;
 mod nginx;

@@ -1,0 +1,145 @@
+//! A set-up of another balancer, written as an evenkeel.toml with the same spread, and what could not come along.
+//!
+//! The text never claims more than it does. A backend whose address is a host name, a backup, a disabled server and a
+//! route with a further condition have no counterpart in this version: they stand in the text as comments and in the
+//! list of losses, each with what it means for traffic and what to do instead. Where [`Loss::touches`] names no pool, the
+//! shares within every pool are those of the original.
+//!
+//! Limits: names are resolved only by [`Addresses`]; TLS, TCP and anything that was a gap for the reader stay behind.
+
+mod address;
+mod edge;
+mod failure;
+mod names;
+mod paper;
+mod pool;
+mod terms;
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use evenkeel_model::setup::{Setup, Touches};
+
+use names::Names;
+use paper::Paper;
+
+/// Addresses by host name, as a person gave them.
+pub type Addresses = BTreeMap<String, IpAddr>;
+
+/// What became of a set-up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Carried {
+    /// The evenkeel.toml; `None` when nothing of it could be served: no HTTP listener with a route to a pool.
+    pub text: Option<String>,
+    /// What did not come along, in the order of the set-up.
+    pub losses: Vec<Loss>,
+    /// Names that Evenkeel does not accept, with those that stand in their place.
+    pub renamed: Vec<Renamed>,
+}
+
+/// Something that did not come along.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Loss {
+    /// Configuration path in the original, placed by its origin.
+    pub path: String,
+    /// What it is, lower case, with its value.
+    pub what: String,
+    /// Why it could not be carried over.
+    pub why: String,
+    /// What that does to traffic.
+    pub consequence: String,
+    /// What to do instead.
+    pub alternative: String,
+    /// What differs from the original because of it.
+    pub touches: Touches,
+}
+
+/// A name that was rewritten.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Renamed {
+    /// What it names: `listener`, `pool`, `backend of POOL`, `zone`, `version`.
+    pub kind: String,
+    /// In the original.
+    pub from: String,
+    /// In the text.
+    pub to: String,
+}
+
+/// Writes `setup` as an evenkeel.toml, with what did not come along.
+pub fn carry(setup: &Setup, addresses: &Addresses) -> Carried {
+    let mut work = Work {
+        setup,
+        addresses,
+        losses: Vec::new(),
+        names: Names::default(),
+    };
+    for gap in &setup.gaps {
+        work.loss(
+            &gap.path,
+            gap.touches.clone(),
+            format!("`{}`", gap.what),
+            "it is not understood",
+            "what it does is missing",
+            "read it and decide by hand",
+        );
+    }
+    let pools = work.pools();
+    let edge = work.edge(&pools);
+    let text = (!edge.routes.is_empty()).then(|| {
+        let mut paper = Paper::default();
+        paper.remark(&format!(
+            "Carried over from a configuration of {}. `evenkeel check` judges this file.",
+            setup.balancer.title()
+        ));
+        paper.remark("Comments with `left out` name what has no counterpart here.");
+        if let Some(workers) = setup
+            .workers
+            .filter(|n| (1..=terms::WORKERS_MAX).contains(n))
+        {
+            paper.blank();
+            paper.key("workers", &workers.to_string());
+        }
+        edge.write(&mut paper);
+        for pool in &pools {
+            pool.write(&mut paper);
+        }
+        paper.text()
+    });
+    Carried {
+        text,
+        losses: work.losses,
+        renamed: work.names.renamed,
+    }
+}
+
+/// A set-up being carried over.
+pub(crate) struct Work<'a> {
+    pub(crate) setup: &'a Setup,
+    pub(crate) addresses: &'a Addresses,
+    losses: Vec<Loss>,
+    pub(crate) names: Names,
+}
+
+impl Work<'_> {
+    pub(crate) fn loss(
+        &mut self,
+        path: &str,
+        touches: Touches,
+        what: impl Into<String>,
+        why: &str,
+        consequence: &str,
+        alternative: &str,
+    ) {
+        self.losses.push(Loss {
+            path: path.to_owned(),
+            what: what.into(),
+            why: why.to_owned(),
+            consequence: consequence.to_owned(),
+            alternative: alternative.to_owned(),
+            touches,
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,367 @@
+//! Pools: how a backend is chosen, who they are, how they are checked, how long things may take.
+
+use evenkeel_model::canonical::path_segment;
+use evenkeel_model::config::{Intent, NPlusOne};
+use evenkeel_model::setup::{
+    Among, Backend, Cost, LeastLoaded, Pool, Role, Selection, Tie, Touches, Wait,
+};
+
+use super::paper::{Paper, quoted};
+use super::terms::{self, ATTEMPTS_MAX, BACKEND_WAIT_MAX, COUNT_MAX};
+use super::{Loss, Work, address, edge};
+
+const KIND: &str = "pool";
+
+/// A pool as it will stand in the text.
+pub(super) struct PoolText {
+    /// Its name in the original.
+    pub(super) original: String,
+    pub(super) name: String,
+    tables: Vec<Table>,
+}
+
+/// One table: keys, and comments below them.
+struct Table {
+    /// Behind the pool's own path; empty: the pool itself.
+    sub: String,
+    keys: Vec<(&'static str, String)>,
+    remarks: Vec<String>,
+}
+
+impl PoolText {
+    pub(super) fn write(&self, paper: &mut Paper) {
+        for table in &self.tables {
+            if table.keys.is_empty() && table.remarks.is_empty() {
+                continue;
+            }
+            paper.table(&format!("[pool.{}{}]", path_segment(&self.name), table.sub));
+            for (key, value) in &table.keys {
+                paper.key(key, value);
+            }
+            for remark in &table.remarks {
+                paper.remark(remark);
+            }
+        }
+    }
+}
+
+impl Work<'_> {
+    /// The pools that serve HTTP and have a backend left.
+    pub(super) fn pools(&mut self) -> Vec<PoolText> {
+        let setup = self.setup;
+        self.names
+            .reserve(KIND, setup.pools.iter().map(|pool| pool.name.as_str()));
+        let pools = setup.pools.iter();
+        pools.filter_map(|pool| self.pool(pool)).collect()
+    }
+
+    fn pool(&mut self, pool: &Pool) -> Option<PoolText> {
+        if !pool.is_http {
+            self.loss(
+                &pool.path,
+                Touches::Pool(pool.name.clone()),
+                format!("pool `{}`", pool.name),
+                "it passes on TCP connections; Evenkeel serves HTTP",
+                "it is left out",
+                "keep this part where it is",
+            );
+            return None;
+        }
+        let (kept, left_out) = self.members(pool);
+        if kept.is_empty() {
+            self.loss(
+                &pool.path,
+                Touches::Pool(pool.name.clone()),
+                format!("pool `{}`", pool.name),
+                "no backend of it could be carried over",
+                "it is left out, with the routes to it",
+                "see what became of its backends",
+            );
+            return None;
+        }
+        let name = self.names.of(KIND, &pool.name);
+        let mut main = Table {
+            sub: String::new(),
+            keys: vec![("algorithm", self.algorithm(pool))],
+            remarks: left_out,
+        };
+        facts(pool, &kept, &mut main.keys);
+        self.waits(pool, &mut main.keys);
+        self.limits(pool, &kept, &mut main.keys);
+        let mut tables = vec![main];
+        if let Some(objective) = pool.objective {
+            let rate = terms::percent(objective.error_rate.as_f64(), 1e-6, 1.0);
+            let keys = vec![
+                ("error_rate", rate),
+                ("p99", terms::duration(objective.p99)),
+            ];
+            tables.push(table(".objective", keys));
+        }
+        tables.push(table(".retry", self.retry(pool)));
+        let health = self.health(pool, &kept);
+        tables.push(table(".health", health));
+        self.behaviour(pool, &kept);
+        tables.extend(self.backends(pool, &kept));
+        Some(PoolText {
+            original: pool.name.clone(),
+            name,
+            tables,
+        })
+    }
+
+    /// The backends that come along with their address, and comments about the others.
+    fn members<'p>(&mut self, pool: &'p Pool) -> (Vec<(&'p Backend, String)>, Vec<String>) {
+        let (mut kept, mut left_out) = (Vec::new(), Vec::new());
+        for backend in &pool.backends {
+            let known = format!("backend `{}` ({})", backend.name, backend.address);
+            let found = address::backend(&backend.address, self.setup.balancer, self.addresses);
+            let active = backend.role == Role::Active && backend.priority == 0;
+            let (why, consequence, alternative) = match (found, active) {
+                (Ok(address), true) => {
+                    kept.push((backend, address));
+                    continue;
+                }
+                (_, false) if backend.role == Role::Disabled => (
+                    "it is disabled".to_owned(),
+                    "it takes no traffic, as now".to_owned(),
+                    "add it when it is to serve".to_owned(),
+                ),
+                (_, false) => (
+                    "it is a backup, and Evenkeel has none".to_owned(),
+                    "it takes no traffic, also when the others are down".to_owned(),
+                    "make it a backend like the others, or keep capacity for the loss of one"
+                        .to_owned(),
+                ),
+                (Err(stays), true) => {
+                    let (why, alternative) = edge::reasons(&stays);
+                    let consequence = format!(
+                        "the other backends of `{}` take its part of the traffic",
+                        pool.name
+                    );
+                    (why, consequence, alternative)
+                }
+            };
+            left_out.push(format!(
+                "left out: {known}, weight {}: {why}",
+                backend.weight
+            ));
+            let touches = if backend.role == Role::Disabled {
+                Touches::Resilience
+            } else if active {
+                Touches::Pool(pool.name.clone())
+            } else {
+                Touches::Resilience
+            };
+            self.losses.push(Loss {
+                path: backend.path.clone(),
+                what: known,
+                why,
+                consequence,
+                alternative,
+                touches,
+            });
+        }
+        (kept, left_out)
+    }
+
+    /// The algorithm that comes nearest.
+    fn algorithm(&mut self, pool: &Pool) -> String {
+        let exact = LeastLoaded {
+            among: Among::DrawnByWeight(2),
+            cost: Cost::PerWeight,
+            tie: Tie::FirstDrawn,
+        };
+        let (word, lost) = match &pool.selection {
+            Selection::ByWeight => ("round_robin", None),
+            Selection::LeastLoaded(least) if *least == exact => ("least_request", None),
+            Selection::LeastLoaded(_) | Selection::WeightOverLoad { .. } => (
+                "least_request",
+                Some((
+                    "the way the least loaded backend is chosen",
+                    "`least_request` takes the less loaded of two drawn by weight",
+                    "at low load the shares follow the weights, which they may not do now",
+                )),
+            ),
+            Selection::Hash(_) => (
+                "round_robin",
+                Some((
+                    "choosing by a hash",
+                    "no algorithm of this version hashes",
+                    "requests of one key reach every backend; caches of the backends fill several times",
+                )),
+            ),
+            Selection::First => (
+                "round_robin",
+                Some((
+                    "filling backends in order",
+                    "no algorithm of this version does so",
+                    "every backend takes its part by weight",
+                )),
+            ),
+            Selection::Other(_) => (
+                "round_robin",
+                Some((
+                    "the way a backend is chosen",
+                    "it is not understood",
+                    "every backend takes its part by weight",
+                )),
+            ),
+        };
+        if let Some((what, why, consequence)) = lost {
+            self.loss(
+                &format!("{}.algorithm", pool.path),
+                Touches::Pool(pool.name.clone()),
+                format!("{what} in pool `{}`", pool.name),
+                why,
+                consequence,
+                "compare the forecast of both files before you switch",
+            );
+        }
+        format!("\"{word}\"")
+    }
+
+    fn waits(&mut self, pool: &Pool, keys: &mut Vec<(&'static str, String)>) {
+        let waits = pool.timeouts;
+        let mut cut = Vec::new();
+        let mut tries = std::time::Duration::ZERO;
+        for (key, wait) in [
+            ("connect_timeout", waits.connect),
+            ("response_timeout", waits.response),
+            ("idle_timeout", waits.idle),
+        ] {
+            let (time, is_same) = terms::wait(wait, BACKEND_WAIT_MAX);
+            if key != "idle_timeout" {
+                tries += time;
+            }
+            keys.push((key, terms::duration(time)));
+            if !is_same {
+                cut.push(format!("{key} = {}", terms::duration(time)));
+            }
+        }
+        // Without a limit of its own a request takes as long as its tries.
+        let attempts = pool
+            .retry
+            .attempts
+            .unwrap_or(ATTEMPTS_MAX)
+            .min(ATTEMPTS_MAX);
+        let all = Wait::For((tries * (attempts + 1)).min(BACKEND_WAIT_MAX));
+        let request = match waits.request {
+            Wait::Endless => all,
+            limited @ Wait::For(_) => limited,
+        };
+        let (time, is_same) = terms::wait(request, BACKEND_WAIT_MAX);
+        keys.push(("request_timeout", terms::duration(time)));
+        if !is_same {
+            cut.push(format!("request_timeout = {}", terms::duration(time)));
+        }
+        if !cut.is_empty() {
+            self.loss(
+                &pool.path,
+                Touches::Resilience,
+                format!("timeouts of pool `{}`", pool.name),
+                "Evenkeel ends every wait: from 1 ms to 1 hour",
+                &format!("what stands now: {}", cut.join(", ")),
+                "choose what a request may take",
+            );
+        }
+    }
+
+    fn limits(
+        &mut self,
+        pool: &Pool,
+        kept: &[(&Backend, String)],
+        keys: &mut Vec<(&'static str, String)>,
+    ) {
+        let limits: Vec<Option<u64>> = kept.iter().map(|(b, _)| b.in_flight_max).collect();
+        let Some(largest) = limits.iter().flatten().max() else {
+            return;
+        };
+        let limit = (*largest).clamp(1, COUNT_MAX);
+        keys.push(("max_in_flight", limit.to_string()));
+        let per_worker = kept.iter().any(|(b, _)| b.limit_per_worker);
+        if limits.iter().any(|l| *l != Some(limit)) || per_worker {
+            self.loss(
+                &pool.path,
+                Touches::Resilience,
+                format!("limits of requests in flight of pool `{}`", pool.name),
+                "Evenkeel has one limit for every backend of a pool, over all workers",
+                &format!("each backend takes up to {limit}"),
+                "put backends with other limits into a pool of their own",
+            );
+        }
+        if pool.queue_max != Some(0) {
+            self.loss(
+                &pool.path,
+                Touches::Resilience,
+                format!("the queue of pool `{}`", pool.name),
+                "Evenkeel has no queue",
+                "a request that finds every backend at its limit is refused at once with 503",
+                "raise `max_in_flight`, or let clients try again",
+            );
+        }
+    }
+
+    fn backends(&mut self, pool: &Pool, kept: &[(&Backend, String)]) -> Vec<Table> {
+        let kind = format!("backend of {}", pool.name);
+        let names = kept.iter().map(|(backend, _)| backend.name.as_str());
+        self.names.reserve(&kind, names);
+        let given: Vec<u32> = kept.iter().map(|(backend, _)| backend.weight).collect();
+        let (weights, is_exact) = terms::weights(&given);
+        if !is_exact {
+            self.loss(
+                &pool.path,
+                Touches::Pool(pool.name.clone()),
+                format!("the exact weights of pool `{}`", pool.name),
+                "the largest weight is 65535",
+                "shares differ by less than a thousandth",
+                "write smaller weights",
+            );
+        }
+        let mut tables = Vec::with_capacity(kept.len());
+        for ((backend, address), weight) in kept.iter().zip(weights) {
+            let name = self.names.of(&kind, &backend.name);
+            let mut keys = vec![("address", quoted(address)), ("weight", weight.to_string())];
+            if let Some(capacity) = backend.capacity_rps.and_then(terms::rate) {
+                keys.push(("capacity_rps", capacity));
+            }
+            for (key, value) in [("zone", &backend.zone), ("version", &backend.version)] {
+                if let Some(value) = value {
+                    keys.push((key, quoted(&self.names.of(key, value))));
+                }
+            }
+            tables.push(table(&format!(".backend.{}", path_segment(&name)), keys));
+        }
+        tables
+    }
+}
+
+/// What was declared about the pool.
+fn facts(pool: &Pool, kept: &[(&Backend, String)], keys: &mut Vec<(&'static str, String)>) {
+    let by_capacity = kept
+        .iter()
+        .all(|(b, _)| b.capacity_rps.and_then(terms::rate).is_some());
+    let intent = match pool.intent {
+        Intent::Capacity if !by_capacity => Intent::Even,
+        intent => intent,
+    };
+    keys.push(("intent", format!("\"{}\"", intent.as_str())));
+    if let Some(peak) = pool.peak_rps.and_then(terms::rate) {
+        keys.push(("peak_rps", peak));
+    }
+    keys.push(("headroom", terms::percent(pool.headroom, 0.0, 0.95)));
+    keys.push(("tolerance", terms::percent(pool.tolerance, 0.001, 10.0)));
+    if let Some(least) = pool.min_healthy {
+        keys.push(("min_healthy", least.max(1).to_string()));
+    }
+    if pool.n_plus_one == NPlusOne::Refuse {
+        keys.push(("n_plus_one", "\"refuse\"".to_owned()));
+    }
+}
+
+fn table(sub: &str, keys: Vec<(&'static str, String)>) -> Table {
+    Table {
+        sub: sub.to_owned(),
+        keys,
+        remarks: Vec::new(),
+    }
+}
