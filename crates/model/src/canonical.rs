@@ -11,6 +11,9 @@ use std::time::Duration;
 use sha2::{Digest, Sha256};
 
 use crate::config::{Backend, Config, Health, Listener, NPlusOne, Pool, Role, Session};
+use crate::day::Day;
+use crate::finding::Severity;
+use crate::policy::{Policy, Waiver, rule};
 use crate::record::ContentHash;
 use crate::units::format_duration;
 
@@ -203,6 +206,7 @@ fn operations(config: &Config) -> Vec<Section> {
         "audit".to_owned(),
         vec![("every", duration(config.audit_every))],
     ));
+    sections.extend(config.waivers.iter().enumerate().map(waiver));
     sections.push(table(
         "drills".to_owned(),
         vec![("allowed", config.drills_allowed.to_string())],
@@ -233,6 +237,32 @@ fn operations(config: &Config) -> Vec<Section> {
         sections.push(element("escalation", index, entries));
     }
     sections
+}
+
+fn waiver((index, waiver): (usize, &Waiver)) -> Section {
+    let mut entries = vec![("rule", quote(&waiver.rule))];
+    if let Some(pool) = &waiver.pool {
+        entries.push(("pool", quote(pool)));
+    }
+    let until = Day::before(waiver.until).to_string();
+    entries.extend([("reason", quote(&waiver.reason)), ("until", quote(&until))]);
+    element("audit.waiver", index, entries)
+}
+
+/// What differs from the rules themselves: without a policy there are no lines, and old hashes stay.
+fn policy_sections(path: &str, policy: &Policy, sections: &mut Vec<Section>) {
+    // Only ids from the list of rules come out of the reader.
+    let id = |id: &str| rule(id).map(|rule| rule.id);
+    let severity =
+        |(rule, severity): (&String, &Severity)| Some((id(rule)?, quote(severity.as_str())));
+    let limit = |(rule, limit): (&String, &f64)| Some((id(rule)?, number(*limit)));
+    let severities: Vec<_> = policy.severities.iter().filter_map(severity).collect();
+    let limits: Vec<_> = policy.limits.iter().filter_map(limit).collect();
+    for (key, entries) in [("severity", severities), ("limit", limits)] {
+        if !entries.is_empty() {
+            sections.push(table(format!("{path}.audit.{key}"), entries));
+        }
+    }
 }
 
 fn listener_section(listener: &Listener) -> Section {
@@ -292,6 +322,7 @@ fn pool_sections(pool: &Pool, sections: &mut Vec<Section>) {
     if let Some(health) = &pool.health {
         sections.push(table(format!("{path}.health"), health_entries(health)));
     }
+    policy_sections(&path, &pool.policy, sections);
     for backend in &pool.backends {
         let path = format!("{path}.backend.{}", path_segment(backend.name.as_str()));
         sections.push(table(path, backend_entries(backend)));

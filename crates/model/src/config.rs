@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::ids::Name;
+use crate::policy::{Policy, Waiver};
 use crate::units::{ByteSize, Ratio};
 
 /// One whole configuration.
@@ -26,6 +27,8 @@ pub struct Config {
     pub admin: Admin,
     /// Scheduled audits.
     pub audit_every: Duration,
+    /// Findings that are accepted for a while, in file order.
+    pub waivers: Vec<Waiver>,
     /// Whether drills may run against this instance.
     pub drills_allowed: bool,
     /// Listeners in file order.
@@ -245,6 +248,8 @@ pub struct Pool {
     pub max_in_flight: Option<u32>,
     /// Fewest distinct clients that must be harmed before anything acts by itself. Default 20.
     pub harmed_clients_min: u32,
+    /// What the audit's rules are set to for this pool.
+    pub policy: Policy,
     /// Backends in file order; at least one.
     pub backends: Vec<Backend>,
 }

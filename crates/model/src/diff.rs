@@ -14,7 +14,7 @@ use crate::finding::{Finding, Severity};
 use crate::parse::parse;
 
 /// Lists whose elements have a position instead of a name.
-const LISTS: [&str; 2] = ["escalation", "route"];
+const LISTS: [&str; 3] = ["audit.waiver", "escalation", "route"];
 
 /// Tables that only hold named ones; that the first name came or the last one went says nothing about others.
 const COLLECTIONS: [&str; 4] = ["admin.token", "listener", "notify", "pool"];
@@ -217,14 +217,11 @@ fn read_back<'a>(
     let mut text = String::new();
     let mut lists: BTreeMap<(&str, usize), String> = BTreeMap::new();
     for (path, value) in values {
-        let mut parts = path.splitn(3, '.');
-        let element = parts
-            .next()
-            .filter(|list| LISTS.contains(list))
-            .and_then(|list| {
-                let index = parts.next()?.parse::<usize>().ok()?;
-                Some(((list, index), parts.next()?))
-            });
+        let element = LISTS.iter().find_map(|list| {
+            let rest = path.strip_prefix(list)?.strip_prefix('.')?;
+            let (index, key) = rest.split_once('.')?;
+            Some(((*list, index.parse::<usize>().ok()?), key))
+        });
         match element {
             Some((at, key)) => {
                 let lines = lists.entry(at).or_default();

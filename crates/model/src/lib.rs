@@ -8,6 +8,7 @@ pub mod blame;
 pub mod canonical;
 pub mod clock;
 pub mod config;
+pub mod day;
 pub mod diff;
 pub mod finding;
 pub mod ids;

@@ -12,10 +12,13 @@ use crate::config::Config;
 use crate::finding::{Finding, Origin};
 
 mod edge;
+pub mod keys;
 mod operations;
+mod policy;
 mod pool;
 mod reader;
 mod reference;
+mod side;
 mod suggest;
 mod text;
 mod typed;
@@ -25,6 +28,8 @@ mod weights;
 pub(crate) mod strategies;
 #[cfg(test)]
 pub(crate) mod tests;
+
+pub use side::{FlagError, Side, side};
 
 use reader::{Reader, Report, clip};
 
@@ -38,6 +43,8 @@ pub const ROUTES_MAX: usize = 10_000;
 pub const POOLS_MAX: usize = 10_000;
 /// Most backends of a file, over all pools.
 pub const BACKENDS_MAX: usize = 100_000;
+/// Most waivers of a file.
+pub const WAIVERS_MAX: usize = 1_000;
 /// Most receivers, admin tokens or escalation levels of a file.
 pub const OPERATIONS_MAX: usize = 100;
 
@@ -71,6 +78,12 @@ pub fn parse(text: &str, file: Option<&str>) -> Parsed {
 }
 
 fn read(reader: &mut Reader, text: &str) -> Option<Config> {
+    let table = document(reader, text)?;
+    Some(edge::config(reader, &table))
+}
+
+/// The tables of `text`; `None`: after what is wrong with it the rest would be guessed.
+fn document<'t>(reader: &mut Reader, text: &'t str) -> Option<DeTable<'t>> {
     let (document, errors) = DeTable::parse_recoverable(text);
     let mut is_sound = true;
     for error in &errors {
@@ -85,7 +98,7 @@ fn read(reader: &mut Reader, text: &str) -> Option<Config> {
         };
         reader.error("", span, report);
     }
-    is_sound.then(|| edge::config(reader, document.get_ref()))
+    is_sound.then(|| document.into_inner())
 }
 
 fn syntax(message: &str) -> Report {

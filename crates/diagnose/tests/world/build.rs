@@ -69,6 +69,7 @@ pub(crate) fn pool(weights: &[u32], capacities: &[Option<f64>]) -> Pool {
         },
         max_in_flight: None,
         harmed_clients_min: 20,
+        policy: evenkeel_model::policy::Policy::default(),
         backends: backends.collect(),
     }
 }
@@ -83,6 +84,7 @@ pub(crate) fn config(pool: Pool) -> Config {
             tokens: Vec::new(),
         },
         audit_every: Duration::from_hours(24),
+        waivers: Vec::new(),
         drills_allowed: false,
         listeners: Vec::new(),
         routes: Vec::new(),

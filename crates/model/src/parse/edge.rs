@@ -12,64 +12,41 @@ use super::reader::{Named, Reader, Report, Section};
 use super::reference::{bounded, names, reference, sub};
 use super::typed::Limits;
 use super::{
-    BACKENDS_MAX, LISTENERS_MAX, OPERATIONS_MAX, POOLS_MAX, ROUTES_MAX, pool, text, too_many,
+    BACKENDS_MAX, LISTENERS_MAX, OPERATIONS_MAX, POOLS_MAX, ROUTES_MAX, keys, policy, pool, text,
+    too_many,
 };
 use crate::config::{Address, Config, Listener, Route};
 use crate::ids::Name;
 use crate::units::ByteSize;
 
-const TOP_KEYS: &[&str] = &[
-    "workers",
-    "watch",
-    "access_log",
-    "admin",
-    "audit",
-    "drills",
-    "listener",
-    "route",
-    "pool",
-    "notify",
-    "escalation",
-];
-const LISTENER_KEYS: &[&str] = &[
-    "address",
-    "head_timeout",
-    "body_timeout",
-    "idle_timeout",
-    "write_timeout",
-    "head_max",
-    "body_max",
-    "connections_max",
-];
-
 const DAY: Duration = Duration::from_hours(24);
 
-const WORKERS: Limits<u32> = Limits {
+pub(super) const WORKERS: Limits<u32> = Limits {
     min: 1,
     max: 1_024,
     outside: "no worker would serve, or they would only wait for each other",
 };
-const AUDIT_EVERY: Limits<Duration> = Limits {
+pub(super) const AUDIT_EVERY: Limits<Duration> = Limits {
     min: Duration::from_secs(1),
     max: Duration::from_hours(365 * 24),
     outside: "audits would never rest, or never come",
 };
-const CLIENT_TIMEOUT: Limits<Duration> = Limits {
+pub(super) const CLIENT_TIMEOUT: Limits<Duration> = Limits {
     min: Duration::from_millis(1),
     max: DAY,
     outside: "clients would be cut off while they are served, or would hold connections for ever",
 };
-const HEAD_MAX: Limits<ByteSize> = Limits {
+pub(super) const HEAD_MAX: Limits<ByteSize> = Limits {
     min: ByteSize(1 << 10),
     max: ByteSize(1 << 20),
     outside: "ordinary request heads would be refused, or one client could hold much memory",
 };
-const BODY_MAX: Limits<ByteSize> = Limits {
+pub(super) const BODY_MAX: Limits<ByteSize> = Limits {
     min: ByteSize(0),
     max: ByteSize(1 << 50),
     outside: "the limit would never be reached; 0 says so",
 };
-const CONNECTIONS_MAX: Limits<u32> = Limits {
+pub(super) const CONNECTIONS_MAX: Limits<u32> = Limits {
     min: 1,
     max: 1_000_000,
     outside: "no client could connect, or the limit would limit nothing",
@@ -77,34 +54,16 @@ const CONNECTIONS_MAX: Limits<u32> = Limits {
 
 /// Reads the whole document. Wrong parts are left out; the findings keep the result from being used.
 pub(super) fn config(reader: &mut Reader, table: &DeTable<'_>) -> Config {
-    let root = reader.root(table, TOP_KEYS);
+    let root = reader.root(table, &keys::FILE);
     let receivers_named = bounded(reader, &root, "notify", "receivers", OPERATIONS_MAX);
     let listeners_named = bounded(reader, &root, "listener", "listeners", LISTENERS_MAX);
     let pools_named = bounded(reader, &root, "pool", "pools", POOLS_MAX);
-    for (key, is_missing, effect, example) in [
-        (
-            "listener",
-            listeners_named.is_empty(),
-            "nothing would be served",
-            "[listener.web]",
-        ),
-        (
-            "pool",
-            pools_named.is_empty(),
-            "there would be nowhere to send a request",
-            "[pool.shop]",
-        ),
-        (
-            "route",
-            !root.has("route"),
-            "every request would be answered 404",
-            "[[route]]",
-        ),
-    ] {
-        if is_missing {
-            missing(reader, key, effect, example);
-        }
-    }
+    whole(
+        reader,
+        &root,
+        listeners_named.is_empty(),
+        pools_named.is_empty(),
+    );
     let (admin, admin_span) = admin(reader, &root);
     let mut addresses = vec![(admin_span, "admin".to_owned(), Address::Tcp(admin.address))];
     let listeners = listeners(reader, &listeners_named, &mut addresses);
@@ -125,8 +84,13 @@ pub(super) fn config(reader: &mut Reader, table: &DeTable<'_>) -> Config {
         .iter()
         .filter_map(|named| receiver(reader, named))
         .collect();
-    let audit = sub(reader, &root, "audit", &["every"]);
-    let drills = sub(reader, &root, "drills", &["allowed"]);
+    let audit = sub(reader, &root, "audit", &keys::AUDIT);
+    let pool_names = names(&pools_named);
+    let waivers = audit
+        .as_ref()
+        .map(|audit| policy::waivers(reader, audit, Some(&pool_names)))
+        .unwrap_or_default();
+    let drills = sub(reader, &root, "drills", &keys::DRILLS);
     Config {
         workers: root
             .integer(reader, "workers", &WORKERS)
@@ -138,6 +102,7 @@ pub(super) fn config(reader: &mut Reader, table: &DeTable<'_>) -> Config {
         audit_every: audit
             .and_then(|s| s.duration(reader, "every", &AUDIT_EVERY))
             .unwrap_or(DAY),
+        waivers,
         drills_allowed: drills
             .and_then(|s| s.boolean(reader, "allowed"))
             .unwrap_or(false),
@@ -146,6 +111,34 @@ pub(super) fn config(reader: &mut Reader, table: &DeTable<'_>) -> Config {
         pools,
         escalation: escalation(reader, &root, &names(&receivers_named)),
         receivers,
+    }
+}
+
+/// A file without these serves nothing.
+fn whole(reader: &mut Reader, root: &Section<'_>, no_listener: bool, no_pool: bool) {
+    for (key, is_missing, effect, example) in [
+        (
+            "listener",
+            no_listener,
+            "nothing would be served",
+            "[listener.web]",
+        ),
+        (
+            "pool",
+            no_pool,
+            "there would be nowhere to send a request",
+            "[pool.shop]",
+        ),
+        (
+            "route",
+            !root.has("route"),
+            "every request would be answered 404",
+            "[[route]]",
+        ),
+    ] {
+        if is_missing {
+            missing(reader, key, effect, example);
+        }
     }
 }
 
@@ -166,7 +159,7 @@ fn listeners(
 ) -> Vec<Listener> {
     let mut listeners = Vec::with_capacity(named.len());
     for named in named {
-        let Some(s) = reader.section(named.path.clone(), named.value, LISTENER_KEYS) else {
+        let Some(s) = reader.section(named.path.clone(), named.value, &keys::LISTENER) else {
             continue;
         };
         s.require(
@@ -269,8 +262,7 @@ fn routes(
     let mut seen = BTreeSet::new();
     let mut routes = Vec::with_capacity(elements.len());
     for (path, value) in elements {
-        let known = ["listener", "host", "path_prefix", "pool"];
-        let Some(section) = reader.section(path, value, &known) else {
+        let Some(section) = reader.section(path, value, &keys::ROUTE) else {
             continue;
         };
         let effect = "the route would lead nowhere";

@@ -11,12 +11,12 @@ use toml::de::DeValue;
 use super::reader::{Named, Reader, Section};
 use super::reference::{bounded, check_reference, sub};
 use super::typed::Limits;
-use super::{OPERATIONS_MAX, text, too_many};
+use super::{OPERATIONS_MAX, keys, text, too_many};
 use crate::config::{Admin, AdminToken, EscalationLevel, Receiver, Role};
 use crate::ids::Name;
 
 const ADMIN_DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 7700);
-const ACK_WITHIN: Limits<Duration> = Limits {
+pub(super) const ACK_WITHIN: Limits<Duration> = Limits {
     min: Duration::from_secs(1),
     max: Duration::from_hours(7 * 24),
     outside: "the next level would be paged at once, or never",
@@ -27,7 +27,7 @@ pub(super) fn admin(reader: &mut Reader, root: &Section<'_>) -> (Admin, Range<us
         address: ADMIN_DEFAULT,
         tokens: Vec::new(),
     };
-    let Some(section) = sub(reader, root, "admin", &["address", "token"]) else {
+    let Some(section) = sub(reader, root, "admin", &keys::ADMIN) else {
         return (admin, 0..0);
     };
     let span = section
@@ -37,7 +37,7 @@ pub(super) fn admin(reader: &mut Reader, root: &Section<'_>) -> (Admin, Range<us
         admin.address = address;
     }
     for named in bounded(reader, &section, "token", "admin tokens", OPERATIONS_MAX) {
-        let Some(section) = reader.section(named.path, named.value, &["file", "role"]) else {
+        let Some(section) = reader.section(named.path, named.value, &keys::TOKEN) else {
             continue;
         };
         let effect = "nobody could use the token";
@@ -57,7 +57,7 @@ pub(super) fn admin(reader: &mut Reader, root: &Section<'_>) -> (Admin, Range<us
 }
 
 pub(super) fn receiver(reader: &mut Reader, named: &Named<'_>) -> Option<Receiver> {
-    let section = reader.section(named.path.clone(), named.value, &["url", "secret_file"])?;
+    let section = reader.section(named.path.clone(), named.value, &keys::RECEIVER)?;
     let effect = "no notice could be delivered";
     section.require(
         reader,
@@ -110,7 +110,7 @@ fn escalation_level(
     value: &Spanned<DeValue<'_>>,
     receivers: &BTreeSet<Name>,
 ) -> Option<EscalationLevel> {
-    let section = reader.section(path, value, &["name", "notify", "ack_within"])?;
+    let section = reader.section(path, value, &keys::LEVEL)?;
     let effect = "nobody would be paged at this level";
     section.require(reader, "name", effect, "name = \"on-call\"");
     section.require(reader, "notify", effect, "notify = [\"chat\"]");

@@ -9,122 +9,91 @@ use super::reader::{Named, Reader, Report, Section, list};
 use super::reference::sub;
 use super::typed::Limits;
 use super::weights::{WEIGHT_MAX, derive};
-use super::{BACKENDS_MAX, text, too_many};
+use super::{BACKENDS_MAX, keys, policy, text, too_many};
 use crate::config::{
     Address, Algorithm, Backend, Health, Intent, NPlusOne, Objective, Pool, Retry, Session,
 };
 use crate::units::Ratio;
 
-const POOL_KEYS: &[&str] = &[
-    "algorithm",
-    "intent",
-    "peak_rps",
-    "headroom",
-    "tolerance",
-    "min_healthy",
-    "n_plus_one",
-    "objective",
-    "session",
-    "connect_timeout",
-    "response_timeout",
-    "idle_timeout",
-    "request_timeout",
-    "max_in_flight",
-    "harmed_clients_min",
-    "retry",
-    "health",
-    "backend",
-];
-const HEALTH_KEYS: &[&str] = &[
-    "path",
-    "host",
-    "interval",
-    "timeout",
-    "rise",
-    "fall",
-    "expect_status",
-];
-const BACKEND_KEYS: &[&str] = &["address", "weight", "capacity_rps", "zone", "version"];
-
 const MS: Duration = Duration::from_millis(1);
 const HOUR: Duration = Duration::from_hours(1);
 
-const RPS: Limits<f64> = Limits {
+pub(super) const RPS: Limits<f64> = Limits {
     min: 0.001,
     max: 1e9,
     outside: "load could not be judged against it",
 };
-const HEADROOM: Limits<Ratio> = Limits {
+pub(super) const HEADROOM: Limits<Ratio> = Limits {
     min: Ratio::from_percent(0),
     max: Ratio::from_percent(95),
     outside: "nothing of the capacity would be left for traffic",
 };
-const TOLERANCE: Limits<Ratio> = Limits {
+pub(super) const TOLERANCE: Limits<Ratio> = Limits {
     min: Ratio::from_ppm(1_000),
     max: Ratio::from_percent(1_000),
     outside: "chance alone would count as a fault, or no fault would ever be seen",
 };
-const ERROR_RATE: Limits<Ratio> = Limits {
+pub(super) const ERROR_RATE: Limits<Ratio> = Limits {
     min: Ratio::from_ppm(1),
     max: Ratio::from_percent(100),
     outside: "one failed request would be a breach for ever, or none would ever be",
 };
-const P99: Limits<Duration> = Limits {
+pub(super) const P99: Limits<Duration> = Limits {
     min: MS,
     max: HOUR,
     outside: "every request would count as harmed, or none",
 };
-const MIN_HEALTHY: Limits<u32> = Limits {
+pub(super) const MIN_HEALTHY: Limits<u32> = Limits {
     min: 1,
     max: BACKENDS_MAX as u32,
     outside: "an action of Evenkeel could take the last backend out of traffic",
 };
-const HARMED_CLIENTS: Limits<u32> = Limits {
+pub(super) const HARMED_CLIENTS: Limits<u32> = Limits {
     min: 1,
     max: 1_000_000,
     outside: "nothing would ever act, or nobody need be harmed",
 };
-const MAX_IN_FLIGHT: Limits<u32> = Limits {
+pub(super) const MAX_IN_FLIGHT: Limits<u32> = Limits {
     min: 1,
     max: 1_000_000,
     outside: "every backend would be passed over, or the limit limits nothing",
 };
-const RETRY_ATTEMPTS: Limits<u32> = Limits {
+pub(super) const RETRY_ATTEMPTS: Limits<u32> = Limits {
     min: 0,
     max: 5,
     outside: "retries would multiply the load of a fault",
 };
-const RETRY_BUDGET: Limits<Ratio> = Limits {
+pub(super) const RETRY_BUDGET: Limits<Ratio> = Limits {
     min: Ratio::from_percent(0),
     max: Ratio::from_percent(100),
     outside: "retries would more than double the load of a fault",
 };
-const TIMEOUT: Limits<Duration> = Limits {
+pub(super) const TIMEOUT: Limits<Duration> = Limits {
     min: MS,
     max: HOUR,
     outside: "requests would fail before a backend can answer, or wait for ever",
 };
-const CHECK_INTERVAL: Limits<Duration> = Limits {
+pub(super) const CHECK_INTERVAL: Limits<Duration> = Limits {
     min: Duration::from_millis(10),
     max: HOUR,
     outside: "checks would be a load of their own, or a dead backend would keep its traffic",
 };
-const CHECK_TIMEOUT: Limits<Duration> = Limits {
+pub(super) const CHECK_TIMEOUT: Limits<Duration> = Limits {
     min: MS,
     max: HOUR,
     outside: "every check would fail and take its backend out, or none would ever",
 };
-const CHECKS_IN_A_ROW: Limits<u32> = Limits {
+pub(super) const CHECKS_IN_A_ROW: Limits<u32> = Limits {
     min: 1,
     max: 100,
     outside: "a backend would never change its state",
 };
-const STATUS: Limits<u32> = Limits {
+pub(super) const STATUS: Limits<u32> = Limits {
     min: 100,
     max: 599,
     outside: "no answer could be good",
 };
-const WEIGHT: Limits<u32> = Limits {
+pub(super) const WEIGHT: Limits<u32> = Limits {
     min: 0,
     max: WEIGHT_MAX,
     outside: "the share of the backend could not be kept exactly",
@@ -132,7 +101,7 @@ const WEIGHT: Limits<u32> = Limits {
 
 /// Reads one pool. `budget` is how many backends the file may still hold.
 pub(super) fn read(reader: &mut Reader, named: &Named<'_>, budget: &mut usize) -> Option<Pool> {
-    let s = reader.section(named.path.clone(), named.value, POOL_KEYS)?;
+    let s = reader.section(named.path.clone(), named.value, &keys::POOL)?;
     let (mut backends, capacities) = backends(reader, &s, budget);
     let intent = intent(reader, &s, &capacities);
     derive(intent, &mut backends);
@@ -178,17 +147,18 @@ pub(super) fn read(reader: &mut Reader, named: &Named<'_>, budget: &mut usize) -
         harmed_clients_min: s
             .integer(reader, "harmed_clients_min", &HARMED_CLIENTS)
             .unwrap_or(20),
+        policy: policy::of_pool(reader, &s),
         backends,
         name: named.name.clone()?,
     })
 }
 
-fn objective(reader: &mut Reader, s: &Section<'_>) -> Objective {
+pub(super) fn objective(reader: &mut Reader, s: &Section<'_>) -> Objective {
     let mut objective = Objective {
         error_rate: Ratio::from_percent(1),
         p99: Duration::from_secs(1),
     };
-    if let Some(s) = sub(reader, s, "objective", &["error_rate", "p99"]) {
+    if let Some(s) = sub(reader, s, "objective", &keys::OBJECTIVE) {
         objective.error_rate = s
             .ratio(reader, "error_rate", &ERROR_RATE)
             .unwrap_or(objective.error_rate);
@@ -198,7 +168,7 @@ fn objective(reader: &mut Reader, s: &Section<'_>) -> Objective {
 }
 
 fn session(reader: &mut Reader, s: &Section<'_>) -> Session {
-    let Some(s) = sub(reader, s, "session", &["cookie"]) else {
+    let Some(s) = sub(reader, s, "session", &keys::SESSION) else {
         return Session::ClientAddress;
     };
     s.require(
@@ -216,7 +186,7 @@ fn retry(reader: &mut Reader, s: &Section<'_>) -> Retry {
         attempts: 1,
         budget: Ratio::from_percent(20),
     };
-    if let Some(s) = sub(reader, s, "retry", &["attempts", "budget"]) {
+    if let Some(s) = sub(reader, s, "retry", &keys::RETRY) {
         retry.attempts = s
             .integer(reader, "attempts", &RETRY_ATTEMPTS)
             .unwrap_or(retry.attempts);
@@ -229,7 +199,7 @@ fn retry(reader: &mut Reader, s: &Section<'_>) -> Retry {
 
 fn health(reader: &mut Reader, s: &Section<'_>) -> Option<Health> {
     const SECOND: Duration = Duration::from_secs(1);
-    let s = sub(reader, s, "health", HEALTH_KEYS)?;
+    let s = sub(reader, s, "health", &keys::HEALTH)?;
     s.require(
         reader,
         "path",
@@ -306,7 +276,7 @@ fn backends(
     let mut whole = Vec::with_capacity(named.len());
     let mut capacities = Vec::with_capacity(named.len());
     for named in named {
-        let Some(s) = reader.section(named.path.clone(), named.value, BACKEND_KEYS) else {
+        let Some(s) = reader.section(named.path.clone(), named.value, &keys::BACKEND) else {
             continue;
         };
         capacities.push(Capacity {

@@ -12,8 +12,9 @@ use std::fmt;
 use std::ops::Range;
 
 use toml::Spanned;
-use toml::de::{DeTable, DeValue};
+use toml::de::{DeString, DeTable, DeValue};
 
+use super::keys::Table;
 use super::suggest::suggestion;
 use crate::canonical::path_segment;
 use crate::finding::{Finding, Location, Severity};
@@ -63,6 +64,9 @@ pub(super) struct Named<'d> {
     pub(super) path: String,
     pub(super) value: &'d Spanned<DeValue<'d>>,
 }
+
+/// A table that a person named after a thing of another balancer: name, its place, path, value.
+pub(super) type Free<'d> = (&'d str, Range<usize>, String, &'d Spanned<DeValue<'d>>);
 
 impl Reader {
     /// Whether any finding so far is an error.
@@ -130,7 +134,18 @@ impl Reader {
         &mut self,
         path: String,
         value: &'d Spanned<DeValue<'d>>,
-        known: &[&str],
+        known: &Table,
+    ) -> Option<Section<'d>> {
+        let section = self.open(path, value)?;
+        self.unknown(&section, known);
+        Some(section)
+    }
+
+    /// The table `value` at `path`, whatever keys it has. `None`: not a table.
+    pub(super) fn open<'d>(
+        &mut self,
+        path: String,
+        value: &'d Spanned<DeValue<'d>>,
     ) -> Option<Section<'d>> {
         let span = value.span();
         let section = match value.get_ref() {
@@ -149,39 +164,41 @@ impl Reader {
                 return None;
             }
         };
-        self.enter(&section, known);
+        self.spans
+            .insert(section.path.clone(), section.span.clone());
         Some(section)
     }
 
     /// The document itself as a section without a path.
-    pub(super) fn root<'d>(&mut self, table: &'d DeTable<'d>, known: &[&str]) -> Section<'d> {
+    pub(super) fn root<'d>(&mut self, table: &'d DeTable<'d>, known: &Table) -> Section<'d> {
         let section = Section {
             path: String::new(),
             span: 0..0,
             table,
         };
-        self.enter(&section, known);
+        self.unknown(&section, known);
         section
     }
 
-    fn enter(&mut self, section: &Section<'_>, known: &[&str]) {
-        if !section.path.is_empty() {
-            self.spans
-                .insert(section.path.clone(), section.span.clone());
-        }
+    fn unknown(&mut self, section: &Section<'_>, known: &Table) {
         for key in section.table.keys() {
             let name = key.get_ref().as_ref();
-            if known.contains(&name) {
+            if known.knows(name) {
                 continue;
             }
             let place = section.place_name();
             let suggested = if self.has_room() {
-                suggestion(name, known.iter().copied())
+                suggestion(name, known.names())
             } else {
                 None
             };
             let fix = suggested.map_or_else(
-                || format!("remove it; {place} takes {}", list(known)),
+                || {
+                    format!(
+                        "remove it; {place} takes {}",
+                        list(&known.names().collect::<Vec<_>>())
+                    )
+                },
                 |known| format!("did you mean `{known}`?"),
             );
             let report = Report {
@@ -266,6 +283,22 @@ impl<'d> Section<'d> {
 
     /// The tables that a person named under `key`, in file order: `[pool.NAME]`.
     pub(super) fn named(&self, reader: &mut Reader, key: &str) -> Vec<Named<'d>> {
+        let mut named = Vec::new();
+        for (text, span, path, value) in self.named_freely(reader, key) {
+            let name = match Name::new(text) {
+                Ok(name) => Some(name),
+                Err(error) => {
+                    reader.error(&path, span, bad_name(text, &error.to_string()));
+                    None
+                }
+            };
+            named.push(Named { name, path, value });
+        }
+        named
+    }
+
+    /// The same for things of another balancer, whose names may be anything: name, its place, path, value.
+    pub(super) fn named_freely(&self, reader: &mut Reader, key: &str) -> Vec<Free<'d>> {
         let Some(value) = self.raw(key) else {
             return Vec::new();
         };
@@ -286,20 +319,23 @@ impl<'d> Section<'d> {
         };
         let mut tables: Vec<_> = table.iter().collect();
         tables.sort_by_key(|(key, _)| key.span().start);
-        let mut named = Vec::with_capacity(tables.len());
-        for (key, value) in tables {
+        let free = |(key, value): (&'d Spanned<DeString<'d>>, &'d Spanned<DeValue<'d>>)| {
             let text = key.get_ref().as_ref();
             let path = format!("{path}.{}", path_segment(&clip(text)));
-            let name = match Name::new(text) {
-                Ok(name) => Some(name),
-                Err(error) => {
-                    reader.error(&path, key.span(), bad_name(text, &error.to_string()));
-                    None
-                }
-            };
-            named.push(Named { name, path, value });
-        }
-        named
+            (text, key.span(), path, value)
+        };
+        tables.into_iter().map(free).collect()
+    }
+
+    /// Every key with its place, in file order.
+    pub(super) fn keys(&self) -> Vec<(&'d str, Range<usize>)> {
+        let mut keys: Vec<_> = self
+            .table
+            .keys()
+            .map(|key| (key.get_ref().as_ref(), key.span()))
+            .collect();
+        keys.sort_by_key(|(_, span)| span.start);
+        keys
     }
 
     /// The elements of the list `key`, in file order: `[[route]]`.

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::ops::Range;
 
+use super::keys::Table;
 use super::reader::{Named, Reader, Report, Section, clip};
 use super::suggest::suggestion;
 use super::too_many;
@@ -34,7 +35,7 @@ pub(super) fn sub<'d>(
     reader: &mut Reader,
     section: &Section<'d>,
     key: &str,
-    known: &[&str],
+    known: &Table,
 ) -> Option<Section<'d>> {
     reader.section(section.child_path(key), section.raw(key)?, known)
 }

@@ -13,11 +13,14 @@ use proptest::option;
 use proptest::prelude::*;
 
 use super::weights::derive;
+use crate::clock::Wall;
 use crate::config::{
     Address, Admin, AdminToken, Algorithm, Backend, Config, EscalationLevel, Health, Intent,
     Listener, NPlusOne, Objective, Pool, Receiver, Retry, Role, Route, Session,
 };
+use crate::finding::Severity;
 use crate::ids::Name;
+use crate::policy::{Policy, RULES, Waiver};
 use crate::units::{ByteSize, Ratio};
 
 /// Few names, so that two configurations name the same things; some need quotes in TOML.
@@ -184,46 +187,94 @@ fn pool() -> impl Strategy<Value = Pool> {
         session,
         timeouts,
         option::of(health()),
+        policy(),
         backends(),
     )
-        .prop_map(|(spread, n, session, timeouts, health, mut backends)| {
-            let (algorithm, intent, peak_rps, n_plus_one, has_capacity) = spread;
-            if intent != Intent::Capacity && !has_capacity {
-                // Some declare it, some do not: allowed under every other intent.
-                backends
-                    .iter_mut()
-                    .step_by(2)
-                    .for_each(|b| b.capacity_rps = None);
-            }
-            derive(intent, &mut backends);
-            Pool {
-                name: Name::new("p").unwrap(),
-                algorithm,
-                intent,
-                peak_rps,
-                headroom: n.0,
-                tolerance: n.1,
-                min_healthy: n.2,
-                n_plus_one,
-                objective: Objective {
-                    error_rate: n.3,
-                    p99: n.4,
-                },
-                session,
-                health,
-                connect_timeout: timeouts.0,
-                response_timeout: timeouts.1,
-                idle_timeout: timeouts.2,
-                request_timeout: timeouts.3,
-                retry: Retry {
-                    attempts: n.7.0,
-                    budget: n.7.1,
-                },
-                max_in_flight: n.5,
-                harmed_clients_min: n.6,
-                backends,
-            }
-        })
+        .prop_map(
+            |(spread, n, session, timeouts, health, policy, mut backends)| {
+                let (algorithm, intent, peak_rps, n_plus_one, has_capacity) = spread;
+                if intent != Intent::Capacity && !has_capacity {
+                    // Some declare it, some do not: allowed under every other intent.
+                    backends
+                        .iter_mut()
+                        .step_by(2)
+                        .for_each(|b| b.capacity_rps = None);
+                }
+                derive(intent, &mut backends);
+                Pool {
+                    name: Name::new("p").unwrap(),
+                    algorithm,
+                    intent,
+                    peak_rps,
+                    headroom: n.0,
+                    tolerance: n.1,
+                    min_healthy: n.2,
+                    n_plus_one,
+                    objective: Objective {
+                        error_rate: n.3,
+                        p99: n.4,
+                    },
+                    session,
+                    health,
+                    connect_timeout: timeouts.0,
+                    response_timeout: timeouts.1,
+                    idle_timeout: timeouts.2,
+                    request_timeout: timeouts.3,
+                    retry: Retry {
+                        attempts: n.7.0,
+                        budget: n.7.1,
+                    },
+                    max_in_flight: n.5,
+                    harmed_clients_min: n.6,
+                    policy,
+                    backends,
+                }
+            },
+        )
+}
+
+/// Severities and limits of some rules, as a file may hold them.
+fn policy() -> impl Strategy<Value = Policy> {
+    let limited: Vec<&str> = RULES
+        .iter()
+        .filter(|r| r.limit.is_some())
+        .map(|r| r.id)
+        .collect();
+    let severity =
+        proptest::sample::select(vec![Severity::Info, Severity::Warning, Severity::Error]);
+    let id = proptest::sample::select(RULES).prop_map(|rule| rule.id.to_owned());
+    let limit = prop_oneof![(0u32..10).prop_map(f64::from), 0.0f64..1e9];
+    let limited = proptest::sample::select(limited).prop_map(str::to_owned);
+    (
+        btree_map(id, severity, 0..3),
+        btree_map(limited, limit, 0..3),
+    )
+        .prop_map(|(severities, limits)| Policy { severities, limits })
+}
+
+/// Waivers of different rules; the pool is picked by the caller.
+fn waivers() -> impl Strategy<Value = Vec<(Waiver, Option<usize>)>> {
+    let rule = proptest::sample::select(RULES).prop_map(|rule| rule.id.to_owned());
+    let day = (0u64..2_932_896).prop_map(|day| Wall((day + 1) * 86_400_000));
+    let about = (
+        "[!-~]([ -~äß€\t]{0,20}[!-~])?",
+        day,
+        option::of(any::<usize>()),
+    );
+    btree_map(rule, about, 0..3).prop_map(|waivers| {
+        let waiver = |(index, (rule, (reason, until, pool)))| {
+            let path = format!("audit.waiver.{index}");
+            let waiver = Waiver {
+                path,
+                rule,
+                pool: None,
+                reason,
+                until,
+            };
+            (waiver, pool)
+        };
+        waivers.into_iter().enumerate().map(waiver).collect()
+    })
 }
 
 fn listener() -> impl Strategy<Value = Listener> {
@@ -312,6 +363,7 @@ pub(crate) fn config() -> impl Strategy<Value = Config> {
             option::of(file()),
             micros(1_000_000, 86_400_000_000),
             any::<bool>(),
+            waivers(),
         ),
         operations(),
         btree_map(name(), listener(), 1..3),
@@ -332,6 +384,11 @@ pub(crate) fn config() -> impl Strategy<Value = Config> {
                     .into_iter()
                     .map(|(name, p)| Pool { name, ..p })
                     .collect();
+                let name_pool = |(waiver, pool): (Waiver, Option<usize>)| Waiver {
+                    pool: pool.map(|p| pools[p % pools.len()].name.to_string()),
+                    ..waiver
+                };
+                let waivers = top.5.into_iter().map(name_pool).collect();
                 let routes = routes
                     .into_iter()
                     .map(|(host, path_prefix, l, p)| Route {
@@ -347,6 +404,7 @@ pub(crate) fn config() -> impl Strategy<Value = Config> {
                     access_log: top.2,
                     admin,
                     audit_every: top.3,
+                    waivers,
                     drills_allowed: top.4,
                     listeners,
                     routes,
@@ -370,6 +428,8 @@ pub(crate) fn pair() -> impl Strategy<Value = (Config, Config)> {
         if keep & 4 != 0 {
             (b.listeners, b.routes, b.pools) =
                 (a.listeners.clone(), a.routes.clone(), a.pools.clone());
+            b.waivers = a.waivers.clone();
+            b.waivers.truncate(1);
             b.pools[0].peak_rps = Some(7.0);
             if keep & 8 != 0 {
                 b.routes.rotate_left(1);

@@ -205,11 +205,12 @@ impl<'d> Section<'d> {
             _ => None,
         };
         let Some(value) = value else {
-            reader.wrong(
-                &found,
-                "a number",
-                format!("write requests per second without a unit: `{key} = 600`"),
-            );
+            let fix = if key.ends_with("_rps") {
+                format!("write requests per second without a unit: `{key} = 600`")
+            } else {
+                format!("write a number without quotes: `{key} = 2.5`")
+            };
+            reader.wrong(&found, "a number", fix);
             return None;
         };
         limits.check(reader, &found, value, |n| n.to_string())

@@ -3,8 +3,8 @@
 use crate::config::{Intent, NPlusOne};
 use crate::policy::Policy;
 use crate::setup::{
-    Backend, Backups, Balancer, Breakers, Check, Failover, Listener, Nobody, Pool, Retry, Role, Selection,
-    Setup, Timeouts, Wait,
+    Backend, Backups, Balancer, Breakers, Check, Failover, Listener, Nobody, Pool, Retry, Role,
+    Selection, Setup, Timeouts, Wait,
 };
 
 /// Headroom and tolerance of a pool that states none, as in evenkeel.toml.

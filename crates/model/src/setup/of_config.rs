@@ -18,6 +18,7 @@ impl Setup {
             listeners: config.listeners.iter().map(listener).collect(),
             routes: config.routes.iter().enumerate().map(route).collect(),
             pools: config.pools.iter().map(pool).collect(),
+            waivers: config.waivers.clone(),
             ..Self::blank(Balancer::Evenkeel)
         }
     }
@@ -92,6 +93,7 @@ fn pool(pool: &config::Pool) -> Pool {
         },
         // A request that finds every backend at its limit is refused at once.
         queue_max: Some(0),
+        policy: pool.policy.clone(),
         backends,
         ..Pool::blank(pool.name.as_str(), &path)
     }

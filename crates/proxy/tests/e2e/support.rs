@@ -78,6 +78,7 @@ pub(crate) fn pool(label: &str, backends: &[SocketAddr]) -> Pool {
         },
         max_in_flight: None,
         harmed_clients_min: 20,
+        policy: evenkeel_model::policy::Policy::default(),
         backends: backends.collect(),
     }
 }
@@ -98,6 +99,7 @@ pub(crate) fn config(listeners: Vec<Listener>, pools: Vec<Pool>) -> Config {
             tokens: Vec::new(),
         },
         audit_every: Duration::from_secs(86_400),
+        waivers: Vec::new(),
         drills_allowed: false,
         routes: routes.collect(),
         listeners,

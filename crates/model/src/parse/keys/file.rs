@@ -1,0 +1,241 @@
+//! evenkeel.toml: the top level and everything beside pools.
+
+use super::super::edge::{
+    AUDIT_EVERY, BODY_MAX, CLIENT_TIMEOUT, CONNECTIONS_MAX, HEAD_MAX, WORKERS,
+};
+use super::super::operations::ACK_WITHIN;
+use super::pool::POOL;
+use super::{Key, Kind, Table};
+
+/// The whole file.
+pub static FILE: Table = Table {
+    about: "A configuration of Evenkeel.",
+    keys: &[
+        Key::new(
+            "workers",
+            Kind::whole(&WORKERS),
+            "Data-plane workers; without it one per core that the process may use. Takes a restart.",
+        ),
+        Key::new(
+            "watch",
+            Kind::Boolean,
+            "Whether a changed file is applied by itself.",
+        )
+        .or("false"),
+        Key::new(
+            "access_log",
+            Kind::Text("/var/log/evenkeel/access.log"),
+            "File for the access log, one JSON object a line; \"-\" is standard output. Takes a restart.",
+        ),
+        Key::new(
+            "admin",
+            Kind::Table(&ADMIN),
+            "Page, API and metrics. Takes a restart.",
+        ),
+        Key::new(
+            "audit",
+            Kind::Table(&AUDIT),
+            "Scheduled audits and accepted findings.",
+        ),
+        Key::new(
+            "drills",
+            Kind::Table(&DRILLS),
+            "Whether drills may run here.",
+        ),
+        Key::new("listener", Kind::Named(&LISTENER), "Where clients connect.").required(),
+        Key::new(
+            "route",
+            Kind::List(&ROUTE),
+            "Which requests go where; the first match wins.",
+        )
+        .required(),
+        Key::new(
+            "pool",
+            Kind::Named(&POOL),
+            "Groups of backends that share requests.",
+        )
+        .required(),
+        Key::new("notify", Kind::Named(&RECEIVER), "Receivers of notices."),
+        Key::new(
+            "escalation",
+            Kind::List(&LEVEL),
+            "Who is paged, level by level, until somebody acknowledges.",
+        ),
+    ],
+};
+
+pub(in super::super) static ADMIN: Table = Table {
+    about: "Page, API and metrics.",
+    keys: &[
+        Key::new(
+            "address",
+            Kind::Text("127.0.0.1:7700"),
+            "Where they are served; on loopback.",
+        )
+        .or("\"127.0.0.1:7700\""),
+        Key::new(
+            "token",
+            Kind::Named(&TOKEN),
+            "Tokens besides the one that the first start writes; the name is the author in the journal.",
+        ),
+    ],
+};
+
+pub(in super::super) static TOKEN: Table = Table {
+    about: "A further token.",
+    keys: &[
+        Key::new(
+            "file",
+            Kind::Text("/etc/evenkeel/ci.token"),
+            "File that holds the token.",
+        )
+        .required(),
+        Key::new(
+            "role",
+            Kind::Choice(&["read", "operate"]),
+            "What the token allows.",
+        )
+        .required(),
+    ],
+};
+
+pub(in super::super) static AUDIT: Table = Table {
+    about: "Scheduled audits and accepted findings.",
+    keys: &[
+        Key::new(
+            "every",
+            Kind::duration(&AUDIT_EVERY),
+            "How often the running configuration is audited against live facts.",
+        )
+        .or("\"24h\""),
+        Key::new(
+            "waiver",
+            Kind::List(&WAIVER),
+            "Findings that are accepted for a while.",
+        ),
+    ],
+};
+
+pub(in super::super) static WAIVER: Table = Table {
+    about: "A finding that is accepted for a while: it is shown as info until the day is over.",
+    keys: &[
+        Key::new("rule", Kind::Rule, "The rule that is waived.").required(),
+        Key::new(
+            "pool",
+            Kind::Text("shop"),
+            "The pool it is for; without it, all.",
+        ),
+        Key::new(
+            "reason",
+            Kind::Text("a canary of one backend"),
+            "Why it is accepted.",
+        )
+        .required(),
+        Key::new("until", Kind::Day, "The last day on which it holds, UTC.").required(),
+    ],
+};
+
+pub(in super::super) static DRILLS: Table = Table {
+    about: "Drills against this instance.",
+    keys: &[Key::new("allowed", Kind::Boolean, "Whether they may run.").or("false")],
+};
+
+pub(in super::super) static LISTENER: Table = Table {
+    about: "A place where clients connect.",
+    keys: &[
+        Key::new(
+            "address",
+            Kind::Text("127.0.0.1:8080"),
+            "An address with a port, or unix:/path.",
+        )
+        .required(),
+        Key::new(
+            "head_timeout",
+            Kind::duration(&CLIENT_TIMEOUT),
+            "From the first byte of a request head to its end.",
+        )
+        .or("\"10s\""),
+        Key::new(
+            "body_timeout",
+            Kind::duration(&CLIENT_TIMEOUT),
+            "No byte of a request body for this long ends the request.",
+        )
+        .or("\"30s\""),
+        Key::new(
+            "idle_timeout",
+            Kind::duration(&CLIENT_TIMEOUT),
+            "A kept-alive connection without a request is closed.",
+        )
+        .or("\"60s\""),
+        Key::new(
+            "write_timeout",
+            Kind::duration(&CLIENT_TIMEOUT),
+            "A client that takes no byte of a response is cut off.",
+        )
+        .or("\"30s\""),
+        Key::new("head_max", Kind::size(&HEAD_MAX), "Largest request head.").or("\"16KiB\""),
+        Key::new(
+            "body_max",
+            Kind::size(&BODY_MAX),
+            "Largest request body; \"0\": no limit.",
+        )
+        .or("\"0\""),
+        Key::new(
+            "connections_max",
+            Kind::whole(&CONNECTIONS_MAX),
+            "Most client connections at once.",
+        )
+        .or("10000"),
+    ],
+};
+
+pub(in super::super) static ROUTE: Table = Table {
+    about: "Which requests go where; the first match wins.",
+    keys: &[
+        Key::new("listener", Kind::Name, "Its listener.").required(),
+        Key::new(
+            "host",
+            Kind::Text("*.example.com"),
+            "The host it is for, exact or *.example.com; without it, every host.",
+        ),
+        Key::new(
+            "path_prefix",
+            Kind::Text("/cart"),
+            "Whole path segments from the start: /cart matches /cart/x and not /cartoon.",
+        )
+        .or("\"/\""),
+        Key::new("pool", Kind::Name, "Where the requests go.").required(),
+    ],
+};
+
+pub(in super::super) static RECEIVER: Table = Table {
+    about: "A signed webhook.",
+    keys: &[
+        Key::new(
+            "url",
+            Kind::Text("https://hooks.example.com/evenkeel"),
+            "Where notices are posted.",
+        )
+        .required(),
+        Key::new(
+            "secret_file",
+            Kind::Text("/etc/evenkeel/hook.secret"),
+            "File with the secret that signs them.",
+        )
+        .required(),
+    ],
+};
+
+pub(in super::super) static LEVEL: Table = Table {
+    about: "One level of escalation.",
+    keys: &[
+        Key::new("name", Kind::Name, "What the level is called.").required(),
+        Key::new("notify", Kind::Names, "The receivers that are paged.").required(),
+        Key::new(
+            "ack_within",
+            Kind::duration(&ACK_WITHIN),
+            "The next level is paged when nobody acknowledged by then.",
+        )
+        .or("\"5m\""),
+    ],
+};

@@ -1,0 +1,243 @@
+//! evenkeel.toml: `[pool.NAME]` and what lies in it.
+
+use super::super::pool::{
+    CHECK_INTERVAL, CHECK_TIMEOUT, CHECKS_IN_A_ROW, ERROR_RATE, HARMED_CLIENTS, HEADROOM,
+    MAX_IN_FLIGHT, MIN_HEALTHY, P99, RETRY_ATTEMPTS, RETRY_BUDGET, RPS, TIMEOUT, TOLERANCE, WEIGHT,
+};
+use super::{Key, Kind, Table};
+
+pub(super) const INTENT: Key = Key::new(
+    "intent",
+    Kind::Choice(&["even", "capacity", "weight"]),
+    "How traffic should be spread; capacity when every backend declares one, else even.",
+);
+pub(super) const PEAK_RPS: Key = Key::new(
+    "peak_rps",
+    Kind::number(&RPS),
+    "What the pool must carry, requests per second.",
+);
+pub(super) const HEADROOM_KEY: Key = Key::new(
+    "headroom",
+    Kind::ratio(&HEADROOM),
+    "No backend is planned above its capacity less this.",
+)
+.or("\"20%\"");
+pub(super) const TOLERANCE_KEY: Key = Key::new(
+    "tolerance",
+    Kind::ratio(&TOLERANCE),
+    "Relative deviation from the intended share that is still fine.",
+)
+.or("\"20%\"");
+pub(super) const MIN_HEALTHY_KEY: Key = Key::new(
+    "min_healthy",
+    Kind::whole(&MIN_HEALTHY),
+    "Fewest live backends that an action may leave.",
+);
+pub(super) const N_PLUS_ONE: Key = Key::new(
+    "n_plus_one",
+    Kind::Choice(&["warn", "refuse"]),
+    "Whether the loss of one backend or zone that overloads the others is a warning or an error.",
+)
+.or("\"warn\"");
+pub(super) const OBJECTIVE_KEY: Key = Key::new(
+    "objective",
+    Kind::Table(&OBJECTIVE),
+    "A request beyond it is harmed.",
+);
+pub(super) const POOL_AUDIT_KEY: Key = Key::new(
+    "audit",
+    Kind::Table(&POOL_AUDIT),
+    "What the rules of the audit are set to for this pool.",
+);
+pub(super) const CAPACITY: Key = Key::new(
+    "capacity_rps",
+    Kind::number(&RPS),
+    "What it can carry, requests per second.",
+);
+pub(super) const ZONE: Key = Key::new("zone", Kind::Name, "Where it stands.");
+pub(super) const VERSION: Key = Key::new("version", Kind::Name, "What runs on it.");
+
+pub(in super::super) static POOL: Table = Table {
+    about: "A group of backends that share requests.",
+    keys: &[
+        Key::new(
+            "algorithm",
+            Kind::Choice(&["round_robin", "least_request", "random"]),
+            "How a backend is chosen.",
+        )
+        .or("\"round_robin\""),
+        INTENT,
+        PEAK_RPS,
+        HEADROOM_KEY,
+        TOLERANCE_KEY,
+        MIN_HEALTHY_KEY.or("1"),
+        N_PLUS_ONE,
+        OBJECTIVE_KEY,
+        Key::new(
+            "session",
+            Kind::Table(&SESSION),
+            "Who is a user; without it, the client address.",
+        ),
+        Key::new(
+            "connect_timeout",
+            Kind::duration(&TIMEOUT),
+            "Connecting to a backend, per try.",
+        )
+        .or("\"1s\""),
+        Key::new(
+            "response_timeout",
+            Kind::duration(&TIMEOUT),
+            "From the request being sent to the response head, per try.",
+        )
+        .or("\"15s\""),
+        Key::new(
+            "idle_timeout",
+            Kind::duration(&TIMEOUT),
+            "No progress of a body for this long.",
+        )
+        .or("\"30s\""),
+        Key::new(
+            "request_timeout",
+            Kind::duration(&TIMEOUT),
+            "All tries together, up to the response head.",
+        )
+        .or("\"30s\""),
+        Key::new(
+            "max_in_flight",
+            Kind::whole(&MAX_IN_FLIGHT),
+            "Most requests at once on one backend; beyond it the backend is passed over.",
+        ),
+        Key::new(
+            "harmed_clients_min",
+            Kind::whole(&HARMED_CLIENTS),
+            "Distinct clients that must be harmed before anything acts by itself.",
+        )
+        .or("20"),
+        Key::new("retry", Kind::Table(&RETRY), "Further tries."),
+        Key::new(
+            "health",
+            Kind::Table(&HEALTH),
+            "Active check of the backends.",
+        ),
+        POOL_AUDIT_KEY,
+        Key::new("backend", Kind::Named(&BACKEND), "Who serves.").required(),
+    ],
+};
+
+pub(in super::super) static OBJECTIVE: Table = Table {
+    about: "A request beyond it is harmed.",
+    keys: &[
+        Key::new(
+            "error_rate",
+            Kind::ratio(&ERROR_RATE),
+            "Highest share of failed requests that is fine.",
+        )
+        .or("\"1%\""),
+        Key::new(
+            "p99",
+            Kind::duration(&P99),
+            "Response time that 99 % of requests must keep.",
+        )
+        .or("\"1s\""),
+    ],
+};
+
+pub(in super::super) static SESSION: Table = Table {
+    about: "Who is a user.",
+    keys: &[Key::new(
+        "cookie",
+        Kind::Text("sid"),
+        "The cookie whose value tells users apart.",
+    )
+    .required()],
+};
+
+pub(in super::super) static RETRY: Table = Table {
+    about: "Further tries, where a repeat is safe.",
+    keys: &[
+        Key::new(
+            "attempts",
+            Kind::whole(&RETRY_ATTEMPTS),
+            "Tries beyond the first.",
+        )
+        .or("1"),
+        Key::new(
+            "budget",
+            Kind::ratio(&RETRY_BUDGET),
+            "Retries per request over time.",
+        )
+        .or("\"20%\""),
+    ],
+};
+
+pub(in super::super) static HEALTH: Table = Table {
+    about: "An HTTP check.",
+    keys: &[
+        Key::new("path", Kind::Text("/healthz"), "What is asked for.").required(),
+        Key::new(
+            "host",
+            Kind::Text("shop.example.com"),
+            "Host header; without it the backend's address.",
+        ),
+        Key::new(
+            "interval",
+            Kind::duration(&CHECK_INTERVAL),
+            "Between two checks of one backend.",
+        )
+        .or("\"1s\""),
+        Key::new(
+            "timeout",
+            Kind::duration(&CHECK_TIMEOUT),
+            "No answer by then is a failure; without it the interval, at most 1 s.",
+        ),
+        Key::new(
+            "rise",
+            Kind::whole(&CHECKS_IN_A_ROW),
+            "Good checks in a row before a backend takes traffic again.",
+        )
+        .or("2"),
+        Key::new(
+            "fall",
+            Kind::whole(&CHECKS_IN_A_ROW),
+            "Failed checks in a row before a backend is taken out.",
+        )
+        .or("3"),
+        Key::new("expect_status", Kind::Statuses, "What counts as good.").or("\"200-299\""),
+    ],
+};
+
+pub(in super::super) static POOL_AUDIT: Table = Table {
+    about: "What the rules of the audit are set to for this pool.",
+    keys: &[
+        Key::new(
+            "severity",
+            Kind::Severities,
+            "Severity by rule, instead of the rule's own.",
+        ),
+        Key::new(
+            "limit",
+            Kind::Limits,
+            "Limit by rule, in the unit that `evenkeel explain` names.",
+        ),
+    ],
+};
+
+pub(in super::super) static BACKEND: Table = Table {
+    about: "One member of the pool.",
+    keys: &[
+        Key::new(
+            "address",
+            Kind::Text("127.0.0.1:8081"),
+            "An address with a port, or unix:/path.",
+        )
+        .required(),
+        Key::new(
+            "weight",
+            Kind::whole(&WEIGHT),
+            "Relative weight; without it derived from capacity_rps under intent capacity, else 1.",
+        ),
+        CAPACITY,
+        ZONE,
+        VERSION,
+    ],
+};

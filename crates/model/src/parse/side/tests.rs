@@ -1,0 +1,1 @@
+//! What a side file puts on a setup, and what it refuses.
