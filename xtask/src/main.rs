@@ -6,6 +6,7 @@ use std::time::Instant;
 use anyhow::{Context as _, bail};
 use clap::{Parser, Subcommand};
 
+mod agreement;
 mod bench;
 mod layers;
 mod packages;
@@ -32,6 +33,8 @@ enum Task {
     Tidy,
     /// CPU per request beside HAProxy and nginx, interleaved.
     Bench(bench::Options),
+    /// Forecast beside the shares that real balancers give; writes the tables of docs/forecast.md.
+    Agreement(agreement::Options),
 }
 
 fn main() -> ExitCode {
@@ -40,6 +43,7 @@ fn main() -> ExitCode {
         Task::Layers => layers::check(),
         Task::Tidy => tidy::check(),
         Task::Bench(options) => bench::run(&options),
+        Task::Agreement(options) => agreement::run(&options),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,6 +1,6 @@
 //! The system packages that the tests use, and only the tests: real peers as backends and clients.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, bail};
@@ -21,7 +21,7 @@ const NEEDED: &[Package] = &[
     Package {
         name: "haproxy",
         program: "haproxy",
-        purpose: "the peer in `cargo xtask bench`",
+        purpose: "a peer in `cargo xtask bench` and `agreement`",
     },
     Package {
         name: "wrk",
@@ -97,10 +97,16 @@ fn apt(sudo: &[&str], arguments: &[&str]) -> anyhow::Result<()> {
 }
 
 fn present(program: &str) -> bool {
+    find(program).is_some()
+}
+
+/// Where `program` is, looking also where Debian keeps servers.
+pub(crate) fn find(program: &str) -> Option<PathBuf> {
     let path = std::env::var("PATH").unwrap_or_default();
     path.split(':')
         .chain(["/usr/sbin", "/usr/local/sbin", "/sbin"])
-        .any(|dir| Path::new(dir).join(program).is_file())
+        .map(|dir| Path::new(dir).join(program))
+        .find(|file| file.is_file())
 }
 
 fn is_root() -> bool {

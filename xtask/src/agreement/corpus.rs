@@ -1,0 +1,276 @@
+//! The corpus: configurations as people write them, with what is to be sent and compared in `#=` comment lines.
+//!
+//! The files are valid as they stand, so that `check` and the balancer's own checker can read them; the runner puts
+//! free ports in place of the ones below before anybody reads them. Lines:
+//!
+//! ```text
+//! #= shows: equal weights          what the row is about (required)
+//! #= requests: 10000               how many are sent (default 10000)
+//! #= clients: 4                    connections at once (default 4)
+//! #= connections: new              one per request; default keep
+//! #= method: POST                  default GET
+//! #= keys: 5000 header x-key       so many different values; or `uri`, `cookie NAME`, `source`
+//! #= jars: 2000                    so many clients that return the cookies they get, each in turn
+//! #= paths: /a /b                  in turn; default /
+//! #= sick: 19002                   fails its checks, serves requests
+//! #= broken: 19002                 answers 503 to everything
+//! #= closed: 19002                 nothing listens
+//! #= slow: 19002 20ms              answers after this time
+//! #= against: out backend:app/b    the forecast of a failure; or `case KIND`, `routes`, `base` (default)
+//! #= keys-known: app 20            distinct keys of the pool, told to the forecast in its side file
+//! #= within: interval              the stated interval is the bound where it is wider; default 2 points
+//! #= note: ...                     printed below the table
+//! #= short: yes                    part of the short run
+//! ```
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context as _, bail, ensure};
+
+/// Where the balancer listens, in the files.
+const LISTEN: u16 = 18_080;
+/// Where its admin interface listens, in the files.
+const ADMIN: u16 = 17_700;
+/// Origins in the files: one of these.
+const ORIGINS: std::ops::RangeInclusive<u16> = 19_001..=19_009;
+/// Most requests that a row may send.
+const REQUESTS_MAX: u64 = 50_000;
+
+/// Whose configuration it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
+pub(crate) enum Peer {
+    Evenkeel,
+    Haproxy,
+    Nginx,
+    Envoy,
+}
+
+impl Peer {
+    pub(crate) const ALL: [Self; 4] = [Self::Evenkeel, Self::Haproxy, Self::Nginx, Self::Envoy];
+
+    /// The folder in the corpus, and the word on the command line.
+    pub(crate) const fn folder(self) -> &'static str {
+        match self {
+            Self::Evenkeel => "evenkeel",
+            Self::Haproxy => "haproxy",
+            Self::Nginx => "nginx",
+            Self::Envoy => "envoy",
+        }
+    }
+
+    pub(crate) const fn title(self) -> &'static str {
+        match self {
+            Self::Evenkeel => "Evenkeel",
+            Self::Haproxy => "HAProxy",
+            Self::Nginx => "nginx",
+            Self::Envoy => "Envoy",
+        }
+    }
+}
+
+/// How an origin behaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Mode {
+    /// Checks and requests succeed.
+    #[default]
+    Up,
+    /// Checks fail, requests succeed.
+    Sick,
+    /// Everything is answered with 503.
+    Broken,
+    /// Nothing listens.
+    Closed,
+}
+
+/// An origin that a configuration names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct OriginPlan {
+    pub(crate) mode: Mode,
+    pub(crate) delay: Duration,
+}
+
+/// Where the varying value of a request stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum KeyPlace {
+    Header(String),
+    Uri,
+    Cookie(String),
+    /// The client's address.
+    Source,
+}
+
+/// What is sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct LoadPlan {
+    pub(crate) requests: u64,
+    pub(crate) clients: usize,
+    pub(crate) new_connections: bool,
+    pub(crate) method: String,
+    pub(crate) keys: Option<(u64, KeyPlace)>,
+    pub(crate) jars: Option<usize>,
+    pub(crate) paths: Vec<String>,
+}
+
+/// What the measured shares are compared with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Against {
+    Base,
+    /// `forecast.failures[out = ..]`.
+    Out(String),
+    /// `forecast.cases[kind = ..]`.
+    Case(String),
+    /// The parts of the targets of the first route; measured by pool.
+    Routes,
+}
+
+/// One configuration of the corpus.
+#[derive(Debug, Clone)]
+pub(crate) struct Row {
+    pub(crate) peer: Peer,
+    pub(crate) file: PathBuf,
+    pub(crate) shows: String,
+    pub(crate) load: LoadPlan,
+    pub(crate) origins: BTreeMap<u16, OriginPlan>,
+    pub(crate) against: Against,
+    pub(crate) keys_known: Vec<(String, u64)>,
+    pub(crate) interval: bool,
+    pub(crate) note: Option<String>,
+    pub(crate) short: bool,
+    pub(crate) text: String,
+}
+
+impl Row {
+    /// The text with real ports: the listener's, the admin interface's and those of the origins.
+    pub(crate) fn filled(&self, listen: u16, admin: u16, origins: &BTreeMap<u16, u16>) -> String {
+        let mut text = self
+            .text
+            .replace(&LISTEN.to_string(), &listen.to_string())
+            .replace(&ADMIN.to_string(), &admin.to_string());
+        for (planned, real) in origins {
+            text = text.replace(&planned.to_string(), &real.to_string());
+        }
+        text
+    }
+
+    /// The name without folder and ending.
+    pub(crate) fn name(&self) -> String {
+        let stem = self.file.file_stem();
+        stem.map(|s| s.to_string_lossy().into_owned())
+            .unwrap_or_default()
+    }
+}
+
+/// The rows of a peer, by file name.
+pub(crate) fn rows(corpus: &Path, peer: Peer) -> anyhow::Result<Vec<Row>> {
+    let folder = corpus.join(peer.folder());
+    let mut files: Vec<PathBuf> = fs::read_dir(&folder)
+        .with_context(|| format!("cannot read {}", folder.display()))?
+        .map(|entry| entry.map(|e| e.path()))
+        .collect::<Result<_, _>>()?;
+    files.sort();
+    let row = |file: &PathBuf| {
+        let text = fs::read_to_string(file)?;
+        parse(peer, file, text).with_context(|| format!("in {}", file.display()))
+    };
+    files.iter().map(row).collect()
+}
+
+fn parse(peer: Peer, file: &Path, text: String) -> anyhow::Result<Row> {
+    let mut row = Row {
+        peer,
+        file: file.to_owned(),
+        shows: String::new(),
+        load: LoadPlan {
+            requests: 10_000,
+            clients: 4,
+            new_connections: false,
+            method: "GET".to_owned(),
+            keys: None,
+            jars: None,
+            paths: vec!["/".to_owned()],
+        },
+        origins: BTreeMap::new(),
+        against: Against::Base,
+        keys_known: Vec::new(),
+        interval: false,
+        note: None,
+        short: false,
+        text: String::new(),
+    };
+    for port in ORIGINS {
+        if text.contains(&port.to_string()) {
+            row.origins.insert(port, OriginPlan::default());
+        }
+    }
+    for line in text.lines() {
+        if let Some(rest) = line.strip_prefix("#=") {
+            let (key, value) = rest.split_once(':').context("`#=` without a colon")?;
+            set(&mut row, key.trim(), value.trim())
+                .with_context(|| format!("cannot use `{line}`"))?;
+        }
+    }
+    ensure!(!row.shows.is_empty(), "`#= shows:` is missing");
+    ensure!(!row.origins.is_empty(), "it names no origin");
+    row.text = text;
+    Ok(row)
+}
+
+fn set(row: &mut Row, key: &str, value: &str) -> anyhow::Result<()> {
+    let words: Vec<&str> = value.split_whitespace().collect();
+    match (key, words.as_slice()) {
+        ("shows", _) => value.clone_into(&mut row.shows),
+        ("note", _) => row.note = Some(value.to_owned()),
+        ("requests", [n]) => {
+            row.load.requests = n.parse()?;
+            ensure!(row.load.requests <= REQUESTS_MAX, "at most {REQUESTS_MAX}");
+        }
+        ("clients", [n]) => row.load.clients = n.parse()?,
+        ("connections", [word]) => row.load.new_connections = *word == "new",
+        ("method", [word]) => (*word).clone_into(&mut row.load.method),
+        ("keys", [n, place @ ..]) => {
+            let place = match place {
+                ["header", name] => KeyPlace::Header((*name).to_owned()),
+                ["cookie", name] => KeyPlace::Cookie((*name).to_owned()),
+                ["uri"] => KeyPlace::Uri,
+                ["source"] => KeyPlace::Source,
+                _ => bail!("keys stand in header NAME, cookie NAME, uri or source"),
+            };
+            row.load.keys = Some((n.parse()?, place));
+        }
+        ("jars", [n]) => row.load.jars = Some(n.parse()?),
+        ("paths", paths) => row.load.paths = paths.iter().map(|p| (*p).to_owned()).collect(),
+        ("sick", ports) => mode(row, ports, Mode::Sick)?,
+        ("broken", ports) => mode(row, ports, Mode::Broken)?,
+        ("closed", ports) => mode(row, ports, Mode::Closed)?,
+        ("slow", [port, time]) => {
+            let ms = time.strip_suffix("ms").context("a time in ms")?.parse()?;
+            origin(row, port)?.delay = Duration::from_millis(ms);
+        }
+        ("against", ["base"]) => row.against = Against::Base,
+        ("against", ["routes"]) => row.against = Against::Routes,
+        ("against", ["out", what]) => row.against = Against::Out((*what).to_owned()),
+        ("against", ["case", what]) => row.against = Against::Case((*what).to_owned()),
+        ("keys-known", [pool, n]) => row.keys_known.push(((*pool).to_owned(), n.parse()?)),
+        ("within", [word]) => row.interval = *word == "interval",
+        ("short", [word]) => row.short = *word == "yes",
+        _ => bail!("`{key}` is not known, or its value is not"),
+    }
+    Ok(())
+}
+
+fn mode(row: &mut Row, ports: &[&str], mode: Mode) -> anyhow::Result<()> {
+    for port in ports {
+        origin(row, port)?.mode = mode;
+    }
+    Ok(())
+}
+
+fn origin<'a>(row: &'a mut Row, port: &str) -> anyhow::Result<&'a mut OriginPlan> {
+    let port: u16 = port.parse()?;
+    row.origins
+        .get_mut(&port)
+        .with_context(|| format!("no backend has port {port}"))
+}

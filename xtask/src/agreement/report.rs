@@ -1,0 +1,265 @@
+//! The tables: forecast beside measurement, one row per configuration, misses and gaps included.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context as _, ensure};
+
+use super::corpus::{Peer, Row};
+use super::forecast::Group;
+
+/// Points of share within which forecast and measurement agree.
+pub(crate) const POINTS: f64 = 2.0;
+/// Points beyond a stated interval that the counting itself may add: 3 standard errors of 10,000 requests at most.
+const COUNTING: f64 = 1.5;
+/// Marks in the page, between which the tables stand.
+const BEGIN: &str = "<!-- agreement:begin -->";
+const END: &str = "<!-- agreement:end -->";
+
+/// What came of one row.
+#[derive(Debug, Clone)]
+pub(crate) struct Outcome {
+    pub(crate) row: Row,
+    /// The forecast, or why there is none.
+    pub(crate) forecast: Result<Vec<Group>, String>,
+    /// Requests by origin (port in the corpus) with the sum of good answers, or why nothing was measured.
+    pub(crate) measured: Result<Measured, String>,
+}
+
+/// What the origins counted.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Measured {
+    pub(crate) origins: std::collections::BTreeMap<u16, u64>,
+    pub(crate) sent: u64,
+    pub(crate) good: u64,
+}
+
+/// How a row is judged.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Verdict {
+    /// Within the bound; the largest difference in points.
+    Agrees(f64),
+    /// Beyond it; `None`: one of the two has no share where the other has.
+    Misses(Option<f64>),
+    NotMeasured,
+    NoForecast,
+}
+
+/// Share of one member: forecast with its interval in points, and measured; `None`: nobody is used.
+struct Pair {
+    expected: Option<(f64, f64, f64)>,
+    measured: Option<f64>,
+}
+
+impl Outcome {
+    pub(crate) fn verdict(&self) -> Verdict {
+        let Ok(measured) = &self.measured else {
+            return Verdict::NotMeasured;
+        };
+        let Ok(groups) = &self.forecast else {
+            return Verdict::NoForecast;
+        };
+        let mut worst = 0.0_f64;
+        let mut agrees = true;
+        for pair in groups.iter().flat_map(|group| pairs(group, measured)) {
+            match (pair.expected, pair.measured) {
+                (Some((share, low, high)), Some(got)) => {
+                    let off = (share - got).abs();
+                    worst = worst.max(off);
+                    let inside = (low - COUNTING..=high + COUNTING).contains(&got);
+                    agrees &= off <= POINTS || (self.row.interval && inside);
+                }
+                (None, None) => {}
+                _ => return Verdict::Misses(None),
+            }
+        }
+        if agrees {
+            Verdict::Agrees(worst)
+        } else {
+            Verdict::Misses(Some(worst))
+        }
+    }
+
+    fn expected_cell(&self) -> String {
+        match &self.forecast {
+            Err(why) => why.replace('|', "/"),
+            Ok(groups) => cell(groups, |group| {
+                pairs(group, &Measured::default())
+                    .iter()
+                    .map(|pair| match pair.expected {
+                        None => "none".to_owned(),
+                        Some((share, low, high)) if self.row.interval && high > low => {
+                            format!("{share:.1} ({low:.1} to {high:.1})")
+                        }
+                        Some((share, ..)) => format!("{share:.1}"),
+                    })
+                    .collect()
+            }),
+        }
+    }
+
+    fn measured_cell(&self) -> String {
+        let measured = match &self.measured {
+            Err(why) => return format!("not measured: {}", why.replace('|', "/")),
+            Ok(measured) => measured,
+        };
+        let Ok(groups) = &self.forecast else {
+            let total: u64 = measured.origins.values().sum();
+            let share = |n: &u64| format!("{:.1}", percent(*n, total).unwrap_or(0.0));
+            return measured
+                .origins
+                .values()
+                .map(share)
+                .collect::<Vec<_>>()
+                .join(" / ");
+        };
+        cell(groups, |group| {
+            pairs(group, measured)
+                .iter()
+                .map(|pair| {
+                    pair.measured
+                        .map_or_else(|| "none".to_owned(), |share| format!("{share:.1}"))
+                })
+                .collect()
+        })
+    }
+
+    /// Sent requests, and what was not answered with 200.
+    fn requests_cell(&self) -> String {
+        match &self.measured {
+            Err(_) => "0".to_owned(),
+            Ok(m) if m.good == m.sent => m.sent.to_string(),
+            Ok(m) => format!("{} ({} refused)", m.sent, m.sent - m.good),
+        }
+    }
+
+    /// The row of the table.
+    pub(crate) fn line(&self) -> String {
+        let (off, verdict) = match self.verdict() {
+            Verdict::Agrees(off) => (format!("{off:.2}"), "yes"),
+            Verdict::Misses(Some(off)) => (format!("{off:.2}"), "**no**"),
+            Verdict::Misses(None) => ("-".to_owned(), "**no**"),
+            Verdict::NotMeasured => ("-".to_owned(), "not measured"),
+            Verdict::NoForecast => ("-".to_owned(), "**no forecast**"),
+        };
+        format!(
+            "| {} | {} | {} | {} | {} | {off} | {verdict} |",
+            self.row.name(),
+            self.row.shows,
+            self.expected_cell(),
+            self.measured_cell(),
+            self.requests_cell(),
+        )
+    }
+}
+
+fn cell(groups: &[Group], shares: impl Fn(&Group) -> Vec<String>) -> String {
+    let one = |group: &Group| {
+        let list = shares(group).join(" / ");
+        if groups.len() > 1 {
+            format!("{}: {list}", group.name)
+        } else {
+            list
+        }
+    };
+    groups.iter().map(one).collect::<Vec<_>>().join("; ")
+}
+
+fn pairs(group: &Group, measured: &Measured) -> Vec<Pair> {
+    let count = |origins: &[u16]| -> u64 {
+        let counts = origins.iter().filter_map(|o| measured.origins.get(o));
+        counts.sum()
+    };
+    let total: u64 = group
+        .members
+        .iter()
+        .map(|(origins, _)| count(origins))
+        .sum();
+    let somebody = group.members.iter().any(|(_, expected)| expected.is_some());
+    let pair = |(origins, expected): &(Vec<u16>, Option<super::forecast::Expected>)| {
+        // Who is out has no share; that is 0 as soon as somebody else has one.
+        let expected = expected.unwrap_or_default();
+        let share = expected.share * 100.0;
+        let interval = [expected.low, expected.high].map(|bound| bound.map(|b| b * 100.0));
+        Pair {
+            expected: somebody.then_some((
+                share,
+                interval[0].unwrap_or(share),
+                interval[1].unwrap_or(share),
+            )),
+            measured: percent(count(origins), total),
+        }
+    };
+    group.members.iter().map(pair).collect()
+}
+
+fn percent(part: u64, total: u64) -> Option<f64> {
+    (total > 0).then(|| part as f64 * 100.0 / total as f64)
+}
+
+/// The section of one balancer.
+pub(crate) fn section(peer: Peer, version: Option<&str>, outcomes: &[Outcome]) -> String {
+    let mut text = format!(
+        "### {} {}\n\n",
+        peer.title(),
+        version.unwrap_or("(not here)")
+    );
+    text.push_str("| configuration | what it shows | forecast, % | measured, % | requests | largest difference, points | agrees |\n");
+    text.push_str("|---|---|---|---|---|---|---|\n");
+    for outcome in outcomes {
+        text.push_str(&outcome.line());
+        text.push('\n');
+    }
+    let notes = outcomes
+        .iter()
+        .filter_map(|o| Some((o, o.row.note.as_ref()?)));
+    let notes: String = notes
+        .map(|(outcome, note)| format!("- {}: {note}\n", outcome.row.name()))
+        .collect();
+    if !notes.is_empty() {
+        text.push('\n');
+        text.push_str(&notes);
+    }
+    text
+}
+
+/// Counts over all rows, in one line.
+pub(crate) fn summary(outcomes: &[Outcome]) -> String {
+    let [mut agree, mut miss, mut silent, mut unmeasured] = [0_u32; 4];
+    for outcome in outcomes {
+        match outcome.verdict() {
+            Verdict::Agrees(_) => agree += 1,
+            Verdict::Misses(_) => miss += 1,
+            Verdict::NoForecast => silent += 1,
+            Verdict::NotMeasured => unmeasured += 1,
+        }
+    }
+    let mut parts = vec![format!(
+        "{agree} of {} configurations agree",
+        outcomes.len()
+    )];
+    let rest = [
+        (miss, "miss"),
+        (silent, "without a forecast"),
+        (unmeasured, "not measured"),
+    ];
+    for (n, words) in rest.into_iter().filter(|(n, _)| *n > 0) {
+        parts.push(format!("{n} {words}"));
+    }
+    parts.join(", ")
+}
+
+/// Puts `tables` between the marks of `page`.
+pub(crate) fn publish(page: &Path, tables: &str) -> anyhow::Result<()> {
+    let text =
+        fs::read_to_string(page).with_context(|| format!("cannot read {}", page.display()))?;
+    let (before, rest) = text
+        .split_once(BEGIN)
+        .with_context(|| format!("{} has no {BEGIN}", page.display()))?;
+    let (_, after) = rest
+        .split_once(END)
+        .with_context(|| format!("{} has no {END}", page.display()))?;
+    ensure!(!tables.contains(END), "the tables contain the end mark");
+    fs::write(page, format!("{before}{BEGIN}\n\n{tables}\n{END}{after}"))?;
+    Ok(())
+}
