@@ -25,6 +25,7 @@ const PURE_MAY_USE: &[&str] = &[
     "libm",
     "rand_core",
     "rand_pcg",
+    "saphyr-parser",
     "serde",
     "serde_spanned",
     "sha2",

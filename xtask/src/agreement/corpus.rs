@@ -107,11 +107,18 @@ pub(crate) enum KeyPlace {
 pub(crate) struct LoadPlan {
     pub(crate) requests: u64,
     pub(crate) clients: usize,
-    pub(crate) new_connections: bool,
+    pub(crate) each_connects: bool,
     pub(crate) method: String,
     pub(crate) keys: Option<(u64, KeyPlace)>,
     pub(crate) jars: Option<usize>,
     pub(crate) paths: Vec<String>,
+}
+
+impl LoadPlan {
+    /// Whether every request has a connection of its own; so it is when the client's address is the key.
+    pub(crate) const fn new_connections(&self) -> bool {
+        self.each_connects || matches!(self.keys, Some((_, KeyPlace::Source)))
+    }
 }
 
 /// What the measured shares are compared with.
@@ -186,7 +193,7 @@ fn parse(peer: Peer, file: &Path, text: String) -> anyhow::Result<Row> {
         load: LoadPlan {
             requests: 10_000,
             clients: 4,
-            new_connections: false,
+            each_connects: false,
             method: "GET".to_owned(),
             keys: None,
             jars: None,
@@ -201,7 +208,8 @@ fn parse(peer: Peer, file: &Path, text: String) -> anyhow::Result<Row> {
         text: String::new(),
     };
     for port in ORIGINS {
-        if text.contains(&port.to_string()) {
+        let is_named = |line: &str| !line.starts_with("#=") && line.contains(&port.to_string());
+        if text.lines().any(is_named) {
             row.origins.insert(port, OriginPlan::default());
         }
     }
@@ -228,7 +236,7 @@ fn set(row: &mut Row, key: &str, value: &str) -> anyhow::Result<()> {
             ensure!(row.load.requests <= REQUESTS_MAX, "at most {REQUESTS_MAX}");
         }
         ("clients", [n]) => row.load.clients = n.parse()?,
-        ("connections", [word]) => row.load.new_connections = *word == "new",
+        ("connections", [word]) => row.load.each_connects = *word == "new",
         ("method", [word]) => (*word).clone_into(&mut row.load.method),
         ("keys", [n, place @ ..]) => {
             let place = match place {
@@ -273,4 +281,59 @@ fn origin<'a>(row: &'a mut Row, port: &str) -> anyhow::Result<&'a mut OriginPlan
     row.origins
         .get_mut(&port)
         .with_context(|| format!("no backend has port {port}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::path::Path;
+
+    use super::{Against, KeyPlace, Mode, Peer, parse, rows};
+
+    const TEXT: &str = "#= shows: a thing\n#= requests: 500\n#= keys: 20 header x-user\n\
+        #= sick: 19002\n#= against: out backend:app/b\n\nlisten 18080\nserver 19001 19002\n";
+
+    #[test]
+    fn the_comment_lines_say_what_is_sent_and_compared() {
+        let row = parse(Peer::Haproxy, Path::new("x/a.cfg"), TEXT.to_owned()).unwrap();
+        assert_eq!(row.name(), "a");
+        assert_eq!(row.load.requests, 500);
+        let header = KeyPlace::Header("x-user".to_owned());
+        assert_eq!(row.load.keys, Some((20, header)));
+        assert_eq!(row.origins.get(&19_002).unwrap().mode, Mode::Sick);
+        assert_eq!(row.origins.get(&19_001).unwrap().mode, Mode::Up);
+        assert_eq!(row.against, Against::Out("backend:app/b".to_owned()));
+    }
+
+    #[test]
+    fn every_port_is_replaced() {
+        let row = parse(Peer::Haproxy, Path::new("a.cfg"), TEXT.to_owned()).unwrap();
+        let real = BTreeMap::from([(19_001, 41), (19_002, 42)]);
+        let text = row.filled(40, 39, &real);
+        assert!(text.ends_with("listen 40\nserver 41 42\n"), "{text}");
+    }
+
+    #[test]
+    fn a_line_that_is_not_understood_is_refused() {
+        for line in [
+            "#= reqeusts: 5",
+            "#= requests: many",
+            "#= requests: 999999999",
+            "#= sick: 19003",
+            "#= keys: 5 heder x",
+        ] {
+            let parsed = parse(Peer::Nginx, Path::new("a.conf"), format!("{TEXT}{line}\n"));
+            assert!(parsed.is_err(), "{line}");
+        }
+    }
+
+    #[test]
+    fn every_file_of_the_corpus_is_understood() {
+        let corpus = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../bench/agreement"));
+        for peer in Peer::ALL {
+            let rows = rows(corpus, peer).unwrap();
+            assert!(rows.len() >= 10, "{}: {}", peer.folder(), rows.len());
+            assert!(rows.iter().any(|row| row.short), "{}", peer.folder());
+        }
+    }
 }

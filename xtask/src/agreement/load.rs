@@ -87,7 +87,7 @@ async fn client(work: Rc<Work>) -> anyhow::Result<()> {
 async fn request(work: &Work, number: u64, kept: &mut Option<TcpStream>) -> anyhow::Result<u16> {
     let plan = &work.plan;
     let key = plan.keys.as_ref().map(|(n, place)| (number % n, place));
-    let is_fresh = plan.new_connections || matches!(key, Some((_, KeyPlace::Source)));
+    let is_fresh = plan.new_connections();
     let jar = plan.jars.map(|n| number as usize % n);
     let text = head(work, number, key, jar, is_fresh);
     for _ in 0..2 {

@@ -124,12 +124,25 @@ impl Outcome {
         })
     }
 
-    /// Sent requests, and what was not answered with 200.
-    fn requests_cell(&self) -> String {
+    /// What was sent and how, and what was not answered with 200.
+    fn load_cell(&self) -> String {
+        let load = &self.row.load;
+        let connections = if load.new_connections() {
+            "a connection each"
+        } else {
+            "kept"
+        };
+        let at_once = load.clients;
         match &self.measured {
-            Err(_) => "0".to_owned(),
-            Ok(m) if m.good == m.sent => m.sent.to_string(),
-            Ok(m) => format!("{} ({} refused)", m.sent, m.sent - m.good),
+            Err(_) => "none".to_owned(),
+            Ok(m) if m.good == m.sent => format!("{}, {at_once} at once, {connections}", m.sent),
+            Ok(m) => {
+                let refused = m.sent - m.good;
+                format!(
+                    "{}, {at_once} at once, {connections}; {refused} refused",
+                    m.sent
+                )
+            }
         }
     }
 
@@ -148,7 +161,7 @@ impl Outcome {
             self.row.shows,
             self.expected_cell(),
             self.measured_cell(),
-            self.requests_cell(),
+            self.load_cell(),
         )
     }
 }
@@ -204,7 +217,7 @@ pub(crate) fn section(peer: Peer, version: Option<&str>, outcomes: &[Outcome]) -
         peer.title(),
         version.unwrap_or("(not here)")
     );
-    text.push_str("| configuration | what it shows | forecast, % | measured, % | requests | largest difference, points | agrees |\n");
+    text.push_str("| configuration | what it shows | forecast, % | measured, % | requests, connections | largest difference, points | agrees |\n");
     text.push_str("|---|---|---|---|---|---|---|\n");
     for outcome in outcomes {
         text.push_str(&outcome.line());
@@ -262,4 +275,114 @@ pub(crate) fn publish(page: &Path, tables: &str) -> anyhow::Result<()> {
     ensure!(!tables.contains(END), "the tables contain the end mark");
     fs::write(page, format!("{before}{BEGIN}\n\n{tables}\n{END}{after}"))?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::path::{Path, PathBuf};
+
+    use super::super::corpus::{Peer, rows};
+    use super::super::forecast::{Expected, Group};
+    use super::{BEGIN, END, Measured, Outcome, Verdict, publish, summary};
+
+    /// Share with the bounds of its interval; `None`: not used.
+    type Interval = Option<(f64, f64, f64)>;
+
+    /// A row of two backends, told `shares` (with an interval when given) and measured with `counts`.
+    fn outcome(shares: [Interval; 2], counts: [u64; 2], interval: bool) -> Outcome {
+        let corpus = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../bench/agreement"));
+        let mut row = rows(corpus, Peer::Haproxy).unwrap().remove(0);
+        row.interval = interval;
+        let member = |(port, share): (u16, Interval)| {
+            let expected = share.map(|(share, low, high)| Expected {
+                share,
+                low: Some(low),
+                high: Some(high),
+            });
+            (vec![port], expected)
+        };
+        let members = [19_001, 19_002].into_iter().zip(shares).map(member);
+        let group = Group {
+            name: "app".to_owned(),
+            members: members.collect(),
+        };
+        let origins = BTreeMap::from([(19_001, counts[0]), (19_002, counts[1])]);
+        let sent = counts.iter().sum();
+        let measured = Measured {
+            origins,
+            sent,
+            good: sent,
+        };
+        Outcome {
+            row,
+            forecast: Ok(vec![group]),
+            measured: Ok(measured),
+        }
+    }
+
+    /// Half of the requests, without doubt.
+    const HALF: Interval = Some((0.5, 0.5, 0.5));
+
+    #[test]
+    fn two_points_agree_and_three_miss() {
+        let near = outcome([HALF, HALF], [519, 481], false);
+        assert!(matches!(near.verdict(), Verdict::Agrees(off) if (off - 1.9).abs() < 1e-9));
+        let far = outcome([HALF, HALF], [530, 470], false);
+        assert!(matches!(far.verdict(), Verdict::Misses(Some(off)) if (off - 3.0).abs() < 1e-9));
+        assert!(far.line().contains("**no**"), "{}", far.line());
+    }
+
+    #[test]
+    fn a_stated_interval_counts_only_where_the_row_asks_for_it() {
+        let wide = [Some((0.5, 0.3, 0.7)); 2];
+        let counts = [650, 350];
+        assert!(matches!(
+            outcome(wide, counts, true).verdict(),
+            Verdict::Agrees(_)
+        ));
+        assert!(matches!(
+            outcome(wide, counts, false).verdict(),
+            Verdict::Misses(_)
+        ));
+        let beyond = outcome(wide, [750, 250], true);
+        assert!(matches!(beyond.verdict(), Verdict::Misses(_)));
+    }
+
+    #[test]
+    fn nobody_forecast_and_nobody_used_agree_but_not_one_without_the_other() {
+        let none = [None, None];
+        let silent = outcome(none, [0, 0], false);
+        assert!(matches!(silent.verdict(), Verdict::Agrees(_)));
+        assert_eq!(
+            outcome(none, [5, 5], false).verdict(),
+            Verdict::Misses(None)
+        );
+        let refused = outcome([HALF, HALF], [0, 0], false);
+        assert_eq!(refused.verdict(), Verdict::Misses(None));
+    }
+
+    #[test]
+    fn a_row_without_forecast_or_measurement_is_never_an_agreement() {
+        let mut row = outcome([HALF, HALF], [500, 500], false);
+        row.forecast = Err("no reader".to_owned());
+        assert_eq!(row.verdict(), Verdict::NoForecast);
+        row.measured = Err("it is missing".to_owned());
+        assert_eq!(row.verdict(), Verdict::NotMeasured);
+        assert!(row.line().contains("not measured: it is missing"));
+        let line = summary(&[row]);
+        assert_eq!(line, "0 of 1 configurations agree, 1 not measured");
+    }
+
+    #[test]
+    fn only_what_stands_between_the_marks_is_replaced() {
+        let page: PathBuf = std::env::temp_dir().join(format!("agreement-{}", std::process::id()));
+        std::fs::write(&page, format!("before\n{BEGIN}\nold\n{END}\nafter\n")).unwrap();
+        publish(&page, "new").unwrap();
+        let text = std::fs::read_to_string(&page).unwrap();
+        assert_eq!(text, format!("before\n{BEGIN}\n\nnew\n{END}\nafter\n"));
+        std::fs::write(&page, "no marks").unwrap();
+        assert!(publish(&page, "new").is_err());
+        std::fs::remove_file(&page).unwrap();
+    }
 }
