@@ -257,7 +257,8 @@ fn trf_07_finds_an_address_twice_in_one_pool_and_allows_it_in_two() {
     let findings = judged(SHOP, &[("127.0.0.1:8082", "127.0.0.1:8081")]);
     let found = of(&findings, "TRF-07");
     assert_eq!((found.len(), found[0].severity), (1, Severity::Error));
-    assert_eq!(found[0].path, "pool.shop.backend.web-2.address");
+    assert_eq!(found[0].path, "pool.shop");
+    assert_eq!(found[0].location.as_ref().map(|l| l.line), Some(42));
     assert_eq!(
         found[0].effect,
         "one server gets 66.7 % of the weight of the pool under 2 names"

@@ -1,0 +1,212 @@
+//! TRF-08, TRF-09: which requests find a pool.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use evenkeel_model::finding::{Finding, Severity};
+use evenkeel_model::setup::{Balancer, Listener, Route};
+
+use crate::rule::{Rule, Subject, Words};
+
+/// TRF-08.
+pub(super) const UNREACHABLE: Rule = Rule {
+    id: "TRF-08",
+    title: "no route hides behind an earlier one",
+    severity: Severity::Warning,
+    limit: None,
+    text: "\
+Routes are tried in order. A route is unreachable when an earlier one of the same listener matches every
+request that it would match: no host or the same host, no path or a prefix of its path, and no further
+condition, or the very same condition. In evenkeel.toml this is CFG-07. Conditions are compared as
+written, not evaluated.
+
+Why: the rule was written to send something elsewhere, and it never does. A wildcard placed too early
+sends the requests of one service to another.
+
+Example: `use_backend api if { path_beg /api }` after an unconditional `use_backend site`: /api goes to
+`site`.",
+    check: check_unreachable,
+};
+
+/// What hides later routes: the condition-free ones by host and prefix, and the others by all three.
+#[derive(Default)]
+struct Earlier<'r> {
+    /// Host, then prefix, to the route and whether it compares whole segments.
+    plain: BTreeMap<Option<&'r str>, BTreeMap<&'r str, (&'r Route, bool)>>,
+    conditional: BTreeMap<(Option<&'r str>, &'r str, &'r str), &'r Route>,
+}
+
+impl<'r> Earlier<'r> {
+    /// The route that takes every request of `route`.
+    fn hiding(&self, route: &'r Route) -> Option<&'r Route> {
+        let prefix = prefix_of(route);
+        let host = route.host.as_deref();
+        if let Some(condition) = &route.condition
+            && let Some(earlier) = self.conditional.get(&(host, prefix, condition.as_str()))
+        {
+            return Some(earlier);
+        }
+        hosts_over(host).find_map(|host| covering(self.plain.get(&host)?, route, prefix))
+    }
+
+    fn add(&mut self, route: &'r Route) {
+        let (host, prefix) = (route.host.as_deref(), prefix_of(route));
+        if let Some(condition) = &route.condition {
+            let key = (host, prefix, condition.as_str());
+            self.conditional.entry(key).or_insert(route);
+        } else {
+            let prefixes = self.plain.entry(host).or_default();
+            let entry = prefixes
+                .entry(prefix)
+                .or_insert((route, route.whole_segments));
+            // Of two with one prefix the one that compares characters covers more.
+            if entry.1 && !route.whole_segments {
+                *entry = (route, false);
+            }
+        }
+    }
+}
+
+/// The route among `prefixes` whose prefix covers that of `route`.
+fn covering<'r>(
+    prefixes: &BTreeMap<&'r str, (&'r Route, bool)>,
+    route: &Route,
+    prefix: &str,
+) -> Option<&'r Route> {
+    let ends = prefix
+        .char_indices()
+        .map(|(at, _)| at)
+        .chain([prefix.len()]);
+    ends.filter_map(|end| Some((end, prefixes.get(prefix.get(..end)?)?)))
+        .find(|(end, (_, whole_segments))| {
+            let rest = prefix.get(*end..).unwrap_or("");
+            let head = prefix.get(..*end).unwrap_or("");
+            if !*whole_segments || head.is_empty() || head.ends_with('/') {
+                return true;
+            }
+            rest.starts_with('/') || (rest.is_empty() && route.whole_segments)
+        })
+        .map(|(_, (earlier, _))| *earlier)
+}
+
+fn prefix_of(route: &Route) -> &str {
+    match route.path_prefix.as_deref() {
+        None | Some("/") => "",
+        Some(prefix) => prefix,
+    }
+}
+
+/// `host` itself, and every host. Wildcards are left out: some balancers try them after exact names, whatever the order.
+fn hosts_over(host: Option<&str>) -> impl Iterator<Item = Option<&str>> {
+    let itself = host.into_iter().map(Some);
+    itself.chain([None])
+}
+
+fn check_unreachable(subject: &Subject<'_>) -> Vec<Finding> {
+    if subject.setup.balancer == Balancer::Evenkeel {
+        return Vec::new();
+    }
+    let mut by_listener: BTreeMap<&str, Earlier<'_>> = BTreeMap::new();
+    let mut spoken = BTreeSet::new();
+    let mut findings = Vec::new();
+    for route in &subject.setup.routes {
+        let earlier = by_listener.entry(&route.listener).or_default();
+        if let Some(hiding) = earlier.hiding(route)
+            && spoken.insert(route.path.as_str())
+        {
+            findings.push(unreachable(subject, route, hiding));
+        }
+        earlier.add(route);
+    }
+    findings
+}
+
+fn unreachable(subject: &Subject<'_>, route: &Route, hiding: &Route) -> Finding {
+    let line = subject.origin.locate(&hiding.path).1.map(|at| at.line);
+    let earlier = match line {
+        Some(line) => format!("the route in line {line}"),
+        None => format!("the route `{}`", hiding.path),
+    };
+    let words = Words {
+        message: format!(
+            "this route of listener `{}` ({}) is never reached: {earlier} takes its requests",
+            route.listener,
+            matches(route)
+        ),
+        effect: match (target(route), target(hiding)) {
+            (meant, got) if meant == got => {
+                format!("none while both lead to {got}; a change of this route does nothing")
+            }
+            (meant, got) => format!("requests meant for {meant} go to {got}, all of them"),
+        },
+        fix: "put the narrower route first, or remove it".to_owned(),
+    };
+    let place = (route.path.as_str(), route.path.as_str());
+    subject.finding("TRF-08", Severity::Warning, place, 0.0, words)
+}
+
+fn matches(route: &Route) -> String {
+    let host = route.host.as_deref().unwrap_or("every host");
+    let path = route.path_prefix.as_deref().unwrap_or("/");
+    match &route.condition {
+        Some(condition) => format!("{host}, {path}, {condition}"),
+        None => format!("{host}, {path}"),
+    }
+}
+
+fn target(route: &Route) -> String {
+    match route.targets.as_slice() {
+        [] => "an answer without a pool".to_owned(),
+        [(pool, _)] => format!("pool `{pool}`"),
+        [(pool, _), rest @ ..] => format!("pool `{pool}` and {} more", rest.len()),
+    }
+}
+
+/// TRF-09.
+pub(super) const DEFAULT: Rule = Rule {
+    id: "TRF-09",
+    title: "every listener says where all other requests go",
+    severity: Severity::Info,
+    limit: None,
+    text: "\
+A listener should end with a route without host, path and condition: to a pool, or to an answer of the
+balancer's own. An info, because refusing what nobody named can be meant.
+
+Why: a request that matches nothing is answered 404 or 503 by the balancer itself, which no backend sees
+and no log of theirs shows. A condition that is reworded a little can leave a whole class of requests
+without a rule, and every check of the file passes.
+
+Limits: whether named requests reach the pool that is meant for them needs example requests; those come
+with a later version.
+
+Example: `use_backend api if { path_beg /api }` and no `default_backend`: / is answered 503.",
+    check: check_default,
+};
+
+fn check_default(subject: &Subject<'_>) -> Vec<Finding> {
+    let mut routed: BTreeMap<&str, bool> = BTreeMap::new();
+    for route in &subject.setup.routes {
+        let takes_all =
+            route.host.is_none() && prefix_of(route).is_empty() && route.condition.is_none();
+        *routed.entry(&route.listener).or_default() |= takes_all;
+    }
+    let listeners = subject.setup.listeners.iter();
+    let open = listeners.filter(|l| routed.get(l.name.as_str()) == Some(&false));
+    open.map(|listener| no_default(subject, listener)).collect()
+}
+
+fn no_default(subject: &Subject<'_>, listener: &Listener) -> Finding {
+    let status = match subject.setup.balancer {
+        Balancer::Haproxy => "503",
+        Balancer::Evenkeel | Balancer::Nginx | Balancer::Envoy => "404",
+    };
+    let words = Words {
+        message: format!(
+            "listener `{}` has no route for all other requests",
+            listener.name
+        ),
+        effect: format!("what no route names is answered {status} by the balancer itself"),
+        fix: "end with a route for every host and path, or leave it so if this is meant".to_owned(),
+    };
+    let place = (listener.path.as_str(), listener.path.as_str());
+    subject.finding("TRF-09", Severity::Info, place, 0.0, words)
+}
