@@ -12,6 +12,7 @@
 //! a backend that two pools name is two backends here.
 
 mod flow;
+pub mod peer;
 mod queue;
 mod source;
 pub mod spec;
@@ -29,6 +30,7 @@ use evenkeel_model::rng::Rng;
 use evenkeel_model::tally::{Tally, Vitals};
 
 use flow::{Request, Try};
+use peer::PeerRule;
 use queue::{Deadlines, Event, Events, Slab};
 use source::Source;
 use spec::{
@@ -329,6 +331,20 @@ impl Engine {
             }
         }
         self.dependencies.insert(pool.clone(), dependency);
+        Ok(())
+    }
+
+    /// Every worker chooses the backends of a pool by another balancer's rule from now on. A restart of the balancer
+    /// goes back to the configured algorithm.
+    pub fn set_rule(&mut self, pool: &Name, rule: PeerRule) -> Result<(), UnknownName> {
+        let id = self
+            .pools
+            .iter()
+            .position(|p| p.live && p.pool.name == *pool);
+        let id = id.ok_or_else(|| UnknownName::Pool(pool.clone()))?;
+        for worker in &mut self.workers {
+            worker.set_rule(id, rule, self.balancer_rng.fork(1));
+        }
         Ok(())
     }
 

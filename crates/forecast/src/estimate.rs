@@ -1,9 +1,10 @@
 //! Shares where the load decides: estimated by a short seeded run of the event engine.
 //!
 //! Assumes a backend of N requests per second to be N x 20 ms slots with exponential service (the measured service
-//! time where one is known), steady Poisson traffic, no faults and no retries. Real service times move the shares of a
-//! pool with unequal weights or capacities; with equal ones they are even whatever the service time. The same question
-//! always gets the same answer.
+//! time where one is known), steady Poisson traffic, no faults and no retries, one worker that sees all requests. Real
+//! service times move the shares of a pool with unequal weights or capacities; with equal ones they are even whatever
+//! the service time. The interval is of the run (means of batches), not of the assumptions. The same question always
+//! gets the same answer.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,42 +12,157 @@ use std::time::Duration;
 
 use evenkeel_balance::Member;
 use evenkeel_model::clock::Mono;
-use evenkeel_model::config::{self, Algorithm, Config};
+use evenkeel_model::config::{self, Config};
 use evenkeel_model::ids::{Epoch, Name};
-use evenkeel_model::setup::Pool;
+use evenkeel_model::setup::{Among, Cost, LeastLoaded, Selection, Tie};
 
 use crate::engine::Engine;
+use crate::engine::peer::PeerRule;
 use crate::engine::spec::{BackendModel, EngineSpec, PoolSnapshot, Snapshot, Stream};
-use crate::facts::Facts;
-use crate::failover::Group;
-use crate::shares::Share;
+use crate::shares::{Seats, Share};
 
-/// Estimates that one forecast may make; a run takes about 10 ms. Beyond it shares are `None`.
-pub const ESTIMATES_MAX: u32 = 200;
+/// Steps that the engine runs of one forecast may take: requests, each times the backends that a pick looks at. Beyond
+/// it shares fall back to the limit for few requests in flight.
+pub const ENGINE_STEPS_MAX: u64 = 3_000_000;
+/// Points that the hash tables of one forecast may have. Beyond it shares fall back to the weights.
+pub const TABLE_POINTS_MAX: u64 = 3_000_000;
 /// Requests of a run: this many per backend, within the bounds below.
 const REQUESTS_PER_BACKEND: usize = 500;
 const REQUESTS_MIN: usize = 5_000;
-const REQUESTS_MAX: usize = 50_000;
+const REQUESTS_MAX: usize = 40_000;
+/// Steps of a request besides the backends that a pick looks at.
+const STEPS_PER_REQUEST: u64 = 10;
 const SEED: u64 = 1;
+/// Parts of the counted time that are compared with each other.
+const BATCHES: u32 = 10;
+/// 97.5 % quantile of Student's t with one degree of freedom fewer than batches.
+const T_OF_BATCHES: f64 = 2.262_157;
 /// The least that is a configuration; what a run does not set has its defaults.
 const TEMPLATE: &str = "[listener.l]\naddress = \"127.0.0.1:1\"\n[[route]]\nlistener = \"l\"\npool = \"p\"\n\
     [pool.p]\nalgorithm = \"least_request\"\nretry = { attempts = 0 }\n[pool.p.backend.b]\naddress = \"127.0.0.1:2\"\n";
+/// How the pickers of this house choose under `least_request`.
+const OWN: LeastLoaded = LeastLoaded {
+    among: Among::DrawnByWeight(2),
+    cost: Cost::PerWeight,
+    tie: Tie::FirstDrawn,
+};
 
-/// How many estimates are left.
+/// What a forecast may still spend.
 #[derive(Debug)]
-pub(crate) struct Budget(pub(crate) u32);
+pub(crate) struct Budget {
+    steps: u64,
+    points: u64,
+}
 
-/// The share of each member of `group` at `rps`; `None` when a capacity is not declared or the budget is spent.
+impl Budget {
+    /// That of a whole forecast.
+    pub(crate) const fn full() -> Self {
+        Self {
+            steps: ENGINE_STEPS_MAX,
+            points: TABLE_POINTS_MAX,
+        }
+    }
+
+    /// Spends `points`, unless they are more than what is left.
+    pub(crate) const fn take_points(&mut self, points: u64) -> bool {
+        let enough = points <= self.points;
+        if enough {
+            self.points -= points;
+        }
+        enough
+    }
+
+    const fn take_steps(&mut self, steps: u64) -> bool {
+        let enough = steps <= self.steps;
+        if enough {
+            self.steps -= steps;
+        }
+        enough
+    }
+}
+
+/// The share of each member at `rps`; `None` when a capacity is not known or the budget is spent.
 pub(crate) fn shares(
-    pool: &Pool,
-    facts: &Facts,
-    group: &Group,
+    selection: &Selection,
+    seats: &Seats<'_>,
     rps: f64,
     budget: &mut Budget,
 ) -> Option<Vec<Share>> {
-    if rps <= 0.0 || !rps.is_finite() || budget.0 == 0 {
+    let rule = match selection {
+        Selection::LeastLoaded(rule) if *rule == OWN => None,
+        Selection::LeastLoaded(rule) => Some(PeerRule::LeastLoaded(*rule)),
+        Selection::WeightOverLoad { bias } => Some(PeerRule::WeightOverLoad { bias: *bias }),
+        _ => return None,
+    };
+    let count = seats.members.len();
+    let requests = (REQUESTS_PER_BACKEND * count).clamp(REQUESTS_MIN, REQUESTS_MAX);
+    let looked_at = if rule.is_none() { 2 } else { count as u64 };
+    let is_known = seats
+        .members
+        .iter()
+        .all(|b| b.capacity_rps.is_some_and(|c| c > 0.0));
+    let is_rate = rps > 0.0 && rps.is_finite();
+    let steps = requests as u64 * (STEPS_PER_REQUEST + looked_at);
+    if !is_known || !is_rate || !budget.take_steps(steps) {
         return None;
     }
+    let (mut engine, snapshot) = engine(seats, rps)?;
+    if let Some(rule) = rule {
+        let pool = snapshot(Epoch(1)).config.pools.first()?.name.clone();
+        engine.set_rule(&pool, rule).ok()?;
+    }
+    // The first fifth only fills the pool; what is counted begins with a new epoch.
+    let seconds = requests as f64 / rps;
+    let at = |part: f64| Mono::ZERO.plus(Duration::from_secs_f64((seconds * part).min(1e9)));
+    engine.run_until(at(0.25));
+    engine.swap(&snapshot(Epoch(2)));
+    let mut batches: Vec<Vec<u64>> = Vec::new();
+    for batch in 1..=BATCHES {
+        engine.run_until(at(0.25 + f64::from(batch) / f64::from(BATCHES)));
+        let tallies = engine.take_tallies();
+        let cells = tallies.first()?.pools.first()?.epochs.last()?;
+        batches.push(cells.backends.iter().map(|cell| cell.picks_free).collect());
+    }
+    from_batches(&batches)
+}
+
+/// Shares and their intervals from the counts at the end of each batch.
+fn from_batches(ends: &[Vec<u64>]) -> Option<Vec<Share>> {
+    let last = ends.last()?;
+    let total: u64 = last.iter().sum();
+    if total == 0 {
+        return None;
+    }
+    let share = |member: usize| {
+        let count = |batch: Option<&Vec<u64>>| {
+            let batch = batch?;
+            Some((*batch.get(member)? as f64, batch.iter().sum::<u64>() as f64))
+        };
+        let parts: Vec<f64> = (0..ends.len())
+            .filter_map(|batch| {
+                let (mine, all) = count(ends.get(batch))?;
+                let before = batch.checked_sub(1).and_then(|b| ends.get(b));
+                let (mine_before, all_before) = count(before).unwrap_or((0.0, 0.0));
+                (all > all_before).then(|| (mine - mine_before) / (all - all_before))
+            })
+            .collect();
+        let mid = last
+            .get(member)
+            .map_or(0.0, |count| *count as f64 / total as f64);
+        let batches = parts.len() as f64;
+        let spread: f64 = parts.iter().map(|part| (part - mid) * (part - mid)).sum();
+        let half = T_OF_BATCHES * libm::sqrt(spread / (batches - 1.0).max(1.0) / batches.max(1.0));
+        Share {
+            mid,
+            low: Some((mid - half).max(0.0)),
+            high: Some((mid + half).min(1.0)),
+        }
+    };
+    Some((0..last.len()).map(share).collect())
+}
+
+/// An engine for the pool, and its snapshot under an epoch.
+fn engine(seats: &Seats<'_>, rps: f64) -> Option<(Engine, impl Fn(Epoch) -> Snapshot)> {
     let parsed = evenkeel_model::parse::parse(TEMPLATE, None);
     let template = parsed.config?;
     let plain = template.pools.first()?;
@@ -54,12 +170,11 @@ pub(crate) fn shares(
     let mut models = BTreeMap::new();
     let mut members = Vec::new();
     let mut backends = Vec::new();
-    for (number, index) in group.members.iter().enumerate() {
-        let backend = pool.backends.get(*index)?;
-        let capacity = backend.capacity_rps.filter(|capacity| *capacity > 0.0)?;
+    let known = seats.members.iter().zip(&seats.service);
+    for (number, (backend, service)) in known.enumerate() {
         let name = Name::new(&format!("b{number}")).ok()?;
-        let service = facts.service_mean(pool, *index);
-        let station = BackendModel::with_capacity_and_service(capacity, service);
+        let capacity = backend.capacity_rps?;
+        let station = BackendModel::with_capacity_and_service(capacity, *service);
         models.insert((plain.name.clone(), name.clone()), station);
         members.push(Member {
             name: name.clone(),
@@ -73,27 +188,26 @@ pub(crate) fn shares(
             ..model.clone()
         });
     }
-    budget.0 -= 1;
-    let requests = (REQUESTS_PER_BACKEND * members.len()).clamp(REQUESTS_MIN, REQUESTS_MAX);
     let stream = Stream::to_pool(plain.name.clone(), plain.name.clone(), rps);
+    let limit = seats.members.first().and_then(|b| b.in_flight_max);
     let config = Arc::new(Config {
         listeners: Vec::new(),
         routes: Vec::new(),
         pools: vec![config::Pool {
-            algorithm: Algorithm::LeastRequest,
+            max_in_flight: limit.and_then(|max| u32::try_from(max).ok()),
             backends,
             ..plain.clone()
         }],
         ..template.clone()
     });
-    let snapshot = |epoch| Snapshot {
+    let snapshot = move |epoch| Snapshot {
         config: config.clone(),
         pools: vec![PoolSnapshot {
             epoch,
             members: members.clone(),
         }],
     };
-    let mut engine = Engine::new(EngineSpec {
+    let engine = Engine::new(EngineSpec {
         snapshot: snapshot(Epoch(1)),
         workers: 1,
         seed: SEED,
@@ -101,20 +215,5 @@ pub(crate) fn shares(
         models,
         default_model: BackendModel::default(),
     });
-    // The first fifth only fills the pool; what is counted begins with a new epoch.
-    let seconds = requests as f64 / rps;
-    let at = |part: f64| Mono::ZERO.plus(Duration::from_secs_f64((seconds * part).min(1e9)));
-    engine.run_until(at(0.25));
-    engine.swap(&snapshot(Epoch(2)));
-    engine.run_until(at(1.25));
-    let tallies = engine.take_tallies();
-    let cells = tallies.first()?.pools.first()?.epochs.last()?;
-    let picks: Vec<u64> = cells.backends.iter().map(|cell| cell.picks_free).collect();
-    let total: u64 = picks.iter().sum();
-    let share = |picks: &u64| Share {
-        mid: *picks as f64 / total as f64,
-        low: None,
-        high: None,
-    };
-    (total > 0).then(|| picks.iter().map(share).collect())
+    Some((engine, snapshot))
 }

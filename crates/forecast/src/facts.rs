@@ -65,13 +65,14 @@ impl Facts {
             .or_else(|| seen().map(|rps| rps * SEEN_TO_PEAK))
     }
 
-    /// How the backend with this index in file order stands.
-    pub fn standing(&self, pool: &Pool, index: usize) -> Standing {
-        pool.backends
-            .get(index)
-            .and_then(|backend| self.pools.get(&pool.name)?.standings.get(&backend.name))
-            .copied()
-            .unwrap_or(Standing::Up)
+    /// How each backend stands, in file order.
+    pub fn standings(&self, pool: &Pool) -> Vec<Standing> {
+        let known = self.pools.get(&pool.name).map(|facts| &facts.standings);
+        let standing = |name: &String| known?.get(name).copied();
+        let backends = pool.backends.iter();
+        backends
+            .map(|backend| standing(&backend.name).unwrap_or(Standing::Up))
+            .collect()
     }
 
     /// Mean service time of the backend with this index in file order; `None`: not known.

@@ -6,15 +6,20 @@
 //! (the only one of the house) simulates clients, workers, backends and faults over the real
 //! [`evenkeel_balance::Picker`]; drills in simulation run on it.
 
+pub mod cases;
 pub mod engine;
 mod estimate;
 pub mod facts;
 mod failover;
+pub mod failures;
+mod notes;
 pub mod outlook;
+mod pool;
+mod queueing;
 mod shares;
 
 pub use engine::{Engine, UnknownName};
-pub use estimate::ESTIMATES_MAX;
+pub use estimate::{ENGINE_STEPS_MAX, TABLE_POINTS_MAX};
 pub use facts::{BackendFacts, Facts, Keys, PoolFacts};
 pub use outlook::{
     BackendForecast, Case, CaseKind, FAILURES_FULL_MAX, FailureCase, Forecast, Method, Out,

@@ -1,13 +1,25 @@
 //! The share of each backend, whatever the selection.
+//!
+//! By weight: weight over the sum of weights, exact. By load: evenly where backends are alike, else the event engine
+//! where rates and capacities are known, else the limit for few requests in flight. By hash: the very table is built.
+//! In order: Erlang's loss formula. Limits on requests in flight count only where the engine or that formula runs.
 
-use evenkeel_model::setup::{Pool, Selection};
+mod digest;
+mod first;
+mod hash;
+mod load;
+mod ring;
+
+use std::time::Duration;
+
+use evenkeel_model::setup::{Backend, Pool, Selection};
 
 use crate::estimate::{self, Budget};
 use crate::facts::Facts;
-use crate::failover::Turnout;
+use crate::failover::{Group, Turnout};
 use crate::outlook::Method;
 
-/// A share and how far it may stray.
+/// A share and how far it may stray, at 95 %.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Share {
     pub(crate) mid: f64,
@@ -32,6 +44,36 @@ pub(crate) struct Spread {
     pub(crate) method: Method,
 }
 
+/// The shares within a group and where they come from.
+pub(crate) struct Estimated {
+    pub(crate) shares: Vec<Share>,
+    pub(crate) method: Method,
+}
+
+/// The members of a group with what is known of them.
+pub(crate) struct Seats<'a> {
+    pub(crate) members: Vec<&'a Backend>,
+    /// Mean service time of each.
+    pub(crate) service: Vec<Option<Duration>>,
+}
+
+impl<'a> Seats<'a> {
+    fn of(pool: &'a Pool, facts: &Facts, group: &Group) -> Self {
+        let members = group
+            .members
+            .iter()
+            .filter_map(|index| pool.backends.get(*index));
+        let service = group
+            .members
+            .iter()
+            .map(|index| facts.service_mean(pool, *index));
+        Self {
+            members: members.collect(),
+            service: service.collect(),
+        }
+    }
+}
+
 /// The shares of `pool` when `turnout` takes traffic at `rps`.
 pub(crate) fn of(
     pool: &Pool,
@@ -40,42 +82,97 @@ pub(crate) fn of(
     rps: Option<f64>,
     budget: &mut Budget,
 ) -> Spread {
-    let mut spread = Spread {
+    let unknown = || Spread {
         shares: vec![None; pool.backends.len()],
         method: Method::Unknown,
     };
     if turnout.groups.is_empty() {
-        return spread;
+        return unknown();
     }
-    let mut shares = vec![Share::exact(0.0); pool.backends.len()];
+    let mut shares = vec![Some(Share::exact(0.0)); pool.backends.len()];
     let mut method = Method::ClosedForm;
     for group in &turnout.groups {
-        let weights: Vec<f64> = group
-            .members
-            .iter()
-            .map(|i| pool.backends.get(*i).map_or(0.0, |b| f64::from(b.weight)))
-            .collect();
-        let total: f64 = weights.iter().sum();
-        let mine: Option<Vec<Share>> = match &pool.selection {
-            _ if group.members.len() == 1 => Some(vec![Share::exact(1.0)]),
-            Selection::ByWeight => Some(weights.iter().map(|w| Share::exact(w / total)).collect()),
-            _ => rps.and_then(|rps| {
-                method = Method::Simulated;
-                estimate::shares(pool, facts, group, rps * group.part, budget)
-            }),
+        let seats = Seats::of(pool, facts, group);
+        let rps = rps.map(|rps| rps * group.part);
+        let Some(mine) = within(pool, facts, &seats, rps, budget) else {
+            return unknown();
         };
-        let Some(mine) = mine else {
-            return spread;
-        };
-        for (index, share) in group.members.iter().zip(mine) {
+        method = worst(method, mine.method);
+        for (index, share) in group.members.iter().zip(mine.shares) {
             if let Some(place) = shares.get_mut(*index) {
-                place.mid = group.part * share.mid;
-                place.low = share.low.map(|s| s * group.part);
-                place.high = share.high.map(|s| s * group.part);
+                *place = Some(Share {
+                    mid: group.part * share.mid,
+                    low: share.low.map(|s| s * group.part),
+                    high: share.high.map(|s| s * group.part),
+                });
             }
         }
     }
-    spread.shares = shares.into_iter().map(Some).collect();
-    spread.method = method;
-    spread
+    Spread { shares, method }
+}
+
+/// The less certain of two methods.
+fn worst(a: Method, b: Method) -> Method {
+    let rank = |method: Method| match method {
+        Method::ClosedForm => 0,
+        Method::Table => 1,
+        Method::Simulated => 2,
+        Method::LowLoad => 3,
+        Method::Unknown => 4,
+    };
+    if rank(a) < rank(b) { b } else { a }
+}
+
+fn within(
+    pool: &Pool,
+    facts: &Facts,
+    seats: &Seats<'_>,
+    rps: Option<f64>,
+    budget: &mut Budget,
+) -> Option<Estimated> {
+    let exactly = |shares: Vec<f64>| Estimated {
+        shares: shares.into_iter().map(Share::exact).collect(),
+        method: Method::ClosedForm,
+    };
+    if seats.members.len() == 1 {
+        return Some(exactly(vec![1.0]));
+    }
+    match &pool.selection {
+        Selection::ByWeight => Some(exactly(load::in_proportion(&seats.members, |w| w))),
+        Selection::LeastLoaded(_) | Selection::WeightOverLoad { .. } => {
+            let alike = load::alike(seats);
+            let judged = seats.members.iter().all(|b| b.capacity_rps.is_some());
+            if alike && judged {
+                return Some(exactly(load::in_proportion(&seats.members, |_| 1.0)));
+            }
+            let simulated = rps
+                .filter(|_| !alike)
+                .and_then(|rps| estimate::shares(&pool.selection, seats, rps, budget));
+            let shares = match simulated {
+                Some(shares) => Estimated {
+                    shares,
+                    method: Method::Simulated,
+                },
+                None => Estimated {
+                    shares: load::limits(&pool.selection, &seats.members)?,
+                    method: Method::LowLoad,
+                },
+            };
+            Some(shares)
+        }
+        Selection::Hash(hash) => {
+            let keys = facts.pools.get(&pool.name).and_then(|facts| facts.keys);
+            Some(hash::shares(hash, &seats.members, keys, budget))
+        }
+        Selection::First => {
+            let (shares, known) = first::shares(seats, rps);
+            let method = if known {
+                Method::ClosedForm
+            } else {
+                Method::LowLoad
+            };
+            Some(Estimated { shares, method })
+        }
+        Selection::Other(_) => None,
+    }
 }

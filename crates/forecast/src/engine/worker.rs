@@ -3,13 +3,15 @@
 use std::collections::VecDeque;
 
 use evenkeel_balance::retry::Budget;
-use evenkeel_balance::{Limits, Member, Picker};
+use evenkeel_balance::{Limits, Load, Member, Picker};
 use evenkeel_model::clock::Mono;
 use evenkeel_model::config::Pool;
 use evenkeel_model::ids::{Epoch, Name, WorkerId};
 use evenkeel_model::rng::Rng;
 use evenkeel_model::sketch::ClientSketch;
 use evenkeel_model::tally::{BackendTally, EPOCHS_KEPT, EpochTally, PoolTally, Tally};
+
+use super::peer::{Peer, PeerRule};
 
 #[derive(Debug)]
 pub(crate) struct Worker {
@@ -23,11 +25,27 @@ pub(crate) struct WorkerPool {
     name: Name,
     /// Whether the running configuration has the pool.
     live: bool,
-    pub(crate) picker: Picker,
+    pub(crate) picker: Chooser,
     pub(crate) budget: Budget,
     pub(crate) clients: ClientSketch,
     pub(crate) unpicked: u64,
     epochs: VecDeque<Cells>,
+}
+
+/// Who chooses the backend: Evenkeel's own picker, or the rule of another balancer.
+#[derive(Debug)]
+pub(crate) enum Chooser {
+    Own(Picker),
+    Peer(Peer),
+}
+
+impl Chooser {
+    pub(crate) fn pick(&mut self, load: &impl Load, tried: &[usize]) -> Option<usize> {
+        match self {
+            Self::Own(picker) => picker.pick(load, tried),
+            Self::Peer(peer) => peer.pick(load, tried),
+        }
+    }
 }
 
 /// The counts of one epoch.
@@ -61,14 +79,17 @@ impl Worker {
         };
         if let Some(mine) = self.pools.get_mut(pool_id) {
             mine.live = true;
-            mine.picker.update(pool.algorithm, members, limits);
+            match &mut mine.picker {
+                Chooser::Own(picker) => picker.update(pool.algorithm, members, limits),
+                Chooser::Peer(peer) => peer.update(members),
+            }
             mine.start_epoch(epoch, members.len());
             return;
         }
         let mut mine = WorkerPool {
             name: pool.name.clone(),
             live: true,
-            picker: Picker::new(pool.algorithm, members, limits, rng.fork(0)),
+            picker: Chooser::Own(Picker::new(pool.algorithm, members, limits, rng.fork(0))),
             budget: Budget::new(now),
             clients: ClientSketch::default(),
             unpicked: 0,
@@ -76,6 +97,17 @@ impl Worker {
         };
         mine.start_epoch(epoch, members.len());
         self.pools.push(mine);
+    }
+
+    /// From now on a pool chooses by another balancer's rule.
+    pub(crate) fn set_rule(&mut self, pool_id: usize, rule: PeerRule, rng: Rng) {
+        if let Some(mine) = self.pools.get_mut(pool_id) {
+            let members = match &mine.picker {
+                Chooser::Own(picker) => picker.members().to_vec(),
+                Chooser::Peer(peer) => peer.members().to_vec(),
+            };
+            mine.picker = Chooser::Peer(Peer::new(rule, &members, rng));
+        }
     }
 
     pub(crate) fn retire_pools(&mut self) {

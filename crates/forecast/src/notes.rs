@@ -1,0 +1,70 @@
+//! What a reader must know of the numbers of a pool.
+
+use evenkeel_model::setup::{Hash, Pool, Selection, Wait};
+
+use crate::facts::Facts;
+use crate::failover::Why;
+use crate::outlook::{Method, PoolForecast};
+use crate::pool::{self, Day};
+
+/// Adds the notes on `pool`, whose usual day is `base`.
+pub(crate) fn add(notes: &mut Vec<String>, pool: &Pool, facts: &Facts, base: &PoolForecast) {
+    let mut note = |text: &str| notes.push(format!("pool `{}`: {text}", pool.name));
+    match pool::turnout(pool, facts, &Day::usual()).why {
+        Why::Usual => {}
+        Why::Backups => note("no active backend is healthy; backups take the traffic"),
+        Why::Panic => note("too few backends are healthy; unhealthy ones are used as well"),
+        Why::Nobody => {
+            note("nobody is left to take traffic; requests are refused");
+            return;
+        }
+    }
+    match (base.method, &pool.selection) {
+        (Method::Simulated, _) => note(
+            "the shares follow the load; these are estimated by simulation, for steady traffic and the declared \
+             capacities",
+        ),
+        (Method::LowLoad, Selection::First) => note(
+            "the shares follow the load; all to the first holds for few requests in flight (the rate or the service \
+             times are not known)",
+        ),
+        (Method::LowLoad, _) => note(
+            "the shares follow the load; these hold for few requests in flight, and the span assumes backends of equal \
+             speed (the rate or the capacities are not known, or the pool is too large to simulate)",
+        ),
+        (_, Selection::Hash(hash)) => of_hash(&mut note, hash, pool, facts),
+        (Method::Unknown, Selection::Other(name)) => {
+            note(&format!("the shares under `{name}` are not known"));
+        }
+        _ => {}
+    }
+    if let Some(sticky) = &pool.sticky {
+        let until = match sticky.lasts {
+            Wait::Endless => "for as long as it keeps it".to_owned(),
+            Wait::For(time) => format!("for {} s", time.as_secs_f64()),
+        };
+        note(&format!(
+            "a client stays with the backend that it had, by `{}`, {until}; the shares are those of new sessions, and \
+             those of requests follow as old sessions end",
+            sticky.by
+        ));
+    }
+}
+
+fn of_hash(note: &mut impl FnMut(&str), hash: &Hash, pool: &Pool, facts: &Facts) {
+    match facts.pools.get(&pool.name).and_then(|facts| facts.keys) {
+        Some(keys) => note(&format!(
+            "the shares are those of the hash table; the span is for about {} distinct keys",
+            keys.distinct.round()
+        )),
+        None => note(
+            "the shares are those of the hash table; few or unlike keys stray from them, how far is not known without \
+             the keys",
+        ),
+    }
+    if let Some(factor) = hash.balance_factor {
+        note(&format!(
+            "no backend takes more than {factor} times the average in flight, which draws the shares towards the weights"
+        ));
+    }
+}

@@ -1,0 +1,110 @@
+//! Shares under a hash of the request: the table gives the parts of the hashes, the keys decide how near the requests
+//! come to them.
+//!
+//! With K keys that are asked for alike, the share of a backend with part p strays from p with variance p (1 - p) / K;
+//! with unlike keys 1 / K becomes the sum of the squared parts of the keys. The interval is Wilson's for as many draws
+//! as that sum stands for. Which keys exist is not known, so the expected share is the part itself.
+
+use evenkeel_model::setup::{Backend, Hash, HashTable};
+
+use super::{Estimated, Share, ring};
+use crate::estimate::Budget;
+use crate::facts::Keys;
+use crate::outlook::Method;
+
+/// Standard normal quantile of a two-sided 95 % interval.
+const Z95: f64 = 1.959_963_984_540_054;
+
+/// The share of each member.
+pub(super) fn shares(
+    hash: &Hash,
+    members: &[&Backend],
+    keys: Option<Keys>,
+    budget: &mut Budget,
+) -> Estimated {
+    let total: f64 = members.iter().map(|b| f64::from(b.weight)).sum();
+    let by_weight: Vec<f64> = members
+        .iter()
+        .map(|b| f64::from(b.weight) / total)
+        .collect();
+    let points = ring::points(hash.table, members);
+    // A table that is too large to build has shares near the weights: the sum of n of N random arcs.
+    let per_weight = if budget.take_points(points) {
+        None
+    } else {
+        Some(points as f64 / total)
+    };
+    let (parts, method) = match per_weight {
+        Some(_) => (by_weight.clone(), Method::ClosedForm),
+        None => ring::parts(hash.table, members)
+            .map_or((by_weight.clone(), Method::ClosedForm), |parts| {
+                (parts, Method::Table)
+            }),
+    };
+    let rough = |share: f64, weight: f64| match per_weight {
+        Some(points) if !matches!(hash.table, HashTable::EnvoyMaglev { .. }) => {
+            let stray = Z95 * share / (points * weight).max(1.0).sqrt();
+            ((share - stray).max(0.0), (share + stray).min(1.0))
+        }
+        _ => (share, share),
+    };
+    let shares = parts.iter().zip(&by_weight).zip(members);
+    let shares = shares.map(|((part, weight_share), backend)| {
+        let (mut low, mut high) = rough(*part, f64::from(backend.weight));
+        if hash.balance_factor.is_some() {
+            // Who is above the bound passes requests on, which draws the shares towards the weights.
+            (low, high) = (low.min(*weight_share), high.max(*weight_share));
+        }
+        Share {
+            mid: *part,
+            low: keys.map(|keys| wilson(low, draws(keys)).0),
+            high: keys.map(|keys| wilson(high, draws(keys)).1),
+        }
+    });
+    Estimated {
+        shares: shares.collect(),
+        method,
+    }
+}
+
+/// As how many keys that are asked for alike these keys spread.
+fn draws(keys: Keys) -> f64 {
+    let distinct = keys.distinct.max(1.0);
+    let top = keys.top_share.unwrap_or(0.0).clamp(1.0 / distinct, 1.0);
+    let others = (1.0 - top) * (1.0 - top) / (distinct - 1.0).max(1.0);
+    1.0 / (top * top + others)
+}
+
+/// Wilson's score interval of a part after `draws` draws.
+fn wilson(part: f64, draws: f64) -> (f64, f64) {
+    let z2 = Z95 * Z95;
+    let middle = (part + z2 / (2.0 * draws)) / (1.0 + z2 / draws);
+    let spread = part * (1.0 - part) / draws + z2 / (4.0 * draws * draws);
+    let half = Z95 * libm::sqrt(spread.max(0.0)) / (1.0 + z2 / draws);
+    ((middle - half).max(0.0), (middle + half).min(1.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{draws, wilson};
+    use crate::facts::Keys;
+
+    #[test]
+    fn few_or_unlike_keys_widen_the_interval() {
+        let keys = |distinct, top_share| {
+            draws(Keys {
+                distinct,
+                top_share,
+            })
+        };
+        assert!((keys(100.0, None) - 100.0).abs() < 1e-9);
+        // One key with half of the requests: no better than three or four keys.
+        assert!((3.0..4.1).contains(&keys(1_000.0, Some(0.5))));
+        let (low, high) = wilson(0.25, 1_000.0);
+        assert!(
+            (low - 0.2241).abs() < 1e-3 && (high - 0.2778).abs() < 1e-3,
+            "{low} {high}"
+        );
+        assert!(wilson(0.25, 10.0).1 > high && wilson(0.0, 10.0).0 < 1e-12);
+    }
+}

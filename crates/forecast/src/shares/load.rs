@@ -1,0 +1,91 @@
+//! Shares where requests in flight decide, as far as a closed form goes.
+//!
+//! With nothing in flight everybody ties, and the tie decides: the low-load limit. With very much in flight and
+//! backends of equal speed the cost decides: requests in flight per weight are equal, so rates go by weight; requests
+//! in flight are equal, so rates are. In between lies what the engine simulates. Backends that are alike in every
+//! respect share evenly at any load, by symmetry.
+
+use evenkeel_model::setup::{Among, Backend, Cost, LeastLoaded, Selection, Tie};
+
+use super::{Seats, Share};
+
+/// Whether all members are alike in all that the load could tell them apart by. Backends of unknown capacity are alike
+/// as far as is known; the caller states that.
+pub(super) fn alike(seats: &Seats<'_>) -> bool {
+    let key = |index: usize| {
+        let backend = seats.members.get(index)?;
+        let service = seats.service.get(index)?;
+        Some((
+            backend.weight,
+            backend.capacity_rps.map(f64::to_bits),
+            service,
+            backend.in_flight_max,
+        ))
+    };
+    (1..seats.members.len()).all(|index| key(index) == key(0))
+}
+
+/// The shares with nothing in flight, with the span up to very much in flight on backends of equal speed; `None`:
+/// there is no closed form.
+pub(super) fn limits(selection: &Selection, members: &[&Backend]) -> Option<Vec<Share>> {
+    let (low, heavy) = match selection {
+        Selection::LeastLoaded(rule) => (low_load(*rule, members)?, heavy_load(*rule, members)),
+        Selection::WeightOverLoad { bias } => {
+            // Rates r with r ~ w / (r S)^bias, so r ~ w^(1 / (1 + bias)).
+            let power = 1.0 / (1.0 + bias.max(0.0));
+            (
+                in_proportion(members, |w| w),
+                in_proportion(members, |w| libm::pow(w, power)),
+            )
+        }
+        _ => return None,
+    };
+    let share = |(low, heavy): (f64, f64)| Share {
+        mid: low,
+        low: Some(low.min(heavy)),
+        high: Some(low.max(heavy)),
+    };
+    Some(low.into_iter().zip(heavy).map(share).collect())
+}
+
+fn low_load(rule: LeastLoaded, members: &[&Backend]) -> Option<Vec<f64>> {
+    match (rule.among, rule.tie) {
+        (Among::All, Tie::ByWeight)
+        | (Among::DrawnByWeight(1), _)
+        | (Among::DrawnByWeight(_), Tie::FirstDrawn) => Some(in_proportion(members, |w| w)),
+        (Among::All | Among::DrawnEqually(_), _) => Some(in_proportion(members, |_| 1.0)),
+        (Among::DrawnByWeight(2), Tie::LastDrawn) => Some(second_of_two(members)),
+        (Among::DrawnByWeight(_), _) => None,
+    }
+}
+
+/// The second of two distinct draws by weight: P(j) = sum over i != j of w_i / W x w_j / (W - w_i).
+fn second_of_two(members: &[&Backend]) -> Vec<f64> {
+    let total: f64 = members.iter().map(|b| f64::from(b.weight)).sum();
+    let odds = |b: &Backend| {
+        let weight = f64::from(b.weight);
+        weight / (total - weight).max(f64::MIN_POSITIVE)
+    };
+    if members.len() < 2 {
+        return vec![1.0; members.len()];
+    }
+    let sum: f64 = members.iter().map(|b| odds(b)).sum();
+    members
+        .iter()
+        .map(|b| f64::from(b.weight) / total * (sum - odds(b)))
+        .collect()
+}
+
+fn heavy_load(rule: LeastLoaded, members: &[&Backend]) -> Vec<f64> {
+    match rule.cost {
+        Cost::PerWeight | Cost::PlusOnePerWeight => in_proportion(members, |w| w),
+        Cost::Plain => in_proportion(members, |_| 1.0),
+    }
+}
+
+/// Shares in proportion to a function of the weight.
+pub(super) fn in_proportion(members: &[&Backend], of: impl Fn(f64) -> f64) -> Vec<f64> {
+    let values: Vec<f64> = members.iter().map(|b| of(f64::from(b.weight))).collect();
+    let total: f64 = values.iter().sum();
+    values.into_iter().map(|value| value / total).collect()
+}

@@ -1,0 +1,252 @@
+//! Hash tables as the balancers build them: which part of the hashes falls on each backend.
+//!
+//! HAProxy (`hash-type consistent`): 16 points per unit of weight at the avalanche of `id x 4096 + n`; a request goes to
+//! the nearer of the two points around it. nginx (`hash KEY consistent`): 160 points per unit of weight, a chain of
+//! CRC-32 over host, zero byte, port; to the next point. Envoy `RING_HASH`: points at a hash of `address_n`, as many
+//! as its smallest and largest ring allow; to the next point. Envoy `MAGLEV`: each backend in turn takes its next free
+//! place. The parts are exact for hashes that spread evenly.
+
+use std::collections::BTreeMap;
+
+use evenkeel_model::setup::{Backend, HashTable};
+
+use super::digest::{avalanche, crc32_update, murmur2, xxh64};
+
+/// HAProxy's points per unit of weight, and the room that each server's points have in the numbering.
+const HAPROXY_POINTS: u64 = 16;
+const HAPROXY_ROOM: u32 = 4_096;
+/// nginx's points per unit of weight.
+const NGINX_POINTS: u64 = 160;
+
+/// Envoy's largest Maglev table.
+const MAGLEV_MAX: u64 = 5_000_011;
+
+/// Points (or places) that building `table` takes; 0 for what needs no table.
+pub(super) fn points(table: HashTable, members: &[&Backend]) -> u64 {
+    let weight: u64 = members.iter().map(|b| u64::from(b.weight)).sum();
+    match table {
+        HashTable::HaproxyMap | HashTable::NginxModulo => 0,
+        HashTable::HaproxyRing => weight * HAPROXY_POINTS,
+        HashTable::NginxRing => weight * NGINX_POINTS,
+        HashTable::EnvoyRing { min, max, .. } => envoy_scale(members, min, max).ceil() as u64,
+        HashTable::EnvoyMaglev { size } => size.max(members.len() as u64),
+    }
+}
+
+/// The part (0..1) of all hashes that falls on each member; `None`: there is no table, weights decide.
+pub(super) fn parts(table: HashTable, members: &[&Backend]) -> Option<Vec<f64>> {
+    match table {
+        HashTable::HaproxyMap | HashTable::NginxModulo => None,
+        HashTable::HaproxyRing => Some(nearest(haproxy_points(members), members.len())),
+        HashTable::NginxRing => Some(nginx_parts(members)),
+        HashTable::EnvoyRing { min, max, murmur } => {
+            let points = envoy_points(members, min, max, murmur);
+            Some(following(points, members.len(), u64::MAX))
+        }
+        HashTable::EnvoyMaglev { size } => Some(maglev(members, size)),
+    }
+}
+
+/// A place on the ring and whose it is.
+type Point = (u64, u32);
+
+fn haproxy_points(members: &[&Backend]) -> Vec<Point> {
+    let mut points = Vec::new();
+    for (member, backend) in (0u32..).zip(members) {
+        // The numeric id; a name that is none cannot be placed and gets the id of its place in the file.
+        let id = backend.identity.parse().unwrap_or(member + 1);
+        let count = u64::from(backend.weight) * HAPROXY_POINTS;
+        for node in 0..count.min(u64::from(HAPROXY_ROOM)) as u32 {
+            let key = avalanche(u32::wrapping_mul(id, HAPROXY_ROOM).wrapping_add(node));
+            points.push((u64::from(key), member));
+        }
+    }
+    points.sort_unstable();
+    points
+}
+
+/// nginx keeps one of points that fall together, and spreads the hashes of servers with the same name by weight.
+fn nginx_parts(members: &[&Backend]) -> Vec<f64> {
+    let mut points: Vec<Point> = Vec::new();
+    for (member, backend) in (0u32..).zip(members) {
+        let (host, port) = host_and_port(&backend.identity);
+        let base = crc32_update(!0, host.as_bytes());
+        let base = crc32_update(crc32_update(base, &[0]), port.as_bytes());
+        let mut previous = 0u32;
+        for _ in 0..u64::from(backend.weight) * NGINX_POINTS {
+            previous = !crc32_update(base, &previous.to_le_bytes());
+            points.push((u64::from(previous), member));
+        }
+    }
+    points.sort_unstable();
+    points.dedup_by_key(|point| point.0);
+    let parts = following(points, members.len(), u64::from(u32::MAX));
+    let mut by_name: BTreeMap<&str, (f64, f64)> = BTreeMap::new();
+    for (backend, part) in members.iter().zip(&parts) {
+        let sums = by_name.entry(&backend.identity).or_default();
+        *sums = (sums.0 + part, sums.1 + f64::from(backend.weight));
+    }
+    if by_name.len() == members.len() {
+        return parts;
+    }
+    let share = |backend: &&Backend| {
+        let (part, weight) = by_name
+            .get(backend.identity.as_str())
+            .copied()
+            .unwrap_or_default();
+        part * f64::from(backend.weight) / weight.max(1.0)
+    };
+    members.iter().map(share).collect()
+}
+
+/// The host and the port of nginx's server as written; the port may be empty.
+fn host_and_port(server: &str) -> (&str, &str) {
+    let is_socket = server
+        .get(..5)
+        .is_some_and(|start| start.eq_ignore_ascii_case("unix:"));
+    if is_socket {
+        return (server.get(5..).unwrap_or_default(), "");
+    }
+    match server.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|b| b.is_ascii_digit()) => (host, port),
+        _ => (server, ""),
+    }
+}
+
+/// Envoy's points per unit of normalised weight: so many that the lightest gets a whole number of points.
+fn envoy_scale(members: &[&Backend], min: u64, max: u64) -> f64 {
+    let total: f64 = members.iter().map(|b| f64::from(b.weight)).sum();
+    let lightest = members.iter().map(|b| b.weight).min().unwrap_or(1).max(1);
+    let lightest = f64::from(lightest) / total.max(1.0);
+    ((lightest * min as f64).ceil() / lightest).min(max as f64)
+}
+
+fn envoy_points(members: &[&Backend], min: u64, max: u64, murmur: bool) -> Vec<Point> {
+    let total: f64 = members.iter().map(|b| f64::from(b.weight)).sum();
+    let scale = envoy_scale(members, min, max);
+    let mut points = Vec::new();
+    let mut target = 0.0;
+    for (member, backend) in (0u32..).zip(members) {
+        target += scale * f64::from(backend.weight) / total.max(1.0);
+        let mut number = 0u64;
+        while (points.len() as f64) < target {
+            let text = format!("{}_{number}", backend.identity);
+            let hash = if murmur {
+                murmur2(text.as_bytes())
+            } else {
+                xxh64(text.as_bytes(), 0)
+            };
+            points.push((hash, member));
+            number += 1;
+        }
+    }
+    points.sort_unstable();
+    points
+}
+
+/// Each point takes the hashes after the point before it, up to and including its own.
+fn following(points: Vec<Point>, members: usize, last: u64) -> Vec<f64> {
+    let mut parts = vec![0.0; members];
+    let round = last as f64 + 1.0;
+    let mut before = points.last().map_or(0.0, |(at, _)| *at as f64 - round);
+    for (at, member) in points {
+        if let Some(part) = parts.get_mut(member as usize) {
+            *part += (at as f64 - before) / round;
+        }
+        before = at as f64;
+    }
+    parts
+}
+
+/// Each point takes the hashes that it is nearest to, on a ring of 32 bits.
+fn nearest(points: Vec<Point>, members: usize) -> Vec<f64> {
+    let mut parts = vec![0.0; members];
+    let round = f64::from(u32::MAX) + 1.0;
+    let Some((last, owner)) = points.last().copied() else {
+        return parts;
+    };
+    let mut before = (last as f64 - round, owner);
+    for (at, member) in points {
+        let half = (at as f64 - before.0) / 2.0 / round;
+        for owner in [before.1, member] {
+            if let Some(part) = parts.get_mut(owner as usize) {
+                *part += half;
+            }
+        }
+        before = (at as f64, member);
+    }
+    parts
+}
+
+/// Envoy's Maglev: by turns in order of address, each takes the next free place of its own permutation; one of a
+/// smaller weight sits out turns.
+fn maglev(members: &[&Backend], size: u64) -> Vec<f64> {
+    let size = size.clamp(2, MAGLEV_MAX);
+    let total: f64 = members.iter().map(|b| f64::from(b.weight)).sum();
+    let normalised = |b: &Backend| f64::from(b.weight) / total.max(1.0);
+    let heaviest = members.iter().map(|b| normalised(b)).fold(0.0, f64::max);
+    let mut order: Vec<usize> = (0..members.len()).collect();
+    order.sort_by_key(|index| members.get(*index).map(|b| b.identity.as_str()));
+    let mut rows: Vec<Row> = order
+        .iter()
+        .filter_map(|index| members.get(*index).map(|backend| (*index, backend)))
+        .map(|(member, backend)| Row {
+            member,
+            offset: xxh64(backend.identity.as_bytes(), 0) % size,
+            skip: xxh64(backend.identity.as_bytes(), 1) % (size - 1) + 1,
+            weight: normalised(backend),
+            target: 0.0,
+            count: 0,
+        })
+        .collect();
+    let mut taken = vec![false; usize::try_from(size).unwrap_or(usize::MAX)];
+    let mut left = size;
+    let mut turn = 0.0;
+    while left > 0 && heaviest > 0.0 {
+        turn += 1.0;
+        for row in &mut rows {
+            if left == 0 {
+                break;
+            }
+            if turn * row.weight < row.target {
+                continue;
+            }
+            row.target += heaviest;
+            row.take(&mut taken, size);
+            left -= 1;
+        }
+    }
+    let mut parts = vec![0.0; members.len()];
+    for row in rows {
+        if let Some(part) = parts.get_mut(row.member) {
+            *part = row.count as f64 / size as f64;
+        }
+    }
+    parts
+}
+
+/// A backend while a Maglev table is filled.
+struct Row {
+    member: usize,
+    /// The place that it looks at next.
+    offset: u64,
+    skip: u64,
+    weight: f64,
+    target: f64,
+    count: u64,
+}
+
+impl Row {
+    /// Takes its next free place. There is one: the size is a prime, so a permutation passes every place.
+    fn take(&mut self, taken: &mut [bool], size: u64) {
+        for _ in 0..size {
+            let place = self.offset;
+            self.offset = (self.offset + self.skip) % size;
+            if let Some(free) = taken.get_mut(place as usize).filter(|taken| !**taken) {
+                *free = true;
+                self.count += 1;
+                return;
+            }
+        }
+    }
+}
