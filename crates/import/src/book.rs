@@ -2,7 +2,7 @@
 //!
 //! One place for the bounds, for the wording of what was not understood, and for the order of findings.
 //! Ids: `IMP-01` cannot be read, `IMP-02` an include, `IMP-03` not understood, `IMP-04` a reference to what is not
-//! there, `IMP-05` a bound.
+//! there, `IMP-05` a bound, `IMP-06` what that balancer accepts and does not do.
 
 use std::ops::Range;
 
@@ -91,6 +91,12 @@ impl<'f> Book<'f> {
         };
         self.origin.sources.push(Source::new(Some(&name), &text));
         Some(self.origin.sources.len() - 1)
+    }
+
+    /// The name of a source.
+    pub(crate) fn name(&self, source: usize) -> &str {
+        let source = self.origin.sources.get(source);
+        source.and_then(|s| s.file.as_deref()).unwrap_or("")
     }
 
     /// The text of a source.
@@ -207,6 +213,17 @@ impl<'f> Book<'f> {
             what: what.to_owned(),
             touches,
         });
+    }
+
+    /// Something that is understood and whose effect is not: listed and weighed as [`Self::gap`] does, with the reason.
+    pub(crate) fn gap_because(&mut self, path: &str, what: &str, because: &str, touches: Touches) {
+        let before = self.findings.len();
+        self.gap(path, what, touches);
+        if self.findings.len() > before
+            && let Some(finding) = self.findings.last_mut()
+        {
+            finding.message = format!("`{what}` is not foreseen: {because}");
+        }
     }
 
     fn finding(&mut self, severity: Severity, path: &str, words: Words) {

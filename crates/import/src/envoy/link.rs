@@ -1,0 +1,183 @@
+//! What routes say about the pools that they lead to.
+//!
+//! Envoy keeps timeouts, retries and hash keys with the route, a set-up keeps them with the pool. Where several routes
+//! lead to one pool, the longest timeout and the most retries are taken: what the pool may have to bear. The place of
+//! the value is that of the route it came from.
+
+use std::collections::BTreeMap;
+
+use evenkeel_model::setup::{Fallback, HashKey, Pool, Retry, Selection, Sticky, Touches, Wait};
+
+use crate::book::Words;
+use crate::envoy::Reading;
+use crate::envoy::fields::put;
+use crate::envoy::node::Place;
+
+/// A value and where it stands, if it does.
+pub(super) type Stated<T> = (T, Option<Place>);
+
+/// What a route says about the pools behind it.
+#[derive(Debug, Clone)]
+pub(super) struct Manner {
+    pub(super) is_http: bool,
+    pub(super) request: Stated<Wait>,
+    pub(super) response: Stated<Wait>,
+    pub(super) idle: Stated<Wait>,
+    pub(super) retry: Stated<Retry>,
+    /// Where the number of retries stands.
+    pub(super) attempts: Option<Place>,
+    /// Hash keys, joined; `None`: none.
+    pub(super) hash: Option<(HashKey, Place)>,
+    pub(super) sticky: Option<(String, Wait, Place)>,
+}
+
+/// A route to a pool.
+#[derive(Debug)]
+pub(super) struct Use {
+    pub(super) pool: String,
+    /// Path that findings about the reference are about.
+    pub(super) path: String,
+    /// Where the pool is named.
+    pub(super) place: Place,
+    /// Envoy refuses to start when the pool is not there.
+    pub(super) is_checked: bool,
+    /// Index into [`Reading::manners`].
+    pub(super) manner: usize,
+}
+
+/// Carries everything over to the pools, and says which are missing.
+pub(super) fn link(reading: &mut Reading<'_, '_>) {
+    let uses = std::mem::take(&mut reading.uses);
+    let manners = std::mem::take(&mut reading.manners);
+    let mut by_pool: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+    for one in &uses {
+        match reading.pools.get(&one.pool) {
+            Some(index) => {
+                let of = by_pool.entry(*index).or_default();
+                if of.last() != Some(&one.manner) {
+                    of.push(one.manner);
+                }
+            }
+            None => missing(reading, one),
+        }
+    }
+    for (index, used) in by_pool {
+        let Some(pool) = reading.setup.pools.get_mut(index) else {
+            continue;
+        };
+        let manners: Vec<&Manner> = used.iter().filter_map(|i| manners.get(*i)).collect();
+        pool.is_http = manners.iter().any(|manner| manner.is_http);
+        for (path, place) in carry(pool, &manners) {
+            put(reading.book, &path, place);
+        }
+    }
+    for pool in &mut reading.setup.pools {
+        note_random_key(pool);
+    }
+}
+
+fn missing(reading: &mut Reading<'_, '_>, one: &Use) {
+    put(reading.book, &one.path, one.place);
+    if reading.has_clusters_elsewhere {
+        let because = "the cluster may come from elsewhere";
+        reading
+            .book
+            .gap_because(&one.path, &one.pool, because, Touches::Routing);
+        return;
+    }
+    let (effect, is_error) = if one.is_checked {
+        ("Envoy refuses the configuration", true)
+    } else {
+        (
+            "every request or connection that comes this way fails",
+            false,
+        )
+    };
+    let words = Words {
+        id: "IMP-04",
+        message: format!("there is no cluster `{}`", one.pool),
+        effect: effect.to_owned(),
+        fix: "define the cluster or name another one".to_owned(),
+    };
+    if is_error {
+        reading.book.error(&one.path, words);
+    } else {
+        let severity = evenkeel_model::finding::Severity::Warning;
+        reading.book.remark(severity, &one.path, words);
+    }
+}
+
+/// Takes the values of `manners` over; the paths that stand in a file, with their places.
+fn carry(pool: &mut Pool, manners: &[&Manner]) -> Vec<(String, Place)> {
+    let mut places = Vec::new();
+    let mut note = |name: &str, place: Option<Place>| {
+        if let Some(place) = place {
+            places.push((format!("{}.{name}", pool.path), place));
+        }
+    };
+    let longest = |of: fn(&Manner) -> Stated<Wait>| {
+        let length = |wait: &Wait| wait.duration().map_or((1, None), |d| (0, Some(d)));
+        let all = manners.iter().map(|manner| of(manner));
+        all.max_by_key(|(wait, _)| length(wait))
+            .unwrap_or((Wait::Endless, None))
+    };
+    let request = longest(|manner| manner.request);
+    let response = longest(|manner| manner.response);
+    let idle = longest(|manner| manner.idle);
+    pool.timeouts.request = request.0;
+    pool.timeouts.response = response.0;
+    pool.timeouts.idle = idle.0;
+    // A request that waits for a connection waits within its own timeout.
+    pool.timeouts.queue = request.0;
+    note("timeout.request", request.1);
+    note("timeout.response", response.1);
+    note("timeout.idle", idle.1);
+    if let Some(most) = manners.iter().max_by_key(|manner| manner.retry.0.attempts) {
+        let budget = pool.retry.budget;
+        pool.retry = Retry {
+            budget,
+            ..most.retry.0
+        };
+        note("retry", most.retry.1);
+        note("retry.attempts", most.attempts);
+    }
+    if let Selection::Hash(hash) = &mut pool.selection {
+        let mut keys = manners.iter().filter_map(|manner| manner.hash.as_ref());
+        if let Some((key, place)) = keys.next() {
+            hash.key = if keys.all(|(other, _)| other == key) {
+                key.clone()
+            } else {
+                HashKey::Other("a different key on each route".to_owned())
+            };
+            note("hash_key", Some(*place));
+        }
+    }
+    if let Some((by, lasts, place)) = manners.iter().find_map(|manner| manner.sticky.as_ref()) {
+        let path = format!("{}.sticky", pool.path);
+        note("sticky", Some(*place));
+        pool.sticky = Some(Sticky {
+            path,
+            by: by.clone(),
+            lasts: *lasts,
+        });
+    }
+    places
+}
+
+/// The words of a key that is drawn anew for each request.
+pub(super) const NO_KEY: &str = "at random for each request";
+
+/// Without a hash policy Envoy gives each request a random key, and nobody returns to the same host.
+fn note_random_key(pool: &mut Pool) {
+    let Selection::Hash(hash) = &pool.selection else {
+        return;
+    };
+    if hash.key == HashKey::Other(NO_KEY.to_owned()) && pool.fallback.is_none() {
+        pool.fallback = Some(Fallback {
+            requested: "a hash".to_owned(),
+            reason:
+                "no route to the cluster has a `hash_policy`, so each request gets a random key"
+                    .to_owned(),
+        });
+    }
+}
