@@ -1,0 +1,365 @@
+//! The whole file as a [`Setup`]: references between proxies, routes, listeners, pools.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::ops::Range;
+
+use evenkeel_model::setup::{Balancer, Listener, Route, Setup, Touches, Wait};
+
+use crate::book::Book;
+use crate::haproxy::acl::When;
+use crate::haproxy::desk::{At, Desk, shorten};
+use crate::haproxy::pool;
+use crate::haproxy::proxy::{Kind, Proxy, Stick};
+use crate::haproxy::reader::{Global, Whole};
+use crate::haproxy::server::Settings;
+
+/// Most routes.
+const ROUTES_MAX: usize = 100_000;
+/// Longest chain of servers that track each other.
+const TRACKS_MAX: usize = 100;
+
+/// What references point at.
+pub(super) struct Tables<'w> {
+    global: &'w Global,
+    /// Backends and listens by name.
+    backs: BTreeMap<&'w str, &'w Proxy>,
+    /// Every proxy that has a stick-table.
+    stick: BTreeMap<&'w str, Wait>,
+    /// Place of each server in its proxy, by proxy and name.
+    servers: BTreeMap<(&'w str, &'w str), &'w Settings>,
+}
+
+/// Makes the setup of what was read.
+pub(super) fn setup(book: &mut Book<'_>, source: usize, whole: &Whole) -> Setup {
+    let mut desk = Desk {
+        book,
+        source,
+        section: String::new(),
+        line: 0,
+    };
+    let desk = &mut desk;
+    let mut setup = Setup {
+        // Threads share cursors and counts.
+        workers: Some(1),
+        connections_max: whole.global.maxconn.as_ref().map(|most| most.value),
+        files_max: whole.global.files_max.as_ref().map(|most| most.value),
+        ..Setup::blank(Balancer::Haproxy)
+    };
+    for (key, value) in [
+        ("connections_max", &whole.global.maxconn),
+        ("files_max", &whole.global.files_max),
+    ] {
+        if let Some(value) = value {
+            desk.place(key, &value.range);
+        }
+    }
+    if let Some(admin) = &whole.global.admin {
+        let address = admin.value.rsplit('@').next().unwrap_or_default();
+        setup.admin = address.parse::<SocketAddr>().ok();
+        if setup.admin.is_some() {
+            desk.place("admin", &admin.range);
+        }
+    }
+    let tables = Tables::of(desk, whole);
+    for proxy in &whole.proxies {
+        desk.section.clone_from(&proxy.path);
+        if proxy.kind.has_back() {
+            names(desk, proxy, whole);
+            if Tables::is_pool(proxy) {
+                let pool = pool::pool(desk, proxy, &tables);
+                setup.pools.push(pool);
+            }
+        }
+        if proxy.kind.has_front() && !proxy.inherited.disabled {
+            front(desk, proxy, &tables, &mut setup);
+        }
+    }
+    setup
+}
+
+/// Names that must differ or exist within one backend.
+fn names(desk: &mut Desk<'_, '_>, proxy: &Proxy, whole: &Whole) {
+    let mut seen = BTreeSet::new();
+    let trusts = whole.global.trusts_servers;
+    for server in &proxy.servers {
+        if !seen.insert(server.name.as_str()) {
+            let message = format!(
+                "server `{}` is already in `{}`",
+                shorten(&server.name),
+                proxy.name
+            );
+            desk.refuse(&server.range, message);
+        }
+        let settings = &server.settings;
+        if let Some(resolvers) = &settings.resolvers
+            && !whole.resolvers.contains(&resolvers.value)
+        {
+            let message = format!("there is no `resolvers {}`", shorten(&resolvers.value));
+            desk.refuse(&resolvers.range, message);
+        }
+        let is_required = settings
+            .verify
+            .as_ref()
+            .map_or(!trusts, |verify| verify.value);
+        if let (Some(ssl), None, true) = (&settings.ssl, &settings.ca_file, is_required) {
+            let message = format!(
+                "server `{}` is to be verified, but has no `ca-file`",
+                shorten(&server.name)
+            );
+            desk.refuse(&ssl.range, message);
+        }
+    }
+    for server in &proxy.use_servers {
+        if !seen.contains(server.value.as_str()) {
+            let message = format!(
+                "there is no server `{}` in `{}`",
+                shorten(&server.value),
+                proxy.name
+            );
+            desk.refuse(&server.range, message);
+        }
+    }
+}
+
+/// The listener of a proxy and its routes.
+fn front(desk: &mut Desk<'_, '_>, proxy: &Proxy, tables: &Tables<'_>, setup: &mut Setup) {
+    let routes = routes(desk, proxy, tables);
+    let looks = routes
+        .iter()
+        .any(|(route, _)| route.host.is_some() || route.path_prefix.is_some());
+    if looks {
+        for rewrite in &proxy.rewrites {
+            desk.gap(std::slice::from_ref(rewrite), Touches::Routing);
+        }
+    }
+    if proxy.binds.is_empty() {
+        if proxy.kind == Kind::Frontend {
+            let message = format!("frontend `{}` has no `bind`", proxy.name);
+            desk.unheeded(
+                &proxy.header,
+                &message,
+                "no client can reach it",
+                "add a `bind`",
+            );
+        }
+        return;
+    }
+    let path = if proxy.kind == Kind::Listen {
+        format!("{}.bind", proxy.path)
+    } else {
+        proxy.path.clone()
+    };
+    setup.listeners.push(listener(desk, proxy, &path, tables));
+    if setup.routes.len() + routes.len() > ROUTES_MAX {
+        let message = format!("there are more than {ROUTES_MAX} routes");
+        desk.too_much(&proxy.header, message);
+        return;
+    }
+    for (index, (route, range)) in routes.into_iter().enumerate() {
+        let path = format!("{path}.route.{index}");
+        desk.place(&path, &range);
+        setup.routes.push(Route { path, ..route });
+    }
+}
+
+/// The routes of a proxy in the order in which they are tried, each with its place.
+fn routes(
+    desk: &mut Desk<'_, '_>,
+    proxy: &Proxy,
+    tables: &Tables<'_>,
+) -> Vec<(Route, Range<usize>)> {
+    let mut routes = Vec::new();
+    let is_own = proxy.kind == Kind::Listen && Tables::is_pool(proxy);
+    let route = |when: &When, target: Option<&str>| Route {
+        path: String::new(),
+        listener: proxy.name.clone(),
+        host: when.host.clone(),
+        path_prefix: when.path_prefix.clone(),
+        whole_segments: false,
+        condition: when.condition.clone(),
+        targets: target
+            .map(|name| (name.to_owned(), 1.0))
+            .into_iter()
+            .collect(),
+    };
+    for rule in proxy.answers.iter().chain(&proxy.rules) {
+        let target = rule.target.as_ref();
+        let target = target.and_then(|target| tables.target(desk, proxy, target, "use_backend"));
+        for when in &rule.whens {
+            if routes.len() <= ROUTES_MAX {
+                routes.push((route(when, target), rule.range.clone()));
+            }
+        }
+    }
+    if let Some(default) = &proxy.inherited.default_backend {
+        let target = tables.target(desk, proxy, default, "default_backend");
+        routes.push((route(&When::default(), target), default.range.clone()));
+        if proxy.kind == Kind::Listen && !proxy.servers.is_empty() {
+            desk.unheeded(
+                &default.range,
+                "`default_backend` comes before the servers of this `listen`",
+                "its servers get nothing",
+                "remove `default_backend` or the servers",
+            );
+        }
+    } else if is_own {
+        let own = route(&When::default(), Some(&proxy.name));
+        routes.push((own, proxy.header.clone()));
+    }
+    routes
+}
+
+fn listener(desk: &mut Desk<'_, '_>, proxy: &Proxy, path: &str, tables: &Tables<'_>) -> Listener {
+    let inherited = &proxy.inherited;
+    if let (Some(first), Kind::Listen) = (proxy.binds.first(), proxy.kind) {
+        desk.place(path, &first.range);
+    }
+    for (name, key) in [
+        ("client", "client"),
+        ("http-request", "head"),
+        ("http-keep-alive", "idle"),
+    ] {
+        if let Some(time) = inherited.timeouts.get(name) {
+            desk.place(&format!("{path}.timeout.{key}"), &time.range);
+        }
+    }
+    if let Some(most) = &inherited.maxconn {
+        desk.place(&format!("{path}.connections_max"), &most.range);
+    }
+    let addresses: Vec<&str> = proxy.binds.iter().map(|bind| bind.value.as_str()).collect();
+    let most = inherited
+        .maxconn
+        .as_ref()
+        .or(tables.global.maxconn.as_ref());
+    Listener {
+        is_http: inherited.is_http,
+        is_tls: proxy.is_tls,
+        head_timeout: inherited.first_wait(&["http-request", "client"]),
+        client_timeout: inherited.wait("client"),
+        idle_timeout: inherited.first_wait(&["http-keep-alive", "http-request", "client"]),
+        connections_max: most.map(|most| most.value),
+        ..Listener::blank(&proxy.name, path, &addresses.join(","))
+    }
+}
+
+impl<'w> Tables<'w> {
+    fn of(desk: &mut Desk<'_, '_>, whole: &'w Whole) -> Self {
+        let mut tables = Self {
+            global: &whole.global,
+            backs: BTreeMap::new(),
+            stick: BTreeMap::new(),
+            servers: BTreeMap::new(),
+        };
+        let mut fronts = BTreeSet::new();
+        for proxy in &whole.proxies {
+            let name = proxy.name.as_str();
+            let is_back_again = proxy.kind.has_back() && tables.backs.insert(name, proxy).is_some();
+            let is_front_again = proxy.kind.has_front() && !fronts.insert(name);
+            if is_back_again || is_front_again {
+                desk.section.clone_from(&proxy.path);
+                let message = format!("there are two `{name}`");
+                desk.refuse(&proxy.header, message);
+            }
+            if let Some(table) = &proxy.table {
+                tables.stick.insert(name, table.value);
+            }
+            for server in &proxy.servers {
+                tables
+                    .servers
+                    .insert((name, &server.name), &server.settings);
+            }
+        }
+        tables
+    }
+
+    /// Whether a proxy shares requests among servers; one that only answers or only holds a table does not.
+    fn is_pool(proxy: &Proxy) -> bool {
+        let has_members = !proxy.servers.is_empty() || proxy.dispatch.is_some();
+        let does_something_else = proxy.is_answering || proxy.table.is_some();
+        let passes_on = proxy.kind == Kind::Listen
+            && (proxy.inherited.default_backend.is_some() || !proxy.answers.is_empty());
+        has_members && !(proxy.kind == Kind::Backend && proxy.is_always_answering())
+            || !has_members && !does_something_else && !passes_on
+    }
+
+    /// The pool that a rule names; `None`, with a finding where it is not there, without one.
+    fn target<'t>(
+        &self,
+        desk: &mut Desk<'_, '_>,
+        proxy: &Proxy,
+        target: &'t At<String>,
+        keyword: &str,
+    ) -> Option<&'t str> {
+        let name = target.value.as_str();
+        let Some(back) = self.backs.get(name) else {
+            let message = format!("`{keyword} {}` names no backend", shorten(name));
+            desk.refuse(&target.range, message);
+            return None;
+        };
+        if proxy.inherited.is_http && !back.inherited.is_http {
+            let message =
+                format!("`{keyword} {name}` leads from `mode http` to a backend in `mode tcp`");
+            desk.refuse(&target.range, message);
+        }
+        Tables::is_pool(back).then_some(name)
+    }
+
+    /// How long the table of `stick` keeps a client.
+    pub(super) fn lasts(&self, desk: &mut Desk<'_, '_>, proxy: &Proxy, stick: &At<Stick>) -> Wait {
+        let (name, range) = match &stick.value.table {
+            Some(table) => (table.value.as_str(), &table.range),
+            None => (proxy.name.as_str(), &stick.range),
+        };
+        // A table of a `peers` section is named with a slash.
+        let lasts = self.stick.get(name).copied();
+        if lasts.is_none() && !name.contains('/') {
+            let message = format!("there is no stick-table in `{}`", shorten(name));
+            desk.refuse(range, message);
+        }
+        lasts.unwrap_or(Wait::Endless)
+    }
+
+    pub(super) fn is_verified(&self, settings: &Settings) -> bool {
+        let verify = settings.verify.as_ref().map(|verify| verify.value);
+        verify.unwrap_or(!self.global.trusts_servers)
+    }
+
+    /// The proxy and the settings whose checks decide over a server that tracks another.
+    pub(super) fn tracked(
+        &self,
+        desk: &mut Desk<'_, '_>,
+        proxy: &Proxy,
+        track: &At<String>,
+    ) -> Option<(&'w Proxy, &'w Settings)> {
+        let mut from = proxy.name.as_str();
+        let mut track = track;
+        for _ in 0..TRACKS_MAX {
+            let (back, name) = track.value.rsplit_once('/').unwrap_or((from, &track.value));
+            let found = self
+                .backs
+                .get_key_value(back)
+                .zip(self.servers.get(&(back, name)));
+            let Some(((key, proxy), settings)) = found else {
+                let message = format!("`track {}` names no server", shorten(&track.value));
+                desk.refuse(&track.range, message);
+                return None;
+            };
+            match &settings.track {
+                Some(next) => (from, track) = (key, next),
+                None if settings.check.is_some() => return Some((proxy, settings)),
+                None => {
+                    let message = format!(
+                        "`track {}` names a server that is not checked",
+                        shorten(&track.value)
+                    );
+                    desk.refuse(&track.range, message);
+                    return None;
+                }
+            }
+        }
+        let message = "servers track each other in a circle".to_owned();
+        desk.refuse(&track.range, message);
+        None
+    }
+}

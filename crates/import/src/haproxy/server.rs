@@ -1,0 +1,386 @@
+//! `server`, `server-template` and `default-server`: one member of a backend and its settings.
+//!
+//! `default-server` holds for the servers that follow it. Settings that do not decide spread, limits, checks or
+//! stickiness are known by name; an unknown one makes the shares of its pool uncertain.
+
+use std::ops::Range;
+use std::time::Duration;
+
+use evenkeel_model::setup::Touches;
+
+use crate::haproxy::desk::{At, Desk, quote};
+use crate::haproxy::lexer::Word;
+use crate::haproxy::names;
+
+/// Largest weight.
+const WEIGHT_MAX: i64 = 256;
+
+/// What `default-server` can set and `server` can override.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct Settings {
+    pub(super) weight: Option<At<u32>>,
+    pub(super) check: Option<At<()>>,
+    pub(super) inter: Option<At<Duration>>,
+    pub(super) rise: Option<At<u32>>,
+    pub(super) fall: Option<At<u32>>,
+    pub(super) maxconn: Option<At<u64>>,
+    pub(super) minconn: Option<At<u64>>,
+    pub(super) maxqueue: Option<At<u64>>,
+    pub(super) slowstart: Option<At<Duration>>,
+    pub(super) backup: Option<At<()>>,
+    pub(super) disabled: Option<At<()>>,
+    pub(super) cookie: Option<At<String>>,
+    pub(super) ssl: Option<At<()>>,
+    pub(super) verify: Option<At<bool>>,
+    pub(super) ca_file: Option<At<()>>,
+    pub(super) observe: Option<At<()>>,
+    pub(super) error_limit: Option<At<u32>>,
+    pub(super) on_error: Option<At<OnError>>,
+    pub(super) agent: Option<At<()>>,
+    pub(super) agent_port: bool,
+    pub(super) resolvers: Option<At<String>>,
+    pub(super) init_none: Option<At<()>>,
+    pub(super) track: Option<At<String>>,
+    pub(super) purge_delay: Option<At<Duration>>,
+}
+
+/// What too many errors of `observe` do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum OnError {
+    FastInter,
+    FailCheck,
+    SuddenDeath,
+    MarkDown,
+}
+
+/// One member.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Server {
+    pub(super) name: String,
+    pub(super) address: String,
+    /// Name and address.
+    pub(super) range: Range<usize>,
+    /// Set by `id`; else the next free number.
+    pub(super) id: Option<At<u32>>,
+    pub(super) settings: Settings,
+}
+
+/// Reads `server NAME ADDRESS settings...`.
+pub(super) fn server(
+    desk: &mut Desk<'_, '_>,
+    words: &[Word],
+    defaults: &Settings,
+    pool: &str,
+) -> Option<Server> {
+    let [keyword, name, address, rest @ ..] = words else {
+        let range = words.first().map_or(0..0, |word| word.range.clone());
+        let message = "`server` needs a name and an address".to_owned();
+        desk.refuse(&range, message);
+        return None;
+    };
+    let mut server = Server {
+        name: name.text.clone(),
+        address: address.text.clone(),
+        range: keyword.range.start..address.range.end,
+        id: None,
+        settings: defaults.clone(),
+    };
+    if address.is_unknown {
+        desk.gap(&words[..3], Touches::Resilience);
+    }
+    let touches = Touches::Pool(pool.to_owned());
+    server.settings.read(desk, rest, &touches, &mut server.id);
+    server
+        .settings
+        .finish(desk, &server.range, pool, &server.name);
+    Some(server)
+}
+
+/// Reads `server-template PREFIX COUNT|FIRST-LAST ADDRESS settings...`.
+pub(super) fn template(
+    desk: &mut Desk<'_, '_>,
+    words: &[Word],
+    defaults: &Settings,
+    pool: &str,
+    most: usize,
+) -> Vec<Server> {
+    let [keyword, prefix, count, address, rest @ ..] = words else {
+        let range = words.first().map_or(0..0, |word| word.range.clone());
+        let message = "`server-template` needs a prefix, a number and an address".to_owned();
+        desk.refuse(&range, message);
+        return Vec::new();
+    };
+    let touches = Touches::Pool(pool.to_owned());
+    if count.is_unknown {
+        desk.gap(words, touches);
+        return Vec::new();
+    }
+    let (low, high) = count.text.split_once('-').unwrap_or(("1", &count.text));
+    let bounds = low.parse::<usize>().ok().zip(high.parse::<usize>().ok());
+    let Some((low, high)) = bounds.filter(|(low, high)| *low > 0 && low <= high) else {
+        let message = format!(
+            "`server-template ... {}` is no number or range",
+            quote(&words[2..3])
+        );
+        desk.refuse(&count.range, message);
+        return Vec::new();
+    };
+    if high - low >= most {
+        let message = format!("`server-template` makes more than {most} servers");
+        desk.too_much(&count.range, message);
+        return Vec::new();
+    }
+    // Each slot gets what its name resolves to; how many slots live shows only at run time.
+    desk.gap(&words[..4], touches.clone());
+    let mut settings = defaults.clone();
+    let mut id = None;
+    settings.read(desk, rest, &touches, &mut id);
+    let range = keyword.range.start..address.range.end;
+    settings.finish(desk, &range, pool, &prefix.text);
+    (low..=high)
+        .map(|number| Server {
+            name: format!("{}{number}", prefix.text),
+            address: address.text.clone(),
+            range: range.clone(),
+            id: None,
+            settings: settings.clone(),
+        })
+        .collect()
+}
+
+impl Settings {
+    /// Reads the settings of a line. `id` only belongs to a server.
+    pub(super) fn read(
+        &mut self,
+        desk: &mut Desk<'_, '_>,
+        words: &[Word],
+        touches: &Touches,
+        id: &mut Option<At<u32>>,
+    ) {
+        let mut rest = words;
+        while let Some((word, after)) = rest.split_first() {
+            let used = match word.text.as_str() {
+                "source" => source_words(rest),
+                "id" => {
+                    *id = desk
+                        .number(rest, touches)
+                        .map(|id| positive(desk, "id", &id));
+                    2
+                }
+                name => self
+                    .flag(word, name)
+                    .or_else(|| self.amount(desk, rest, touches))
+                    .or_else(|| self.word(desk, rest, touches))
+                    .or_else(|| names::server_values(name).map(|values| values + 1))
+                    .unwrap_or_else(|| {
+                        // What belongs to it is not known either, so the rest of the line is one gap.
+                        desk.gap(rest, touches.clone());
+                        rest.len()
+                    }),
+            };
+            if used > rest.len() {
+                let message = format!("`{}` needs a value", quote(&rest[..1]));
+                desk.refuse(&word.range, message);
+            }
+            self.agent_port |= word.text == "agent-port" && !after.is_empty();
+            rest = rest.get(used..).unwrap_or_default();
+        }
+    }
+
+    /// A setting without a value.
+    fn flag(&mut self, word: &Word, name: &str) -> Option<usize> {
+        let (name, is_on) = match name.strip_prefix("no-") {
+            Some(name) => (name, false),
+            None if name == "enabled" => ("disabled", false),
+            None => (name, true),
+        };
+        let slot = match name {
+            "check" => &mut self.check,
+            "backup" => &mut self.backup,
+            "disabled" => &mut self.disabled,
+            "ssl" => &mut self.ssl,
+            "agent-check" => &mut self.agent,
+            _ => return None,
+        };
+        *slot = is_on.then(|| At::new((), word.range.clone()));
+        Some(1)
+    }
+
+    /// A setting with a number or a time.
+    fn amount(
+        &mut self,
+        desk: &mut Desk<'_, '_>,
+        words: &[Word],
+        touches: &Touches,
+    ) -> Option<usize> {
+        let name = words.first().map_or("", |word| word.text.as_str());
+        match name {
+            "weight" => {
+                if let Some(weight) = desk.number(words, touches) {
+                    if (0..=WEIGHT_MAX).contains(&weight.value) {
+                        self.weight = Some(At::new(weight.value as u32, weight.range));
+                    } else {
+                        let message = format!("`weight {}` is not within 0 and 256", weight.value);
+                        desk.refuse(&weight.range, message);
+                    }
+                }
+            }
+            "rise" | "fall" | "error-limit" => {
+                if let Some(count) = desk.number(words, &Touches::Resilience) {
+                    let count = Some(At::new(positive(desk, name, &count).value, count.range));
+                    match name {
+                        "rise" => self.rise = count,
+                        "fall" => self.fall = count,
+                        _ => self.error_limit = count,
+                    }
+                }
+            }
+            "maxconn" | "minconn" | "maxqueue" => {
+                if let Some(count) = desk.number(words, &Touches::Resilience) {
+                    let value = u64::try_from(count.value).unwrap_or(0);
+                    let count = Some(At::new(value, count.range)).filter(|count| count.value > 0);
+                    match name {
+                        "maxconn" => self.maxconn = count,
+                        "minconn" => self.minconn = count,
+                        _ => self.maxqueue = count,
+                    }
+                }
+            }
+            "inter" | "fastinter" | "downinter" | "agent-inter" => {
+                if let Some(time) = desk.time(words) {
+                    if time.value < Duration::from_millis(1) {
+                        desk.refuse(&time.range, format!("`{name}` must be at least 1ms"));
+                    } else if name == "inter" {
+                        self.inter = Some(time);
+                    }
+                }
+            }
+            "slowstart" => {
+                // Rounded up to whole seconds, as HAProxy does.
+                self.slowstart = desk.time(words).map(|time| {
+                    let seconds = time.value.as_millis().div_ceil(1_000);
+                    At::new(
+                        Duration::from_secs(u64::try_from(seconds).unwrap_or(u64::MAX)),
+                        time.range,
+                    )
+                });
+            }
+            "pool-purge-delay" => self.purge_delay = desk.time(words),
+            _ => return None,
+        }
+        Some(2)
+    }
+
+    /// A setting with a word.
+    fn word(
+        &mut self,
+        desk: &mut Desk<'_, '_>,
+        words: &[Word],
+        touches: &Touches,
+    ) -> Option<usize> {
+        let (name, value) = match words {
+            [name, value, ..] => (name.text.as_str(), value),
+            _ => return None,
+        };
+        let at = |text: &str| Some(At::new(text.to_owned(), value.range.clone()));
+        match name {
+            "cookie" => self.cookie = at(&value.text),
+            "track" => self.track = at(&value.text),
+            "resolvers" => self.resolvers = at(&value.text),
+            "ca-file" => self.ca_file = Some(At::new((), value.range.clone())),
+            "verify" => match value.text.as_str() {
+                "none" => self.verify = Some(At::new(false, value.range.clone())),
+                "required" => self.verify = Some(At::new(true, value.range.clone())),
+                _ => desk.gap(&words[..2], Touches::Resilience),
+            },
+            "init-addr" => {
+                let methods = value.text.split(',');
+                let is_none =
+                    methods.clone().any(|m| m == "none") && !methods.clone().any(|m| m == "libc");
+                self.init_none = is_none.then(|| At::new((), value.range.clone()));
+            }
+            "observe" => match value.text.as_str() {
+                "none" => self.observe = None,
+                "layer4" | "layer7" => self.observe = Some(At::new((), value.range.clone())),
+                _ => desk.gap(&words[..2], touches.clone()),
+            },
+            "on-error" => {
+                let what = match value.text.as_str() {
+                    "fastinter" => OnError::FastInter,
+                    "fail-check" => OnError::FailCheck,
+                    "sudden-death" => OnError::SuddenDeath,
+                    "mark-down" => OnError::MarkDown,
+                    _ => {
+                        desk.gap(&words[..2], touches.clone());
+                        return Some(2);
+                    }
+                };
+                self.on_error = Some(At::new(what, value.range.clone()));
+            }
+            _ => return None,
+        }
+        Some(2)
+    }
+
+    /// What only shows once all settings are known.
+    fn finish(&mut self, desk: &mut Desk<'_, '_>, range: &Range<usize>, pool: &str, name: &str) {
+        let touches = || Touches::Pool(pool.to_owned());
+        let noted = |text: &str, range: &Range<usize>| Word {
+            text: format!("server {name} {text}"),
+            range: range.clone(),
+            is_unknown: false,
+        };
+        if let Some(agent) = &self.agent {
+            if self.agent_port {
+                desk.gap(&[noted("agent-check", &agent.range)], touches());
+            } else {
+                let message = format!("server `{name}` has `agent-check` without `agent-port`");
+                desk.refuse(&agent.range, message);
+            }
+        }
+        if let Some(none) = &self.init_none {
+            desk.gap(&[noted("init-addr", &none.range)], touches());
+        }
+        if let (Some(minconn), Some(maxconn)) = (&self.minconn, &self.maxconn)
+            && minconn.value < maxconn.value
+        {
+            desk.gap(&[noted("minconn", &minconn.range)], Touches::Resilience);
+        }
+        if let Some(minconn) = &self.minconn {
+            // A maximum below the minimum, or none, is raised to it.
+            let lacks = self
+                .maxconn
+                .as_ref()
+                .is_none_or(|max| max.value < minconn.value);
+            if lacks {
+                self.maxconn = Some(minconn.clone());
+            }
+        }
+        let is_checked = self.check.is_some() || self.track.is_some();
+        if !is_checked && (self.observe.is_some() || self.slowstart.is_some()) {
+            let effect = "without checks the server is never taken out nor brought back by HAProxy";
+            let message = format!("server `{name}` has `observe` or `slowstart` and no `check`");
+            desk.unheeded(range, &message, effect, "add `check` to the server");
+            self.observe = None;
+            self.slowstart = None;
+        }
+    }
+}
+
+/// A number of at least 1.
+fn positive(desk: &mut Desk<'_, '_>, name: &str, number: &At<i64>) -> At<u32> {
+    let value = u32::try_from(number.value).ok().filter(|value| *value > 0);
+    if value.is_none() {
+        let message = format!("`{name} {}` must be at least 1", number.value);
+        desk.refuse(&number.range, message);
+    }
+    At::new(value.unwrap_or(1), number.range.clone())
+}
+
+/// `source ADDRESS [usesrc WHAT | interface NAME]`.
+fn source_words(words: &[Word]) -> usize {
+    match words.get(2).map(|word| word.text.as_str()) {
+        Some("usesrc" | "interface") => 4,
+        _ => 2,
+    }
+}
