@@ -35,6 +35,8 @@ const PAGE: &str = "docs/forecast.md";
 const ROW_MAX: Duration = Duration::from_secs(60);
 /// Longest time for the run; rows beyond it are not measured.
 const RUN_MAX: Duration = Duration::from_secs(600);
+/// Requests of a row in the short run when chance has no part in it.
+const SHORT_REQUESTS: u64 = 3_000;
 /// Longest wait for checks to be noticed.
 const SETTLE_MAX: Duration = Duration::from_secs(15);
 /// Failed checks after which a backend counts as known to fail; no file asks for more.
@@ -43,8 +45,6 @@ const CHECKS_FAILED: u64 = 5;
 const WARM_UP: u64 = 50;
 /// Requests of a look at whether a failing backend is still used.
 const LOOK: u64 = 60;
-/// Requests per row of the short run.
-const SHORT_REQUESTS: u64 = 3_000;
 
 #[derive(Args)]
 pub(crate) struct Options {
@@ -54,7 +54,7 @@ pub(crate) struct Options {
     /// Only configurations whose name contains this; the page is left alone
     #[arg(long, default_value = "")]
     name: String,
-    /// A few rows with fewer requests; fails when one misses; the page is left alone
+    /// A few rows of each balancer; fails when one misses; the page is left alone
     #[arg(long)]
     short: bool,
     /// The binary of Evenkeel [default: built from this tree]
@@ -66,6 +66,9 @@ pub(crate) struct Options {
     /// Fetch nothing
     #[arg(long)]
     no_fetch: bool,
+    /// Keep the files and logs of the run
+    #[arg(long)]
+    keep: bool,
 }
 
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
@@ -82,27 +85,14 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let peers = Peers {
         evenkeel: evenkeel(options)?,
         envoy,
-        dir,
+        // Two runs at once do not meet.
+        dir: dir.join(format!("run-{}", std::process::id())),
     };
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    let mut tables = String::new();
-    let mut all = Vec::new();
-    for peer in Peer::ALL.into_iter().filter(wanted) {
-        let mut outcomes = Vec::new();
-        for row in corpus::rows(Path::new(CORPUS), peer)? {
-            let is_wanted = row.name().contains(&options.name) && (row.short || !options.short);
-            if is_wanted {
-                let outcome = one(&runtime, &peers, row, options, started);
-                crate::say(&format!("{}: {}", peer.folder(), outcome.line()));
-                outcomes.push(outcome);
-            }
-        }
-        let version = peers.version(peer);
-        tables.push_str(&report::section(peer, version.as_deref(), &outcomes));
-        tables.push('\n');
-        all.extend(outcomes);
+    let (tables, all) = measure_all(options, &peers, started)?;
+    if options.keep {
+        crate::say(&format!("files and logs: {}", peers.dir.display()));
+    } else if peers.dir.exists() {
+        fs::remove_dir_all(&peers.dir)?;
     }
     let summary = report::summary(&all);
     crate::say(&format!("{summary}, {} s", started.elapsed().as_secs()));
@@ -110,10 +100,54 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
         report::publish(Path::new(PAGE), &format!("{summary}.\n\n{tables}"))?;
         crate::say(&format!("the tables are in {PAGE}"));
     }
-    let misses = |o: &&Outcome| matches!(o.verdict(), Verdict::Misses(_) | Verdict::NoForecast);
-    let missed: Vec<String> = all.iter().filter(misses).map(|o| o.row.name()).collect();
-    if options.short && !missed.is_empty() {
-        bail!("forecast and measurement disagree: {}", missed.join(", "));
+    if options.short {
+        must_agree(&peers, &all)?;
+    }
+    Ok(())
+}
+
+/// Every row that was asked for, and the tables of them.
+fn measure_all(
+    options: &Options,
+    peers: &Peers,
+    started: Instant,
+) -> anyhow::Result<(String, Vec<Outcome>)> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let mut tables = Vec::new();
+    let mut all = Vec::new();
+    let wanted = |peer: &Peer| options.only.is_empty() || options.only.contains(peer);
+    for peer in Peer::ALL.into_iter().filter(wanted) {
+        let mut outcomes = Vec::new();
+        for mut row in corpus::rows(Path::new(CORPUS), peer)? {
+            if options.short && row.load.requests == corpus::REQUESTS {
+                row.load.requests = SHORT_REQUESTS;
+            }
+            let is_wanted = row.name().contains(&options.name) && (row.short || !options.short);
+            if is_wanted {
+                let outcome = one(&runtime, peers, row, started);
+                crate::say(&format!("{}: {}", peer.folder(), outcome.line()));
+                outcomes.push(outcome);
+            }
+        }
+        let version = peers.version(peer);
+        tables.push(report::section(peer, version.as_deref(), &outcomes));
+        all.extend(outcomes);
+    }
+    Ok((tables.join("\n"), all))
+}
+
+/// Fails when a row misses, or was not measured although its balancer is one that every developer has.
+fn must_agree(peers: &Peers, all: &[Outcome]) -> anyhow::Result<()> {
+    let fails = |outcome: &&Outcome| match outcome.verdict() {
+        Verdict::Agrees(_) => false,
+        Verdict::Misses(_) | Verdict::NoForecast => true,
+        Verdict::NotMeasured => outcome.row.peer != Peer::Envoy || peers.envoy.is_some(),
+    };
+    let failed: Vec<String> = all.iter().filter(fails).map(Outcome::line).collect();
+    if !failed.is_empty() {
+        bail!("forecast and measurement disagree:\n{}", failed.join("\n"));
     }
     Ok(())
 }
@@ -129,16 +163,7 @@ fn evenkeel(options: &Options) -> anyhow::Result<PathBuf> {
 }
 
 /// One row, whatever happens to it.
-fn one(
-    runtime: &tokio::runtime::Runtime,
-    peers: &Peers,
-    mut row: Row,
-    options: &Options,
-    started: Instant,
-) -> Outcome {
-    if options.short {
-        row.load.requests = row.load.requests.min(SHORT_REQUESTS);
-    }
+fn one(runtime: &tokio::runtime::Runtime, peers: &Peers, row: Row, started: Instant) -> Outcome {
     let local = tokio::task::LocalSet::new();
     let both = async {
         if started.elapsed() > RUN_MAX {

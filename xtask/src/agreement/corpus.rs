@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! #= shows: equal weights          what the row is about (required)
-//! #= requests: 10000               how many are sent (default 10000)
+//! #= requests: 20000               how many are sent; default 10000, more where chance has a part
 //! #= clients: 4                    connections at once (default 4)
 //! #= connections: new              one per request; default keep
 //! #= method: POST                  default GET
@@ -16,7 +16,7 @@
 //! #= broken: 19002                 answers 503 to everything
 //! #= closed: 19002                 nothing listens
 //! #= slow: 19002 20ms              answers after this time
-//! #= against: out backend:app/b    the forecast of a failure; or `case KIND`, `routes`, `base` (default)
+//! #= against: out backend:app/b    the forecast of a failure; or `case NAME`, `routes`, `base` (default)
 //! #= keys-known: app 20            distinct keys of the pool, told to the forecast in its side file
 //! #= within: interval              the stated interval is the bound where it is wider; default 2 points
 //! #= note: ...                     printed below the table
@@ -36,6 +36,8 @@ const LISTEN: u16 = 18_080;
 const ADMIN: u16 = 17_700;
 /// Origins in the files: one of these.
 const ORIGINS: std::ops::RangeInclusive<u16> = 19_001..=19_009;
+/// Requests of a row that asks for no other number.
+pub(crate) const REQUESTS: u64 = 10_000;
 /// Most requests that a row may send.
 const REQUESTS_MAX: u64 = 50_000;
 
@@ -127,7 +129,7 @@ pub(crate) enum Against {
     Base,
     /// `forecast.failures[out = ..]`.
     Out(String),
-    /// `forecast.cases[kind = ..]`.
+    /// `forecast.cases[case = ..]`.
     Case(String),
     /// The parts of the targets of the first route; measured by pool.
     Routes,
@@ -191,7 +193,7 @@ fn parse(peer: Peer, file: &Path, text: String) -> anyhow::Result<Row> {
         file: file.to_owned(),
         shows: String::new(),
         load: LoadPlan {
-            requests: 10_000,
+            requests: REQUESTS,
             clients: 4,
             each_connects: false,
             method: "GET".to_owned(),

@@ -40,7 +40,7 @@ pub(crate) fn of(
         let side = file.with_file_name("facts.toml");
         let known = row.keys_known.iter();
         let text: String = known
-            .map(|(pool, keys)| format!("[pool.{pool}]\nkeys = {keys}\n"))
+            .map(|(pool, keys)| format!("[pool.\"{pool}\"]\nkeys = {keys}\n"))
             .collect();
         fs::write(&side, text)?;
         command.arg("--facts").arg(side);
@@ -65,7 +65,7 @@ pub(crate) fn of(
         Against::Base => {}
         Against::Routes => return routes(&json, &pools, ports),
         Against::Out(out) => replace(&mut pools, forecast, "failures", "out", out)?,
-        Against::Case(kind) => replace(&mut pools, forecast, "cases", "kind", kind)?,
+        Against::Case(kind) => replace(&mut pools, forecast, "cases", "case", kind)?,
     }
     pools.iter().map(|pool| group(pool, ports)).collect()
 }
