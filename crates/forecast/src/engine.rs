@@ -335,15 +335,20 @@ impl Engine {
     }
 
     /// Every worker chooses the backends of a pool by another balancer's rule from now on. A restart of the balancer
-    /// goes back to the configured algorithm.
-    pub fn set_rule(&mut self, pool: &Name, rule: PeerRule) -> Result<(), UnknownName> {
+    /// goes back to the configured algorithm. `odds`: chances of a draw from the ring, in file order.
+    pub fn set_rule(
+        &mut self,
+        pool: &Name,
+        rule: PeerRule,
+        odds: &[f64],
+    ) -> Result<(), UnknownName> {
         let id = self
             .pools
             .iter()
             .position(|p| p.live && p.pool.name == *pool);
         let id = id.ok_or_else(|| UnknownName::Pool(pool.clone()))?;
         for worker in &mut self.workers {
-            worker.set_rule(id, rule, self.balancer_rng.fork(1));
+            worker.set_rule(id, rule, odds, self.balancer_rng.fork(1));
         }
         Ok(())
     }

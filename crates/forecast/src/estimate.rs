@@ -81,10 +81,11 @@ impl Budget {
     }
 }
 
-/// The share of each member at `rps`; `None` when a capacity is not known or the budget is spent.
+/// The share of each member at `rps`, `odds` being the chances of a draw from a ring; `None` when a capacity is not known or the budget is spent.
 pub(crate) fn shares(
     selection: &Selection,
     seats: &Seats<'_>,
+    odds: &[f64],
     rps: f64,
     budget: &mut Budget,
 ) -> Option<Vec<Share>> {
@@ -109,7 +110,7 @@ pub(crate) fn shares(
     let (mut engine, snapshot) = engine(seats, rps)?;
     if let Some(rule) = rule {
         let pool = snapshot(Epoch(1)).config.pools.first()?.name.clone();
-        engine.set_rule(&pool, rule).ok()?;
+        engine.set_rule(&pool, rule, odds).ok()?;
     }
     // The first fifth only fills the pool; what is counted begins with a new epoch.
     let seconds = requests as f64 / rps;

@@ -65,6 +65,18 @@ impl Facts {
             .or_else(|| seen().map(|rps| rps * SEEN_TO_PEAK))
     }
 
+    /// How requests of `pool` fall on keys: as seen, else as declared.
+    pub fn keys(&self, pool: &Pool) -> Option<Keys> {
+        let seen = self.pools.get(&pool.name).and_then(|facts| facts.keys);
+        let declared = || {
+            Some(Keys {
+                distinct: f64::from(pool.keys?),
+                top_share: pool.top_key,
+            })
+        };
+        seen.or_else(declared)
+    }
+
     /// How each backend stands, in file order.
     pub fn standings(&self, pool: &Pool) -> Vec<Standing> {
         let known = self.pools.get(&pool.name).map(|facts| &facts.standings);

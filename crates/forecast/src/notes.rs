@@ -52,7 +52,7 @@ pub(crate) fn add(notes: &mut Vec<String>, pool: &Pool, facts: &Facts, base: &Po
 }
 
 fn of_hash(note: &mut impl FnMut(&str), hash: &Hash, pool: &Pool, facts: &Facts) {
-    match facts.pools.get(&pool.name).and_then(|facts| facts.keys) {
+    match facts.keys(pool) {
         Some(keys) => note(&format!(
             "the shares are those of the hash table; the span is for about {} distinct keys",
             keys.distinct.round()

@@ -12,7 +12,7 @@ mod ring;
 
 use std::time::Duration;
 
-use evenkeel_model::setup::{Backend, Pool, Selection};
+use evenkeel_model::setup::{Among, Backend, HashTable, LeastLoaded, Pool, Selection};
 
 use crate::estimate::{self, Budget};
 use crate::facts::Facts;
@@ -140,30 +140,9 @@ fn within(
     match &pool.selection {
         Selection::ByWeight => Some(exactly(load::in_proportion(&seats.members, |w| w))),
         Selection::LeastLoaded(_) | Selection::WeightOverLoad { .. } => {
-            let alike = load::alike(seats);
-            let judged = seats.members.iter().all(|b| b.capacity_rps.is_some());
-            if alike && judged {
-                return Some(exactly(load::in_proportion(&seats.members, |_| 1.0)));
-            }
-            let simulated = rps
-                .filter(|_| !alike)
-                .and_then(|rps| estimate::shares(&pool.selection, seats, rps, budget));
-            let shares = match simulated {
-                Some(shares) => Estimated {
-                    shares,
-                    method: Method::Simulated,
-                },
-                None => Estimated {
-                    shares: load::limits(&pool.selection, &seats.members)?,
-                    method: Method::LowLoad,
-                },
-            };
-            Some(shares)
+            by_load(&pool.selection, seats, rps, budget)
         }
-        Selection::Hash(hash) => {
-            let keys = facts.pools.get(&pool.name).and_then(|facts| facts.keys);
-            Some(hash::shares(hash, &seats.members, keys, budget))
-        }
+        Selection::Hash(hash) => Some(hash::shares(hash, &seats.members, facts.keys(pool), budget)),
         Selection::First => {
             let (shares, known) = first::shares(seats, rps);
             let method = if known {
@@ -175,4 +154,44 @@ fn within(
         }
         Selection::Other(_) => None,
     }
+}
+
+fn by_load(
+    selection: &Selection,
+    seats: &Seats<'_>,
+    rps: Option<f64>,
+    budget: &mut Budget,
+) -> Option<Estimated> {
+    let members = &seats.members;
+    let from_ring = matches!(
+        selection,
+        Selection::LeastLoaded(LeastLoaded {
+            among: Among::DrawnFromRing(_),
+            ..
+        })
+    );
+    let odds = if from_ring {
+        hash::parts(HashTable::HaproxyRing, members, budget).0
+    } else {
+        Vec::new()
+    };
+    // On a ring backends of equal weight are not alike.
+    let alike = !from_ring && load::alike(seats);
+    if alike && members.iter().all(|b| b.capacity_rps.is_some()) {
+        return Some(Estimated {
+            shares: load::in_proportion(members, |_| 1.0)
+                .into_iter()
+                .map(Share::exact)
+                .collect(),
+            method: Method::ClosedForm,
+        });
+    }
+    let simulated = rps
+        .filter(|_| !alike)
+        .and_then(|rps| estimate::shares(selection, seats, &odds, rps, budget));
+    let (shares, method) = match simulated {
+        Some(shares) => (shares, Method::Simulated),
+        None => (load::limits(selection, members, &odds)?, Method::LowLoad),
+    };
+    Some(Estimated { shares, method })
 }

@@ -262,6 +262,8 @@ pub enum Among {
     DrawnByWeight(u32),
     /// This many, drawn at random with equal chance, possibly one twice.
     DrawnEqually(u32),
+    /// This many random points of [`HashTable::HaproxyRing`], possibly one backend twice: HAProxy's `random`.
+    DrawnFromRing(u32),
 }
 
 /// What the least loaded has least of.

@@ -28,6 +28,8 @@ pub(crate) struct Peer {
     rule: PeerRule,
     members: Vec<Member>,
     lanes: Vec<Lane>,
+    /// Chances of a draw where they are not the weights; empty: they are.
+    odds: Vec<f64>,
     /// Picks made.
     picks: u64,
     /// The moment of the last turn.
@@ -47,11 +49,12 @@ struct Lane {
 }
 
 impl Peer {
-    pub(crate) fn new(rule: PeerRule, members: &[Member], rng: Rng) -> Self {
+    pub(crate) fn new(rule: PeerRule, odds: Vec<f64>, members: &[Member], rng: Rng) -> Self {
         Self {
             rule,
             members: members.to_vec(),
             lanes: vec![Lane::default(); members.len()],
+            odds,
             picks: 0,
             now: 0.0,
             rng,
@@ -95,6 +98,7 @@ impl Peer {
             Among::All => able.to_vec(),
             Among::DrawnByWeight(count) => self.draw_by_weight(able, count),
             Among::DrawnEqually(count) => self.draw_equally(able, count),
+            Among::DrawnFromRing(count) => self.draw_by_odds(able, count),
         };
         let cost = |index: usize| {
             let held = u64::from(load.in_flight(index));
@@ -167,6 +171,19 @@ impl Peer {
         let rng = &mut self.rng;
         draws
             .filter_map(|_| able.get(rng.below(able.len() as u64) as usize).copied())
+            .collect()
+    }
+
+    /// Possibly one twice; by weight where no odds are set.
+    fn draw_by_odds(&mut self, able: &[usize], count: u32) -> Vec<usize> {
+        let odds = |index: &usize| match self.odds.get(*index) {
+            Some(odds) => *odds,
+            None => f64::from(self.weight(*index)),
+        };
+        let odds: Vec<f64> = able.iter().map(odds).collect();
+        let rng = &mut self.rng;
+        (0..count)
+            .filter_map(|_| able.get(rng.weighted(&odds)?).copied())
             .collect()
     }
 

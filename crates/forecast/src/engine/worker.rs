@@ -100,13 +100,13 @@ impl Worker {
     }
 
     /// From now on a pool chooses by another balancer's rule.
-    pub(crate) fn set_rule(&mut self, pool_id: usize, rule: PeerRule, rng: Rng) {
+    pub(crate) fn set_rule(&mut self, pool_id: usize, rule: PeerRule, odds: &[f64], rng: Rng) {
         if let Some(mine) = self.pools.get_mut(pool_id) {
             let members = match &mine.picker {
                 Chooser::Own(picker) => picker.members().to_vec(),
                 Chooser::Peer(peer) => peer.members().to_vec(),
             };
-            mine.picker = Chooser::Peer(Peer::new(rule, &members, rng));
+            mine.picker = Chooser::Peer(Peer::new(rule, odds.to_vec(), &members, rng));
         }
     }
 

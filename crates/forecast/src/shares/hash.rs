@@ -7,6 +7,7 @@
 
 use evenkeel_model::setup::{Backend, Hash, HashTable};
 
+use super::load::in_proportion;
 use super::{Estimated, Share, ring};
 use crate::estimate::Budget;
 use crate::facts::Keys;
@@ -22,24 +23,13 @@ pub(super) fn shares(
     keys: Option<Keys>,
     budget: &mut Budget,
 ) -> Estimated {
-    let total: f64 = members.iter().map(|b| f64::from(b.weight)).sum();
-    let by_weight: Vec<f64> = members
-        .iter()
-        .map(|b| f64::from(b.weight) / total)
-        .collect();
-    let points = ring::points(hash.table, members);
-    // A table that is too large to build has shares near the weights: the sum of n of N random arcs.
-    let per_weight = if budget.take_points(points) {
-        None
+    let by_weight = in_proportion(members, |w| w);
+    let (parts, per_weight) = parts(hash.table, members, budget);
+    let is_built = per_weight.is_none() && ring::points(hash.table, members) > 0;
+    let method = if is_built {
+        Method::Table
     } else {
-        Some(points as f64 / total)
-    };
-    let (parts, method) = match per_weight {
-        Some(_) => (by_weight.clone(), Method::ClosedForm),
-        None => ring::parts(hash.table, members)
-            .map_or((by_weight.clone(), Method::ClosedForm), |parts| {
-                (parts, Method::Table)
-            }),
+        Method::ClosedForm
     };
     let rough = |share: f64, weight: f64| match per_weight {
         Some(points) if !matches!(hash.table, HashTable::EnvoyMaglev { .. }) => {
@@ -65,6 +55,23 @@ pub(super) fn shares(
         shares: shares.collect(),
         method,
     }
+}
+
+/// The part of the hashes that falls on each member. A table that is too large to build has shares near the weights;
+/// then the points that it has per unit of weight come with it.
+pub(super) fn parts(
+    table: HashTable,
+    members: &[&Backend],
+    budget: &mut Budget,
+) -> (Vec<f64>, Option<f64>) {
+    let by_weight = in_proportion(members, |w| w);
+    let points = ring::points(table, members);
+    if budget.take_points(points) {
+        let parts = ring::parts(table, members);
+        return (parts.unwrap_or(by_weight), None);
+    }
+    let total: f64 = members.iter().map(|b| f64::from(b.weight)).sum();
+    (by_weight, Some(points as f64 / total))
 }
 
 /// As how many keys that are asked for alike these keys spread.

@@ -26,10 +26,21 @@ pub(super) fn alike(seats: &Seats<'_>) -> bool {
 }
 
 /// The shares with nothing in flight, with the span up to very much in flight on backends of equal speed; `None`:
-/// there is no closed form.
-pub(super) fn limits(selection: &Selection, members: &[&Backend]) -> Option<Vec<Share>> {
+/// there is no closed form. `odds`: chances of a draw from a ring.
+pub(super) fn limits(
+    selection: &Selection,
+    members: &[&Backend],
+    odds: &[f64],
+) -> Option<Vec<Share>> {
     let (low, heavy) = match selection {
-        Selection::LeastLoaded(rule) => (low_load(*rule, members)?, heavy_load(*rule, members)),
+        Selection::LeastLoaded(rule) => {
+            let low = match rule.among {
+                // Each draw is as the other, so whoever wins a tie was drawn by the odds.
+                Among::DrawnFromRing(_) => odds.to_vec(),
+                _ => low_load(*rule, members)?,
+            };
+            (low, heavy_load(*rule, members))
+        }
         Selection::WeightOverLoad { bias } => {
             // Rates r with r ~ w / (r S)^bias, so r ~ w^(1 / (1 + bias)).
             let power = 1.0 / (1.0 + bias.max(0.0));
@@ -55,7 +66,7 @@ fn low_load(rule: LeastLoaded, members: &[&Backend]) -> Option<Vec<f64>> {
         | (Among::DrawnByWeight(_), Tie::FirstDrawn) => Some(in_proportion(members, |w| w)),
         (Among::All | Among::DrawnEqually(_), _) => Some(in_proportion(members, |_| 1.0)),
         (Among::DrawnByWeight(2), Tie::LastDrawn) => Some(second_of_two(members)),
-        (Among::DrawnByWeight(_), _) => None,
+        (Among::DrawnByWeight(_) | Among::DrawnFromRing(_), _) => None,
     }
 }
 

@@ -250,3 +250,76 @@ impl Row {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use evenkeel_model::setup::{Backend, HashTable};
+
+    use super::parts;
+
+    /// Requests with 40,000 distinct keys over four backends of weight 1, 3, 1, 2 through HAProxy 2.6.12, nginx 1.22.1
+    /// and Envoy 1.40; the standard error of a share is about 0.0025.
+    const MEASURED: &[(HashTable, [f64; 4])] = &[
+        (HashTable::HaproxyRing, [0.1586, 0.4065, 0.1505, 0.2846]),
+        (HashTable::NginxRing, [0.1415, 0.4320, 0.1473, 0.2793]),
+        (
+            HashTable::EnvoyMaglev { size: 65_537 },
+            [0.1458, 0.4254, 0.1435, 0.2854],
+        ),
+        (ring(1_024, false), [0.1587, 0.4071, 0.1570, 0.2772]),
+        (ring(64, false), [0.1939, 0.3734, 0.1571, 0.2756]),
+        (ring(64, true), [0.2154, 0.3945, 0.1702, 0.2200]),
+    ];
+
+    const fn ring(min: u64, murmur: bool) -> HashTable {
+        HashTable::EnvoyRing {
+            min,
+            max: 8_388_608,
+            murmur,
+        }
+    }
+
+    fn backends(table: HashTable) -> Vec<Backend> {
+        let weights = [1, 3, 1, 2];
+        let backend = |(index, weight): (usize, u32)| {
+            let address = format!("127.0.0.1:{}", 19_101 + index);
+            let identity = match table {
+                HashTable::HaproxyRing => (index + 1).to_string(),
+                _ => address.clone(),
+            };
+            Backend {
+                weight,
+                identity,
+                ..Backend::blank("b", "b", &address)
+            }
+        };
+        weights.into_iter().enumerate().map(backend).collect()
+    }
+
+    #[test]
+    fn tables_give_the_shares_that_the_real_balancers_gave() {
+        for (table, measured) in MEASURED {
+            let backends = backends(*table);
+            let members: Vec<&Backend> = backends.iter().collect();
+            let parts = parts(*table, &members).unwrap();
+            assert!((parts.iter().sum::<f64>() - 1.0).abs() < 1e-9);
+            for (part, measured) in parts.iter().zip(measured) {
+                assert!((part - measured).abs() < 0.0085, "{table:?} {parts:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_out_leaves_the_places_of_the_others_alone() {
+        for table in [HashTable::HaproxyRing, HashTable::NginxRing] {
+            let backends = backends(table);
+            let all = parts(table, &backends.iter().collect::<Vec<_>>()).unwrap();
+            let rest = parts(table, &backends.iter().skip(1).collect::<Vec<_>>()).unwrap();
+            assert!(
+                rest.iter()
+                    .zip(all.iter().skip(1))
+                    .all(|(after, before)| after >= before)
+            );
+        }
+    }
+}

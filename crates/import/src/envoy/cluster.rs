@@ -305,7 +305,9 @@ fn selection(pool: &mut Pool, balance: &Balance, is_uneven: bool) -> Selection {
             cost: Cost::Plain,
             tie: match among {
                 Among::All => Tie::InTurn,
-                Among::DrawnByWeight(_) | Among::DrawnEqually(_) => Tie::FirstDrawn,
+                Among::DrawnByWeight(_) | Among::DrawnEqually(_) | Among::DrawnFromRing(_) => {
+                    Tie::FirstDrawn
+                }
             },
         })
     };
