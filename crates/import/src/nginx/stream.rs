@@ -1,0 +1,118 @@
+//! `stream`: TCP servers, each with a listener and a pool of its own or one by variable.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use evenkeel_model::canonical::path_segment;
+use evenkeel_model::setup::{Listener, Route, Touches, Wait};
+
+use crate::nginx::content::Content;
+use crate::nginx::http;
+use crate::nginx::notes::Reader;
+use crate::nginx::passing::time;
+use crate::nginx::scope::Scope;
+use crate::nginx::tree::Directive;
+use crate::nginx::vars::{Locals, Variables};
+use crate::nginx::{names, upstream};
+
+/// Reads the directives of `stream`.
+pub(super) fn read(reader: &mut Reader<'_, '_>, block: &[Directive]) {
+    // Variables of `stream` are its own.
+    let of_http = std::mem::take(&mut reader.variables);
+    for directive in block {
+        match directive.name() {
+            "map" | "geo" | "split_clients" => {
+                if !Variables::define(reader, directive) {
+                    reader.gap("stream", directive, Touches::Routing);
+                }
+            }
+            "upstream" => upstream::read(reader, directive, false),
+            "server" | "match" => {}
+            name if names::is_harmless(name) => {}
+            _ => reader.gap("stream", directive, Touches::Routing),
+        }
+    }
+    let scope = Scope::default().with(reader, block);
+    let mut taken = BTreeSet::new();
+    let servers = block.iter().filter(|d| d.name() == "server");
+    for (number, directive) in servers.enumerate() {
+        server(reader, directive, &scope, number, &mut taken);
+    }
+    reader.variables = of_http;
+}
+
+fn server(
+    reader: &mut Reader<'_, '_>,
+    directive: &Directive,
+    outer: &Scope<'_>,
+    number: usize,
+    taken: &mut BTreeSet<String>,
+) {
+    let path = format!("stream.server.{number}");
+    reader.place_directive(&path, directive);
+    let block = directive.inner();
+    let scope = outer.with(reader, block);
+    let mut content = Content {
+        block,
+        scope: scope.clone(),
+        locals: Locals::default(),
+        path: path.clone(),
+    };
+    let found = content.find(reader, false);
+    let cases = content.answer(reader, &found, false);
+    let listens: Vec<&Directive> = block.iter().filter(|d| d.name() == "listen").collect();
+    if listens.is_empty() {
+        let message = "a `server` of `stream` without `listen`".to_owned();
+        reader.refuse_at(directive, message, "add one");
+    }
+    for listen in listens {
+        let Some(key) = http::key(reader, Some(listen)) else {
+            continue;
+        };
+        let flag = |name: &str| listen.args().iter().any(|word| word.text == name);
+        let name = if flag("udp") {
+            format!("{key}/udp")
+        } else {
+            key.clone()
+        };
+        if !taken.insert(name.clone()) {
+            let message = format!("a second server listens on `{name}`");
+            reader.refuse_at(listen, message, "change one of the ports");
+            continue;
+        }
+        // An HTTP listener may have the name already, where the file cannot work as it is.
+        let name = if reader.listeners.iter().any(|l| l.name == name) {
+            format!("{name} (stream)")
+        } else {
+            name
+        };
+        let listener_path = format!("listener.{}", path_segment(&name));
+        reader.place_directive(&listener_path, listen);
+        let mut wait = |directive: &str, usual_s: u64, what: &str| {
+            let placed = time(reader, &scope, directive);
+            if let Some(word) = &placed.at {
+                reader.place(&format!("{listener_path}.timeout.{what}"), word);
+            }
+            Wait::For(placed.value.unwrap_or(Duration::from_secs(usual_s)))
+        };
+        let listener = Listener {
+            is_http: false,
+            is_tls: flag("ssl"),
+            head_timeout: wait("preread_timeout", 30, "head"),
+            client_timeout: wait("proxy_timeout", 600, "client"),
+            idle_timeout: wait("proxy_timeout", 600, "idle"),
+            ..Listener::blank(&name, &listener_path, &key)
+        };
+        reader.listeners.push(listener);
+        let routes = found.early.iter().chain(&cases).map(|case| Route {
+            path: path.clone(),
+            listener: name.clone(),
+            host: None,
+            path_prefix: None,
+            whole_segments: false,
+            condition: case.condition.clone(),
+            targets: case.targets.clone(),
+        });
+        reader.routes.extend(routes);
+    }
+}
