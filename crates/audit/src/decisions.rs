@@ -17,16 +17,16 @@ use crate::rule::{Rule, Subject, Words};
 const WAIVER_MAX: Duration = Duration::from_secs(367 * 86_400);
 
 /// Pools by their path, to find the one that a finding is about without walking all pools.
-struct PoolsByPath<'a>(BTreeMap<&'a str, &'a Pool>);
+pub(crate) struct PoolsByPath<'a>(BTreeMap<&'a str, &'a Pool>);
 
 impl<'a> PoolsByPath<'a> {
-    fn of(setup: &'a Setup) -> Self {
+    pub(crate) fn of(setup: &'a Setup) -> Self {
         let by_path = setup.pools.iter().map(|pool| (pool.path.as_str(), pool));
         Self(by_path.collect())
     }
 
     /// The pool at `path` or at its nearest ancestor.
-    fn at(&self, path: &str) -> Option<&'a Pool> {
+    pub(crate) fn at(&self, path: &str) -> Option<&'a Pool> {
         let mut path = path;
         loop {
             if let Some(pool) = self.0.get(path) {

@@ -58,8 +58,12 @@ pub fn judge_change(subject: &Subject<'_>) -> Verdict {
         .running
         .map(|running| known_errors(subject, running));
     let known = known.unwrap_or_default();
+    let pools = decisions::PoolsByPath::of(subject.setup);
     let is_new_or_worse = |finding: &Finding| {
-        let before = known.get(&(finding.id, finding.path.clone()));
+        let at = |path: &str| known.get(&(finding.id, path.to_owned()));
+        // A rule that speaks of a whole pool covers each of its backends.
+        let whole = || at(&pools.at(&finding.path)?.path);
+        let before = at(&finding.path).or_else(whole);
         before.is_none_or(|magnitude| finding.magnitude_ppm > *magnitude)
     };
     let blocking = findings

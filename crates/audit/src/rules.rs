@@ -1,8 +1,11 @@
 //! All rules in one list, by family.
 
 mod capacity;
+mod drift;
 mod operation;
+mod rollback;
 mod traffic;
+mod warm;
 
 use crate::rule::Rule;
 
@@ -11,4 +14,11 @@ pub fn rules() -> impl Iterator<Item = &'static Rule> {
     FAMILIES.iter().copied().flatten()
 }
 
-static FAMILIES: &[&[Rule]] = &[traffic::RULES, capacity::RULES, operation::RULES];
+static FAMILIES: &[&[Rule]] = &[
+    traffic::RULES,
+    capacity::RULES,
+    warm::RULES,
+    drift::RULES,
+    rollback::RULES,
+    operation::RULES,
+];

@@ -1,0 +1,133 @@
+//! RBK: whether the way back is there, and has been walked.
+
+use std::time::Duration;
+
+use evenkeel_balance::Standing;
+use evenkeel_model::finding::{Finding, Severity};
+use evenkeel_model::setup::{Backend, Pool, Role};
+
+use crate::rule::{Rule, Subject, Words};
+
+/// The rules of this family.
+pub(super) const RULES: &[Rule] = &[TARGET, REHEARSED];
+
+/// How old a rehearsal may be.
+const REHEARSED_MAX: Duration = Duration::from_secs(30 * 86_400);
+
+/// RBK-01.
+const TARGET: Rule = Rule {
+    id: "RBK-01",
+    title: "each pool has a rollback target with living backends",
+    severity: Severity::Warning,
+    limit: None,
+    text: "\
+The last verified revision is what a rollback goes back to. It should know each pool that runs, and of its
+backends at least `min_healthy` (1 where nothing is set) must live now. Needs a running instance. Whether
+they carry the load is CAP-08.
+
+Why: a rollback to backends that were replaced since sends traffic to addresses where nobody answers.
+Evenkeel does not act by itself then, so nothing undoes a bad change at night.
+
+Example: all backends were replaced by new ones, one change at a time, and none of them verified yet.",
+    check: check_target,
+};
+
+fn check_target(subject: &Subject<'_>) -> Vec<Finding> {
+    let Some(target) = &subject.facts.rollback_target else {
+        return Vec::new();
+    };
+    let known: std::collections::BTreeMap<&str, &Pool> = target
+        .pools
+        .iter()
+        .map(|pool| (pool.name.as_str(), pool))
+        .collect();
+    let pools = subject.setup.pools.iter();
+    let lost = pools.filter_map(|pool| {
+        let words = match known.get(pool.name.as_str()) {
+            None => Words {
+                message: format!(
+                    "what a rollback goes back to does not know pool `{}`",
+                    pool.name
+                ),
+                effect: "after a rollback its requests go wherever the older routes send them"
+                    .to_owned(),
+                fix: "let a revision with the pool verify, or confirm it".to_owned(),
+            },
+            Some(before) => too_few_live(subject, pool, before)?,
+        };
+        Some(subject.finding(
+            "RBK-01",
+            Severity::Warning,
+            (&pool.path, &pool.path),
+            0.0,
+            words,
+        ))
+    });
+    lost.collect()
+}
+
+fn too_few_live(subject: &Subject<'_>, pool: &Pool, before: &Pool) -> Option<Words> {
+    let standings = &subject.facts.pools.get(&pool.name)?.standings;
+    let can_serve = |b: &&Backend| b.role == Role::Active && b.weight > 0;
+    let lives = |b: &&Backend| {
+        let standing = standings.get(&b.name).copied().unwrap_or(Standing::Up);
+        standing == Standing::Up
+    };
+    let count = before.backends.iter().filter(can_serve).count();
+    let live = before
+        .backends
+        .iter()
+        .filter(can_serve)
+        .filter(lives)
+        .count();
+    let floor = usize::try_from(pool.min_healthy.unwrap_or(1)).unwrap_or(usize::MAX);
+    (live < floor).then(|| Words {
+        message: format!(
+            "of the {count} backends of pool `{}` that a rollback goes back to, {live} live now; \
+             the limit is {floor}",
+            pool.name
+        ),
+        effect:
+            "no automatic rollback is made; a bad change of this pool stays until somebody acts"
+                .to_owned(),
+        fix: "let a revision with the present backends verify, or repair the old ones".to_owned(),
+    })
+}
+
+/// RBK-02.
+const REHEARSED: Rule = Rule {
+    id: "RBK-02",
+    title: "a rollback was rehearsed within 30 days",
+    severity: Severity::Info,
+    limit: None,
+    text: "\
+A drill that ends in a rollback should run at least every 30 days. Needs a running instance. An info.
+
+Why: a way back that nobody has walked for months is a hope. A rehearsal shows how long it takes and that
+those on call know what they will see.
+
+Example: `evenkeel drill run weight-typo --live`.",
+    check: check_rehearsed,
+};
+
+fn check_rehearsed(subject: &Subject<'_>) -> Vec<Finding> {
+    // Only an instance knows its rollback target; without one nothing is known of rehearsals either.
+    if subject.facts.rollback_target.is_none() {
+        return Vec::new();
+    }
+    let message = match subject.facts.rehearsed_at {
+        None => "no rollback has been rehearsed in a drill".to_owned(),
+        Some(at) if subject.now.since(at) > REHEARSED_MAX => {
+            let days = subject.now.since(at).as_secs() / 86_400;
+            format!("the last rollback was rehearsed {days} days ago; the limit is 30 days")
+        }
+        Some(_) => return Vec::new(),
+    };
+    let words = Words {
+        message,
+        effect: "how long a rollback would take is not known by experience".to_owned(),
+        fix: "run a drill that ends in a rollback, such as `evenkeel drill run weight-typo`"
+            .to_owned(),
+    };
+    vec![subject.finding("RBK-02", Severity::Info, ("", ""), 0.0, words)]
+}

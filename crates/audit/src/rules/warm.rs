@@ -1,0 +1,80 @@
+//! SLW: how a backend comes back.
+
+use std::time::Duration;
+
+use evenkeel_model::finding::{Finding, Severity};
+use evenkeel_model::setup::{Backend, Balancer, Pool, Role};
+
+use crate::rule::{Rule, Subject, Words, number};
+
+/// The rules of this family.
+pub(super) const RULES: &[Rule] = &[SLOW_START];
+
+/// SLW-01.
+const SLOW_START: Rule = Rule {
+    id: "SLW-01",
+    title: "a slow start has something that drives it",
+    severity: Severity::Warning,
+    limit: None,
+    text: "\
+A slow start begins when a check finds a backend up again, so there must be a check. HAProxy moves the
+weight only at each check: the interval must be a good deal shorter than the ramp, a fifth of it here.
+
+Why: without it the setting stands in the file and does nothing, or the ramp is a single step, and a cold
+backend meets its full share.
+
+Example: `slowstart 5s` with `inter 10s`: full share at the first good check.",
+    check: check_slow_start,
+};
+
+/// Steps that a ramp should have.
+const STEPS_MIN: f64 = 5.0;
+
+fn check_slow_start(subject: &Subject<'_>) -> Vec<Finding> {
+    let pools = subject.setup.pools.iter();
+    pools
+        .filter_map(|pool| check_slow_start_of(subject, pool))
+        .collect()
+}
+
+fn check_slow_start_of(subject: &Subject<'_>, pool: &Pool) -> Option<Finding> {
+    let slow = pool.backends.iter().filter(|b| b.role != Role::Disabled);
+    let mut slow = slow.filter_map(|b| Some((b, b.slow_start.filter(|ramp| !ramp.is_zero())?)));
+    let words = |backend: &Backend, ramp: Duration| {
+        let (message, effect) = match pool.check_of(backend) {
+            None => (
+                "no check drives it".to_owned(),
+                "it gets its full share at once".to_owned(),
+            ),
+            Some(check) => {
+                let steps = ramp.as_secs_f64() / check.interval.as_secs_f64().max(1e-3);
+                if subject.setup.balancer != Balancer::Haproxy || steps >= STEPS_MIN {
+                    return None;
+                }
+                let interval = number(check.interval.as_secs_f64());
+                let steps = steps.floor().max(1.0);
+                (
+                    format!("it is checked every {interval} s only"),
+                    format!(
+                        "its share grows in {steps} step(s) of {} %",
+                        number(100.0 / steps)
+                    ),
+                )
+            }
+        };
+        Some(Words {
+            message: format!(
+                "`{}` of pool `{}` should warm up over {} s, but {message}",
+                backend.name,
+                pool.name,
+                number(ramp.as_secs_f64())
+            ),
+            effect: format!("when `{}` comes back, {effect}", backend.name),
+            fix: "check at least every fifth of the slow start".to_owned(),
+        })
+    };
+    let (backend, words) =
+        slow.find_map(|(backend, ramp)| Some((backend, words(backend, ramp)?)))?;
+    let place = (pool.path.as_str(), backend.path.as_str());
+    Some(subject.finding("SLW-01", Severity::Warning, place, 0.0, words))
+}
