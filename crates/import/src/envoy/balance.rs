@@ -95,6 +95,13 @@ pub(super) fn read(book: &mut Book<'_>, cluster: &mut Fields<'_>, pool: &str) ->
     let word = cluster.word(book, "lb_policy", POLICIES);
     cluster.place(book, "lb_policy", &algorithm);
     let word = word.unwrap_or("ROUND_ROBIN");
+    if word == "LOAD_BALANCING_POLICY_CONFIG"
+        && cluster.take("load_balancing_policy").is_none()
+        && let Some(node) = cluster.take("lb_policy")
+    {
+        let message = format!("`lb_policy` is {word} and there is no `load_balancing_policy`");
+        refuse(book, &algorithm, node.place, message);
+    }
     cluster.unknown(book, "lb_subset_config", &touches);
     if cluster.take("load_balancing_policy").is_some() {
         cluster.place_key(book, "load_balancing_policy", &algorithm);
@@ -175,17 +182,8 @@ fn locality(
 /// `consistent_hashing_lb_config`, whichever message it stands in.
 fn consistent(book: &mut Book<'_>, mut hashing: Fields<'_>, balance: &mut Balance) {
     balance.by_hostname = hashing.flag(book, "use_hostname_for_hashing");
-    let factor = hashing.number(book, "hash_balance_factor", 0..=u64::from(u32::MAX));
-    if let Some(factor) = factor.filter(|factor| *factor > 0) {
-        if factor < 100 {
-            let place = hashing.take("hash_balance_factor").map(|node| node.place);
-            if let Some(place) = place {
-                let message = format!("`hash_balance_factor` must be at least 100, got {factor}");
-                refuse(book, &hashing.at("hash_balance_factor"), place, message);
-            }
-        }
-        balance.balance_factor = Some(factor as f64 / 100.0);
-    }
+    let factor = hashing.number(book, "hash_balance_factor", 100..=u64::from(u32::MAX));
+    balance.balance_factor = factor.map(|factor| factor as f64 / 100.0);
     hashing.close(book, &[], &Touches::Resilience);
 }
 
@@ -216,24 +214,19 @@ fn first_known(
             "Random" => "RANDOM",
             "Maglev" => "MAGLEV",
             "ClusterProvided" => "CLUSTER_PROVIDED",
-            "WrrLocality" => {
-                let mut fields = fields;
-                balance.is_by_locality = true;
-                if let Some(inner) = fields.message(book, "endpoint_picking_policy") {
-                    first_known(book, inner, balance, touches);
-                }
-                fields.close(book, &[], touches);
-                return;
-            }
             _ => {
+                let is_of_envoy = name.starts_with("envoy.extensions.load_balancing_policies.");
                 seen.push(name);
+                if is_of_envoy {
+                    break;
+                }
                 continue;
             }
         };
         set(book, known, fields, balance, touches);
         return;
     }
-    let name = seen.first().cloned().unwrap_or_default();
+    let name = seen.pop().unwrap_or_default();
     put_gap(book, &path, &policy, &name, touches);
     balance.kind = Kind::Other(name);
 }

@@ -12,7 +12,7 @@ use evenkeel_model::setup::{
 
 use crate::envoy::Reading;
 use crate::envoy::balance::{self, Balance, Kind};
-use crate::envoy::fields::{Fields, put, refuse};
+use crate::envoy::fields::{Fields, put, refuse, scalar};
 use crate::envoy::guards;
 use crate::envoy::known;
 use crate::envoy::members::{self, Members, Roster};
@@ -32,6 +32,12 @@ pub(super) fn read(reading: &mut Reading<'_, '_>, node: &Node, index: usize) {
     let name = fields.text(reading.book, "name").unwrap_or("").to_owned();
     let name_place = fields.take("name").map_or(node.place, |name| name.place);
     if name.is_empty() {
+        if fields
+            .take("name")
+            .is_some_and(|node| scalar(node) != Some(""))
+        {
+            return;
+        }
         let message = "a cluster needs a `name`".to_owned();
         refuse(reading.book, &at, node.place, message);
         return;
@@ -85,7 +91,7 @@ pub(super) fn read(reading: &mut Reading<'_, '_>, node: &Node, index: usize) {
         limits.per_host,
         verified,
     );
-    if kind.is_elsewhere {
+    if kind.is_elsewhere || (kind.word == "EDS" && pool.backends.is_empty()) {
         pool.selection = Selection::Other(kind.word.clone());
     }
     reading.pools.insert(name, reading.setup.pools.len());
@@ -152,6 +158,12 @@ fn hosts(
     };
     if kind.word == "EDS" {
         return super::discovery::endpoints(reading.book, fields, &mut roster);
+    }
+    let policy = fields.take("lb_policy");
+    let is_provided = policy.is_some_and(|node| scalar(node) == Some("CLUSTER_PROVIDED"));
+    if let Some(node) = policy.filter(|_| is_provided && !kind.is_elsewhere) {
+        let message = format!("a {} cluster provides no policy of its own", kind.word);
+        refuse(reading.book, &fields.at("algorithm"), node.place, message);
     }
     if let Some(place) = fields.take("eds_cluster_config").map(|node| node.place) {
         let message = format!("`eds_cluster_config` is set in a {} cluster", kind.word);

@@ -119,22 +119,16 @@ impl<'n> Fields<'n> {
     /// The text in `name`.
     pub(super) fn text(&mut self, book: &mut Book<'_>, name: &str) -> Option<&'n str> {
         let node = self.take(name)?;
-        if let Value::Scalar { text, .. } = &node.value {
-            return Some(text);
-        }
-        let message = format!("`{name}` must be a text, found {}", node.describe());
-        refuse_shape(book, &self.at(name), node.place, message);
-        None
+        text_of(book, node, name, &self.at(name))
     }
 
     /// The texts of the list `name`.
     pub(super) fn texts(&mut self, book: &mut Book<'_>, name: &str) -> Vec<&'n str> {
+        let path = self.at(name);
         let items = self.list(book, name).iter();
-        let text = |node: &'n Rc<Node>| match &node.value {
-            Value::Scalar { text, .. } => Some(text.as_str()),
-            _ => None,
-        };
-        items.filter_map(text).collect()
+        items
+            .filter_map(|node| text_of(book, node, name, &path))
+            .collect()
     }
 
     /// The whole number in `name`, which must be in `range`.
@@ -146,7 +140,7 @@ impl<'n> Fields<'n> {
     ) -> Option<u64> {
         let node = self.take(name)?;
         let whole = scalar(node).and_then(|text| {
-            let plain = text.parse::<u64>().ok();
+            let plain = text.parse::<u64>().ok().or_else(|| hexadecimal(text));
             let float = || text.parse::<f64>().ok();
             plain.or_else(|| {
                 float()
@@ -333,6 +327,38 @@ impl<'n> Fields<'n> {
             put(book, path, key.place);
         }
     }
+}
+
+/// The text in `node`. What YAML takes for a number or a truth value is no text, and Envoy refuses it.
+fn text_of<'n>(book: &mut Book<'_>, node: &'n Node, name: &str, path: &str) -> Option<&'n str> {
+    let message = match &node.value {
+        Value::Scalar { text, is_quoted } if *is_quoted || !is_other_type(text) => {
+            return Some(text);
+        }
+        Value::Scalar { text, .. } => {
+            format!(
+                "`{name}` must be a text, and `{}` is none without quotes",
+                brief(text)
+            )
+        }
+        _ => format!("`{name}` must be a text, found {}", node.describe()),
+    };
+    refuse_shape(book, path, node.place, message);
+    None
+}
+
+/// Whether an unquoted value is a number or a truth value.
+fn is_other_type(text: &str) -> bool {
+    let truths = ["true", "false", "yes", "no", "on", "off", "y", "n"];
+    let is_number = text.starts_with(|c: char| c.is_ascii_digit() || matches!(c, '-' | '+' | '.'))
+        && (text.parse::<f64>().is_ok() || hexadecimal(text).is_some());
+    is_number || truths.iter().any(|truth| truth.eq_ignore_ascii_case(text))
+}
+
+/// A whole number such as `0x1f`.
+fn hexadecimal(text: &str) -> Option<u64> {
+    let digits = text.strip_prefix("0x")?;
+    u64::from_str_radix(digits, 16).ok()
 }
 
 /// The text of a single value.

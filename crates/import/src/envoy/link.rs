@@ -133,10 +133,12 @@ fn carry(pool: &mut Pool, manners: &[&Manner]) -> Vec<(String, Place)> {
     note("timeout.response", response.1);
     note("timeout.idle", idle.1);
     if let Some(most) = manners.iter().max_by_key(|manner| manner.retry.0.attempts) {
-        let budget = pool.retry.budget;
+        let any = |of: fn(&Retry) -> bool| manners.iter().any(|manner| of(&manner.retry.0));
         pool.retry = Retry {
-            budget,
-            ..most.retry.0
+            attempts: most.retry.0.attempts,
+            budget: pool.retry.budget,
+            unsafe_methods: any(|retry| retry.unsafe_methods),
+            after_sent: any(|retry| retry.after_sent),
         };
         note("retry", most.retry.1);
         note("retry.attempts", most.attempts);

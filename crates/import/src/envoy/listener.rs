@@ -4,8 +4,10 @@
 //! gives its routes a condition when there are several chains.
 
 use evenkeel_model::canonical::path_segment;
+use evenkeel_model::finding::Severity;
 use evenkeel_model::setup::{Listener, Retry, Route, Touches, Wait};
 
+use crate::book::Words;
 use crate::envoy::Reading;
 use crate::envoy::fields::{Fields, put, refuse};
 use crate::envoy::http;
@@ -45,16 +47,6 @@ pub(super) fn read(reading: &mut Reading<'_, '_>, node: &Node, index: usize) {
     } else {
         named
     };
-    if reading
-        .setup
-        .listeners
-        .iter()
-        .any(|other| other.name == name)
-    {
-        let message = format!("there are two listeners called `{name}`");
-        refuse(reading.book, &at, node.place, message);
-        return;
-    }
     let path = format!("listener.{}", path_segment(&name));
     put(
         reading.book,
@@ -62,6 +54,7 @@ pub(super) fn read(reading: &mut Reading<'_, '_>, node: &Node, index: usize) {
         fields.take("name").map_or(node.place, |name| name.place),
     );
     path.clone_into(&mut fields.path);
+    replace(reading, &name, &path);
     if fields.unknown(reading.book, "api_listener", &Touches::Routing) {
         return;
     }
@@ -76,7 +69,16 @@ pub(super) fn read(reading: &mut Reading<'_, '_>, node: &Node, index: usize) {
             is_internal.then(|| format!("internal:{name}"))
         }
     };
+    let is_given = address.is_some();
     let mut listener = Listener::blank(&name, &path, &address.unwrap_or_default());
+    let mut others = reading.setup.listeners.iter();
+    if let Some(other) = others.find(|other| is_given && other.address == listener.address) {
+        let message = format!(
+            "`{}` is the address of listener `{}` too",
+            other.address, other.name
+        );
+        refuse(reading.book, &path, node.place, message);
+    }
     listener.is_http = false;
     let key = format!("envoy.resource_limits.listener.{name}.connection_limit");
     if let Some((limit, place)) = reading.runtime.get(&key) {
@@ -93,6 +95,22 @@ pub(super) fn read(reading: &mut Reading<'_, '_>, node: &Node, index: usize) {
     chains(reading, &mut fields, &mut listener);
     fields.close(reading.book, known::LISTENER, &Touches::Routing);
     reading.setup.listeners.push(listener);
+}
+
+/// Takes an earlier listener called `name` out: Envoy has the later one replace it.
+fn replace(reading: &mut Reading<'_, '_>, name: &str, path: &str) {
+    let before = reading.setup.listeners.len();
+    reading.setup.listeners.retain(|other| other.name != name);
+    if reading.setup.listeners.len() < before {
+        reading.setup.routes.retain(|route| route.listener != name);
+        let words = Words {
+            id: "IMP-04",
+            message: format!("there is an earlier listener called `{name}`"),
+            effect: "this one silently takes its place, and its address is closed".to_owned(),
+            fix: "give each listener a name of its own".to_owned(),
+        };
+        reading.book.remark(Severity::Warning, path, words);
+    }
 }
 
 fn listener_filters(reading: &mut Reading<'_, '_>, fields: &mut Fields<'_>) {

@@ -311,30 +311,48 @@ pub(super) fn targets(
     targets
 }
 
-/// The keys of `hash_policy`, joined in order.
+/// The keys of `hash_policy`: the first when it is terminal, else all of them joined in order.
 pub(super) fn hash_keys(book: &mut Book<'_>, fields: &mut Fields<'_>) -> Option<(HashKey, Place)> {
     let mut keys = Vec::new();
     let mut first = None;
+    let mut is_terminal = false;
     let at = fields.at("hash_policy");
     for (index, node) in fields.list(book, "hash_policy").iter().enumerate() {
         let at = format!("{at}.{index}");
         put(book, &at, node.place);
-        let Some(policy) = Fields::open(book, node, &at) else {
+        let Some(mut policy) = Fields::open(book, node, &at) else {
             continue;
         };
         first = first.or(Some(node.place));
-        keys.extend(hash_key(book, policy));
+        let ends = policy.flag(book, "terminal");
+        let key = hash_key(book, policy);
+        // What follows a terminal key serves requests without it.
+        if !is_terminal {
+            keys.extend(key);
+        }
+        is_terminal |= ends;
     }
     let place = first?;
     let key = match keys.as_slice() {
         [] => return None,
         [key] => key.clone(),
         several => {
-            let words: Vec<String> = several.iter().map(|key| format!("{key:?}")).collect();
+            let words: Vec<String> = several.iter().map(key_words).collect();
             HashKey::Other(words.join(" and "))
         }
     };
     Some((key, place))
+}
+
+fn key_words(key: &HashKey) -> String {
+    match key {
+        HashKey::ClientAddress => "client address".to_owned(),
+        HashKey::Uri => "path".to_owned(),
+        HashKey::Header(name) => format!("header {name}"),
+        HashKey::Cookie(name) => format!("cookie {name}"),
+        HashKey::Query(name) => format!("query parameter {name}"),
+        HashKey::Other(words) => words.clone(),
+    }
 }
 
 fn hash_key(book: &mut Book<'_>, mut policy: Fields<'_>) -> Option<HashKey> {

@@ -32,7 +32,14 @@ pub(super) fn parse(source: usize, text: &str) -> Result<(Node, Option<usize>), 
             Ok(event) => event,
             Err(error) => {
                 let at = builder.bytes.of(error.marker().index());
-                return Err(Fault::new(at, error.info().to_owned()));
+                // The parser looks ahead and has a depth of its own.
+                let is_depth = error.info().contains("recursion limit");
+                let fault = || Fault::new(at, error.info().to_owned());
+                return Err(if is_depth {
+                    Fault::too_deep(at)
+                } else {
+                    fault()
+                });
             }
         };
         if matches!(event, Event::DocumentStart(_)) && builder.root.is_some() {
