@@ -64,7 +64,13 @@ pub(crate) fn of(
     match &row.against {
         Against::Base => {}
         Against::Routes => return routes(&json, &pools, ports),
-        Against::Out(out) => replace(&mut pools, forecast, "failures", "out", out)?,
+        Against::Out(out) => {
+            // Backends without a name of their own go by their address.
+            let out = ports.iter().fold(out.clone(), |out, (planned, real)| {
+                out.replace(&planned.to_string(), &real.to_string())
+            });
+            replace(&mut pools, forecast, "failures", "out", &out)?;
+        }
         Against::Case(kind) => replace(&mut pools, forecast, "cases", "case", kind)?,
     }
     pools.iter().map(|pool| group(pool, ports)).collect()
