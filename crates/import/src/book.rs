@@ -164,6 +164,12 @@ impl<'f> Book<'f> {
         self.open.pop();
     }
 
+    /// The line of byte `at` of a source, from 1.
+    pub(crate) fn line(&self, source: usize, at: usize) -> u32 {
+        let source = self.origin.sources.get(source);
+        source.map_or(0, |source| source.location(at..at).line)
+    }
+
     /// Notes where `path` stands. Later notes of the same path win.
     pub(crate) fn place(&mut self, path: &str, source: usize, range: Range<usize>) {
         self.origin

@@ -8,7 +8,7 @@
 //! checks every 2 s with rise 2 and fall 3, `timeout queue` as `timeout connect`.
 //!
 //! Paths of values, placed where the value stands, also when that is a `defaults` section:
-//! - `connections_max`, `files_max`, `admin`: `maxconn`, `ulimit-n` and `stats socket` of `global`;
+//! - `connections_max`, `files_max`, `admin.address`: `maxconn`, `ulimit-n` and `stats socket` of `global`;
 //! - `frontend.NAME` (`listen.NAME.bind` for a `listen`): `.timeout.client`, `.timeout.head`, `.timeout.idle`,
 //!   `.connections_max`, and `.route.N` in the order in which they are tried;
 //! - `backend.NAME`, `listen.NAME`: `.algorithm`, `.sticky`, `.health` with `.interval`, `.timeout`, `.rise`, `.fall`,

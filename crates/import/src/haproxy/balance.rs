@@ -1,9 +1,8 @@
 //! `balance`, `hash-type` and `hash-balance-factor`, and what they come to together.
 //!
 //! HAProxy cannot hash a request in TCP mode: it warns and takes servers in turn. `random` draws points of the same
-//! ring that `hash-type consistent` uses (16 points per unit of weight), so one draw gives each server its arcs of the
-//! ring and not its weight: with three servers of weight 1, 35, 29 and 36 percent were measured. Several draws take the
-//! least loaded of those drawn; they are described as drawn by weight, which holds under load.
+//! ring that `hash-type consistent` uses (16 points per unit of weight), so at low load each server gets its arcs of the
+//! ring and not its weight: with three servers of weight 1, 36, 29 and 35 percent were measured.
 
 use std::ops::Range;
 
@@ -248,15 +247,10 @@ pub(super) fn in_effect(
             tie: Tie::InTurn,
         })),
         Method::First => plain(Selection::First),
-        Method::Random(1) => plain(Selection::Hash(Hash {
-            key: HashKey::Other("a random number".to_owned()),
-            table: HashTable::HaproxyRing,
-            balance_factor,
-        })),
         Method::Random(draws) => plain(Selection::LeastLoaded(LeastLoaded {
-            among: Among::DrawnByWeight(*draws),
+            among: Among::DrawnFromRing(*draws),
             cost: Cost::PerWeight,
-            tie: Tie::FirstDrawn,
+            tie: Tie::LastDrawn,
         })),
         Method::Hash { needs_http: true, .. } if !is_http => InEffect {
             fallback: Some(Fallback {

@@ -14,8 +14,6 @@ use crate::haproxy::proxy::{Kind, Proxy, Stick};
 use crate::haproxy::reader::{Global, Whole};
 use crate::haproxy::server::Settings;
 
-/// Most routes.
-const ROUTES_MAX: usize = 100_000;
 /// Longest chain of servers that track each other.
 const TRACKS_MAX: usize = 100;
 
@@ -36,7 +34,6 @@ pub(super) fn setup(book: &mut Book<'_>, source: usize, whole: &Whole) -> Setup 
         book,
         source,
         section: String::new(),
-        line: 0,
     };
     let desk = &mut desk;
     let mut setup = Setup {
@@ -58,7 +55,7 @@ pub(super) fn setup(book: &mut Book<'_>, source: usize, whole: &Whole) -> Setup 
         let address = admin.value.rsplit('@').next().unwrap_or_default();
         setup.admin = address.parse::<SocketAddr>().ok();
         if setup.admin.is_some() {
-            desk.place("admin", &admin.range);
+            desk.place("admin.address", &admin.range);
         }
     }
     let tables = Tables::of(desk, whole);
@@ -151,11 +148,6 @@ fn front(desk: &mut Desk<'_, '_>, proxy: &Proxy, tables: &Tables<'_>, setup: &mu
         proxy.path.clone()
     };
     setup.listeners.push(listener(desk, proxy, &path, tables));
-    if setup.routes.len() + routes.len() > ROUTES_MAX {
-        let message = format!("there are more than {ROUTES_MAX} routes");
-        desk.too_much(&proxy.header, message);
-        return;
-    }
     for (index, (route, range)) in routes.into_iter().enumerate() {
         let path = format!("{path}.route.{index}");
         desk.place(&path, &range);
@@ -187,9 +179,7 @@ fn routes(
         let target = rule.target.as_ref();
         let target = target.and_then(|target| tables.target(desk, proxy, target, "use_backend"));
         for when in &rule.whens {
-            if routes.len() <= ROUTES_MAX {
-                routes.push((route(when, target), rule.range.clone()));
-            }
+            routes.push((route(when, target), rule.range.clone()));
         }
     }
     if let Some(default) = &proxy.inherited.default_backend {

@@ -1,4 +1,4 @@
-//! Where the reader of haproxy.cfg writes its notes: the book, with the section and line it is at.
+//! Where the reader of haproxy.cfg writes its notes: the book, with the section it is at.
 //!
 //! Every finding stands at `<section path>.line.<number>`, placed at the words it is about.
 
@@ -29,20 +29,18 @@ impl<T> At<T> {
     }
 }
 
-/// The notes, at one line.
+/// The notes, in one section.
 pub(super) struct Desk<'b, 'f> {
     pub(super) book: &'b mut Book<'f>,
     pub(super) source: usize,
     /// Path of the section.
     pub(super) section: String,
-    /// Number of the line, from 1.
-    pub(super) line: usize,
 }
 
 impl Desk<'_, '_> {
     /// Path of the line, placed at `range`.
     pub(super) fn here(&mut self, range: &Range<usize>) -> String {
-        let line = self.line;
+        let line = self.book.line(self.source, range.start);
         let path = if self.section.is_empty() {
             format!("line.{line}")
         } else {

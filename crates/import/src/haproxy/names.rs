@@ -125,7 +125,8 @@ const GLOBAL_BEGINNINGS: [&str; 14] = [
 ];
 
 /// First words of `defaults`, `frontend`, `backend` and `listen`.
-const PROXY: [&str; 47] = [
+const PROXY: [&str; 48] = [
+    "dynamic-cookie-key",
     "backlog",
     "bind-process",
     "capture",

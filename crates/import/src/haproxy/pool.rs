@@ -283,9 +283,12 @@ fn sticky(desk: &mut Desk<'_, '_>, proxy: &Proxy, tables: &Tables<'_>) -> Option
 
 fn cookie(desk: &mut Desk<'_, '_>, proxy: &Proxy, path: String) -> Option<Sticky> {
     let cookie = proxy.inherited.cookie.as_ref()?;
-    let named = proxy
-        .servers
-        .iter()
+    // A backup without a value is common: nobody shall stay with it.
+    let active = || {
+        let active = proxy.servers.iter();
+        active.filter(|server| server.settings.backup.is_none())
+    };
+    let named = active()
         .filter(|server| server.settings.cookie.is_some())
         .count();
     if !proxy.inherited.is_http {
@@ -297,7 +300,7 @@ fn cookie(desk: &mut Desk<'_, '_>, proxy: &Proxy, path: String) -> Option<Sticky
         );
         return None;
     }
-    let all = proxy.servers.len();
+    let all = active().count();
     if named < all && !cookie.value.is_dynamic {
         let message = format!(
             "`cookie {}` is set and {} of {all} servers have no `cookie` value",
@@ -349,16 +352,16 @@ impl Ids {
     }
 
     fn next(&mut self, server: &Server) -> u32 {
-        let id = match &server.id {
-            Some(id) => id.value,
-            None => {
+        let id = server.id.as_ref().map_or_else(
+            || {
                 while self.taken.contains(&self.next) {
                     self.next = self.next.saturating_add(1);
                 }
                 self.next = self.next.saturating_add(1);
                 self.next - 1
-            }
-        };
+            },
+            |id| id.value,
+        );
         self.is_sorted &= id > self.last;
         self.last = id;
         id
@@ -405,7 +408,7 @@ fn backend(
         placed(desk, "slow_start", &time.range);
         if is_dynamic && pool.selection != Selection::First {
             slow_start = Some(time.value).filter(|time| *time > Duration::ZERO);
-        } else {
+        } else if pool.backends.is_empty() || server.sets(&time.range) {
             desk.unheeded(
                 &time.range,
                 "`slowstart` is not heeded with an algorithm whose weights are fixed at the start",
@@ -497,7 +500,7 @@ fn unsure(desk: &mut Desk<'_, '_>, proxy: &Proxy, pool: &Pool, is_sorted: bool) 
         }
     }
     if pool.selection == Selection::First && !is_sorted {
-        let what = "balance first with `id`s out of order".to_owned();
+        let what = "balance first with ids out of order".to_owned();
         desk.gap(&[noted(what, &proxy.header)], proxy.touches());
     }
     // A name that DNS answers at run time may stand for another number of servers, with weights of its own.

@@ -138,6 +138,8 @@ pub(super) struct Proxy {
     /// Answers of `http-request`, which come before every `use_backend`.
     pub(super) answers: Vec<Rule>,
     pub(super) rules: Vec<Rule>,
+    /// Routes that the answers and rules come to.
+    pub(super) alternatives: usize,
     /// Lines that change what the rules look at.
     pub(super) rewrites: Vec<Word>,
     pub(super) servers: Vec<Server>,
@@ -173,6 +175,7 @@ impl Proxy {
             acls: Acls::default(),
             answers: Vec::new(),
             rules: Vec::new(),
+            alternatives: 0,
             rewrites: Vec::new(),
             servers: Vec::new(),
             use_servers: Vec::new(),
@@ -276,7 +279,13 @@ impl Proxy {
                 desk.too_much(&first.range, message);
             }
             "server" => {
-                let server = server::server(desk, words, &self.inherited.server, &self.name);
+                let server = server::server(
+                    desk,
+                    words,
+                    &self.inherited.server,
+                    &self.name,
+                    self.servers.is_empty(),
+                );
                 self.servers.extend(server);
             }
             "server-template" => {
@@ -413,6 +422,7 @@ impl Inherited {
                 let from = words.get(1).filter(|word| word.text != "none");
                 self.state_file = from.map(|word| At::new((), word.range.clone()));
             }
+            "rate-limit" => desk.gap(words, Touches::Resilience),
             "persist" => self.rdp_cookie = Some(At::new((), first.range.clone())),
             _ => return false,
         }
@@ -444,7 +454,14 @@ impl Inherited {
             desk.refuse(&word.range, message);
             return;
         };
-        if let Some(time) = desk.time(&words[1..]) {
+        let label = Word {
+            text: format!("timeout {name}"),
+            ..word.clone()
+        };
+        let labelled: Vec<Word> = std::iter::once(label)
+            .chain(words.get(2).cloned())
+            .collect();
+        if let Some(time) = desk.time(&labelled) {
             // 0 is how HAProxy writes "without an end"; the place is kept, for the value is declared.
             self.timeouts.insert(name, time);
         }

@@ -19,6 +19,8 @@ use crate::haproxy::proxy::{Inherited, Kind, Proxy};
 
 /// Most proxies, and most named `defaults`.
 const PROXIES_MAX: usize = 20_000;
+/// Most routes.
+const ROUTES_MAX: usize = 100_000;
 /// Longest name, bytes; names stand in the path of every value.
 const NAME_MAX: usize = 256;
 /// Most variables that a file may set; later ones are unknown.
@@ -54,6 +56,8 @@ enum Section {
 
 struct Reader<'b, 'f> {
     desk: Desk<'b, 'f>,
+    /// Number of the line, from 1.
+    number: usize,
     variables: BTreeMap<String, String>,
     blocks: Blocks,
     section: Section,
@@ -61,6 +65,7 @@ struct Reader<'b, 'f> {
     defaults: Inherited,
     named: BTreeMap<String, Inherited>,
     servers: usize,
+    routes: usize,
     whole: Whole,
     /// Set once a bound is passed, which ends the reading.
     is_full: bool,
@@ -73,20 +78,21 @@ pub(super) fn read(book: &mut Book<'_>, source: usize, text: &str) -> Whole {
             book,
             source,
             section: String::new(),
-            line: 0,
         },
+        number: 0,
         variables: BTreeMap::new(),
         blocks: Blocks::default(),
         section: Section::None,
         defaults: Inherited::default(),
         named: BTreeMap::new(),
         servers: 0,
+        routes: 0,
         whole: Whole::default(),
         is_full: false,
     };
     let mut offset = 0;
     for line in text.split_inclusive('\n') {
-        reader.desk.line += 1;
+        reader.number += 1;
         reader.line(line, offset);
         offset += line.len();
         if reader.is_full {
@@ -109,7 +115,7 @@ pub(super) fn read(book: &mut Book<'_>, source: usize, text: &str) -> Whole {
 impl Reader<'_, '_> {
     fn line(&mut self, text: &str, offset: usize) {
         let words = {
-            let (line, section) = (self.desk.line, &self.section);
+            let (line, section) = (self.number, &self.section);
             let lookup = |name: &str| match name {
                 ".LINE" => Some(line.to_string()),
                 ".SECTION" => Some(match section {
@@ -123,11 +129,11 @@ impl Reader<'_, '_> {
         };
         let words = match words {
             Ok(words) => words,
-            Err(broken) if self.blocks.is_taken() => {
+            // HAProxy cuts lines into words before it looks whether they are in effect.
+            Err(broken) => {
                 self.desk.unreadable(&broken.range, broken.message);
                 return;
             }
-            Err(_) => return,
         };
         let Some(first) = words.first() else {
             return;
@@ -292,15 +298,21 @@ impl Reader<'_, '_> {
             Section::Other => {}
             Section::Global => self.global(words),
             Section::Proxy(proxy) => {
-                let before = proxy.servers.len();
+                let (before, routes) = (proxy.servers.len(), proxy.alternatives);
                 proxy.read(
                     &mut self.desk,
                     words,
                     BACKENDS_MAX.saturating_sub(self.servers),
                 );
                 self.servers += proxy.servers.len() - before;
+                self.routes += proxy.alternatives - routes;
                 let added = proxy.servers.get(before..).unwrap_or_default();
-                if self.servers > BACKENDS_MAX {
+                if self.routes > ROUTES_MAX {
+                    let range = words.first().map_or(0..0, |word| word.range.clone());
+                    let message = format!("there are more than {ROUTES_MAX} routes");
+                    self.desk.too_much(&range, message);
+                    self.is_full = true;
+                } else if self.servers > BACKENDS_MAX {
                     self.is_full = true;
                 } else if let Some(long) = added.iter().find(|server| server.name.len() > NAME_MAX)
                 {

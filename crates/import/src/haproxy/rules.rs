@@ -66,8 +66,9 @@ impl Proxy {
         match name {
             "bind" if self.kind.has_front() => self.bind(desk, words),
             "bind" => {
-                let message = format!("`bind` is not allowed in `{}`", self.kind.as_str());
-                desk.refuse(&first.range, message);
+                let message = format!("`bind` is not heeded in `{}`", self.kind.as_str());
+                let fix = "move it to a frontend, or make the section a `listen`";
+                desk.unheeded(&first.range, &message, "no client can connect there", fix);
             }
             "acl" => self.acls.declare(desk, words),
             "use_backend" => self.use_backend(desk, words),
@@ -130,6 +131,7 @@ impl Proxy {
             return;
         }
         let end = words.last().map_or(target.range.end, |word| word.range.end);
+        self.alternatives += whens.len();
         self.rules.push(Rule {
             range: first.range.start..end,
             whens,
@@ -200,6 +202,7 @@ impl Proxy {
             return;
         };
         if (is_reply || is_always) && self.kind.has_front() {
+            self.alternatives += whens.len();
             self.answers.push(Rule {
                 range: first.range.start..last.range.end,
                 whens,

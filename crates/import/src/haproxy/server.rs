@@ -71,6 +71,7 @@ pub(super) fn server(
     words: &[Word],
     defaults: &Settings,
     pool: &str,
+    is_first: bool,
 ) -> Option<Server> {
     let [keyword, name, address, rest @ ..] = words else {
         let range = words.first().map_or(0..0, |word| word.range.clone());
@@ -90,9 +91,8 @@ pub(super) fn server(
     }
     let touches = Touches::Pool(pool.to_owned());
     server.settings.read(desk, rest, &touches, &mut server.id);
-    server
-        .settings
-        .finish(desk, &server.range, pool, &server.name);
+    let (range, name) = (server.range.clone(), server.name.clone());
+    server.settings.finish(desk, &range, pool, &name, is_first);
     Some(server)
 }
 
@@ -136,7 +136,7 @@ pub(super) fn template(
     let mut id = None;
     settings.read(desk, rest, &touches, &mut id);
     let range = keyword.range.start..address.range.end;
-    settings.finish(desk, &range, pool, &prefix.text);
+    settings.finish(desk, &range, pool, &prefix.text, true);
     (low..=high)
         .map(|number| Server {
             name: format!("{}{number}", prefix.text),
@@ -322,48 +322,80 @@ impl Settings {
         Some(2)
     }
 
-    /// What only shows once all settings are known.
-    fn finish(&mut self, desk: &mut Desk<'_, '_>, range: &Range<usize>, pool: &str, name: &str) {
-        let touches = || Touches::Pool(pool.to_owned());
+    /// What only shows once all settings are known. What `default-server` sets is told of once per backend, at its
+    /// first server.
+    fn finish(
+        &mut self,
+        desk: &mut Desk<'_, '_>,
+        server: &Range<usize>,
+        pool: &str,
+        name: &str,
+        is_first: bool,
+    ) {
+        let is_told = |range: &Range<usize>| is_first || range.start >= server.start;
         let noted = |text: &str, range: &Range<usize>| Word {
             text: format!("server {name} {text}"),
             range: range.clone(),
             is_unknown: false,
         };
-        if let Some(agent) = &self.agent {
-            if self.agent_port {
-                desk.gap(&[noted("agent-check", &agent.range)], touches());
-            } else {
-                let message = format!("server `{name}` has `agent-check` without `agent-port`");
-                desk.refuse(&agent.range, message);
-            }
+        let touches = || Touches::Pool(pool.to_owned());
+        if let (Some(agent), false) = (&self.agent, self.agent_port) {
+            let message = format!("server `{name}` has `agent-check` without `agent-port`");
+            desk.refuse(&agent.range, message);
+        } else if let Some(agent) = self.agent.as_ref().filter(|agent| is_told(&agent.range)) {
+            desk.gap(&[noted("agent-check", &agent.range)], touches());
         }
-        if let Some(none) = &self.init_none {
+        if let (Some(track), Some(_)) = (&self.track, &self.check) {
+            let message = format!("server `{name}` has both `check` and `track`");
+            desk.refuse(&track.range, message);
+        }
+        if let Some(none) = self.init_none.as_ref().filter(|none| is_told(&none.range)) {
             desk.gap(&[noted("init-addr", &none.range)], touches());
         }
-        if let (Some(minconn), Some(maxconn)) = (&self.minconn, &self.maxconn)
-            && minconn.value < maxconn.value
-        {
-            desk.gap(&[noted("minconn", &minconn.range)], Touches::Resilience);
-        }
-        if let Some(minconn) = &self.minconn {
-            // A maximum below the minimum, or none, is raised to it.
-            let lacks = self
-                .maxconn
-                .as_ref()
-                .is_none_or(|max| max.value < minconn.value);
-            if lacks {
-                self.maxconn = Some(minconn.clone());
+        self.limit(desk, |minconn| {
+            is_told(minconn).then(|| noted("minconn", minconn))
+        });
+        let is_checked = self.check.is_some() || self.track.is_some();
+        if !is_checked {
+            let observe = self.observe.take().map(|observe| observe.range);
+            let slowstart = self.slowstart.take().map(|time| time.range);
+            for range in observe
+                .into_iter()
+                .chain(slowstart)
+                .filter(|range| range.start >= server.start)
+            {
+                desk.unheeded(
+                    &range,
+                    &format!("server `{name}` has `observe` or `slowstart` and no `check`"),
+                    "without checks HAProxy never takes the server out nor brings it back",
+                    "add `check` to the server",
+                );
             }
         }
-        let is_checked = self.check.is_some() || self.track.is_some();
-        if !is_checked && (self.observe.is_some() || self.slowstart.is_some()) {
-            let effect = "without checks the server is never taken out nor brought back by HAProxy";
-            let message = format!("server `{name}` has `observe` or `slowstart` and no `check`");
-            desk.unheeded(range, &message, effect, "add `check` to the server");
-            self.observe = None;
-            self.slowstart = None;
+    }
+
+    /// `minconn` and `maxconn` together.
+    fn limit(&mut self, desk: &mut Desk<'_, '_>, told: impl Fn(&Range<usize>) -> Option<Word>) {
+        let Some(minconn) = &self.minconn else {
+            return;
+        };
+        match &self.maxconn {
+            // Between the two the limit follows the load of the backend.
+            Some(maxconn) if maxconn.value > minconn.value => {
+                if let Some(word) = told(&minconn.range) {
+                    desk.gap(&[word], Touches::Resilience);
+                }
+            }
+            // A maximum below the minimum, or none, is raised to it.
+            _ => self.maxconn = Some(minconn.clone()),
         }
+    }
+}
+
+impl Server {
+    /// Whether the value at `range` stands on its own line; `default-server` stands before it.
+    pub(super) fn sets(&self, range: &Range<usize>) -> bool {
+        range.start >= self.range.start
     }
 }
 
