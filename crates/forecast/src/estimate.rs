@@ -19,17 +19,19 @@ use evenkeel_model::setup::{Among, Cost, LeastLoaded, Selection, Tie};
 use crate::engine::Engine;
 use crate::engine::peer::PeerRule;
 use crate::engine::spec::{BackendModel, EngineSpec, PoolSnapshot, Snapshot, Stream};
-use crate::shares::{Seats, Share};
+use crate::shares::{Ring, Seats, Share};
 
 /// Steps that the engine runs of one forecast may take: requests, each times the backends that a pick looks at. Beyond
 /// it shares fall back to the limit for few requests in flight.
-pub const ENGINE_STEPS_MAX: u64 = 3_000_000;
+pub const ENGINE_STEPS_MAX: u64 = 2_000_000;
 /// Points that the hash tables of one forecast may have. Beyond it shares fall back to the weights.
-pub const TABLE_POINTS_MAX: u64 = 3_000_000;
+pub const TABLE_POINTS_MAX: u64 = 2_000_000;
+/// Backends of a pool that is simulated; a larger one has the limit for few requests in flight.
+pub const ENGINE_BACKENDS_MAX: usize = 256;
 /// Requests of a run: this many per backend, within the bounds below.
-const REQUESTS_PER_BACKEND: usize = 500;
-const REQUESTS_MIN: usize = 5_000;
-const REQUESTS_MAX: usize = 40_000;
+const REQUESTS_PER_BACKEND: usize = 200;
+const REQUESTS_MIN: usize = 4_000;
+const REQUESTS_MAX: usize = 20_000;
 /// Steps of a request besides the backends that a pick looks at.
 const STEPS_PER_REQUEST: u64 = 10;
 const SEED: u64 = 1;
@@ -52,6 +54,8 @@ const OWN: LeastLoaded = LeastLoaded {
 pub(crate) struct Budget {
     steps: u64,
     points: u64,
+    /// The ring that was built last, for the many questions about one pool.
+    pub(crate) ring: Ring,
 }
 
 impl Budget {
@@ -60,6 +64,7 @@ impl Budget {
         Self {
             steps: ENGINE_STEPS_MAX,
             points: TABLE_POINTS_MAX,
+            ring: Ring::none(),
         }
     }
 
@@ -104,7 +109,7 @@ pub(crate) fn shares(
         .all(|b| b.capacity_rps.is_some_and(|c| c > 0.0));
     let is_rate = rps > 0.0 && rps.is_finite();
     let steps = requests as u64 * (STEPS_PER_REQUEST + looked_at);
-    if !is_known || !is_rate || !budget.take_steps(steps) {
+    if !is_known || !is_rate || count > ENGINE_BACKENDS_MAX || !budget.take_steps(steps) {
         return None;
     }
     let (mut engine, snapshot) = engine(seats, rps)?;

@@ -155,7 +155,13 @@ fn by_level(pool: &Pool, levels: &[Level]) -> (Vec<Group>, bool) {
         return (all_in_panic(pool, levels), true);
     }
     if total <= 0.0 {
-        return (Vec::new(), false);
+        // So few that they count for nothing: the first level that has any takes all.
+        let any = levels.iter().find(|level| !level.healthy.is_empty());
+        let group = any.map(|level| Group {
+            part: 1.0,
+            members: level.healthy.clone(),
+        });
+        return (group.into_iter().collect(), false);
     }
     let mut left = 100.0;
     let mut groups = Vec::new();
@@ -199,4 +205,101 @@ fn all_in_panic(pool: &Pool, levels: &[Level]) -> Vec<Group> {
         members: level.all.clone(),
     };
     levels.iter().map(group).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use evenkeel_balance::Standing::{self, Down, Drained, Up};
+    use evenkeel_model::setup::{Backend, Backups, Failover, Nobody, Pool, Role};
+
+    use super::{Turnout, Why};
+
+    fn pool(backends: &[(Role, u32)], failover: Failover) -> Pool {
+        let backend = |(number, (role, priority)): (usize, &(Role, u32))| Backend {
+            role: *role,
+            priority: *priority,
+            ..Backend::blank(&format!("b{number}"), "b", "127.0.0.1:1")
+        };
+        Pool {
+            failover,
+            backends: backends.iter().enumerate().map(backend).collect(),
+            ..Pool::blank("p", "p")
+        }
+    }
+
+    fn envoy() -> Failover {
+        Failover {
+            nobody: Nobody::UseAll,
+            panic_below: 0.5,
+            overprovisioning: 1.4,
+            ..plain(Backups::All)
+        }
+    }
+
+    fn plain(backups: Backups) -> Failover {
+        Failover {
+            backups,
+            ..Pool::blank("", "").failover
+        }
+    }
+
+    /// The groups as part and members, and why.
+    fn groups(pool: &Pool, standings: &[Standing]) -> (Vec<(f64, Vec<usize>)>, Why) {
+        let turnout = Turnout::of(pool, |index| standings[index]);
+        let groups = turnout.groups.into_iter().map(|g| (g.part, g.members));
+        (groups.collect(), turnout.why)
+    }
+
+    #[test]
+    fn backups_take_over_when_no_active_backend_is_left_one_or_all() {
+        let roles = [
+            (Role::Active, 0),
+            (Role::Backup, 0),
+            (Role::Backup, 0),
+            (Role::Disabled, 0),
+        ];
+        let all = pool(&roles, plain(Backups::All));
+        let first = pool(&roles, plain(Backups::First));
+        assert_eq!(groups(&all, &[Up; 4]), (vec![(1.0, vec![0])], Why::Usual));
+        let gone = [Down, Up, Up, Up];
+        assert_eq!(groups(&all, &gone), (vec![(1.0, vec![1, 2])], Why::Backups));
+        assert_eq!(groups(&first, &gone), (vec![(1.0, vec![1])], Why::Backups));
+        let first_gone = [Down, Down, Up, Up];
+        assert_eq!(groups(&first, &first_gone).0, [(1.0, vec![2])]);
+        assert_eq!(groups(&all, &[Down; 4]), (Vec::new(), Why::Nobody));
+    }
+
+    #[test]
+    fn levels_spill_as_the_table_of_envoy_says() {
+        // Healthy percent of the first level and its load, the second level being whole.
+        for (healthy, load) in [(100, 1.0), (72, 1.0), (71, 0.99), (50, 0.7), (25, 0.35)] {
+            let mut roles = vec![(Role::Active, 0); 100];
+            roles.extend([(Role::Active, 1); 10]);
+            let standings: Vec<Standing> = (0..110)
+                .map(|n| if n < 100 && n >= healthy { Down } else { Up })
+                .collect();
+            let (groups, _) = groups(&pool(&roles, envoy()), &standings);
+            assert!((groups[0].0 - load).abs() < 1e-9, "{healthy}: {groups:?}");
+            assert!((groups.iter().map(|g| g.0).sum::<f64>() - 1.0).abs() < 1e-9);
+        }
+    }
+
+    #[test]
+    fn below_the_panic_threshold_unhealthy_backends_are_used_as_well() {
+        let pool = pool(&[(Role::Active, 0); 4], envoy());
+        let (half, why) = groups(&pool, &[Up, Up, Down, Down]);
+        assert_eq!((half, why), (vec![(1.0, vec![0, 1])], Why::Usual));
+        let (all, why) = groups(&pool, &[Up, Down, Down, Drained]);
+        assert_eq!((all, why), (vec![(1.0, vec![0, 1, 2])], Why::Panic));
+    }
+
+    #[test]
+    fn a_single_healthy_backend_of_very_many_takes_all() {
+        let pool = pool(&[(Role::Active, 0); 300], plain(Backups::All));
+        let standings: Vec<Standing> = (0..300).map(|n| if n == 7 { Up } else { Down }).collect();
+        assert_eq!(
+            groups(&pool, &standings),
+            (vec![(1.0, vec![7])], Why::Usual)
+        );
+    }
 }

@@ -19,7 +19,7 @@ mod queueing;
 mod shares;
 
 pub use engine::{Engine, UnknownName};
-pub use estimate::{ENGINE_STEPS_MAX, TABLE_POINTS_MAX};
+pub use estimate::{ENGINE_BACKENDS_MAX, ENGINE_STEPS_MAX, TABLE_POINTS_MAX};
 pub use facts::{BackendFacts, Facts, Keys, PoolFacts};
 pub use outlook::{
     BackendForecast, Case, CaseKind, FAILURES_FULL_MAX, FailureCase, Forecast, Method, Out,

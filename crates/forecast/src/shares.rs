@@ -12,6 +12,8 @@ mod ring;
 
 use std::time::Duration;
 
+pub(crate) use ring::Ring;
+
 use evenkeel_model::setup::{Among, Backend, HashTable, LeastLoaded, Pool, Selection};
 
 use crate::estimate::{self, Budget};

@@ -66,12 +66,12 @@ pub(super) fn parts(
 ) -> (Vec<f64>, Option<f64>) {
     let by_weight = in_proportion(members, |w| w);
     let points = ring::points(table, members);
-    if budget.take_points(points) {
-        let parts = ring::parts(table, members);
-        return (parts.unwrap_or(by_weight), None);
+    let built = ring::parts(table, members, budget);
+    if let Some(parts) = built {
+        return (parts, None);
     }
     let total: f64 = members.iter().map(|b| f64::from(b.weight)).sum();
-    (by_weight, Some(points as f64 / total))
+    (by_weight, (points > 0).then_some(points as f64 / total))
 }
 
 /// As how many keys that are asked for alike these keys spread.

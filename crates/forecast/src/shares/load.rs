@@ -2,7 +2,8 @@
 //!
 //! With nothing in flight everybody ties, and the tie decides: the low-load limit. With very much in flight and
 //! backends of equal speed the cost decides: requests in flight per weight are equal, so rates go by weight; requests
-//! in flight are equal, so rates are. In between lies what the engine simulates. Backends that are alike in every
+//! in flight are equal, so rates are. In between whoever is idle goes before whoever is not, whatever its weight, which
+//! draws the shares towards even ones: the span covers the two limits and even shares. Backends that are alike in every
 //! respect share evenly at any load, by symmetry.
 
 use evenkeel_model::setup::{Among, Backend, Cost, LeastLoaded, Selection, Tie};
@@ -32,14 +33,15 @@ pub(super) fn limits(
     members: &[&Backend],
     odds: &[f64],
 ) -> Option<Vec<Share>> {
-    let (low, heavy) = match selection {
+    let even = 1.0 / members.len().max(1) as f64;
+    let (low, heavy, between) = match selection {
         Selection::LeastLoaded(rule) => {
             let low = match rule.among {
                 // Each draw is as the other, so whoever wins a tie was drawn by the odds.
                 Among::DrawnFromRing(_) => odds.to_vec(),
                 _ => low_load(*rule, members)?,
             };
-            (low, heavy_load(*rule, members))
+            (low, heavy_load(*rule, members), Some(even))
         }
         Selection::WeightOverLoad { bias } => {
             // Rates r with r ~ w / (r S)^bias, so r ~ w^(1 / (1 + bias)).
@@ -47,14 +49,15 @@ pub(super) fn limits(
             (
                 in_proportion(members, |w| w),
                 in_proportion(members, |w| libm::pow(w, power)),
+                None,
             )
         }
         _ => return None,
     };
     let share = |(low, heavy): (f64, f64)| Share {
         mid: low,
-        low: Some(low.min(heavy)),
-        high: Some(low.max(heavy)),
+        low: Some(low.min(heavy).min(between.unwrap_or(low))),
+        high: Some(low.max(heavy).max(between.unwrap_or(low))),
     };
     Some(low.into_iter().zip(heavy).map(share).collect())
 }

@@ -10,6 +10,8 @@ use std::collections::BTreeMap;
 
 use evenkeel_model::setup::{Backend, HashTable};
 
+use crate::estimate::Budget;
+
 use super::digest::{avalanche, crc32_update, murmur2, xxh64};
 
 /// HAProxy's points per unit of weight, and the room that each server's points have in the numbering.
@@ -18,10 +20,91 @@ const HAPROXY_ROOM: u32 = 4_096;
 /// nginx's points per unit of weight.
 const NGINX_POINTS: u64 = 160;
 
+/// Points of a ring that are walked for the price of one that is built.
+const WALK: u64 = 16;
 /// Envoy's largest Maglev table.
 const MAGLEV_MAX: u64 = 5_000_011;
 
-/// Points (or places) that building `table` takes; 0 for what needs no table.
+/// A ring of points on 32 bits that was built before: where a backend's points lie does not depend on the others, so one
+/// ring answers for every choice of its backends.
+#[derive(Debug)]
+pub(crate) struct Ring {
+    table: HashTable,
+    /// Identity and weight of every backend on it.
+    owners: Vec<(String, u32)>,
+    /// Place on the ring in the upper half, owner in the lower; ascending.
+    points: Vec<u64>,
+}
+
+impl Ring {
+    /// Nothing built yet.
+    pub(crate) const fn none() -> Self {
+        Self {
+            table: HashTable::HaproxyMap,
+            owners: Vec::new(),
+            points: Vec::new(),
+        }
+    }
+
+    /// Whether it answers for all of `members`.
+    fn holds(&self, table: HashTable, members: &[&Backend]) -> bool {
+        let mut owners = self.owners.iter();
+        self.table == table
+            && members
+                .iter()
+                .all(|b| owners.any(|(id, weight)| *id == b.identity && *weight == b.weight))
+    }
+
+    fn build(table: HashTable, members: &[&Backend]) -> Self {
+        let mut points = match table {
+            HashTable::HaproxyRing => haproxy_points(members),
+            _ => nginx_points(members),
+        };
+        points.sort_unstable();
+        Self {
+            table,
+            owners: members
+                .iter()
+                .map(|b| (b.identity.clone(), b.weight))
+                .collect(),
+            points,
+        }
+    }
+
+    /// The points of `members` with their indices there. Both are in file order, so one walk finds the owners.
+    fn of(&self, members: &[&Backend]) -> Vec<(u64, u32)> {
+        let mut index_of = vec![u32::MAX; self.owners.len()];
+        let mut places = index_of.iter_mut().zip(&self.owners);
+        for (index, backend) in (0u32..).zip(members) {
+            let found = places
+                .find(|(_, (id, weight))| *id == backend.identity && *weight == backend.weight);
+            if let Some((place, _)) = found {
+                *place = index;
+            }
+        }
+        let owner = |point: &u64| {
+            index_of
+                .get((*point & u64::from(u32::MAX)) as usize)
+                .copied()
+        };
+        let points = self
+            .points
+            .iter()
+            .map(|point| (point >> 32, owner(point).unwrap_or(u32::MAX)));
+        points.filter(|(_, index)| *index != u32::MAX).collect()
+    }
+}
+
+/// What building `table` costs, in points of a small ring; 0 for what needs no table.
+fn cost(table: HashTable, members: &[&Backend]) -> u64 {
+    match table {
+        HashTable::EnvoyRing { .. } => points(table, members).saturating_mul(4),
+        HashTable::EnvoyMaglev { .. } => points(table, members).saturating_mul(2),
+        _ => points(table, members),
+    }
+}
+
+/// Points (or places) of `table`; 0 for what needs no table.
 pub(super) fn points(table: HashTable, members: &[&Backend]) -> u64 {
     let weight: u64 = members.iter().map(|b| u64::from(b.weight)).sum();
     match table {
@@ -33,24 +116,51 @@ pub(super) fn points(table: HashTable, members: &[&Backend]) -> u64 {
     }
 }
 
-/// The part (0..1) of all hashes that falls on each member; `None`: there is no table, weights decide.
-pub(super) fn parts(table: HashTable, members: &[&Backend]) -> Option<Vec<f64>> {
+/// The part (0..1) of all hashes that falls on each member; `None`: there is no table, weights decide, or the budget
+/// does not reach for it.
+pub(super) fn parts(
+    table: HashTable,
+    members: &[&Backend],
+    budget: &mut Budget,
+) -> Option<Vec<f64>> {
     match table {
         HashTable::HaproxyMap | HashTable::NginxModulo => None,
-        HashTable::HaproxyRing => Some(nearest(haproxy_points(members), members.len())),
-        HashTable::NginxRing => Some(nginx_parts(members)),
+        HashTable::HaproxyRing | HashTable::NginxRing => {
+            if !budget.ring.holds(table, members) {
+                if !budget.take_points(cost(table, members)) {
+                    return None;
+                }
+                budget.ring = Ring::build(table, members);
+            } else if !budget.take_points(budget.ring.points.len() as u64 / WALK) {
+                return None;
+            }
+            let points = budget.ring.of(members);
+            Some(if table == HashTable::HaproxyRing {
+                nearest(points, members.len())
+            } else {
+                nginx_parts(points, members)
+            })
+        }
         HashTable::EnvoyRing { min, max, murmur } => {
+            if !budget.take_points(cost(table, members)) {
+                return None;
+            }
             let points = envoy_points(members, min, max, murmur);
             Some(following(points, members.len(), u64::MAX))
         }
-        HashTable::EnvoyMaglev { size } => Some(maglev(members, size)),
+        HashTable::EnvoyMaglev { size } => {
+            if !budget.take_points(cost(table, members)) {
+                return None;
+            }
+            Some(maglev(members, size))
+        }
     }
 }
 
 /// A place on the ring and whose it is.
 type Point = (u64, u32);
 
-fn haproxy_points(members: &[&Backend]) -> Vec<Point> {
+fn haproxy_points(members: &[&Backend]) -> Vec<u64> {
     let mut points = Vec::new();
     for (member, backend) in (0u32..).zip(members) {
         // The numeric id; a name that is none cannot be placed and gets the id of its place in the file.
@@ -58,16 +168,14 @@ fn haproxy_points(members: &[&Backend]) -> Vec<Point> {
         let count = u64::from(backend.weight) * HAPROXY_POINTS;
         for node in 0..count.min(u64::from(HAPROXY_ROOM)) as u32 {
             let key = avalanche(u32::wrapping_mul(id, HAPROXY_ROOM).wrapping_add(node));
-            points.push((u64::from(key), member));
+            points.push(u64::from(key) << 32 | u64::from(member));
         }
     }
-    points.sort_unstable();
     points
 }
 
-/// nginx keeps one of points that fall together, and spreads the hashes of servers with the same name by weight.
-fn nginx_parts(members: &[&Backend]) -> Vec<f64> {
-    let mut points: Vec<Point> = Vec::new();
+fn nginx_points(members: &[&Backend]) -> Vec<u64> {
+    let mut points = Vec::new();
     for (member, backend) in (0u32..).zip(members) {
         let (host, port) = host_and_port(&backend.identity);
         let base = crc32_update(!0, host.as_bytes());
@@ -75,10 +183,14 @@ fn nginx_parts(members: &[&Backend]) -> Vec<f64> {
         let mut previous = 0u32;
         for _ in 0..u64::from(backend.weight) * NGINX_POINTS {
             previous = !crc32_update(base, &previous.to_le_bytes());
-            points.push((u64::from(previous), member));
+            points.push(u64::from(previous) << 32 | u64::from(member));
         }
     }
-    points.sort_unstable();
+    points
+}
+
+/// nginx keeps one of points that fall together, and spreads the hashes of servers with the same name by weight.
+fn nginx_parts(mut points: Vec<Point>, members: &[&Backend]) -> Vec<f64> {
     points.dedup_by_key(|point| point.0);
     let parts = following(points, members.len(), u64::from(u32::MAX));
     let mut by_name: BTreeMap<&str, (f64, f64)> = BTreeMap::new();
@@ -129,8 +241,11 @@ fn envoy_points(members: &[&Backend], min: u64, max: u64, murmur: bool) -> Vec<P
     for (member, backend) in (0u32..).zip(members) {
         target += scale * f64::from(backend.weight) / total.max(1.0);
         let mut number = 0u64;
+        let mut text = format!("{}_", backend.identity);
+        let stem = text.len();
         while (points.len() as f64) < target {
-            let text = format!("{}_{number}", backend.identity);
+            text.truncate(stem);
+            push_digits(&mut text, number);
             let hash = if murmur {
                 murmur2(text.as_bytes())
             } else {
@@ -142,6 +257,14 @@ fn envoy_points(members: &[&Backend], min: u64, max: u64, murmur: bool) -> Vec<P
     }
     points.sort_unstable();
     points
+}
+
+/// Appends a number in decimal.
+fn push_digits(text: &mut String, number: u64) {
+    if number >= 10 {
+        push_digits(text, number / 10);
+    }
+    text.push(char::from(b'0' + (number % 10) as u8));
 }
 
 /// Each point takes the hashes after the point before it, up to and including its own.
@@ -256,6 +379,7 @@ mod tests {
     use evenkeel_model::setup::{Backend, HashTable};
 
     use super::parts;
+    use crate::estimate::Budget;
 
     /// Requests with 40,000 distinct keys over four backends of weight 1, 3, 1, 2 through HAProxy 2.6.12, nginx 1.22.1
     /// and Envoy 1.40; the standard error of a share is about 0.0025.
@@ -301,7 +425,7 @@ mod tests {
         for (table, measured) in MEASURED {
             let backends = backends(*table);
             let members: Vec<&Backend> = backends.iter().collect();
-            let parts = parts(*table, &members).unwrap();
+            let parts = parts(*table, &members, &mut Budget::full()).unwrap();
             assert!((parts.iter().sum::<f64>() - 1.0).abs() < 1e-9);
             for (part, measured) in parts.iter().zip(measured) {
                 assert!((part - measured).abs() < 0.0085, "{table:?} {parts:?}");
@@ -313,8 +437,14 @@ mod tests {
     fn what_is_out_leaves_the_places_of_the_others_alone() {
         for table in [HashTable::HaproxyRing, HashTable::NginxRing] {
             let backends = backends(table);
-            let all = parts(table, &backends.iter().collect::<Vec<_>>()).unwrap();
-            let rest = parts(table, &backends.iter().skip(1).collect::<Vec<_>>()).unwrap();
+            let all: Vec<&Backend> = backends.iter().collect();
+            let (mut budget, mut fresh) = (Budget::full(), Budget::full());
+            let all = parts(table, &all, &mut budget).unwrap();
+            let rest: Vec<&Backend> = backends.iter().skip(1).collect();
+            let built = parts(table, &rest, &mut fresh).unwrap();
+            let rest = parts(table, &rest, &mut budget).unwrap();
+            // The ring that was built for all answers as one built for the rest.
+            assert_eq!(rest, built);
             assert!(
                 rest.iter()
                     .zip(all.iter().skip(1))

@@ -1,0 +1,167 @@
+//! Other days than a usual one.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use evenkeel_balance::Standing;
+use evenkeel_forecast::{Case, CaseKind, Facts, Forecast, PoolFacts, forecast};
+use evenkeel_model::setup::{CheckKind, Health, Nobody, Pool, Retry, Selection, Setup};
+
+use crate::{pool, setup};
+
+fn of(forecast: &Forecast, kind: CaseKind) -> Option<&Case> {
+    forecast.cases.iter().find(|case| case.case == kind)
+}
+
+fn three(peak_rps: f64) -> Pool {
+    pool(&Selection::ByWeight, &[1, 1, 1], Some(peak_rps))
+}
+
+fn checked(pool: Pool) -> Pool {
+    let health = Health {
+        path: "pool.p.health".to_owned(),
+        kind: CheckKind::Tcp,
+        interval: Duration::from_secs(1),
+        timeout: Duration::from_secs(1),
+        rise: 2,
+        fall: 3,
+    };
+    Pool {
+        health: Some(health),
+        ..pool
+    }
+}
+
+fn asked(pool: Pool) -> Forecast {
+    forecast(&setup(pool), &Facts::default())
+}
+
+#[test]
+fn a_fifth_more_than_the_peak_is_shown_only_where_it_goes_beyond_the_plan() {
+    // 80 % is planned for: at 70 % a fifth more is 84 %.
+    let tight = asked(three(210.0));
+    let case = of(&tight, CaseKind::PeakAndFifth).unwrap();
+    assert!((case.pools[0].highest_utilisation().unwrap() - 0.84).abs() < 1e-9);
+    assert!(of(&asked(three(150.0)), CaseKind::PeakAndFifth).is_none());
+}
+
+#[test]
+fn retries_multiply_the_load_as_far_as_their_budget_allows() {
+    let with = |budget| Pool {
+        retry: Retry {
+            attempts: Some(2),
+            budget,
+            unsafe_methods: false,
+            after_sent: true,
+        },
+        ..three(150.0)
+    };
+    let free = asked(with(None));
+    let case = of(&free, CaseKind::Retries).unwrap();
+    assert!((case.pools[0].rps.unwrap() - 450.0).abs() < 1e-9);
+    // One of three failing: 1 + 1/3 + 1/9.
+    assert!(
+        case.title.contains("3.00 times") && case.title.contains("1.44 times"),
+        "{}",
+        case.title
+    );
+    // A budget of a fifth keeps it at 60 %, within the plan: nothing to show.
+    assert!(of(&asked(with(Some(0.2))), CaseKind::Retries).is_none());
+    let wide = asked(with(Some(1.0)));
+    assert!((of(&wide, CaseKind::Retries).unwrap().pools[0].rps.unwrap() - 300.0).abs() < 1e-9);
+}
+
+#[test]
+fn a_slow_start_leaves_the_others_with_more() {
+    let mut pool = three(150.0);
+    pool.backends[1].slow_start = Some(Duration::from_secs(30));
+    let forecast = asked(pool);
+    let case = of(&forecast, CaseKind::Restart).unwrap();
+    let shares: Vec<f64> = case.pools[0]
+        .backends
+        .iter()
+        .map(|b| b.expected_share.unwrap())
+        .collect();
+    assert!(
+        (shares[1] - 0.2).abs() < 1e-9 && (shares[0] - 0.4).abs() < 1e-9,
+        "{shares:?}"
+    );
+    assert!(
+        case.title.contains("`b1`") && case.title.contains("15 s"),
+        "{}",
+        case.title
+    );
+}
+
+#[test]
+fn when_nobody_is_healthy_all_are_used_or_requests_are_refused() {
+    let refuses = asked(checked(three(150.0)));
+    let case = of(&refuses, CaseKind::NobodyHealthy).unwrap();
+    assert!(case.title.contains("refused"));
+    assert!(
+        case.pools[0]
+            .backends
+            .iter()
+            .all(|b| b.expected_share.is_none())
+    );
+    let mut open = checked(three(150.0));
+    open.failover.nobody = Nobody::UseAll;
+    let opens = asked(open);
+    let case = of(&opens, CaseKind::NobodyHealthy).unwrap();
+    assert!((case.pools[0].backends[0].expected_share.unwrap() - 1.0 / 3.0).abs() < 1e-9);
+    // Without a check nobody can be found unhealthy.
+    assert!(of(&asked(three(150.0)), CaseKind::NobodyHealthy).is_none());
+}
+
+#[test]
+fn the_end_of_drains_is_shown_while_something_is_drained() {
+    let mut facts = Facts::default();
+    let mut known = PoolFacts::default();
+    known.standings.insert("b0".to_owned(), Standing::Drained);
+    facts.pools.insert("p".to_owned(), known);
+    let forecast = forecast(&setup(three(150.0)), &facts);
+    assert_eq!(forecast.pools[0].backends[0].expected_share, Some(0.0));
+    let case = of(&forecast, CaseKind::Draining).unwrap();
+    assert!((case.pools[0].backends[0].expected_share.unwrap() - 1.0 / 3.0).abs() < 1e-9);
+}
+
+#[test]
+fn a_rollback_is_judged_by_the_traffic_of_now() {
+    let target = |pool: Pool| Facts {
+        rollback_target: Some(Arc::new(Setup::clone(&setup(pool)))),
+        ..Facts::default()
+    };
+    // The old revision had two backends and was made for 100 rps; now 240 come.
+    let old = pool(&Selection::ByWeight, &[1, 1], Some(100.0));
+    let now = setup(three(240.0));
+    let forecast_back = forecast(&now, &target(old));
+    let case = of(&forecast_back, CaseKind::RollbackTarget).unwrap();
+    assert!((case.pools[0].highest_utilisation().unwrap() - 1.2).abs() < 1e-9);
+    // What would not differ is not shown.
+    assert!(
+        of(
+            &forecast(&now, &target(three(240.0))),
+            CaseKind::RollbackTarget
+        )
+        .is_none()
+    );
+}
+
+#[test]
+fn every_zone_is_shown_out_from_two_zones_on() {
+    let mut pool = three(150.0);
+    for (backend, zone) in pool.backends.iter_mut().zip(["a", "a", "b"]) {
+        backend.zone = Some(zone.to_owned());
+    }
+    let outs = |pool: &Pool| -> Vec<String> {
+        let forecast = asked(pool.clone());
+        let zones = forecast
+            .failures
+            .into_iter()
+            .filter(|f| f.out.starts_with("zone:"));
+        zones.map(|f| f.out).collect()
+    };
+    assert_eq!(outs(&pool), ["zone:a", "zone:b"]);
+    pool.backends[2].zone = Some("a".to_owned());
+    assert!(outs(&pool).is_empty());
+}
