@@ -134,3 +134,161 @@ fn ago(days: u64) -> String {
         n => format!("{n} days ago"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use evenkeel_forecast::{Facts, Forecast, forecast};
+    use evenkeel_model::clock::Wall;
+    use evenkeel_model::finding::{Finding, Origin, Severity};
+    use evenkeel_model::policy::Waiver;
+    use evenkeel_model::setup::{Backend, Balancer, Pool, Setup};
+
+    use crate::{Running, Subject, audit, judge_change};
+
+    const DAY_MS: u64 = 86_400_000;
+    const NOW: Wall = Wall(1_000 * DAY_MS);
+
+    /// Two pools, each with a weight of 10 beside 1 on equal capacities: TRF-02 is an error in both.
+    fn typo() -> Setup {
+        let pool = |name: &str| {
+            let path = format!("pool.{name}");
+            let backend = |index: u32| Backend {
+                weight: 1 + 9 * index,
+                capacity_rps: Some(100.0),
+                ..Backend::blank(
+                    &format!("b{index}"),
+                    &format!("{path}.backend.b{index}"),
+                    &format!("10.0.0.{index}:80"),
+                )
+            };
+            Pool {
+                backends: vec![backend(0), backend(1)],
+                ..Pool::blank(name, &path)
+            }
+        };
+        let mut setup = Setup::blank(Balancer::Evenkeel);
+        setup.pools = vec![pool("a"), pool("b")];
+        setup
+    }
+
+    fn waiver(rule: &str, pool: Option<&str>, days: i64) -> Waiver {
+        Waiver {
+            path: "audit.waiver.0".to_owned(),
+            rule: rule.to_owned(),
+            pool: pool.map(str::to_owned),
+            reason: "moving out".to_owned(),
+            until: Wall(NOW.0.saturating_add_signed(days * 86_400_000)),
+        }
+    }
+
+    fn waived(waiver: Waiver) -> Setup {
+        let waivers = vec![waiver];
+        Setup { waivers, ..typo() }
+    }
+
+    fn subject<'a>(
+        setup: &'a Setup,
+        forecast: &'a Forecast,
+        origin: &'a Origin,
+        facts: &'a Facts,
+    ) -> Subject<'a> {
+        Subject {
+            setup,
+            origin,
+            forecast,
+            facts,
+            running: None,
+            now: NOW,
+        }
+    }
+
+    fn judged(setup: &Setup) -> Vec<Finding> {
+        let (facts, origin) = (Facts::default(), Origin::default());
+        audit(&subject(setup, &forecast(setup, &facts), &origin, &facts))
+    }
+
+    /// Severity and path of what `id` says, as `error pool.a`.
+    fn heads(setup: &Setup, id: &str) -> Vec<String> {
+        let findings = judged(setup);
+        let of_rule = findings.iter().filter(|finding| finding.id == id);
+        of_rule
+            .map(|f| format!("{} {}", f.severity, f.path))
+            .collect()
+    }
+
+    /// How many errors of TRF-02 `to` may not bring in place of `from`.
+    fn blocking(from: &Setup, to: &Setup) -> usize {
+        let (facts, origin) = (Facts::default(), Origin::default());
+        let (before, after) = (forecast(from, &facts), forecast(to, &facts));
+        let verdict = judge_change(&Subject {
+            running: Some(Running {
+                setup: from,
+                forecast: &before,
+            }),
+            ..subject(to, &after, &origin, &facts)
+        });
+        verdict.blocking.len()
+    }
+
+    #[test]
+    fn a_waiver_makes_its_finding_an_info_with_reason_and_end_in_its_pool_only() {
+        let setup = waived(waiver("TRF-02", Some("b"), 30));
+        assert_eq!(heads(&setup, "TRF-02"), ["error pool.a", "info pool.b"]);
+        let findings = judged(&setup);
+        let mine = findings.iter().find_map(|finding| finding.waived.as_ref());
+        assert_eq!(
+            mine.map(|waived| (waived.reason.as_str(), waived.until)),
+            Some(("moving out", setup.waivers[0].until))
+        );
+        let anywhere = waived(waiver("TRF-02", None, 30));
+        assert_eq!(heads(&anywhere, "TRF-02"), ["info pool.a", "info pool.b"]);
+        assert!(heads(&anywhere, "AUD-01").is_empty() && heads(&anywhere, "AUD-02").is_empty());
+    }
+
+    #[test]
+    fn a_waiver_ends_at_its_moment_and_then_its_finding_counts_again() {
+        let mut setup = waived(waiver("TRF-02", None, 0));
+        assert_eq!(heads(&setup, "TRF-02"), ["error pool.a", "error pool.b"]);
+        assert_eq!(heads(&setup, "AUD-01"), ["warning audit.waiver.0"]);
+        setup.waivers[0].until = Wall(NOW.0 + 1);
+        assert_eq!(heads(&setup, "TRF-02"), ["info pool.a", "info pool.b"]);
+        assert!(heads(&setup, "AUD-01").is_empty());
+    }
+
+    #[test]
+    fn a_waiver_that_meets_nothing_is_an_info_and_one_for_years_a_warning() {
+        let idle = waived(waiver("TRF-07", None, 30));
+        assert_eq!(heads(&idle, "AUD-02"), ["info audit.waiver.0"]);
+        let other_pool = waived(waiver("TRF-02", Some("c"), 30));
+        assert_eq!(heads(&other_pool, "AUD-02"), ["info audit.waiver.0"]);
+        assert_eq!(
+            heads(&waived(waiver("TRF-02", None, 368)), "AUD-01").len(),
+            1
+        );
+        assert!(heads(&waived(waiver("TRF-02", None, 366)), "AUD-01").is_empty());
+    }
+
+    #[test]
+    fn a_pool_sets_the_severity_of_a_rule_for_itself_and_not_of_what_is_not_judged() {
+        let mut setup = typo();
+        let set = |rule: &str, severity| BTreeMap::from([(rule.to_owned(), severity)]);
+        setup.pools[0].policy.severities = set("TRF-02", Severity::Warning);
+        assert_eq!(heads(&setup, "TRF-02"), ["error pool.b", "warning pool.a"]);
+        setup.pools[0].policy.severities = set("CAP-01", Severity::Error);
+        assert_eq!(heads(&setup, "CAP-01"), ["info pool.a", "info pool.b"]);
+    }
+
+    #[test]
+    fn a_waived_error_blocks_nothing_and_that_its_waiver_goes_is_no_new_fault() {
+        let sound = Setup::blank(Balancer::Evenkeel);
+        assert_eq!(blocking(&sound, &typo()), 2);
+        assert_eq!(
+            blocking(&sound, &waived(waiver("TRF-02", Some("a"), 30))),
+            1
+        );
+        assert_eq!(blocking(&waived(waiver("TRF-02", None, 30)), &typo()), 0);
+        assert_eq!(blocking(&typo(), &waived(waiver("TRF-02", None, -1))), 0);
+    }
+}

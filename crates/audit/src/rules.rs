@@ -1,13 +1,22 @@
 //! All rules in one list, by family.
 
+mod admin;
 mod capacity;
+mod connections;
 mod drift;
-mod operation;
+mod fold;
+mod health;
+mod retries;
 mod rollback;
+mod timeouts;
+mod tls;
 mod traffic;
 mod warm;
 
 use crate::rule::Rule;
+
+#[cfg(test)]
+mod probe;
 
 /// Every rule, in the order of its id within its family.
 pub fn rules() -> impl Iterator<Item = &'static Rule> {
@@ -20,5 +29,10 @@ static FAMILIES: &[&[Rule]] = &[
     warm::RULES,
     drift::RULES,
     rollback::RULES,
-    operation::RULES,
+    health::RULES,
+    timeouts::RULES,
+    retries::RULES,
+    connections::RULES,
+    tls::RULES,
+    admin::RULES,
 ];

@@ -15,6 +15,9 @@ mod declared;
 mod loss;
 mod peak;
 
+#[cfg(test)]
+mod tests;
+
 /// The rules of this family.
 pub(super) const RULES: &[Rule] = &[
     peak::PEAK,

@@ -130,7 +130,7 @@ fn lost_by_pool(before: &Pool, after: &Pool) -> Vec<Lost> {
     );
     gone(
         is > was && is < after.backends.len(),
-        format!("the health check of {} backends", is - was),
+        format!("the health check of {} backends", is.saturating_sub(was)),
         "a dead backend among them keeps its share until somebody notices",
     );
     let (was, is) = (before.min_healthy, after.min_healthy);
@@ -279,4 +279,118 @@ fn check_size(subject: &Subject<'_>) -> Vec<Finding> {
         fix: "see whether entries stand twice; if it is meant, do it in two changes".to_owned(),
     };
     vec![subject.finding("DRF-05", Severity::Warning, ("", ""), growth, words)]
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use evenkeel_forecast::{Facts, forecast};
+    use evenkeel_model::clock::Wall;
+    use evenkeel_model::finding::{Finding, Origin};
+    use evenkeel_model::setup::{Balancer, CheckKind, Health, Pool, Setup, Wait};
+
+    use crate::rules::probe::{pool, says, setup};
+    use crate::{Running, Subject, judge_change};
+
+    fn change(from: &Setup, to: &Setup, id: &str) -> Vec<Finding> {
+        let facts = Facts::default();
+        let verdict = judge_change(&Subject {
+            setup: to,
+            origin: &Origin::default(),
+            forecast: &forecast(to, &facts),
+            facts: &facts,
+            running: Some(Running {
+                setup: from,
+                forecast: &forecast(from, &facts),
+            }),
+            now: Wall(0),
+        });
+        let findings = verdict.findings.into_iter();
+        findings.filter(|finding| finding.id == id).collect()
+    }
+
+    /// A pool with everything that can be lost.
+    fn safe() -> Setup {
+        let mut pool = pool("app", 2);
+        pool.health = Some(Health {
+            path: String::new(),
+            kind: CheckKind::Tcp,
+            interval: Duration::from_secs(2),
+            timeout: Duration::from_secs(1),
+            rise: 2,
+            fall: 3,
+        });
+        pool.min_healthy = Some(2);
+        pool.peak_rps = Some(100.0);
+        pool.retry.budget = Some(0.2);
+        for backend in &mut pool.backends {
+            backend.in_flight_max = Some(100);
+            backend.capacity_rps = Some(100.0);
+            backend.tls_verified = Some(true);
+        }
+        setup(Balancer::Evenkeel, vec![pool])
+    }
+
+    #[test]
+    fn whatever_keeps_traffic_safe_is_named_when_a_change_removes_it() {
+        type Edit = fn(&mut Pool);
+        let edits: [(Edit, &str); 8] = [
+            (|pool| pool.health = None, "its health check"),
+            (
+                |pool| pool.min_healthy = Some(1),
+                "`min_healthy` (from 2 to 1)",
+            ),
+            (|pool| pool.retry.budget = None, "the retry budget"),
+            (
+                |pool| pool.timeouts.connect = Wait::Endless,
+                "the connect timeout of 1 s",
+            ),
+            (
+                |pool| pool.backends[0].in_flight_max = None,
+                "the limit of requests at once of 1 backends",
+            ),
+            (
+                |pool| pool.backends[0].tls_verified = Some(false),
+                "verification of the certificate of 1 backends",
+            ),
+            (|pool| pool.peak_rps = None, "`peak_rps`"),
+            (
+                |pool| pool.backends[1].capacity_rps = None,
+                "`capacity_rps`",
+            ),
+        ];
+        for (edit, what) in edits {
+            let mut after = safe();
+            edit(&mut after.pools[0]);
+            let found = change(&safe(), &after, "DRF-04");
+            let said = found.first().map(|f| f.message.as_str());
+            assert_eq!(
+                said,
+                Some(&*format!("this change takes from pool `app`: {what}"))
+            );
+            assert!(change(&after, &safe(), "DRF-04").is_empty(), "{what}");
+        }
+        assert!(change(&safe(), &safe(), "DRF-04").is_empty());
+        assert!(says(&safe(), "DRF-04").is_empty());
+    }
+
+    #[test]
+    fn all_that_a_pool_loses_is_one_finding_and_a_listener_has_its_own() {
+        let mut after = safe();
+        after.pools[0].health = None;
+        after.pools[0].retry.budget = None;
+        after.listeners[0].client_timeout = Wait::Endless;
+        let found = change(&safe(), &after, "DRF-04");
+        assert_eq!(found.len(), 2);
+        assert_eq!(found[1].path, "frontend.web");
+    }
+
+    #[test]
+    fn a_change_that_more_than_doubles_a_large_set_up_is_a_warning() {
+        let sized = |count: usize| setup(Balancer::Evenkeel, vec![pool("app", count)]);
+        let grown = |from: usize, to: usize| !change(&sized(from), &sized(to), "DRF-05").is_empty();
+        assert!(grown(50, 101));
+        assert!(!grown(50, 100) && !grown(49, 99) && !grown(101, 50));
+    }
 }

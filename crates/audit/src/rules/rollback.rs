@@ -131,3 +131,80 @@ fn check_rehearsed(subject: &Subject<'_>) -> Vec<Finding> {
     };
     vec![subject.finding("RBK-02", Severity::Info, ("", ""), 0.0, words)]
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use evenkeel_balance::Standing;
+    use evenkeel_forecast::{Facts, PoolFacts, forecast};
+    use evenkeel_model::clock::Wall;
+    use evenkeel_model::finding::{Finding, Origin};
+    use evenkeel_model::setup::{Balancer, Setup};
+
+    use crate::rules::probe::{pool, setup};
+    use crate::{Subject, audit};
+
+    const DAY_MS: u64 = 86_400_000;
+
+    fn found(setup: &Setup, facts: &Facts, now: Wall, id: &str) -> Vec<Finding> {
+        let findings = audit(&Subject {
+            setup,
+            origin: &Origin::default(),
+            forecast: &forecast(setup, facts),
+            facts,
+            running: None,
+            now,
+        });
+        findings.into_iter().filter(|f| f.id == id).collect()
+    }
+
+    fn running(pools: &[&str]) -> Setup {
+        let pools = pools.iter().map(|name| pool(name, 3)).collect();
+        setup(Balancer::Evenkeel, pools)
+    }
+
+    #[test]
+    fn a_target_that_lacks_a_pool_or_whose_backends_are_gone_is_a_warning() {
+        let mut now = running(&["app", "new"]);
+        now.pools[0].min_healthy = Some(2);
+        let spoken = |facts: &Facts| {
+            let found = found(&now, facts, Wall(0), "RBK-01");
+            found.into_iter().map(|f| f.path).collect::<Vec<_>>()
+        };
+        let mut facts = Facts::default();
+        assert!(spoken(&facts).is_empty());
+        facts.rollback_target = Some(Arc::new(running(&["app"])));
+        assert_eq!(spoken(&facts), ["backend.new"]);
+        facts.rollback_target = Some(Arc::new(now.clone()));
+        let mut standings = PoolFacts::default();
+        standings.standings.insert("s1".to_owned(), Standing::Down);
+        facts.pools.insert("app".to_owned(), standings.clone());
+        assert!(spoken(&facts).is_empty());
+        standings
+            .standings
+            .insert("s2".to_owned(), Standing::Drained);
+        facts.pools.insert("app".to_owned(), standings);
+        assert_eq!(spoken(&facts), ["backend.app"]);
+    }
+
+    #[test]
+    fn a_rehearsal_is_asked_for_every_thirty_days_where_an_instance_runs() {
+        let now = running(&["app"]);
+        let mut facts = Facts::default();
+        let asked = |facts: &Facts| {
+            let found = found(&now, facts, Wall(100 * DAY_MS), "RBK-02");
+            found.first().map(|f| f.message.clone())
+        };
+        assert_eq!(asked(&facts), None);
+        facts.rollback_target = Some(Arc::new(now.clone()));
+        assert_eq!(
+            asked(&facts).unwrap(),
+            "no rollback has been rehearsed in a drill"
+        );
+        facts.rehearsed_at = Some(Wall(70 * DAY_MS));
+        assert_eq!(asked(&facts), None);
+        facts.rehearsed_at = Some(Wall(69 * DAY_MS));
+        assert!(asked(&facts).unwrap().contains("rehearsed 31 days ago"));
+    }
+}

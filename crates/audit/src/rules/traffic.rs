@@ -14,6 +14,9 @@ mod standby;
 mod step;
 mod zones;
 
+#[cfg(test)]
+mod tests;
+
 /// The rules of this family.
 pub(super) const RULES: &[Rule] = &[
     spread::SHARE,

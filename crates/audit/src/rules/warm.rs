@@ -78,3 +78,52 @@ fn check_slow_start_of(subject: &Subject<'_>, pool: &Pool) -> Option<Finding> {
     let place = (pool.path.as_str(), backend.path.as_str());
     Some(subject.finding("SLW-01", Severity::Warning, place, 0.0, words))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use evenkeel_model::finding::Severity;
+    use evenkeel_model::setup::{Balancer, CheckKind, Health, Setup};
+
+    use crate::rules::probe::{pool, says, setup, severities};
+
+    /// A ramp of 60 s and a check every so many seconds; 0: no check.
+    fn ramp(balancer: Balancer, interval: u64) -> Setup {
+        let mut pool = pool("app", 2);
+        pool.backends[1].slow_start = Some(Duration::from_secs(60));
+        pool.health = (interval > 0).then(|| Health {
+            path: String::new(),
+            kind: CheckKind::Tcp,
+            interval: Duration::from_secs(interval),
+            timeout: Duration::from_secs(1),
+            rise: 2,
+            fall: 3,
+        });
+        setup(balancer, vec![pool])
+    }
+
+    #[test]
+    fn a_slow_start_needs_checks_that_are_a_good_deal_shorter() {
+        let warned = |balancer, interval| {
+            let found = says(&ramp(balancer, interval), "SLW-01");
+            severities(&found) == [Severity::Warning]
+        };
+        assert!(warned(Balancer::Haproxy, 0) && warned(Balancer::Envoy, 0));
+        assert!(warned(Balancer::Haproxy, 13) && !warned(Balancer::Haproxy, 12));
+        assert!(!warned(Balancer::Envoy, 13));
+        let found = says(&ramp(Balancer::Haproxy, 30), "SLW-01");
+        assert!(
+            found[0]
+                .effect
+                .ends_with("its share grows in 2 step(s) of 50 %")
+        );
+    }
+
+    #[test]
+    fn without_a_slow_start_there_is_nothing_to_drive() {
+        let mut plain = ramp(Balancer::Haproxy, 30);
+        plain.pools[0].backends[1].slow_start = None;
+        assert!(says(&plain, "SLW-01").is_empty());
+    }
+}

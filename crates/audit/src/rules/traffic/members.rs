@@ -7,6 +7,7 @@ use evenkeel_model::setup::{Backend, Backups, Pool, Role};
 
 use super::active;
 use crate::rule::{Rule, Subject, Words, percent};
+use crate::rules::fold::{Fault, told};
 
 /// TRF-05.
 pub(super) const MEMBERS: Rule = Rule {
@@ -40,9 +41,20 @@ fn check_members(subject: &Subject<'_>) -> Vec<Finding> {
         } else {
             (severity, words)
         };
-        Some(subject.finding("TRF-05", severity, (&pool.path, &pool.path), 0.0, words))
+        Some(Fault {
+            pool,
+            severity,
+            at: pool.path.clone(),
+            // Errors are told one by one: each is a pool without traffic.
+            kind: match severity {
+                Severity::Error => pool.name.clone(),
+                _ => "few".to_owned(),
+            },
+            magnitude: 0.0,
+            words,
+        })
     });
-    spoken.collect()
+    told(subject, "TRF-05", spoken.collect())
 }
 
 fn judge_members(pool: &Pool) -> Option<(Severity, Words)> {

@@ -8,6 +8,7 @@ use evenkeel_model::setup::{Backend, CheckKind, Hash, HashTable, Pool, Role, Sel
 use super::spread::weight_shares;
 use super::{EPSILON, active};
 use crate::rule::{Limit, Rule, Subject, Words, number, percent};
+use crate::rules::fold::{Fault, told};
 
 /// Fewest distinct keys per backend under a hash.
 const KEYS_MIN: Limit = Limit {
@@ -270,7 +271,7 @@ Example: gRPC through `mode tcp` with three servers: one of them restarts and st
 fn check_connections(subject: &Subject<'_>) -> Vec<Finding> {
     let pools = subject.setup.pools.iter();
     let spread = pools.filter(|pool| !pool.is_http && active(pool).count() > 1);
-    let finding = |pool: &Pool| {
+    let faults = spread.map(|pool| {
         let is_http = |b: &Backend| {
             let check = pool.check_of(b);
             check.is_some_and(|check| matches!(check.kind, CheckKind::Http { .. }))
@@ -289,7 +290,14 @@ fn check_connections(subject: &Subject<'_>) -> Vec<Finding> {
                 .to_owned(),
             fix: "spread requests (`mode http`, an HTTP upstream) where they are HTTP".to_owned(),
         };
-        subject.finding("TRF-13", severity, (&pool.path, &pool.path), 0.0, words)
-    };
-    spread.map(finding).collect()
+        Fault {
+            pool,
+            severity,
+            at: pool.path.clone(),
+            kind: String::new(),
+            magnitude: 0.0,
+            words,
+        }
+    });
+    told(subject, "TRF-13", faults.collect())
 }

@@ -11,9 +11,9 @@ use super::spread::is_off;
 use crate::rule::{Limit, Rule, Subject, Words, percent};
 
 /// How far the share of a zone may be from its part of the capacity.
-const PERCENT: Limit = Limit {
-    default: 10.0,
-    unit: "per cent, relative to the zone's part of the capacity",
+const DEVIATION: Limit = Limit {
+    default: 0.1,
+    unit: "relative deviation of a zone's share from its part of the capacity, 0.1 is 10 %",
 };
 
 /// TRF-10.
@@ -21,7 +21,7 @@ pub(super) const ZONES: Rule = Rule {
     id: "TRF-10",
     title: "each zone gets the part of the traffic that it has of the capacity",
     severity: Severity::Warning,
-    limit: Some(PERCENT),
+    limit: Some(DEVIATION),
     text: "\
 In a pool of two zones or more, with every active backend in a zone and with a capacity: the summed
 share of a zone may differ from its part of the capacity by at most 10 %, relative to that part. That the
@@ -70,7 +70,7 @@ fn check_zones_of(subject: &Subject<'_>, pool: &Pool, forecast: &PoolForecast) -
     let total: f64 = zones.values().map(|zone| zone.capacity).sum();
     let off = |zone: &Zone| (zone.share * total / zone.capacity - 1.0).abs();
     let (name, zone) = zones.iter().max_by(|a, b| off(a.1).total_cmp(&off(b.1)))?;
-    let limit = PERCENT.of("TRF-10", pool) / 100.0;
+    let limit = DEVIATION.of("TRF-10", pool);
     if off(zone) <= limit + EPSILON {
         return None;
     }
