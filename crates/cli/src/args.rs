@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use evenkeel_model::units;
 
 #[derive(Debug, Parser)]
@@ -56,8 +56,10 @@ pub(crate) enum Command {
     Demo(Demo),
     /// Write a commented, sound configuration
     Init(Init),
-    /// Audit and forecast a configuration, offline
+    /// Audit and forecast a configuration, offline: evenkeel.toml, haproxy.cfg, nginx.conf, Envoy
     Check(Check),
+    /// Write an evenkeel.toml from the configuration of another balancer
+    Import(Import),
     /// Explain a rule (TRF-01) or a topic (algorithms)
     Explain {
         /// Id of a rule, or `algorithms`; without it, a list
@@ -193,13 +195,87 @@ pub(crate) struct Init {
     pub(crate) overwrite: bool,
 }
 
+/// How a result is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Output {
+    /// For a person at a terminal
+    Text,
+    /// For programs; the same as --json
+    Json,
+    /// SARIF 2.1.0, for code hosts
+    Sarif,
+    /// For a comment on a change request
+    Markdown,
+}
+
+/// Whose configuration a file is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// evenkeel.toml
+    Evenkeel,
+    /// haproxy.cfg
+    Haproxy,
+    /// nginx.conf
+    Nginx,
+    /// An Envoy bootstrap, YAML or JSON
+    Envoy,
+}
+
+/// How a configuration is read, and what is known beside it.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Reading {
+    /// Whose configuration it is [default: told by name and text]
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    pub(crate) format: Option<Format>,
+    /// Where absolute includes lie: DIR for all, /etc/nginx=DIR for a part; repeated
+    #[arg(long, value_name = "[PREFIX=]DIR")]
+    pub(crate) root: Vec<String>,
+    /// A file with what the configuration cannot say: capacities, peaks, intent, waivers
+    #[arg(long, value_name = "FILE")]
+    pub(crate) facts: Option<PathBuf>,
+    /// What backends can carry, requests per second: 600, POOL=600, POOL/BACKEND=600; repeated
+    #[arg(long, value_name = "[POOL[/BACKEND]=]RPS")]
+    pub(crate) capacity: Vec<String>,
+    /// What pools must carry, requests per second: 900, POOL=900; repeated
+    #[arg(long, value_name = "[POOL=]RPS")]
+    pub(crate) peak_rps: Vec<String>,
+    /// Forecast with this backend down, as if its check failed; repeated
+    #[arg(long, value_name = "POOL/BACKEND")]
+    pub(crate) without: Vec<String>,
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct Check {
-    /// The configuration; `-` is standard input
+    /// evenkeel.toml, haproxy.cfg, nginx.conf or an Envoy bootstrap; `-` is standard input
     pub(crate) config: PathBuf,
+    #[command(flatten)]
+    pub(crate) reading: Reading,
     /// Also end with 78 on findings of this severity
     #[arg(long, value_parser = ["warnings"])]
     pub(crate) deny: Option<String>,
+    /// How the result is printed
+    #[arg(long, value_enum, value_name = "FORM", default_value = "text")]
+    pub(crate) output: Output,
+    /// Show every failure case
+    #[arg(long)]
+    pub(crate) cases: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Import {
+    /// haproxy.cfg, nginx.conf or an Envoy bootstrap; `-` is standard input
+    pub(crate) config: PathBuf,
+    /// Where the evenkeel.toml is written [default: standard output]
+    #[arg(long = "to", short = 'o', value_name = "FILE")]
+    pub(crate) to: Option<PathBuf>,
+    /// Overwrite an existing file
+    #[arg(long)]
+    pub(crate) overwrite: bool,
+    /// The address of a host name, repeated: web.internal=10.0.0.5
+    #[arg(long, value_name = "NAME=IP")]
+    pub(crate) resolve: Vec<String>,
+    #[command(flatten)]
+    pub(crate) reading: Reading,
 }
 
 #[derive(Debug, Args)]
@@ -209,17 +285,28 @@ pub(crate) struct Plan {
     /// Compare with a file instead of the running instance
     #[arg(long, requires = "current")]
     pub(crate) offline: bool,
-    /// The file that runs now, for --offline
+    /// The file that runs now, for --offline; of any balancer
     #[arg(long, value_name = "FILE")]
     pub(crate) current: Option<PathBuf>,
     /// End with 2 when there are changes
     #[arg(long)]
     pub(crate) detailed_exitcode: bool,
+    /// Save the plan, for `evenkeel apply FILE`
+    #[arg(long, value_name = "FILE", conflicts_with = "current")]
+    pub(crate) out: Option<PathBuf>,
+    /// How the result is printed
+    #[arg(long, value_enum, value_name = "FORM", default_value = "text")]
+    pub(crate) output: Output,
+    /// Show every failure case
+    #[arg(long)]
+    pub(crate) cases: bool,
+    #[command(flatten)]
+    pub(crate) reading: Reading,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Apply {
-    /// The configuration; `-` is standard input
+    /// The configuration, or a plan that `plan --out` saved; `-` is standard input
     pub(crate) config: PathBuf,
     /// Why
     #[arg(long)]

@@ -1,12 +1,15 @@
 //! One module per group of commands. Each says what it does in the terms of the user and returns an exit code.
 
 mod change;
+mod check;
 mod demo;
 mod drill;
+mod import;
 mod incident;
 mod init;
 mod plan;
 mod run;
+mod saved;
 mod shop;
 mod show;
 
@@ -20,8 +23,9 @@ pub(crate) fn run(command: Command, global: &Global, terminal: Terminal) -> anyh
         Command::Run(options) => run::run(&options, global, terminal),
         Command::Demo(options) => demo::demo(&options, global, terminal),
         Command::Init(options) => init::init(&options, global, terminal),
-        Command::Check(options) => plan::check(&options, terminal),
+        Command::Check(options) => check::check(&options, terminal),
         Command::Explain { topic } => show::explain(topic.as_deref(), terminal),
+        Command::Import(options) => import::import(&options, terminal),
         Command::Plan(options) => plan::plan(&options, global, terminal),
         Command::Apply(options) => change::apply(&options, global, terminal),
         Command::Confirm { revision } => change::confirm(revision, global, terminal),

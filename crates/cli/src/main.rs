@@ -6,7 +6,9 @@
 mod admin;
 mod args;
 mod commands;
+mod disk;
 mod exit;
+mod given;
 mod render;
 mod terminal;
 

@@ -41,6 +41,13 @@ impl Terminal {
         write_out(&tame(text, self.colour));
     }
 
+    /// Data, where there is some.
+    pub(crate) fn data_unless_empty(self, text: &str) {
+        if !text.is_empty() {
+            self.data(text);
+        }
+    }
+
     /// Data, as JSON.
     #[expect(
         clippy::unused_self,

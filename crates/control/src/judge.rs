@@ -29,13 +29,33 @@ pub struct Judged {
     pub findings: Vec<Finding>,
     /// Indices into `findings` that refuse an apply: errors that the change introduces or worsens.
     pub blocking: Vec<usize>,
+    /// What it sets up; `None` when the text is no configuration.
+    pub setup: Option<Arc<Setup>>,
     /// What it implies.
     pub forecast: Option<Forecast>,
+    /// What the one it was compared with implies, under the same facts.
+    pub before: Option<Forecast>,
     /// What differs from the running configuration; empty without one.
     pub changes: Vec<Change>,
 }
 
 impl Judged {
+    /// A text of which nothing is known yet.
+    pub fn blank(text: &str, origin: Origin) -> Self {
+        Self {
+            text: Arc::from(text),
+            origin,
+            config: None,
+            hash: None,
+            findings: Vec::new(),
+            blocking: Vec::new(),
+            setup: None,
+            forecast: None,
+            before: None,
+            changes: Vec::new(),
+        }
+    }
+
     /// Whether any finding is an error.
     pub fn has_errors(&self) -> bool {
         self.count(Severity::Error) > 0
@@ -59,45 +79,23 @@ pub fn judge(
     now: Wall,
 ) -> Judged {
     let parsed = parse::parse(text, file);
-    let mut judged = Judged {
-        text: Arc::from(text),
-        origin: parsed.origin,
-        config: None,
-        hash: None,
-        findings: parsed.findings,
-        blocking: Vec::new(),
-        forecast: None,
-        changes: Vec::new(),
-    };
     let Some(config) = parsed.config else {
-        judged.blocking = (0..judged.findings.len()).collect();
-        return judged;
+        return Judged {
+            blocking: (0..parsed.findings.len()).collect(),
+            findings: parsed.findings,
+            ..Judged::blank(text, parsed.origin)
+        };
     };
-    let setup = Setup::of(&config);
-    let forecast = evenkeel_forecast::forecast(&setup, facts);
-    let before = running.map(|running| {
-        let setup = Setup::of(running);
-        let forecast = evenkeel_forecast::forecast(&setup, facts);
-        (setup, forecast)
-    });
-    let running_now = before
-        .as_ref()
-        .map(|(setup, forecast)| Running { setup, forecast });
-    let verdict = evenkeel_audit::judge_change(&Subject {
-        setup: &setup,
-        origin: &judged.origin,
-        forecast: &forecast,
+    let before = running.map(Setup::of);
+    let mut judged = judge_setup(
+        Setup::of(&config),
+        parsed.origin,
+        parsed.findings,
+        before.as_ref(),
         facts,
-        running: running_now,
         now,
-    });
-    let offset = judged.findings.len();
-    judged.blocking = verdict
-        .blocking
-        .iter()
-        .map(|index| index + offset)
-        .collect();
-    judged.findings.extend(verdict.findings);
+    );
+    judged.text = Arc::from(text);
     judged.hash = Some(canonical::content_hash(&config));
     judged.changes = running
         .map(|running| diff::diff(running, &config))
@@ -110,8 +108,41 @@ pub fn judge(
         .map(|change| restart_finding(change, &judged.origin))
         .collect();
     judged.findings.extend(findings);
-    judged.forecast = Some(forecast);
     judged.config = Some(Arc::new(config));
+    judged
+}
+
+/// Judges a set-up of any balancer against another one. `findings` are those of its reader; they come first.
+pub fn judge_setup(
+    setup: Setup,
+    origin: Origin,
+    findings: Vec<Finding>,
+    running: Option<&Setup>,
+    facts: &Facts,
+    now: Wall,
+) -> Judged {
+    let forecast = evenkeel_forecast::forecast(&setup, facts);
+    let before = running.map(|setup| (setup, evenkeel_forecast::forecast(setup, facts)));
+    let verdict = evenkeel_audit::judge_change(&Subject {
+        setup: &setup,
+        origin: &origin,
+        forecast: &forecast,
+        facts,
+        running: before
+            .as_ref()
+            .map(|(setup, forecast)| Running { setup, forecast }),
+        now,
+    });
+    let offset = findings.len();
+    let mut judged = Judged {
+        findings,
+        ..Judged::blank("", origin)
+    };
+    judged.blocking = verdict.blocking.iter().map(|i| i + offset).collect();
+    judged.findings.extend(verdict.findings);
+    judged.before = before.map(|(_, forecast)| forecast);
+    judged.forecast = Some(forecast);
+    judged.setup = Some(Arc::new(setup));
     judged
 }
 

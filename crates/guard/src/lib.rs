@@ -41,6 +41,7 @@ pub use event::{
     RollbackCommand, Token,
 };
 pub use state::Guard;
+pub use verify::{HELD_AFTER, VERIFY_AFTER};
 pub use view::{BackendView, GuardView, HealthView, PoolView, Status, Verdict, VerifyingView};
 
 /// Longest `--keep`.

@@ -24,9 +24,9 @@ use crate::view::Verdict;
 use crate::watch::{ENOUGH, PoolWatch};
 
 /// Least time under observation.
-pub(crate) const VERIFY_AFTER: Duration = Duration::from_secs(10);
+pub const VERIFY_AFTER: Duration = Duration::from_secs(10);
 /// Held when the evidence has not come by then.
-pub(crate) const HELD_AFTER: Duration = Duration::from_mins(10);
+pub const HELD_AFTER: Duration = Duration::from_mins(10);
 
 /// Where the running revision stands.
 #[derive(Debug, Clone, PartialEq)]

@@ -15,6 +15,7 @@ mod book;
 pub mod carry;
 mod envoy;
 mod haproxy;
+pub mod moves;
 mod nginx;
 
 /// Longest text of one file, bytes.
@@ -70,6 +71,9 @@ pub struct Imported {
     pub findings: Vec<Finding>,
 }
 
+/// Whether a text looks like a balancer's.
+type LooksLike = fn(&str) -> bool;
+
 /// Which balancer the file is for, by its name and its text; `None`: no telling.
 pub fn recognise(name: &str, text: &str) -> Option<Balancer> {
     let lower = name.to_ascii_lowercase();
@@ -78,7 +82,7 @@ pub fn recognise(name: &str, text: &str) -> Option<Balancer> {
     if ends(&[".toml"]) {
         return Some(Balancer::Evenkeel);
     }
-    let readers: [(fn(&str) -> bool, Balancer); 3] = [
+    let readers: [(LooksLike, Balancer); 3] = [
         (haproxy::looks_like, Balancer::Haproxy),
         (nginx::looks_like, Balancer::Nginx),
         (envoy::looks_like, Balancer::Envoy),

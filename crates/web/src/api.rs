@@ -20,7 +20,7 @@ use crate::requests::{
     ApplyRequest, ConfirmRequest, DeploymentRequest, IncidentRequest, PlanRequest, RollbackRequest,
 };
 use crate::views::{
-    ChangeOutcomeView, DeploymentView, FindingView, IncidentView, PlanView, RevisionView,
+    Against, ChangeOutcomeView, DeploymentView, FindingView, IncidentView, PlanView, RevisionView,
     StatusView,
 };
 
@@ -187,12 +187,16 @@ async fn revision(State(handle): State<Handle>, Path(id): Path<String>) -> Answe
 async fn plan(State(handle): State<Handle>, Json(request): Json<PlanRequest>) -> Answer<PlanView> {
     let published = handle.published();
     let (revision, judged) = handle.plan(request.text, request.file).await?;
-    let current = evenkeel_forecast::forecast(&Setup::of(&published.config), &published.facts);
-    Ok(Json(PlanView::of(
-        &judged,
-        Some(revision.to_string()),
-        Some(&current),
-    )))
+    let verified = published.view.as_ref().map(|v| v.verified.to_string());
+    let setup = Setup::of(&published.config);
+    let hash = evenkeel_model::canonical::content_hash(&published.config);
+    let against = Against {
+        revision: Some(revision.to_string()),
+        hash: Some(hash.to_string()),
+        setup: &setup,
+        rollback_to: verified,
+    };
+    Ok(Json(PlanView::of(&judged, Some(against))))
 }
 
 async fn apply(
@@ -244,8 +248,9 @@ async fn rollback(
     let mut view = ChangeOutcomeView::of(Some(&outcome), None);
     if matches!(outcome, Outcome::RolledBack { .. }) {
         let published = handle.published();
-        let forecast = evenkeel_forecast::forecast(&Setup::of(&published.config), &published.facts);
-        view.forecast = Some(crate::views::ForecastView::of(&forecast));
+        let setup = Setup::of(&published.config);
+        let forecast = evenkeel_forecast::forecast(&setup, &published.facts);
+        view.forecast = Some(crate::views::ForecastView::of(&forecast, &setup));
     }
     Ok(Json(view))
 }

@@ -3,18 +3,22 @@
 //! Shares, rates of error and utilisation are fractions; times are RFC 3339 in UTC with milliseconds; ids are strings;
 //! what is unknown is null, never 0 or absent. Lists are in file order.
 
+mod carried;
+mod forecast;
 mod history;
 mod incident;
 mod outcome;
 mod plan;
 mod status;
 
+pub use carried::{CarriedView, LossView, RenamedView};
+pub use forecast::{BackendForecastView, CaseView, FailureView, ForecastView, PoolForecastView};
 pub use history::{DeploymentView, RevisionView};
 pub use incident::{ActionView, CandidateView, DiagnosisView, EventView, ImpactView, IncidentView};
 pub use outcome::ChangeOutcomeView;
 pub use plan::{
-    BackendForecastView, ChangeView, FailureView, FindingView, ForecastView, PlanView,
-    PoolForecastView,
+    Against, ChangeView, FindingView, GapView, PlanView, RouteView, TargetView, VerifyPoolView,
+    VerifyView, WaivedView,
 };
 pub use status::{AuditView, BackendView, PoolView, StatusView};
 

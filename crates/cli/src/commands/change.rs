@@ -12,19 +12,23 @@ use serde_json::Value;
 
 use crate::admin::Admin;
 use crate::args::{Apply, Deploy, Global, Rollback};
-use crate::commands::plan;
+use crate::commands::{plan, saved};
 use crate::exit::{Exit, coded};
-use crate::render;
-use crate::render::Text as _;
+use crate::given;
+use crate::render::findings::{self, Texts};
+use crate::render::{self, Text as _};
 use crate::terminal::Terminal;
 
 /// Between two looks at a revision that gathers evidence.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 
 pub(crate) fn apply(options: &Apply, global: &Global, terminal: Terminal) -> anyhow::Result<Exit> {
-    let text = plan::read(&options.config)?;
-    let file = options.config.to_str().map(str::to_owned);
+    let (text, file, base) = candidate(options)?;
     let admin = Admin::new(global)?;
+    if let Some(saved) = &base {
+        saved.fits(&admin)?;
+    }
+    let base = base.map(|saved| saved.base).or(options.base.clone());
     if !options.yes && std::io::stdin().is_terminal() && !terminal.json {
         let view: PlanView = admin.ask(
             "/api/plan",
@@ -33,7 +37,7 @@ pub(crate) fn apply(options: &Apply, global: &Global, terminal: Terminal) -> any
                 file: file.clone(),
             },
         )?;
-        plan::show(&view, &text, &options.config, terminal);
+        plan::show(&view, &Texts::Sent(&text), false, terminal);
         if view.valid && !view.changes.is_empty() && !asked("Apply this change?")? {
             return Err(coded(Exit::Failed, "not applied"));
         }
@@ -42,7 +46,7 @@ pub(crate) fn apply(options: &Apply, global: &Global, terminal: Terminal) -> any
     let request = ApplyRequest {
         text: text.clone(),
         file,
-        base: options.base.clone(),
+        base,
         reason: options.reason.clone().unwrap_or_default(),
         force: options.force,
         confirm_within_ms: options.confirm_within.map(millis),
@@ -56,12 +60,7 @@ pub(crate) fn apply(options: &Apply, global: &Global, terminal: Terminal) -> any
     if terminal.json {
         terminal.json(&view)?;
     } else {
-        let shown = render::finding_views(
-            &view.findings,
-            &text,
-            options.config.to_str(),
-            terminal.colour_err,
-        );
+        let shown = findings::shown(&view.findings, &Texts::Sent(&text), terminal.colour_err);
         terminal.say(shown.trim_end());
         terminal.data(&sentence(&view, options));
         if view.state == "verifying" && !options.wait.is_zero() {
@@ -75,6 +74,21 @@ pub(crate) fn apply(options: &Apply, global: &Global, terminal: Terminal) -> any
         "failed" => Exit::Failed,
         _ => Exit::Ok,
     })
+}
+
+/// The text to apply, the name of its file, and the saved plan that it came in.
+fn candidate(options: &Apply) -> anyhow::Result<(String, Option<String>, Option<saved::Saved>)> {
+    let text = given::read(&options.config)?;
+    let Some(plan) = saved::parse(&text)? else {
+        return Ok((text, options.config.to_str().map(str::to_owned), None));
+    };
+    if options.base.as_ref().is_some_and(|base| *base != plan.base) {
+        return Err(coded(
+            Exit::Usage,
+            format!("the plan was made on {}; leave --base out", plan.base),
+        ));
+    }
+    Ok((plan.text.clone(), Some(plan.file.clone()), Some(plan)))
 }
 
 /// Follows the revision until its evidence is in, it is undone, or the time is over.
@@ -187,8 +201,8 @@ fn conclude(view: &ChangeOutcomeView, terminal: Terminal) -> anyhow::Result<Exit
     if terminal.json {
         terminal.json(view)?;
     } else {
-        terminal
-            .say(render::finding_views(&view.findings, "", None, terminal.colour_err).trim_end());
+        let shown = findings::shown(&view.findings, &Texts::None, terminal.colour_err);
+        terminal.say(shown.trim_end());
         terminal.data(&view.message);
     }
     Ok(match view.state.as_str() {

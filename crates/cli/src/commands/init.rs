@@ -42,7 +42,8 @@ pub(crate) fn init(options: &Init, global: &Global, terminal: Terminal) -> anyho
     );
     if judged.has_errors() {
         terminal.say(
-            render::findings(&judged.findings, &judged.origin, terminal.colour_err).trim_end(),
+            render::findings::findings(&judged.findings, &judged.origin, terminal.colour_err)
+                .trim_end(),
         );
         return Err(coded(
             Exit::Usage,
@@ -54,8 +55,10 @@ pub(crate) fn init(options: &Init, global: &Global, terminal: Terminal) -> anyho
         return Ok(Exit::Ok);
     }
     write_file(options, &text)?;
-    terminal
-        .say(render::findings(&judged.findings, &judged.origin, terminal.colour_err).trim_end());
+    terminal.say(
+        render::findings::findings(&judged.findings, &judged.origin, terminal.colour_err)
+            .trim_end(),
+    );
     let path = options.path.display();
     terminal.say(&format!(
         "wrote {path}\nnext: `evenkeel check {path}`, then `evenkeel run {path}`"

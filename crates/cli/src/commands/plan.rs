@@ -1,87 +1,45 @@
-//! `check` and `plan`: what a configuration would do, before it does it.
+//! `evenkeel plan`: what an apply would do, against the running instance or between two files.
 
 use std::path::Path;
 
-use evenkeel_control::judge::judge;
-use evenkeel_control::{Judged, source, wall};
-use evenkeel_forecast::Facts;
-use evenkeel_model::finding::Severity;
-use evenkeel_model::parse;
-use evenkeel_model::setup::Setup;
+use evenkeel_import::moves::moves;
+use evenkeel_model::setup::{Balancer, Setup};
 use evenkeel_web::requests::PlanRequest;
-use evenkeel_web::views::PlanView;
+use evenkeel_web::views::{Against, ChangeView, PlanView};
 
 use crate::admin::Admin;
-use crate::args::{Check, Global, Plan};
+use crate::args::{Global, Output, Plan};
+use crate::commands::saved::{self, Saved};
 use crate::exit::{Exit, coded};
-use crate::render;
+use crate::given::{self, Before, Beside, Given};
+use crate::render::findings::{self, Texts};
+use crate::render::{changes, forecast, markdown, sarif, summary};
 use crate::terminal::Terminal;
 
-/// Reads a configuration; `-` is standard input.
-pub(crate) fn read(path: &Path) -> anyhow::Result<String> {
-    let text = if path == Path::new("-") {
-        source::read_from(std::io::stdin(), Path::new("standard input"))
-    } else {
-        source::read(path)
-    };
-    text.map_err(|error| coded(Exit::Invalid, error.to_string()))
-}
-
-pub(crate) fn check(options: &Check, terminal: Terminal) -> anyhow::Result<Exit> {
-    let text = read(&options.config)?;
-    let judged = judge(
-        &text,
-        options.config.to_str(),
-        None,
-        &Facts::default(),
-        wall(),
-    );
-    let failed =
-        judged.has_errors() || (options.deny.is_some() && judged.count(Severity::Warning) > 0);
-    let view = PlanView::of(&judged, None, None);
-    if terminal.json {
-        terminal.json(&view)?;
-    } else {
-        terminal.say(
-            render::findings(&judged.findings, &judged.origin, terminal.colour_err).trim_end(),
-        );
-        if let Some(forecast) = &view.forecast {
-            terminal.data(&render::forecast(forecast, None));
-        }
-        let verdict = if judged.config.is_none() {
-            "not a configuration"
-        } else if failed {
-            "would be refused"
-        } else {
-            "sound"
-        };
-        terminal.data(&format!(
-            "{}: {verdict} ({})",
-            options.config.display(),
-            render::count(&view.findings)
-        ));
-    }
-    Ok(if failed { Exit::Invalid } else { Exit::Ok })
-}
-
 pub(crate) fn plan(options: &Plan, global: &Global, terminal: Terminal) -> anyhow::Result<Exit> {
-    let text = read(&options.config)?;
-    let view = if let Some(current) = &options.current {
-        offline(&text, &options.config, current)?
-    } else {
-        let file = options.config.to_str().map(str::to_owned);
-        let request = PlanRequest {
-            text: text.clone(),
-            file,
-        };
-        Admin::new(global)?.ask("/api/plan", &request)?
+    let (view, shown) = match &options.current {
+        Some(current) => offline(options, current)?,
+        None => online(options, global)?,
     };
-    if terminal.json {
-        terminal.json(&view)?;
+    let output = if terminal.json {
+        Output::Json
     } else {
-        show(&view, &text, &options.config, terminal);
+        options.output
+    };
+    match output {
+        Output::Json => terminal.json(&view)?,
+        Output::Sarif => {
+            let base = std::env::current_dir().ok();
+            terminal.json(&sarif::log(
+                &view.findings,
+                &options.config,
+                base.as_deref(),
+            ))?;
+        }
+        Output::Markdown => terminal.data(&markdown::plan(&view, &options.config)),
+        Output::Text => show(&view, &shown.texts(), options.cases, terminal),
     }
-    Ok(if !view.valid {
+    let exit = if !view.valid {
         Exit::Invalid
     } else if view.refused {
         Exit::Refused
@@ -89,56 +47,142 @@ pub(crate) fn plan(options: &Plan, global: &Global, terminal: Terminal) -> anyho
         Exit::Pending
     } else {
         Exit::Ok
-    })
+    };
+    if let Some(out) = &options.out {
+        if matches!(exit, Exit::Invalid | Exit::Refused) {
+            terminal.say(&format!(
+                "no plan is saved to `{}`: an apply of it would be refused",
+                out.display()
+            ));
+        } else {
+            saved::write(out, &Saved::of(&view, &shown.text, &options.config)?)?;
+            terminal.say(&format!(
+                "saved to `{}`; next: `evenkeel apply {}`",
+                out.display(),
+                out.display()
+            ));
+        }
+    }
+    Ok(exit)
 }
 
-fn offline(text: &str, file: &Path, current: &Path) -> anyhow::Result<PlanView> {
-    let running = read(current)?;
-    let parsed = parse::parse(&running, current.to_str());
-    let Some(running) = parsed.config else {
-        let first = parsed
-            .findings
-            .first()
-            .map(|f| f.message.clone())
-            .unwrap_or_default();
+/// What the lines of findings are taken from.
+struct Shown {
+    text: String,
+    origin: Option<evenkeel_model::finding::Origin>,
+}
+
+impl Shown {
+    fn texts(&self) -> Texts<'_> {
+        match &self.origin {
+            Some(origin) => Texts::Read(origin),
+            None => Texts::Sent(&self.text),
+        }
+    }
+}
+
+fn online(options: &Plan, global: &Global) -> anyhow::Result<(PlanView, Shown)> {
+    let text = given::read(&options.config)?;
+    let balancer = given::balancer_of(&options.config, &text, &options.reading)?;
+    if balancer != Balancer::Evenkeel {
+        return Err(coded(
+            Exit::Usage,
+            format!(
+                "`{}` is a configuration of {}; it is compared with another file: --offline --current FILE",
+                options.config.display(),
+                balancer.title()
+            ),
+        ));
+    }
+    if Beside::read(&options.reading)?.is_something() {
+        return Err(coded(
+            Exit::Usage,
+            "--facts, --capacity, --peak-rps and --without are for --offline; a running instance knows its facts",
+        ));
+    }
+    let request = PlanRequest {
+        text: text.clone(),
+        file: options.config.to_str().map(str::to_owned),
+    };
+    let view = Admin::new(global)?.ask("/api/plan", &request)?;
+    Ok((view, Shown { text, origin: None }))
+}
+
+fn offline(options: &Plan, current: &Path) -> anyhow::Result<(PlanView, Shown)> {
+    let beside = Beside::read(&options.reading)?;
+    let before = Given::read(current, &options.reading)?;
+    let after = Given::read(&options.config, &options.reading)?;
+    let judged_before = before.judge(&beside, None)?;
+    let Some(setup) = judged_before.setup.as_deref() else {
+        let first = judged_before.findings.first();
         return Err(coded(
             Exit::Invalid,
-            format!("`{}` is not a configuration: {first}", current.display()),
+            format!(
+                "`{}` is not a configuration: {}",
+                current.display(),
+                first.map_or("", |finding| finding.message.as_str())
+            ),
         ));
     };
-    let facts = Facts::default();
-    let judged: Judged = judge(text, file.to_str(), Some(&running), &facts, wall());
-    let forecast = evenkeel_forecast::forecast(&Setup::of(&running), &facts);
-    Ok(PlanView::of(&judged, None, Some(&forecast)))
+    let old = Before {
+        setup,
+        config: judged_before.config.as_deref(),
+    };
+    let judged = after.judge(&beside, Some(old))?;
+    let against = Against {
+        revision: None,
+        hash: judged_before.hash.map(|hash| hash.to_string()),
+        setup,
+        rollback_to: None,
+    };
+    let mut view = PlanView::of(&judged, Some(against));
+    after.balancer.as_str().clone_into(&mut view.format);
+    let is_own = before.balancer == Balancer::Evenkeel && after.balancer == Balancer::Evenkeel;
+    if let Some(new) = judged.setup.as_deref().filter(|_| !is_own) {
+        view.changes = differences(setup, new);
+        // Nothing of another balancer is verified or undone by Evenkeel.
+        view.verify = None;
+    }
+    let shown = Shown {
+        text: after.text,
+        origin: Some(judged.origin),
+    };
+    Ok((view, shown))
+}
+
+fn differences(before: &Setup, after: &Setup) -> Vec<ChangeView> {
+    ChangeView::list(&moves(before, after))
 }
 
 /// What a person reads before an apply.
-pub(crate) fn show(view: &PlanView, text: &str, file: &Path, terminal: Terminal) {
-    terminal.say(
-        render::finding_views(&view.findings, text, file.to_str(), terminal.colour_err).trim_end(),
-    );
+pub(crate) fn show(view: &PlanView, texts: &Texts<'_>, cases: bool, terminal: Terminal) {
+    let found = findings::shown(&view.findings, texts, terminal.colour_err);
+    terminal.say(found.trim_end());
     if !view.valid {
         terminal.data("Not a configuration; nothing can be planned.");
         return;
     }
     if view.changes.is_empty() {
-        terminal.data("No changes: this content runs already.");
+        let same = match view.revision {
+            Some(_) => "No changes: this content runs already.",
+            None => "No changes: both files say the same.",
+        };
+        terminal.data(same);
         return;
     }
-    terminal.data(&render::changes(&view.changes));
-    if let Some(forecast) = &view.forecast {
-        terminal.data(&render::forecast(forecast, view.current.as_ref()));
+    terminal.data(&changes::changes(&view.changes, terminal.colour));
+    if let Some(shown) = &view.forecast {
+        let show = forecast::Show { cases };
+        terminal.data(&forecast::forecast(shown, view.current.as_ref(), show));
     }
-    let risk = if view.refused {
-        "Risk: an apply would be refused (see the errors above)."
-    } else if view.findings.iter().any(|f| f.severity == "warning") {
-        "Risk: see the warnings above."
-    } else {
-        "Risk: low."
-    };
+    terminal.data_unless_empty(&findings::gaps(&view.gaps));
     let against = view.revision.as_deref().unwrap_or("the file given");
+    let (_, risk) = summary::risk(view);
     terminal.data(&format!(
-        "{} Against {against}. {risk}\nAn apply is verified by measurement; if traffic does not follow the intent and users are harmed or a backend is overloaded, it is undone by itself.",
-        render::change_count(&view.changes)
+        "{} Against {against}.\nRisk: {risk}.",
+        changes::count(&view.changes)
     ));
+    if let Some(verify) = view.verify.as_ref().filter(|_| !view.refused) {
+        terminal.data(summary::verify(verify).trim_end());
+    }
 }

@@ -71,7 +71,7 @@ fn announce(prepared: &Prepared, terminal: Terminal) {
 fn fail(error: StartError, terminal: Terminal) -> anyhow::Result<Exit> {
     match error {
         StartError::Config { judged } => {
-            terminal.say(&render::findings(
+            terminal.say(&render::findings::findings(
                 &judged.findings,
                 &judged.origin,
                 terminal.colour_err,
@@ -93,7 +93,11 @@ fn fail(error: StartError, terminal: Terminal) -> anyhow::Result<Exit> {
             ref origin,
             ..
         } => {
-            terminal.say(&render::findings(findings, origin, terminal.colour_err));
+            terminal.say(&render::findings::findings(
+                findings,
+                origin,
+                terminal.colour_err,
+            ));
             Err(coded(Exit::Invalid, error.to_string()))
         }
         StartError::Source(error) => Err(coded(

@@ -189,7 +189,7 @@ pub(crate) fn diff(
     } else if changes.is_empty() {
         terminal.data(&format!("{from} and {to} have the same content."));
     } else {
-        terminal.data(&render::changes(&changes));
+        terminal.data(&render::changes::changes(&changes, terminal.colour));
     }
     Ok(Exit::Ok)
 }

@@ -5,7 +5,8 @@ use evenkeel_guard::{Outcome, Refusal};
 use evenkeel_model::ids::RevisionId;
 use serde::{Deserialize, Serialize};
 
-use super::plan::{FindingView, ForecastView, judged_findings};
+use super::forecast::ForecastView;
+use super::plan::{FindingView, judged_findings};
 
 /// `apply`, `rollback` and `confirm`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -28,9 +29,10 @@ impl ChangeOutcomeView {
     pub fn of(outcome: Option<&Outcome>, judged: Option<&Judged>) -> Self {
         let view = Self {
             findings: judged.map(judged_findings).unwrap_or_default(),
-            forecast: judged
-                .and_then(|j| j.forecast.as_ref())
-                .map(ForecastView::of),
+            forecast: judged.and_then(|judged| {
+                let (forecast, setup) = (judged.forecast.as_ref()?, judged.setup.as_ref()?);
+                Some(ForecastView::of(forecast, setup))
+            }),
             ..Self::said(
                 "invalid",
                 "the text is not a configuration; nothing was changed",

@@ -1,12 +1,17 @@
-//! Findings, forecast and difference: what `check` and `plan` say.
+//! Findings, gaps, difference and what an apply would be held to: what `check` and `plan` say.
 //!
-//! A finding carries where it stands in the text, so that the command line can show the line.
+//! A finding carries where it stands in the text, so that the command line can show the line. How far the forecast
+//! can be trusted follows from the gaps: `high` without any, `medium` when something was not understood that leaves
+//! the shares within each pool alone, `low` when the shares of a pool are not known or may be others.
 
 use evenkeel_control::Judged;
-use evenkeel_forecast::{Forecast, PoolForecast};
 use evenkeel_model::diff::Change;
 use evenkeel_model::finding::Finding;
+use evenkeel_model::setup::{Gap, Route, Selection, Setup, Touches};
 use serde::{Deserialize, Serialize};
+
+use super::forecast::ForecastView;
+use super::time;
 
 /// A finding.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -25,6 +30,16 @@ pub struct FindingView {
     pub span: Option<(usize, usize)>,
     /// Whether it refuses the change.
     pub blocking: bool,
+    /// By what it is accepted for a while; it is then an info.
+    pub waived: Option<WaivedView>,
+}
+
+/// By what a finding is accepted.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the fields are those of the public JSON")]
+pub struct WaivedView {
+    pub reason: String,
+    pub until: String,
 }
 
 impl FindingView {
@@ -43,6 +58,10 @@ impl FindingView {
             column: place.map(|p| p.column),
             span: place.map(|p| (p.span.start, p.span.end)),
             blocking,
+            waived: finding.waived.as_ref().map(|waived| WaivedView {
+                reason: waived.reason.clone(),
+                until: time(waived.until),
+            }),
         }
     }
 
@@ -55,70 +74,73 @@ impl FindingView {
     }
 }
 
-/// A forecast.
+/// Something that was read and not understood.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "the fields are those of the public JSON")]
-pub struct ForecastView {
-    pub pools: Vec<PoolForecastView>,
-    pub failures: Vec<FailureView>,
-    pub notes: Vec<String>,
+pub struct GapView {
+    pub path: String,
+    pub what: String,
+    /// `routing`, `pool` or `resilience`.
+    pub touches: String,
+    pub pool: Option<String>,
+    pub file: Option<String>,
+    pub line: Option<u32>,
+    pub column: Option<u32>,
 }
 
-/// A pool of a forecast.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[expect(missing_docs, reason = "the fields are those of the public JSON")]
-pub struct PoolForecastView {
-    pub name: String,
-    pub rps: Option<f64>,
-    pub backends: Vec<BackendForecastView>,
-}
-
-/// A backend of a forecast.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[expect(missing_docs, reason = "the fields are those of the public JSON")]
-pub struct BackendForecastView {
-    pub name: String,
-    pub intended_share: Option<f64>,
-    pub expected_share: Option<f64>,
-    pub expected_rps: Option<f64>,
-    pub utilisation: Option<f64>,
-}
-
-/// Something out.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[expect(missing_docs, reason = "the fields are those of the public JSON")]
-pub struct FailureView {
-    pub out: String,
-    pub pools: Vec<PoolForecastView>,
-}
-
-impl ForecastView {
-    /// The view of a forecast.
-    pub fn of(forecast: &Forecast) -> Self {
-        let failures = forecast.failures.iter().map(|failure| FailureView {
-            out: failure.out.clone(),
-            pools: failure.pools.iter().map(pool_forecast).collect(),
-        });
+impl GapView {
+    fn of(gap: &Gap, judged: &Judged) -> Self {
+        let (file, place) = judged.origin.locate(&gap.path);
+        let (touches, pool) = match &gap.touches {
+            Touches::Routing => ("routing", None),
+            Touches::Pool(pool) => ("pool", Some(pool.clone())),
+            Touches::Resilience => ("resilience", None),
+        };
         Self {
-            pools: forecast.pools.iter().map(pool_forecast).collect(),
-            failures: failures.collect(),
-            notes: forecast.notes.clone(),
+            path: gap.path.clone(),
+            what: gap.what.clone(),
+            touches: touches.to_owned(),
+            pool,
+            file,
+            line: place.as_ref().map(|p| p.line),
+            column: place.as_ref().map(|p| p.column),
         }
     }
 }
 
-fn pool_forecast(pool: &PoolForecast) -> PoolForecastView {
-    let backends = pool.backends.iter().map(|backend| BackendForecastView {
-        name: backend.name.to_string(),
-        intended_share: backend.intended_share,
-        expected_share: backend.expected_share,
-        expected_rps: backend.expected_rps,
-        utilisation: backend.utilisation,
-    });
-    PoolForecastView {
-        name: pool.name.to_string(),
-        rps: pool.rps,
-        backends: backends.collect(),
+/// Which requests go where.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the fields are those of the public JSON")]
+pub struct RouteView {
+    pub listener: String,
+    pub host: Option<String>,
+    pub path_prefix: Option<String>,
+    pub condition: Option<String>,
+    pub targets: Vec<TargetView>,
+}
+
+/// A pool with its part of a route.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the fields are those of the public JSON")]
+pub struct TargetView {
+    pub pool: String,
+    pub share: f64,
+}
+
+impl RouteView {
+    fn of(route: &Route) -> Self {
+        let whole: f64 = route.targets.iter().map(|(_, part)| part).sum();
+        let target = |(pool, part): &(String, f64)| TargetView {
+            pool: pool.clone(),
+            share: if whole > 0.0 { part / whole } else { 0.0 },
+        };
+        Self {
+            listener: route.listener.clone(),
+            host: route.host.clone(),
+            path_prefix: route.path_prefix.clone(),
+            condition: route.condition.clone(),
+            targets: route.targets.iter().map(target).collect(),
+        }
     }
 }
 
@@ -143,12 +165,66 @@ impl ChangeView {
     }
 }
 
+/// What an apply would be held to, and what undoing it would restore.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct VerifyView {
+    /// The pools whose shares must be proven: those that the change touches.
+    pub pools: Vec<VerifyPoolView>,
+    /// Not before so many seconds.
+    pub after_seconds: f64,
+    /// Held, when the evidence is not in by then.
+    pub held_after_seconds: f64,
+    /// The revision that a rollback would restore; null offline.
+    pub rollback_to: Option<String>,
+}
+
+/// One pool of it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the fields are those of the public JSON")]
+pub struct VerifyPoolView {
+    pub name: String,
+    pub tolerance: f64,
+    pub min_healthy: u32,
+    pub backends: usize,
+}
+
+impl VerifyView {
+    fn of(judged: &Judged, rollback_to: Option<String>) -> Option<Self> {
+        let config = judged.config.as_ref()?;
+        let touched = |pool: &&evenkeel_model::config::Pool| {
+            let path = format!(
+                "pool.{}.",
+                evenkeel_model::canonical::path_segment(pool.name.as_str())
+            );
+            let mut changes = judged.changes.iter();
+            changes.any(|change| change.path.starts_with(&path))
+        };
+        let pools = config.pools.iter().filter(touched);
+        let pools = pools.map(|pool| VerifyPoolView {
+            name: pool.name.to_string(),
+            tolerance: pool.tolerance.as_f64(),
+            min_healthy: pool.min_healthy,
+            backends: pool.backends.len(),
+        });
+        Some(Self {
+            pools: pools.collect(),
+            after_seconds: evenkeel_guard::VERIFY_AFTER.as_secs_f64(),
+            held_after_seconds: evenkeel_guard::HELD_AFTER.as_secs_f64(),
+            rollback_to,
+        })
+    }
+}
+
 /// `check` and `plan`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "the fields are those of the public JSON")]
 pub struct PlanView {
+    /// Whose configuration it is: `evenkeel`, `haproxy`, `nginx`, `envoy`.
+    pub format: String,
     /// What it was compared with; null offline.
     pub revision: Option<String>,
+    /// Content hash of what it was compared with; null when that is no evenkeel.toml, or nothing.
+    pub base_hash: Option<String>,
     /// Whether the text is a configuration at all.
     pub valid: bool,
     /// Whether an apply would be refused.
@@ -156,30 +232,85 @@ pub struct PlanView {
     pub hash: Option<String>,
     pub changes: Vec<ChangeView>,
     pub findings: Vec<FindingView>,
+    /// How far the forecast can be trusted: `high`, `medium`, `low`; null when there is none.
+    pub confidence: Option<String>,
+    pub gaps: Vec<GapView>,
+    pub routes: Vec<RouteView>,
     pub forecast: Option<ForecastView>,
     /// The forecast of what runs, for before and after.
     pub current: Option<ForecastView>,
+    pub verify: Option<VerifyView>,
 }
 
 impl PlanView {
-    /// The view of a judgement; `current` is the forecast of what runs.
-    pub fn of(judged: &Judged, revision: Option<String>, current: Option<&Forecast>) -> Self {
+    /// The view of a judgement; `against` is what it was compared with.
+    pub fn of(judged: &Judged, against: Option<Against<'_>>) -> Self {
+        let setup = judged.setup.as_deref();
+        let current = against
+            .as_ref()
+            .and_then(|against| Some(ForecastView::of(judged.before.as_ref()?, against.setup)));
+        let balancer = setup.map_or("evenkeel", |setup| setup.balancer.as_str());
+        let gaps = setup.map_or(&[][..], |setup| &setup.gaps);
+        let verify = against
+            .as_ref()
+            .and_then(|against| VerifyView::of(judged, against.rollback_to.clone()));
+        let (revision, base_hash) = match against {
+            Some(against) => (against.revision, against.hash),
+            None => (None, None),
+        };
         Self {
+            format: balancer.to_owned(),
             revision,
-            valid: judged.config.is_some(),
+            base_hash,
+            valid: setup.is_some(),
             refused: !judged.blocking.is_empty(),
             hash: judged.hash.map(|hash| hash.to_string()),
             changes: ChangeView::list(&judged.changes),
             findings: judged_findings(judged),
-            forecast: judged.forecast.as_ref().map(ForecastView::of),
-            current: current.map(ForecastView::of),
+            confidence: setup.map(|setup| confidence(setup).to_owned()),
+            gaps: gaps.iter().map(|gap| GapView::of(gap, judged)).collect(),
+            routes: setup.map_or_else(Vec::new, |s| s.routes.iter().map(RouteView::of).collect()),
+            forecast: judged
+                .forecast
+                .as_ref()
+                .zip(setup)
+                .map(|(forecast, setup)| ForecastView::of(forecast, setup)),
+            current,
+            verify,
         }
     }
 }
 
-pub(super) fn judged_findings(judged: &Judged) -> Vec<FindingView> {
-    let view = |(index, finding): (usize, &Finding)| {
-        FindingView::of(finding, judged.blocking.contains(&index))
+/// What a candidate was compared with.
+#[derive(Debug, Clone)]
+pub struct Against<'a> {
+    /// Its revision; `None` offline.
+    pub revision: Option<String>,
+    /// Its content hash, where it is an evenkeel.toml.
+    pub hash: Option<String>,
+    /// What it sets up.
+    pub setup: &'a Setup,
+    /// The revision that a rollback would restore; `None` offline.
+    pub rollback_to: Option<String>,
+}
+
+fn confidence(setup: &Setup) -> &'static str {
+    let bends = |gap: &Gap| matches!(gap.touches, Touches::Pool(_));
+    let unknown = |pool: &evenkeel_model::setup::Pool| {
+        matches!(pool.selection, Selection::Other(_)) && pool.backends.len() > 1
     };
+    if setup.gaps.iter().any(bends) || setup.pools.iter().any(unknown) {
+        "low"
+    } else if setup.gaps.is_empty() {
+        "high"
+    } else {
+        "medium"
+    }
+}
+
+pub(super) fn judged_findings(judged: &Judged) -> Vec<FindingView> {
+    let blocking: std::collections::BTreeSet<usize> = judged.blocking.iter().copied().collect();
+    let view =
+        |(index, finding): (usize, &Finding)| FindingView::of(finding, blocking.contains(&index));
     judged.findings.iter().enumerate().map(view).collect()
 }

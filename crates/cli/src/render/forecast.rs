@@ -1,0 +1,255 @@
+//! The forecast as tables: each backend's share, rate and load, before and after a change, and what a failure does.
+
+use evenkeel_web::views::{BackendForecastView, ForecastView, PoolForecastView};
+
+use super::{Text as _, percent, table};
+
+/// Pools, and backends of a pool, that a person is shown.
+const SHOWN_MAX: usize = 20;
+/// Failure cases that a person is shown with `--cases`.
+const CASES_MAX: usize = 200;
+/// An interval narrower than this on both sides is not worth a column.
+const EXACT: f64 = 0.000_5;
+
+/// What is shown beside the tables.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Show {
+    /// Every failure case instead of the worst of each pool.
+    pub(crate) cases: bool,
+}
+
+/// The forecast; `current` gives the columns before.
+pub(crate) fn forecast(
+    forecast: &ForecastView,
+    current: Option<&ForecastView>,
+    show: Show,
+) -> String {
+    let mut out = String::new();
+    for pool in forecast.pools.iter().take(SHOWN_MAX) {
+        let before = current.and_then(|c| c.pools.iter().find(|p| p.name == pool.name));
+        pool_table(&mut out, pool, before);
+        match worst(pool, forecast) {
+            Some(worst) => out.line(format_args!("  worst single loss: {worst}")),
+            None if pool.backends.len() == 1 => {
+                out.line(format_args!(
+                    "  it is the only backend: its loss is the pool's"
+                ));
+            }
+            None => {}
+        }
+    }
+    let rest = forecast.pools.len().saturating_sub(SHOWN_MAX);
+    if rest > 0 {
+        out.line(format_args!("... and {rest} more pools; --json has all"));
+    }
+    if show.cases {
+        out.push_str(&cases(forecast));
+    }
+    for note in &forecast.notes {
+        out.line(format_args!("note: {note}"));
+    }
+    out
+}
+
+fn pool_table(out: &mut String, pool: &PoolForecastView, before: Option<&PoolForecastView>) {
+    let rate = pool.rps.map_or_else(
+        || "peak not known".to_owned(),
+        |rps| format!("at {rps:.0} requests/s"),
+    );
+    let method = match pool.method.as_str() {
+        "low_load" => ", shares at low load",
+        "simulated" => ", shares by simulation",
+        "table" => ", shares of the hash table",
+        "unknown" => ", shares not known",
+        _ => "",
+    };
+    out.line(format_args!("pool {} ({rate}{method})", pool.name));
+    let columns = Columns::of(pool, before);
+    let mut rows = vec![columns.head()];
+    for backend in chosen(pool) {
+        let old = before.and_then(|p| p.backends.iter().find(|b| b.name == backend.name));
+        rows.push(columns.row(backend, old));
+    }
+    let gone = before.map_or(&[][..], |p| &p.backends);
+    for old in gone.iter().take(SHOWN_MAX) {
+        if !pool.backends.iter().any(|b| b.name == old.name) {
+            rows.push(columns.removed(old));
+        }
+    }
+    table(out, &rows);
+    let rest = pool.backends.len().saturating_sub(SHOWN_MAX);
+    if rest > 0 {
+        out.line(format_args!(
+            "  ... and {rest} more backends with smaller shares; --json has all"
+        ));
+    }
+}
+
+/// The backends that are shown: all, or those with the largest loads and shares.
+fn chosen(pool: &PoolForecastView) -> Vec<&BackendForecastView> {
+    let mut backends: Vec<&BackendForecastView> = pool.backends.iter().collect();
+    if backends.len() > SHOWN_MAX {
+        let key = |b: &BackendForecastView| {
+            (
+                b.utilisation.unwrap_or(0.0),
+                b.expected_share.unwrap_or(0.0),
+            )
+        };
+        backends.sort_by(|a, b| {
+            let ((load_a, share_a), (load_b, share_b)) = (key(a), key(b));
+            load_b.total_cmp(&load_a).then(share_b.total_cmp(&share_a))
+        });
+        backends.truncate(SHOWN_MAX);
+    }
+    backends
+}
+
+/// Which columns a pool's table has.
+struct Columns {
+    before: bool,
+    interval: bool,
+    in_flight: bool,
+}
+
+impl Columns {
+    fn of(pool: &PoolForecastView, before: Option<&PoolForecastView>) -> Self {
+        let strays = |b: &BackendForecastView| {
+            let (Some(share), Some(low), Some(high)) =
+                (b.expected_share, b.share_low, b.share_high)
+            else {
+                return false;
+            };
+            share - low > EXACT || high - share > EXACT
+        };
+        Self {
+            before: before.is_some(),
+            interval: pool.backends.iter().any(strays),
+            in_flight: pool.backends.iter().any(|b| b.in_flight.is_some()),
+        }
+    }
+
+    fn head(&self) -> Vec<String> {
+        let mut head = vec!["backend", "intended"];
+        if self.before {
+            head.push("before");
+        }
+        head.push(if self.before { "after" } else { "expected" });
+        if self.interval {
+            head.push("95 % interval");
+        }
+        head.push("rate");
+        if self.before {
+            head.push("load before");
+        }
+        head.push(if self.before { "load after" } else { "load" });
+        if self.in_flight {
+            head.push("in flight");
+        }
+        head.into_iter().map(str::to_owned).collect()
+    }
+
+    fn row(&self, backend: &BackendForecastView, old: Option<&BackendForecastView>) -> Vec<String> {
+        let mut row = vec![backend.name.clone(), percent(backend.intended_share)];
+        if self.before {
+            row.push(percent(old.and_then(|b| b.expected_share)));
+        }
+        row.push(percent(backend.expected_share));
+        if self.interval {
+            row.push(match (backend.share_low, backend.share_high) {
+                (Some(low), Some(high)) => {
+                    format!("{:.1} to {:.1} %", low * 100.0, high * 100.0)
+                }
+                _ => "-".to_owned(),
+            });
+        }
+        let rate = backend.expected_rps;
+        row.push(rate.map_or_else(|| "-".to_owned(), |rps| format!("{rps:.0}/s")));
+        if self.before {
+            row.push(percent(old.and_then(|b| b.utilisation)));
+        }
+        row.push(percent(backend.utilisation));
+        if self.in_flight {
+            let held = backend.in_flight;
+            row.push(held.map_or_else(|| "-".to_owned(), |n| format!("{n:.1}")));
+        }
+        row
+    }
+
+    fn removed(&self, old: &BackendForecastView) -> Vec<String> {
+        let mut row = vec![
+            format!("{} (removed)", old.name),
+            "-".to_owned(),
+            percent(old.expected_share),
+            "-".to_owned(),
+        ];
+        if self.interval {
+            row.push("-".to_owned());
+        }
+        row.extend(["-".to_owned(), percent(old.utilisation), "-".to_owned()]);
+        if self.in_flight {
+            row.push("-".to_owned());
+        }
+        row
+    }
+}
+
+/// The loss that hurts most, in words: by load where loads are known, else by share.
+pub(crate) fn worst(pool: &PoolForecastView, forecast: &ForecastView) -> Option<String> {
+    let mut worst: Option<(f64, String)> = None;
+    for failure in &forecast.failures {
+        for after in failure.pools.iter().filter(|p| p.name == pool.name) {
+            let Some((value, words)) = heaviest(after) else {
+                continue;
+            };
+            if worst.as_ref().is_none_or(|(most, _)| value > *most) {
+                worst = Some((value, format!("{} out puts {words}", failure.out)));
+            }
+        }
+    }
+    worst.map(|(_, words)| words)
+}
+
+/// The backend with the highest load, or with the largest share where no load is known.
+fn heaviest(pool: &PoolForecastView) -> Option<(f64, String)> {
+    let highest = |value: fn(&BackendForecastView) -> Option<f64>| {
+        let known = pool.backends.iter().filter_map(|b| Some((value(b)?, b)));
+        known.max_by(|a, b| a.0.total_cmp(&b.0))
+    };
+    let load = highest(|b| b.utilisation).map(|(load, b)| {
+        let words = format!("{} at {} of its capacity", b.name, percent(Some(load)));
+        (load, words)
+    });
+    load.or_else(|| {
+        let (share, b) = highest(|b| b.expected_share)?;
+        let words = format!("{} at {} of the traffic", b.name, percent(Some(share)));
+        (share > 0.0).then_some((share, words))
+    })
+}
+
+/// Every failure and every other day, a line each.
+fn cases(forecast: &ForecastView) -> String {
+    let mut out = String::from("failure cases\n");
+    let mut rows = vec![
+        ["case", "pool", "heaviest backend"]
+            .map(str::to_owned)
+            .to_vec(),
+    ];
+    let failures = forecast.failures.iter();
+    let failures = failures.map(|failure| (format!("{} out", failure.out), &failure.pools));
+    let days = forecast.cases.iter();
+    let days = days.map(|case| (case.title.clone(), &case.pools));
+    let all = failures.chain(days).flat_map(|(title, pools)| {
+        pools.iter().map(move |pool| {
+            let words = heaviest(pool).map_or_else(|| "not known".to_owned(), |(_, words)| words);
+            vec![title.clone(), pool.name.clone(), words]
+        })
+    });
+    let all: Vec<Vec<String>> = all.collect();
+    let rest = all.len().saturating_sub(CASES_MAX);
+    rows.extend(all.into_iter().take(CASES_MAX));
+    super::list(&mut out, &rows);
+    if rest > 0 {
+        out.line(format_args!("  ... and {rest} more; --json has all"));
+    }
+    out
+}

@@ -1,0 +1,182 @@
+//! What differs between two set-ups, value by value, in the words of evenkeel.toml.
+//!
+//! For files of other balancers there is no canonical text to compare, so the parts that decide routing, spread and
+//! failure are compared by name: a pool or backend that is renamed is one removed and one added.
+
+use std::collections::BTreeMap;
+
+use evenkeel_model::canonical::path_segment;
+use evenkeel_model::diff::Change;
+use evenkeel_model::setup::{Backend, Pool, Role, Route, Setup, Wait};
+use evenkeel_model::units::format_duration;
+
+type Values = BTreeMap<String, String>;
+
+/// Every value that differs: routes first, then pools in the order of the later set-up, then what was removed.
+pub fn moves(before: &Setup, after: &Setup) -> Vec<Change> {
+    let mut changes = compare(&routes(before), &routes(after));
+    for pool in &after.pools {
+        let old = before.pool(&pool.name).map(values).unwrap_or_default();
+        changes.extend(compare(&old, &values(pool)));
+    }
+    for pool in &before.pools {
+        if after.pool(&pool.name).is_none() {
+            changes.extend(compare(&values(pool), &Values::new()));
+        }
+    }
+    changes
+}
+
+fn compare(before: &Values, after: &Values) -> Vec<Change> {
+    let mut paths: Vec<&String> = before.keys().chain(after.keys()).collect();
+    paths.sort();
+    paths.dedup();
+    let change = |path: &String| Change {
+        path: path.clone(),
+        before: before.get(path).cloned(),
+        after: after.get(path).cloned(),
+    };
+    let changes = paths.into_iter().map(change);
+    changes.filter(|c| c.before != c.after).collect()
+}
+
+fn routes(setup: &Setup) -> Values {
+    let mut values = Values::new();
+    for route in &setup.routes {
+        let mut path = place(route);
+        // A second route for the same requests stands behind the first.
+        while values.contains_key(&path) {
+            path.push_str(" (again)");
+        }
+        let targets: Vec<String> = match route.targets.as_slice() {
+            [] => vec!["no pool".to_owned()],
+            [(pool, _)] => vec![pool.clone()],
+            several => several
+                .iter()
+                .map(|(p, part)| format!("{p} {part}"))
+                .collect(),
+        };
+        values.insert(path, targets.join(", "));
+    }
+    values
+}
+
+fn place(route: &Route) -> String {
+    let mut path = format!(
+        "route.{} {}{}",
+        path_segment(&route.listener),
+        route.host.as_deref().unwrap_or("*"),
+        route.path_prefix.as_deref().unwrap_or("/")
+    );
+    if let Some(condition) = &route.condition {
+        path.push_str(" if ");
+        path.push_str(condition);
+    }
+    path
+}
+
+fn values(pool: &Pool) -> Values {
+    let mut values = Values::new();
+    let base = format!("pool.{}", path_segment(&pool.name));
+    let mut put = |key: &str, value: String| {
+        values.insert(format!("{base}.{key}"), value);
+    };
+    put("algorithm", format!("{:?}", pool.selection));
+    if let Some(sticky) = &pool.sticky {
+        put("sticky", sticky.by.clone());
+    }
+    let times = pool.timeouts;
+    for (key, wait) in [
+        ("connect_timeout", times.connect),
+        ("response_timeout", times.response),
+        ("idle_timeout", times.idle),
+        ("request_timeout", times.request),
+        ("queue_timeout", times.queue),
+    ] {
+        put(
+            key,
+            match wait {
+                Wait::For(time) => format_duration(time),
+                Wait::Endless => "no limit".to_owned(),
+            },
+        );
+    }
+    let attempts = pool.retry.attempts;
+    put(
+        "retry.attempts",
+        attempts.map_or_else(|| "one per backend".to_owned(), |n| n.to_string()),
+    );
+    if let Some(health) = &pool.health {
+        put("health.kind", format!("{:?}", health.kind));
+        put("health.interval", format_duration(health.interval));
+        put("health.timeout", format_duration(health.timeout));
+        put("health.rise", health.rise.to_string());
+        put("health.fall", health.fall.to_string());
+    }
+    for backend in &pool.backends {
+        of_backend(&mut values, &base, backend);
+    }
+    values
+}
+
+fn of_backend(values: &mut Values, base: &str, backend: &Backend) {
+    let base = format!("{base}.backend.{}", path_segment(&backend.name));
+    let mut put = |key: &str, value: String| {
+        values.insert(format!("{base}.{key}"), value);
+    };
+    put("address", backend.address.clone());
+    put("weight", backend.weight.to_string());
+    if backend.role != Role::Active {
+        put("role", format!("{:?}", backend.role).to_ascii_lowercase());
+    }
+    if backend.priority > 0 {
+        put("priority", backend.priority.to_string());
+    }
+    if let Some(most) = backend.in_flight_max {
+        put("max_in_flight", most.to_string());
+    }
+    if let Some(time) = backend.slow_start {
+        put("slow_start", format_duration(time));
+    }
+    if let Some(capacity) = backend.capacity_rps {
+        put("capacity_rps", capacity.to_string());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::moves;
+    use evenkeel_model::setup::{Backend, Balancer, Pool, Setup};
+
+    #[test]
+    fn weights_backends_and_pools_that_differ_are_named_and_the_rest_is_silent() {
+        let mut before = Setup::blank(Balancer::Haproxy);
+        let mut pool = Pool::blank("app", "backend.app");
+        for (name, weight) in [("a", 1), ("b", 1)] {
+            pool.backends.push(Backend {
+                weight,
+                ..Backend::blank(name, "x", "10.0.0.1:80")
+            });
+        }
+        before.pools = vec![pool, Pool::blank("old", "backend.old")];
+        let mut after = before.clone();
+        after.pools.pop();
+        after.pools[0].backends[0].weight = 10;
+        after.pools[0].backends.remove(1);
+        assert_eq!(moves(&before, &before), []);
+        let changes = moves(&before, &after);
+        let paths: Vec<&str> = changes.iter().map(|c| c.path.as_str()).collect();
+        assert!(
+            paths.starts_with(&[
+                "pool.app.backend.a.weight",
+                "pool.app.backend.b.address",
+                "pool.app.backend.b.weight",
+                "pool.old.algorithm",
+            ]),
+            "{paths:?}"
+        );
+        assert_eq!(changes[0].before.as_deref(), Some("1"));
+        assert_eq!(changes[0].after.as_deref(), Some("10"));
+        assert!(changes[1..].iter().all(|c| c.after.is_none()));
+    }
+}
