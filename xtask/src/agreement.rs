@@ -141,9 +141,8 @@ fn measure_all(
 /// Fails when a row misses, or was not measured although its balancer is one that every developer has.
 fn must_agree(peers: &Peers, all: &[Outcome]) -> anyhow::Result<()> {
     let fails = |outcome: &&Outcome| match outcome.verdict() {
-        Verdict::Agrees(_) => false,
-        Verdict::Misses(_) | Verdict::NoForecast => true,
         Verdict::NotMeasured => outcome.row.peer != Peer::Envoy || peers.envoy.is_some(),
+        verdict => !verdict.agrees(),
     };
     let failed: Vec<String> = all.iter().filter(fails).map(Outcome::line).collect();
     if !failed.is_empty() {
@@ -221,18 +220,21 @@ async fn count(
     peers.program(row.peer).map_err(anyhow::Error::msg)?;
     let _running = peers.start(row.peer, file, listen).await?;
     settle(&row.load, listen, origins).await?;
-    for origin in origins.values() {
-        origin.counter.requests.set(0);
+    let mut measured = Measured::default();
+    for set in 0..row.load.key_sets {
+        let mut plan = row.load.clone();
+        plan.first_key = set * plan.keys.as_ref().map_or(0, |(keys, _)| *keys);
+        for origin in origins.values() {
+            origin.counter.requests.set(0);
+        }
+        let answers = load::run(&plan, listen, plan.requests).await?;
+        let counts = origins.iter();
+        let counts = counts.map(|(port, origin)| (*port, origin.counter.requests.get()));
+        measured.sets.push(counts.collect());
+        measured.sent += plan.requests;
+        measured.good += answers.good();
     }
-    let answers = load::run(&row.load, listen, row.load.requests).await?;
-    let counts = origins.iter();
-    Ok(Measured {
-        origins: counts
-            .map(|(p, o)| (*p, o.counter.requests.get()))
-            .collect(),
-        sent: row.load.requests,
-        good: answers.good(),
-    })
+    Ok(measured)
 }
 
 /// Waits until every failing check has been noticed, and the shares no longer change by it.

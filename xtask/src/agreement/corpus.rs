@@ -10,6 +10,7 @@
 //! #= connections: new              one per request; default keep
 //! #= method: POST                  default GET
 //! #= keys: 5000 header x-key       so many different values; or `uri`, `cookie NAME`, `source`
+//! #= key-sets: 40                  repeats with so many sets of other keys; judged by how often the interval holds
 //! #= jars: 2000                    so many clients that return the cookies they get, each in turn
 //! #= paths: /a /b                  in turn; default /
 //! #= sick: 19002                   fails its checks, serves requests
@@ -112,6 +113,10 @@ pub(crate) struct LoadPlan {
     pub(crate) each_connects: bool,
     pub(crate) method: String,
     pub(crate) keys: Option<(u64, KeyPlace)>,
+    /// Added to every key's number.
+    pub(crate) first_key: u64,
+    /// Repetitions, each with other keys.
+    pub(crate) key_sets: u64,
     pub(crate) jars: Option<usize>,
     pub(crate) paths: Vec<String>,
 }
@@ -198,6 +203,8 @@ fn parse(peer: Peer, file: &Path, text: String) -> anyhow::Result<Row> {
             each_connects: false,
             method: "GET".to_owned(),
             keys: None,
+            first_key: 0,
+            key_sets: 1,
             jars: None,
             paths: vec!["/".to_owned()],
         },
@@ -224,6 +231,11 @@ fn parse(peer: Peer, file: &Path, text: String) -> anyhow::Result<Row> {
     }
     ensure!(!row.shows.is_empty(), "`#= shows:` is missing");
     ensure!(!row.origins.is_empty(), "it names no origin");
+    let sent = row.load.requests.saturating_mul(row.load.key_sets);
+    ensure!(
+        (1..=REQUESTS_MAX).contains(&sent),
+        "1 to {REQUESTS_MAX} requests, not {sent}"
+    );
     row.text = text;
     Ok(row)
 }
@@ -233,10 +245,7 @@ fn set(row: &mut Row, key: &str, value: &str) -> anyhow::Result<()> {
     match (key, words.as_slice()) {
         ("shows", _) => value.clone_into(&mut row.shows),
         ("note", _) => row.note = Some(value.to_owned()),
-        ("requests", [n]) => {
-            row.load.requests = n.parse()?;
-            ensure!(row.load.requests <= REQUESTS_MAX, "at most {REQUESTS_MAX}");
-        }
+        ("requests", [n]) => row.load.requests = n.parse()?,
         ("clients", [n]) => row.load.clients = n.parse()?,
         ("connections", [word]) => row.load.each_connects = *word == "new",
         ("method", [word]) => (*word).clone_into(&mut row.load.method),
@@ -250,6 +259,7 @@ fn set(row: &mut Row, key: &str, value: &str) -> anyhow::Result<()> {
             };
             row.load.keys = Some((n.parse()?, place));
         }
+        ("key-sets", [n]) => row.load.key_sets = n.parse()?,
         ("jars", [n]) => row.load.jars = Some(n.parse()?),
         ("paths", paths) => row.load.paths = paths.iter().map(|p| (*p).to_owned()).collect(),
         ("sick", ports) => mode(row, ports, Mode::Sick)?,

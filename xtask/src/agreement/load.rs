@@ -86,7 +86,8 @@ async fn client(work: Rc<Work>) -> anyhow::Result<()> {
 /// One request; its status, 0 when the balancer broke a fresh connection.
 async fn request(work: &Work, number: u64, kept: &mut Option<TcpStream>) -> anyhow::Result<u16> {
     let plan = &work.plan;
-    let key = plan.keys.as_ref().map(|(n, place)| (number % n, place));
+    let key = plan.keys.as_ref();
+    let key = key.map(|(n, place)| (plan.first_key + number % n, place));
     let is_fresh = plan.new_connections();
     let jar = plan.jars.map(|n| number as usize % n);
     let text = head(work, number, key, jar, is_fresh);

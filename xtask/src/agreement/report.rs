@@ -1,5 +1,6 @@
 //! The tables: forecast beside measurement, one row per configuration, misses and gaps included.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
@@ -12,6 +13,10 @@ use super::forecast::Group;
 pub(crate) const POINTS: f64 = 2.0;
 /// Points beyond a stated interval that the counting itself may add: 3 standard errors of 10,000 requests at most.
 const COUNTING: f64 = 1.5;
+/// Points that writing a share with few digits may add.
+const ROUNDING: f64 = 0.1;
+/// Part of repeated measurements that a 95 % interval has to hold; below 95 % because they are few.
+const COVERAGE: f64 = 0.9;
 /// Marks in the page, between which the tables stand.
 const BEGIN: &str = "<!-- agreement:begin -->";
 const END: &str = "<!-- agreement:end -->";
@@ -26,10 +31,14 @@ pub(crate) struct Outcome {
     pub(crate) measured: Result<Measured, String>,
 }
 
+/// Requests by origin (port in the corpus).
+pub(crate) type Counts = BTreeMap<u16, u64>;
+
 /// What the origins counted.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Measured {
-    pub(crate) origins: std::collections::BTreeMap<u16, u64>,
+    /// By repetition, each with other keys; mostly one.
+    pub(crate) sets: Vec<Counts>,
     pub(crate) sent: u64,
     pub(crate) good: u64,
 }
@@ -39,10 +48,23 @@ pub(crate) struct Measured {
 pub(crate) enum Verdict {
     /// Within the bound; the largest difference in points.
     Agrees(f64),
+    /// Repeated with other keys: so many shares of so many were inside the stated interval.
+    Covers(usize, usize),
     /// Beyond it; `None`: one of the two has no share where the other has.
     Misses(Option<f64>),
     NotMeasured,
     NoForecast,
+}
+
+impl Verdict {
+    /// Whether forecast and measurement agree.
+    pub(crate) fn agrees(self) -> bool {
+        match self {
+            Self::Agrees(_) => true,
+            Self::Covers(inside, of) => inside as f64 >= COVERAGE * of as f64,
+            Self::Misses(_) | Self::NotMeasured | Self::NoForecast => false,
+        }
+    }
 }
 
 /// Share of one member: forecast with its interval in points, and measured; `None`: nobody is used.
@@ -59,9 +81,28 @@ impl Outcome {
         let Ok(groups) = &self.forecast else {
             return Verdict::NoForecast;
         };
+        if let [counts] = measured.sets.as_slice() {
+            return self.judge(groups, counts);
+        }
+        let all = measured.sets.iter();
+        let pairs = all.flat_map(|counts| groups.iter().flat_map(|group| pairs(group, counts)));
+        let inside = pairs.map(|pair| match (pair.expected, pair.measured) {
+            (Some((_, low, high)), Some(got)) => (low - ROUNDING..=high + ROUNDING).contains(&got),
+            (expected, got) => expected.is_none() && got.is_none(),
+        });
+        let (mut covered, mut of) = (0, 0);
+        for is_inside in inside {
+            covered += usize::from(is_inside);
+            of += 1;
+        }
+        Verdict::Covers(covered, of)
+    }
+
+    /// The verdict on a single measurement.
+    fn judge(&self, groups: &[Group], counts: &Counts) -> Verdict {
         let mut worst = 0.0_f64;
         let mut agrees = true;
-        for pair in groups.iter().flat_map(|group| pairs(group, measured)) {
+        for pair in groups.iter().flat_map(|group| pairs(group, counts)) {
             match (pair.expected, pair.measured) {
                 (Some((share, low, high)), Some(got)) => {
                     let off = (share - got).abs();
@@ -84,7 +125,7 @@ impl Outcome {
         match &self.forecast {
             Err(why) => why.replace('|', "/"),
             Ok(groups) => cell(groups, |group| {
-                pairs(group, &Measured::default())
+                pairs(group, &Counts::new())
                     .iter()
                     .map(|pair| match pair.expected {
                         None => "none".to_owned(),
@@ -103,24 +144,30 @@ impl Outcome {
             Err(why) => return format!("not measured: {}", why.replace('|', "/")),
             Ok(measured) => measured,
         };
+        let share =
+            |got: &Option<f64>| got.map_or_else(|| "none".to_owned(), |s| format!("{s:.1}"));
         let Ok(groups) = &self.forecast else {
-            let total: u64 = measured.origins.values().sum();
-            let share = |n: &u64| format!("{:.1}", percent(*n, total).unwrap_or(0.0));
-            return measured
-                .origins
-                .values()
-                .map(share)
-                .collect::<Vec<_>>()
-                .join(" / ");
+            // Nothing to group by: shares of the whole, in file order.
+            let counts = measured.sets.first().cloned().unwrap_or_default();
+            let total: u64 = counts.values().sum();
+            let shares = counts.values().map(|n| share(&percent(*n, total)));
+            return shares.collect::<Vec<_>>().join(" / ");
         };
         cell(groups, |group| {
-            pairs(group, measured)
-                .iter()
-                .map(|pair| {
-                    pair.measured
-                        .map_or_else(|| "none".to_owned(), |share| format!("{share:.1}"))
-                })
-                .collect()
+            let sets = measured.sets.iter();
+            let sets: Vec<Vec<Pair>> = sets.map(|counts| pairs(group, counts)).collect();
+            let member = |index: usize| {
+                let shares = sets.iter().filter_map(|set| set.get(index)?.measured);
+                let shares: Vec<f64> = shares.collect();
+                let low = shares.iter().copied().reduce(f64::min);
+                let high = shares.iter().copied().reduce(f64::max);
+                if sets.len() > 1 {
+                    format!("{} to {}", share(&low), share(&high))
+                } else {
+                    share(&low)
+                }
+            };
+            (0..group.members.len()).map(member).collect()
         })
     }
 
@@ -150,6 +197,14 @@ impl Outcome {
     pub(crate) fn line(&self) -> String {
         let (off, verdict) = match self.verdict() {
             Verdict::Agrees(off) => (format!("{off:.2}"), "yes"),
+            Verdict::Covers(inside, of) => {
+                let words = if self.verdict().agrees() {
+                    "yes"
+                } else {
+                    "**no**"
+                };
+                (format!("in the interval {inside} of {of} times"), words)
+            }
             Verdict::Misses(Some(off)) => (format!("{off:.2}"), "**no**"),
             Verdict::Misses(None) => ("-".to_owned(), "**no**"),
             Verdict::NotMeasured => ("-".to_owned(), "not measured"),
@@ -178,9 +233,9 @@ fn cell(groups: &[Group], shares: impl Fn(&Group) -> Vec<String>) -> String {
     groups.iter().map(one).collect::<Vec<_>>().join("; ")
 }
 
-fn pairs(group: &Group, measured: &Measured) -> Vec<Pair> {
+fn pairs(group: &Group, measured: &Counts) -> Vec<Pair> {
     let count = |origins: &[u16]| -> u64 {
-        let counts = origins.iter().filter_map(|o| measured.origins.get(o));
+        let counts = origins.iter().filter_map(|o| measured.get(o));
         counts.sum()
     };
     let total: u64 = group
@@ -241,8 +296,8 @@ pub(crate) fn summary(outcomes: &[Outcome]) -> String {
     let [mut agree, mut miss, mut silent, mut unmeasured] = [0_u32; 4];
     for outcome in outcomes {
         match outcome.verdict() {
-            Verdict::Agrees(_) => agree += 1,
-            Verdict::Misses(_) => miss += 1,
+            verdict if verdict.agrees() => agree += 1,
+            Verdict::Agrees(_) | Verdict::Covers(..) | Verdict::Misses(_) => miss += 1,
             Verdict::NoForecast => silent += 1,
             Verdict::NotMeasured => unmeasured += 1,
         }
@@ -310,7 +365,7 @@ mod tests {
         let origins = BTreeMap::from([(19_001, counts[0]), (19_002, counts[1])]);
         let sent = counts.iter().sum();
         let measured = Measured {
-            origins,
+            sets: vec![origins],
             sent,
             good: sent,
         };
@@ -360,6 +415,21 @@ mod tests {
         );
         let refused = outcome([HALF, HALF], [0, 0], false);
         assert_eq!(refused.verdict(), Verdict::Misses(None));
+    }
+
+    #[test]
+    fn an_interval_has_to_hold_in_nine_of_ten_repetitions() {
+        let repeated = |inside: usize, outside: usize| {
+            let mut row = outcome([Some((0.5, 0.4, 0.6)); 2], [1, 1], true);
+            let counts = |first| BTreeMap::from([(19_001, first), (19_002, 100 - first)]);
+            let sets = std::iter::repeat_n(counts(58), inside);
+            let sets = sets.chain(std::iter::repeat_n(counts(65), outside));
+            row.measured.as_mut().unwrap().sets = sets.collect();
+            row.verdict()
+        };
+        assert_eq!(repeated(38, 2), Verdict::Covers(76, 80));
+        assert!(repeated(38, 2).agrees());
+        assert!(!repeated(34, 6).agrees());
     }
 
     #[test]
