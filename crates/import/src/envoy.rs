@@ -49,6 +49,10 @@ mod yaml;
 
 /// Most routes, each counted once for every domain that leads to it.
 const ROUTES_MAX: usize = 100_000;
+/// Most bytes of text in routes.
+const ROUTE_BYTES_MAX: usize = 64 << 20;
+/// Longest key of runtime that is looked at, bytes.
+const RUNTIME_KEY_MAX: usize = 1_024;
 
 /// A bootstrap that is being read.
 pub(super) struct Reading<'b, 'f> {
@@ -58,6 +62,12 @@ pub(super) struct Reading<'b, 'f> {
     pools: BTreeMap<String, usize>,
     /// Hosts of all clusters.
     hosts: usize,
+    /// Names of listeners by address.
+    addresses: BTreeMap<String, String>,
+    /// Bytes of text in the routes so far.
+    route_bytes: usize,
+    /// A bound on routes was met.
+    is_full: bool,
     uses: Vec<Use>,
     manners: Vec<Manner>,
     /// Numbers that the static layers of runtime set.
@@ -71,19 +81,31 @@ pub(super) struct Reading<'b, 'f> {
 impl Reading<'_, '_> {
     /// Adds a route, up to the bound.
     fn route(&mut self, route: Route) {
-        if self.setup.routes.len() == ROUTES_MAX {
+        if self.is_full {
+            return;
+        }
+        let words = [&route.host, &route.path_prefix, &route.condition];
+        let words = words
+            .iter()
+            .filter_map(|text| text.as_ref())
+            .map(String::len);
+        let targets = route.targets.iter().map(|(pool, _)| pool.len() + 32);
+        self.route_bytes += route.path.len() + words.sum::<usize>() + targets.sum::<usize>();
+        if self.setup.routes.len() >= ROUTES_MAX || self.route_bytes > ROUTE_BYTES_MAX {
+            self.is_full = true;
             let words = Words {
                 id: "IMP-05",
-                message: format!("there are more than {ROUTES_MAX} routes over all domains"),
+                message: format!(
+                    "there are more than {ROUTES_MAX} routes over all domains, or more than {ROUTE_BYTES_MAX} bytes in them"
+                ),
                 effect: "the configuration is not judged, because a part of it is missing"
                     .to_owned(),
                 fix: "check a part of the listeners at a time".to_owned(),
             };
             self.book.error(&route.path, words);
+            return;
         }
-        if self.setup.routes.len() <= ROUTES_MAX {
-            self.setup.routes.push(route);
-        }
+        self.setup.routes.push(route);
     }
 }
 
@@ -118,6 +140,9 @@ pub(crate) fn read(book: &mut Book<'_>, source: usize) -> Option<Setup> {
         setup: Setup::blank(Balancer::Envoy),
         pools: BTreeMap::new(),
         hosts: 0,
+        addresses: BTreeMap::new(),
+        route_bytes: 0,
+        is_full: false,
         uses: Vec::new(),
         manners: Vec::new(),
         runtime: BTreeMap::new(),
@@ -135,10 +160,10 @@ pub(crate) fn read(book: &mut Book<'_>, source: usize) -> Option<Setup> {
 fn document(book: &mut Book<'_>, source: usize) -> Option<Node> {
     let text = book.text(source);
     let name = book.name(source).to_ascii_lowercase();
+    let extension = name.rsplit('.').next().unwrap_or("");
     let body = text.strip_prefix('\u{feff}').unwrap_or(&text);
-    let is_json =
-        !name.ends_with(".yaml") && !name.ends_with(".yml") && body.trim_start().starts_with('{');
-    let parsed = if is_json || name.ends_with(".json") {
+    let is_yaml = matches!(extension, "yaml" | "yml");
+    let parsed = if extension == "json" || (!is_yaml && body.trim_start().starts_with('{')) {
         json::parse(source, &text).map(|root| (root, None))
     } else {
         yaml::parse(source, &text)
@@ -259,7 +284,9 @@ fn runtime(reading: &mut Reading<'_, '_>, fields: &mut Fields<'_>) {
                         "" => key.to_owned(),
                         prefix => format!("{prefix}.{key}"),
                     };
-                    open.extend(entries.iter().map(|(key, node)| (join(&key.text), &**node)));
+                    let short = |key: &str| prefix.len() + key.len() < RUNTIME_KEY_MAX;
+                    let entries = entries.iter().filter(|(key, _)| short(&key.text));
+                    open.extend(entries.map(|(key, node)| (join(&key.text), &**node)));
                 } else if let Some(number) = scalar(node).and_then(|text| text.parse().ok()) {
                     reading.runtime.insert(prefix, (number, node.place));
                 }
@@ -276,21 +303,19 @@ fn resources(reading: &mut Reading<'_, '_>, fields: &mut Fields<'_>) {
     let mut statics = fields.message_at(reading.book, "static_resources", "static_resources");
     let mut dynamics = fields.message_at(reading.book, "dynamic_resources", "dynamic_resources");
     if let Some(statics) = &mut statics {
-        for (index, node) in statics.list(reading.book, "clusters").iter().enumerate() {
-            cluster::read(reading, node, index);
-        }
+        let nodes = statics.list(reading.book, "clusters");
+        cluster::read_all(reading, nodes, 0);
     }
     if let Some(dynamics) = &mut dynamics {
-        let elsewhere = discovery::dynamic(reading, dynamics, "cds_config", cluster::read);
+        let elsewhere = discovery::dynamic(reading, dynamics, "cds_config", cluster::read_all);
         reading.has_clusters_elsewhere = elsewhere;
     }
     if let Some(statics) = &mut statics {
-        for (index, node) in statics.list(reading.book, "listeners").iter().enumerate() {
-            listener::read(reading, node, index);
-        }
+        let nodes = statics.list(reading.book, "listeners");
+        listener::read_all(reading, nodes, 0);
     }
     if let Some(dynamics) = &mut dynamics {
-        discovery::dynamic(reading, dynamics, "lds_config", listener::read);
+        discovery::dynamic(reading, dynamics, "lds_config", listener::read_all);
     }
     if let Some(statics) = statics {
         statics.close(reading.book, &["secrets"], &Touches::Routing);

@@ -118,10 +118,19 @@ fn hosts(count: usize) -> String {
 }
 
 #[test]
-fn as_many_hosts_as_the_bound_are_read_and_one_more_is_an_error() {
-    let setup = yaml(&hosts(BACKENDS_MAX)).setup.unwrap();
-    assert_eq!(setup.pools[0].backends.len(), BACKENDS_MAX);
-    assert_eq!(fault(&yaml(&hosts(BACKENDS_MAX + 1))).0, "IMP-05");
+fn ten_thousand_hosts_are_read_and_more_than_the_bound_are_an_error() {
+    let setup = yaml(&hosts(10_000)).setup.unwrap();
+    assert_eq!(setup.pools[0].backends.len(), 10_000);
+    let elsewhere = "        - *h\n".repeat(BACKENDS_MAX);
+    let first = "        - &h {endpoint_name: from-elsewhere}\n";
+    let imported = yaml(&format!("{}{first}{elsewhere}", hosts(0)));
+    assert!(imported.setup.is_none());
+    assert!(
+        imported
+            .findings
+            .iter()
+            .any(|finding| finding.id == "IMP-05" && finding.message.contains("hosts"))
+    );
 }
 
 #[test]
@@ -231,4 +240,41 @@ proptest! {
             prop_assert!(!finding.message.is_empty() && !finding.effect.is_empty() && !finding.fix.is_empty());
         }
     }
+}
+
+/// A bootstrap in which `what` may be repeated by alias wherever it pleases.
+fn repeated(anchor: &str, part: &str) -> String {
+    format!(
+        "x: {anchor}\nstatic_resources:\n  clusters:\n  - name: a\n    load_assignment:\n      endpoints:\n{}",
+        part.repeat(20_000)
+    )
+}
+
+#[test]
+fn a_long_text_is_not_repeated_for_every_host() {
+    let long = "z".repeat(1 << 20);
+    let zone = "      - {locality: {zone: *z}, lb_endpoints: [{endpoint: {address: {socket_address: {address: 1.2.3.4, port_value: 1}}}}]}\n";
+    let imported = yaml(&repeated(&format!("&z {long}"), zone));
+    assert!(imported.setup.is_none());
+    assert!(
+        imported
+            .findings
+            .iter()
+            .any(|finding| finding.id == "IMP-05")
+    );
+    let key = "      - lb_endpoints: [{metadata: {filter_metadata: {envoy.lb: {hash_key: *z}}}, endpoint: {address: {socket_address: {address: 1.2.3.4, port_value: 1}}}}]\n";
+    let setup = yaml(&repeated(&format!("&z {long}"), key)).setup.unwrap();
+    assert_eq!(setup.pools[0].backends[0].identity, "1.2.3.4:1");
+}
+
+#[test]
+fn twenty_thousand_hosts_of_one_address_and_localities_of_their_own_take_no_long_time() {
+    let part = "      - {load_balancing_weight: 7, lb_endpoints: [{endpoint: {address: {socket_address: {address: 1.2.3.4, port_value: 1}}}}]}\n";
+    let text = repeated("1", part).replace(
+        "  - name: a\n",
+        "  - name: a\n    common_lb_config: {locality_weighted_lb_config: {}}\n",
+    );
+    let setup = yaml(&text).setup.unwrap();
+    assert_eq!(setup.pools[0].backends.len(), 20_000);
+    assert_eq!(setup.pools[0].backends[19_999].name, "1.2.3.4:1#20000");
 }

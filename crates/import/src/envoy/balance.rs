@@ -45,7 +45,7 @@ pub(super) struct Balance {
     /// A hash knows a host by its name.
     pub(super) by_hostname: bool,
     /// No host takes more than this times the average.
-    pub(super) balance_factor: Option<f64>,
+    pub(super) load_factor: Option<f64>,
     /// A setting without effect, with the reason.
     pub(super) idle_setting: Option<(String, String)>,
 }
@@ -80,7 +80,7 @@ impl Balance {
             panic_below: PANIC,
             refuses_in_panic: false,
             by_hostname: false,
-            balance_factor: None,
+            load_factor: None,
             idle_setting: None,
         }
     }
@@ -183,7 +183,7 @@ fn locality(
 fn consistent(book: &mut Book<'_>, mut hashing: Fields<'_>, balance: &mut Balance) {
     balance.by_hostname = hashing.flag(book, "use_hostname_for_hashing");
     let factor = hashing.number(book, "hash_balance_factor", 100..=u64::from(u32::MAX));
-    balance.balance_factor = factor.map(|factor| factor as f64 / 100.0);
+    balance.load_factor = factor.map(|factor| factor as f64 / 100.0);
     hashing.close(book, &[], &Touches::Resilience);
 }
 
@@ -353,7 +353,8 @@ fn slow_start(book: &mut Book<'_>, fields: &mut Fields<'_>, balance: &mut Balanc
     slow.close(book, &harmless, &Touches::Resilience);
 }
 
+/// Whether `number`, at most [`MAGLEV_MAX`], is a prime.
 fn is_prime(number: u64) -> bool {
-    let divides = |divisor: &u64| number.is_multiple_of(*divisor);
-    number >= 2 && !(2..).take_while(|d| d * d <= number).any(|d| divides(&d))
+    let root = number.isqrt();
+    number >= 2 && !(2..=root).any(|divisor| number.is_multiple_of(divisor))
 }

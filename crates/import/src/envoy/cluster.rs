@@ -23,8 +23,15 @@ use crate::envoy::weights;
 /// Words of `type`.
 const TYPES: &[&str] = &["STATIC", "STRICT_DNS", "LOGICAL_DNS", "EDS", "ORIGINAL_DST"];
 
+/// Reads the clusters `nodes`, numbered from `first`.
+pub(super) fn read_all(reading: &mut Reading<'_, '_>, nodes: &[std::rc::Rc<Node>], first: usize) {
+    for (index, node) in nodes.iter().enumerate() {
+        read(reading, node, first + index);
+    }
+}
+
 /// Reads the cluster `node`, the `index`th of its list, into a pool.
-pub(super) fn read(reading: &mut Reading<'_, '_>, node: &Node, index: usize) {
+fn read(reading: &mut Reading<'_, '_>, node: &Node, index: usize) {
     let at = format!("clusters.{index}");
     let Some(mut fields) = Fields::open(reading.book, node, &at) else {
         return;
@@ -66,7 +73,7 @@ pub(super) fn read(reading: &mut Reading<'_, '_>, node: &Node, index: usize) {
     let verified = upstream::tls(reading.book, &mut fields, &path);
     let mut pool = Pool {
         health: guards::health(reading.book, &mut fields, &path),
-        ejection: guards::ejection(reading.book, &mut fields, &path),
+        ejection: guards::ejection(reading.book, &mut fields, &path, members.hosts.len()),
         queue_max: Some(limits.pending),
         breakers: Breakers {
             connections_max: Some(limits.connections),
@@ -194,7 +201,7 @@ fn check_names(
     let path = fields.path.clone();
     match kind.word.as_str() {
         "STATIC" => {
-            for member in members.members.iter().filter(|member| !member.is_resolved) {
+            for member in members.hosts.iter().filter(|member| !member.is_resolved) {
                 let path = &member.backend.path;
                 let words = crate::book::Words {
                     id: "IMP-04",
@@ -208,21 +215,19 @@ fn check_names(
                 book.error(path, words);
             }
         }
-        "LOGICAL_DNS" if members.members.len() != 1 || members.localities.len() != 1 => {
+        "LOGICAL_DNS" if members.hosts.len() != 1 || members.localities.len() != 1 => {
             let place = fields
                 .take("load_assignment")
                 .or_else(|| fields.take("name"));
             if let Some(place) = place.map(|node| node.place) {
                 let message = format!(
                     "a LOGICAL_DNS cluster has one locality with one host, this one has {} hosts",
-                    members.members.len()
+                    members.hosts.len()
                 );
                 refuse(book, &format!("{path}.load_assignment"), place, message);
             }
         }
-        "STRICT_DNS"
-            if members.members.len() > 1 && members.members.iter().any(|m| !m.is_resolved) =>
-        {
+        "STRICT_DNS" if members.hosts.len() > 1 && members.hosts.iter().any(|m| !m.is_resolved) => {
             let at = format!("{path}.type");
             fields.place(book, "type", &at);
             book.gap_because(
@@ -295,7 +300,7 @@ fn fill(
     }
     let is_uneven = is_folded || by_level != weights::Differ::Nowhere;
     pool.selection = selection(pool, balance, is_uneven);
-    for member in members.members {
+    for member in members.hosts {
         let mut backend = member.backend;
         if balance.by_hostname {
             backend.identity = member.hostname;
@@ -310,6 +315,7 @@ fn fill(
     }
 }
 
+/// What `balance` does with weights that are equal or not.
 fn selection(pool: &mut Pool, balance: &Balance, is_uneven: bool) -> Selection {
     let drawn = |among: Among| {
         Selection::LeastLoaded(LeastLoaded {
@@ -327,11 +333,10 @@ fn selection(pool: &mut Pool, balance: &Balance, is_uneven: bool) -> Selection {
         Selection::Hash(Hash {
             key: HashKey::Other("at random for each request".to_owned()),
             table,
-            balance_factor: balance.balance_factor,
+            balance_factor: balance.load_factor,
         })
     };
     match &balance.kind {
-        Kind::RoundRobin => Selection::ByWeight,
         Kind::LeastRequest { bias, .. } if is_uneven => Selection::WeightOverLoad { bias: *bias },
         Kind::LeastRequest {
             is_full_scan: true, ..
@@ -344,7 +349,7 @@ fn selection(pool: &mut Pool, balance: &Balance, is_uneven: bool) -> Selection {
             });
             drawn(Among::DrawnEqually(1))
         }
-        Kind::Random => Selection::ByWeight,
+        Kind::RoundRobin | Kind::Random => Selection::ByWeight,
         Kind::Ring {
             min,
             max,

@@ -1,6 +1,8 @@
 //! Resources that stand in other files, as `path_config_source` names them. All other sources are gaps: a server that
 //! hands out configuration is not at hand.
 
+use std::rc::Rc;
+
 use evenkeel_model::setup::Touches;
 
 use crate::book::Book;
@@ -10,6 +12,9 @@ use crate::envoy::http::Web;
 use crate::envoy::members::{self, Members, Roster, is_typed};
 use crate::envoy::node::{Node, Value};
 use crate::envoy::{document, route};
+
+/// Number of the first listener or cluster that stands in another file.
+const FIRST_IN_FILES: usize = 1_000_000;
 
 /// The file that a `ConfigSource` names and the source it stands in; `None`: it comes from elsewhere.
 fn path_of(book: &mut Book<'_>, source: &mut Fields<'_>) -> Option<(String, usize)> {
@@ -125,13 +130,7 @@ pub(super) fn routes(reading: &mut Reading<'_, '_>, mut rds: Fields<'_>, web: &W
 }
 
 /// The resources of a file as nodes of their own.
-fn collect(
-    book: &mut Book<'_>,
-    from: usize,
-    path: &str,
-    at: &str,
-    nodes: &mut Vec<std::rc::Rc<Node>>,
-) {
+fn collect(book: &mut Book<'_>, from: usize, path: &str, at: &str, nodes: &mut Vec<Rc<Node>>) {
     book.include(from, path, at, |book, source| {
         let Some(root) = document(book, source) else {
             return;
@@ -142,7 +141,7 @@ fn collect(
         {
             nodes.extend(items.iter().cloned());
         } else if is_typed(&root) {
-            nodes.push(std::rc::Rc::new(root));
+            nodes.push(Rc::new(root));
         }
     });
 }
@@ -153,7 +152,7 @@ pub(super) fn dynamic(
     reading: &mut Reading<'_, '_>,
     fields: &mut Fields<'_>,
     name: &str,
-    read: fn(&mut Reading<'_, '_>, &Node, usize),
+    read: fn(&mut Reading<'_, '_>, &[Rc<Node>], usize),
 ) -> bool {
     let at = fields.at(name);
     let Some((key, _)) = fields.entry(name) else {
@@ -176,9 +175,7 @@ pub(super) fn dynamic(
     };
     let mut nodes = Vec::new();
     collect(reading.book, from, &path, &at, &mut nodes);
-    for (index, node) in nodes.iter().enumerate() {
-        // Beyond those of the file that was named, so that paths differ.
-        read(reading, node, index + 1_000_000);
-    }
+    // Numbered beyond those of the file that was named, so that paths differ.
+    read(reading, &nodes, FIRST_IN_FILES);
     false
 }

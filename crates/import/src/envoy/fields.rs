@@ -15,6 +15,8 @@ use evenkeel_model::setup::Touches;
 use crate::book::{Book, Words};
 use crate::envoy::node::{Key, Node, Place, Value, brief};
 
+/// Longest name, address or path that is taken, bytes: they are repeated for each host and route.
+pub(super) const WORD_MAX: usize = 512;
 /// Longest duration that protobuf knows, seconds.
 const SECONDS_MAX: f64 = 315_576_000_000.0;
 
@@ -106,14 +108,12 @@ impl<'n> Fields<'n> {
         let Some(node) = self.take(name) else {
             return &[];
         };
-        match &node.value {
-            Value::List(items) => items,
-            _ => {
-                let message = format!("`{name}` must be a list, found {}", node.describe());
-                refuse_shape(book, &self.at(name), node.place, message);
-                &[]
-            }
+        if let Value::List(items) = &node.value {
+            return items;
         }
+        let message = format!("`{name}` must be a list, found {}", node.describe());
+        refuse_shape(book, &self.at(name), node.place, message);
+        &[]
     }
 
     /// The text in `name`.
@@ -283,7 +283,7 @@ impl<'n> Fields<'n> {
             let path = format!(
                 "{}.{}",
                 self.path,
-                evenkeel_model::canonical::path_segment(&key.text)
+                evenkeel_model::canonical::path_segment(&brief(&key.text))
             );
             if !names.insert(&key.text) {
                 put(book, &path, key.place);
@@ -332,6 +332,21 @@ impl<'n> Fields<'n> {
 /// The text in `node`. What YAML takes for a number or a truth value is no text, and Envoy refuses it.
 fn text_of<'n>(book: &mut Book<'_>, node: &'n Node, name: &str, path: &str) -> Option<&'n str> {
     let message = match &node.value {
+        Value::Scalar { text, .. } if text.len() > WORD_MAX => {
+            put(book, path, node.place);
+            let words = Words {
+                id: "IMP-05",
+                message: format!(
+                    "`{name}` has {} bytes; at most {WORD_MAX} are read",
+                    text.len()
+                ),
+                effect: "the configuration is not judged, because a part of it is missing"
+                    .to_owned(),
+                fix: "use a shorter text".to_owned(),
+            };
+            book.error(path, words);
+            return None;
+        }
         Value::Scalar { text, is_quoted } if *is_quoted || !is_other_type(text) => {
             return Some(text);
         }

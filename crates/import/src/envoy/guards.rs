@@ -168,11 +168,12 @@ fn http_kind(book: &mut Book<'_>, mut http: Fields<'_>) -> CheckKind {
     CheckKind::Http { path, expect }
 }
 
-/// Outlier detection, which is on when it is there at all.
+/// Outlier detection of a cluster with `hosts` hosts; it is on when it is there at all.
 pub(super) fn ejection(
     book: &mut Book<'_>,
     cluster: &mut Fields<'_>,
     path: &str,
+    hosts: usize,
 ) -> Option<Ejection> {
     let at = format!("{path}.ejection");
     cluster.place_key(book, "outlier_detection", &at);
@@ -188,7 +189,8 @@ pub(super) fn ejection(
     let deviations_enforced = number(book, "enforcing_success_rate", 100, 100);
     let factor = number(book, "success_rate_stdev_factor", 1_900, WORD);
     let lasts = fields.some_time(book, "base_ejection_time");
-    let interval = fields.some_time(book, "interval");
+    // The interval of the sweep decides how soon a statistical ejection comes, not whether.
+    fields.some_time(book, "interval");
     let harmless = [
         "success_rate_minimum_hosts",
         "success_rate_request_volume",
@@ -205,7 +207,6 @@ pub(super) fn ejection(
         "max_ejection_time_jitter",
         "successful_active_health_check_uneject_host",
         "monitors",
-        "always_eject_one_host",
     ];
     for (name, as_) in [
         ("consecutive_5xx", "consecutive"),
@@ -215,17 +216,20 @@ pub(super) fn ejection(
     ] {
         fields.place(book, name, &format!("{at}.{as_}"));
     }
+    let part = if fields.flag(book, "always_eject_one_host") {
+        (part as f64 / 100.0).max(1.0 / hosts.max(1) as f64)
+    } else {
+        part as f64 / 100.0
+    };
     fields.close(book, &harmless, &Touches::Resilience);
     let by_status = (enforced > 0).then_some(consecutive);
     let by_gateway = (gateway_enforced > 0).then_some(gateway);
     let fewest = [by_status, by_gateway].into_iter().flatten().min();
-    // The interval of the sweep decides how soon a statistical ejection comes, not whether; only its range matters here.
-    let _: Option<Duration> = interval;
     Some(Ejection {
         path: at,
         consecutive: fewest.map(|count| count as u32),
         lasts: lasts.unwrap_or(Duration::from_secs(30)),
-        part_max: part as f64 / 100.0,
+        part_max: part,
         deviations: (deviations_enforced > 0).then_some(factor as f64 / 1_000.0),
     })
 }

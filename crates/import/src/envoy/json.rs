@@ -35,7 +35,7 @@ struct Reader<'t> {
 impl Reader<'_> {
     fn blank(&mut self) {
         let rest = self.rest();
-        let blank = rest.trim_start_matches([' ', '\t', '\r', '\n']);
+        let blank = rest.trim_start_matches([' ', '\t', '\r', '\n', '\u{feff}']);
         self.at += rest.len() - blank.len();
     }
 

@@ -3,18 +3,20 @@
 //! The timeouts of a listener are those of its first filter chain that has a terminal filter; a chain with a match
 //! gives its routes a condition when there are several chains.
 
+use std::collections::BTreeMap;
+
 use evenkeel_model::canonical::path_segment;
 use evenkeel_model::finding::Severity;
 use evenkeel_model::setup::{Listener, Retry, Route, Touches, Wait};
 
 use crate::book::Words;
 use crate::envoy::Reading;
-use crate::envoy::fields::{Fields, put, refuse};
+use crate::envoy::fields::{Fields, put, refuse, scalar};
 use crate::envoy::http;
 use crate::envoy::known;
 use crate::envoy::link::{Manner, Use};
 use crate::envoy::members::address;
-use crate::envoy::node::{Node, Place};
+use crate::envoy::node::{Node, Place, Value, brief};
 use crate::envoy::route;
 use crate::envoy::typed::{Typed, typed};
 use crate::envoy::upstream::{self, sketch, wait};
@@ -36,7 +38,7 @@ pub(super) struct Chain<'r> {
 }
 
 /// Reads the listener `node`, the `index`th of its list.
-pub(super) fn read(reading: &mut Reading<'_, '_>, node: &Node, index: usize) {
+fn read(reading: &mut Reading<'_, '_>, node: &Node, index: usize) {
     let at = format!("listeners.{index}");
     let Some(mut fields) = Fields::open(reading.book, node, &at) else {
         return;
@@ -54,30 +56,31 @@ pub(super) fn read(reading: &mut Reading<'_, '_>, node: &Node, index: usize) {
         fields.take("name").map_or(node.place, |name| name.place),
     );
     path.clone_into(&mut fields.path);
-    replace(reading, &name, &path);
     if fields.unknown(reading.book, "api_listener", &Touches::Routing) {
         return;
     }
-    let address = match fields.take("address") {
-        Some(_) => address(reading.book, &mut fields, None).map(|address| address.text),
-        None => {
-            let is_internal = fields.take("internal_listener").is_some();
-            if !is_internal {
-                let message = "a listener needs an `address`".to_owned();
-                refuse(reading.book, &path, node.place, message);
-            }
-            is_internal.then(|| format!("internal:{name}"))
-        }
+    let address = if fields.take("address").is_some() {
+        address(reading.book, &mut fields, None).map(|address| address.text)
+    } else if fields.take("internal_listener").is_some() {
+        Some(format!("internal:{name}"))
+    } else {
+        let message = "a listener needs an `address`".to_owned();
+        refuse(reading.book, &path, node.place, message);
+        None
     };
     let is_given = address.is_some();
     let mut listener = Listener::blank(&name, &path, &address.unwrap_or_default());
-    let mut others = reading.setup.listeners.iter();
-    if let Some(other) = others.find(|other| is_given && other.address == listener.address) {
-        let message = format!(
-            "`{}` is the address of listener `{}` too",
-            other.address, other.name
-        );
-        refuse(reading.book, &path, node.place, message);
+    if is_given {
+        let taken = reading
+            .addresses
+            .insert(listener.address.clone(), name.clone());
+        if let Some(other) = taken {
+            let message = format!(
+                "`{}` is the address of listener `{other}` too",
+                listener.address
+            );
+            refuse(reading.book, &path, node.place, message);
+        }
     }
     listener.is_http = false;
     let key = format!("envoy.resource_limits.listener.{name}.connection_limit");
@@ -97,19 +100,47 @@ pub(super) fn read(reading: &mut Reading<'_, '_>, node: &Node, index: usize) {
     reading.setup.listeners.push(listener);
 }
 
-/// Takes an earlier listener called `name` out: Envoy has the later one replace it.
-fn replace(reading: &mut Reading<'_, '_>, name: &str, path: &str) {
-    let before = reading.setup.listeners.len();
-    reading.setup.listeners.retain(|other| other.name != name);
-    if reading.setup.listeners.len() < before {
-        reading.setup.routes.retain(|route| route.listener != name);
+/// Reads the listeners `nodes`, numbered from `first`. Of two with the same name the later one counts.
+pub(super) fn read_all(reading: &mut Reading<'_, '_>, nodes: &[std::rc::Rc<Node>], first: usize) {
+    let name = |node: &Node| match &node.value {
+        Value::Map(entries) => {
+            let mut names = entries.iter().rev().filter(|(key, _)| key.text == "name");
+            names
+                .find_map(|(_, node)| scalar(node))
+                .map(brief)
+                .filter(|name| !name.is_empty())
+        }
+        _ => None,
+    };
+    let mut last = BTreeMap::new();
+    for (index, node) in nodes.iter().enumerate() {
+        if let Some(name) = name(node) {
+            last.insert(name, index);
+        }
+    }
+    for (index, node) in nodes.iter().enumerate() {
+        let name = name(node);
+        if name
+            .as_ref()
+            .and_then(|name| last.get(name))
+            .is_none_or(|last| *last == index)
+        {
+            read(reading, node, first + index);
+            continue;
+        }
+        let path = format!("listeners.{}", first + index);
+        put(reading.book, &path, node.place);
         let words = Words {
             id: "IMP-04",
-            message: format!("there is an earlier listener called `{name}`"),
-            effect: "this one silently takes its place, and its address is closed".to_owned(),
+            message: format!(
+                "a later listener is called `{}` too",
+                name.unwrap_or_default()
+            ),
+            effect: "that one silently takes the place of this one, whose address is closed"
+                .to_owned(),
             fix: "give each listener a name of its own".to_owned(),
         };
-        reading.book.remark(Severity::Warning, path, words);
+        reading.book.remark(Severity::Warning, &path, words);
     }
 }
 
@@ -121,10 +152,8 @@ fn listener_filters(reading: &mut Reading<'_, '_>, fields: &mut Fields<'_>) {
         .enumerate()
     {
         let at = format!("{at}.{index}");
-        let filter = Fields::open(reading.book, node, &at);
-        let mut filter = match filter {
-            Some(filter) => filter,
-            None => continue,
+        let Some(mut filter) = Fields::open(reading.book, node, &at) else {
+            continue;
         };
         filter.take("filter_disabled");
         let Some(filter) = typed(reading.book, filter) else {

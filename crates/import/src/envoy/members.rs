@@ -3,14 +3,14 @@
 //! A host is known to a hash by `address:port` as it is written (the address after resolution, for a name), or by what
 //! `hash_key` in its metadata says. Its zone is the `zone` of its locality, else the region.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use evenkeel_model::canonical::path_segment;
 use evenkeel_model::setup::{Backend, Check, Role, Touches};
 
 use crate::BACKENDS_MAX;
 use crate::book::{Book, Words};
-use crate::envoy::fields::{Fields, put, refuse, scalar};
+use crate::envoy::fields::{Fields, WORD_MAX, put, refuse, scalar};
 use crate::envoy::node::{Node, Place, Value};
 
 /// Words of `health_status`.
@@ -48,7 +48,7 @@ pub(super) struct Locality {
 /// All hosts of a cluster.
 #[derive(Debug)]
 pub(super) struct Members {
-    pub(super) members: Vec<Member>,
+    pub(super) hosts: Vec<Member>,
     pub(super) localities: Vec<Locality>,
     /// `overprovisioning_factor`, 1.4 unless set.
     pub(super) overprovisioning: f64,
@@ -57,7 +57,7 @@ pub(super) struct Members {
 impl Members {
     pub(super) fn none() -> Self {
         Self {
-            members: Vec::new(),
+            hosts: Vec::new(),
             localities: Vec::new(),
             overprovisioning: 1.4,
         }
@@ -93,7 +93,7 @@ pub(super) fn read(
         policy.unknown(book, "weighted_priority_health", &Touches::Resilience);
         policy.close(book, &["endpoint_stale_after"], &Touches::Resilience);
     }
-    let mut names = BTreeSet::new();
+    let mut names = BTreeMap::new();
     let path = fields.at("endpoints");
     for (index, node) in fields.list(book, "endpoints").iter().enumerate() {
         let path = format!("{path}.{index}");
@@ -112,7 +112,7 @@ fn read_locality(
     roster: &mut Roster<'_>,
     mut fields: Fields<'_>,
     all: &mut Members,
-    names: &mut BTreeSet<String>,
+    names: &mut BTreeMap<String, u64>,
 ) {
     let mut zone = None;
     if let Some(mut locality) = fields.message(book, "locality") {
@@ -162,7 +162,7 @@ fn read_locality(
             member.backend.zone = Some(zone.clone());
             put(book, &format!("{}.zone", member.backend.path), *place);
         }
-        all.members.push(member);
+        all.hosts.push(member);
     }
     let harmless = ["proximity", "metadata"];
     let touches = roster.touches.clone();
@@ -187,7 +187,7 @@ fn read_host(
     book: &mut Book<'_>,
     roster: &Roster<'_>,
     mut fields: Fields<'_>,
-    names: &mut BTreeSet<String>,
+    names: &mut BTreeMap<String, u64>,
 ) -> Option<Member> {
     if fields.take("endpoint_name").is_some() {
         fields.unknown(book, "endpoint_name", &roster.touches);
@@ -253,13 +253,15 @@ fn metadata(book: &mut Book<'_>, fields: &mut Fields<'_>, backend: &mut Backend)
     if let Some(mut filters) = metadata.message(book, "filter_metadata")
         && let Some(mut balancing) = filters.message(book, "envoy.lb")
     {
-        if let Some(key) = balancing.take("hash_key").and_then(scalar) {
-            key.clone_into(&mut backend.identity);
+        let short = |node: &'_ Node| {
+            scalar(node)
+                .filter(|text| text.len() <= WORD_MAX)
+                .map(str::to_owned)
+        };
+        if let Some(key) = balancing.take("hash_key").and_then(short) {
+            backend.identity = key;
         }
-        backend.version = balancing
-            .take("version")
-            .and_then(scalar)
-            .map(str::to_owned);
+        backend.version = balancing.take("version").and_then(short);
     }
     metadata.close(book, &["typed_filter_metadata"], &Touches::Resilience);
 }
@@ -355,16 +357,15 @@ fn internal(book: &mut Book<'_>, address: &mut Fields<'_>, place: Place) -> Opti
 }
 
 /// `name`, or with a number when it was there before.
-fn unique(name: &str, names: &mut BTreeSet<String>) -> String {
-    if names.insert(name.to_owned()) {
+fn unique(name: &str, names: &mut BTreeMap<String, u64>) -> String {
+    let Some(count) = names.get_mut(name) else {
+        names.insert(name.to_owned(), 1);
         return name.to_owned();
-    }
-    let free = (2_usize..)
-        .map(|n| format!("{name}#{n}"))
-        .find(|name| !names.contains(name));
-    let free = free.unwrap_or_default();
-    names.insert(free.clone());
-    free
+    };
+    *count += 1;
+    let numbered = format!("{name}#{count}");
+    // Only a name that looks numbered itself can be in the way.
+    unique(&numbered, names)
 }
 
 /// Whether a node is a map with the key `@type`, as resources in a file of discovery are.

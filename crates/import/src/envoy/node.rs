@@ -155,7 +155,7 @@ fn sum<'n>(children: impl Iterator<Item = &'n Rc<Node>>) -> (u64, usize) {
 
 /// The first words of a long text.
 pub(super) fn brief(text: &str) -> String {
-    const CHARS_MAX: usize = 80;
+    const CHARS_MAX: usize = 120;
     let line = text.lines().next().unwrap_or("");
     match line.char_indices().nth(CHARS_MAX) {
         Some((at, _)) => format!("{}…", line.get(..at).unwrap_or("")),

@@ -2,7 +2,7 @@
 
 use crate::book::Book;
 use crate::envoy::fields::{Fields, scalar};
-use crate::envoy::node::Place;
+use crate::envoy::node::{Place, brief};
 
 /// An opened extension.
 pub(super) struct Typed<'n> {
@@ -60,5 +60,5 @@ pub(super) fn of_any<'n>(
 /// What stands after the last `/`.
 fn type_name(url: Option<&str>) -> String {
     let url = url.unwrap_or("");
-    url.rsplit('/').next().unwrap_or(url).to_owned()
+    brief(url.rsplit('/').next().unwrap_or(url))
 }

@@ -7,7 +7,7 @@ use evenkeel_model::setup::{Touches, Wait};
 
 use crate::book::Book;
 use crate::envoy::fields::{Fields, put, scalar};
-use crate::envoy::node::{Node, Value};
+use crate::envoy::node::{Node, Value, brief};
 use crate::envoy::typed::{Typed, of_any, typed};
 
 /// Transport sockets may wrap each other this deep.
@@ -131,15 +131,15 @@ pub(super) fn keep(book: &mut Book<'_>, cluster: &mut Fields<'_>, path: &str) ->
         return keep;
     };
     for (key, value) in entries {
-        let name = evenkeel_model::canonical::path_segment(&key.text);
+        let name = evenkeel_model::canonical::path_segment(&brief(&key.text));
         let path = format!("{path}.protocol.{name}");
         let Some(options) = Fields::open(book, value, &path) else {
             continue;
         };
-        let mut options = of_any(book, options, key.text.clone(), None);
+        let mut options = of_any(book, options, brief(&key.text), None);
         if !options.name.ends_with(".HttpProtocolOptions") {
             put(book, &path, key.place);
-            book.gap(&path, &key.text, Touches::Resilience);
+            book.gap(&path, &brief(&key.text), Touches::Resilience);
             continue;
         }
         if let Some(mut common) = options.fields.message(book, "common_http_protocol_options") {
@@ -218,7 +218,7 @@ pub(super) fn sketch(node: &Node) -> String {
                 if !text.is_empty() {
                     text.push(' ');
                 }
-                text.push_str(&super::node::brief(scalar(node).unwrap_or("")));
+                text.push_str(&brief(scalar(node).unwrap_or("")));
             }
             Value::List(items) => open.extend(items.iter().rev().map(|item| &**item)),
             Value::Map(entries) => open.extend(entries.iter().rev().map(|(_, node)| &**node)),

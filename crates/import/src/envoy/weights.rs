@@ -26,7 +26,7 @@ pub(super) enum Differ {
 pub(super) fn differ(members: &Members) -> Differ {
     let mut levels: std::collections::BTreeMap<u32, (u32, u32, usize)> =
         std::collections::BTreeMap::new();
-    for member in &members.members {
+    for member in &members.hosts {
         let weight = member.backend.weight;
         let level = levels
             .entry(member.backend.priority)
@@ -62,22 +62,18 @@ pub(super) fn fold(
         .map(|locality| locality.priority)
         .collect();
     let mut is_folded = false;
+    let mut has_hosts = vec![false; members.localities.len()];
+    for member in &members.hosts {
+        if let Some(has) = has_hosts.get_mut(member.locality) {
+            *has = true;
+        }
+    }
     for level in levels {
-        let used: Vec<usize> = (0..members.localities.len())
-            .filter(|index| {
-                members
-                    .localities
-                    .get(*index)
-                    .is_some_and(|l| l.priority == level)
-            })
-            .filter(|index| {
-                members
-                    .members
-                    .iter()
-                    .any(|member| member.locality == *index)
-            })
+        let localities = members.localities.iter().zip(&has_hosts);
+        let used: Vec<bool> = localities
+            .map(|(l, has)| *has && l.priority == level)
             .collect();
-        if used.len() > 1 {
+        if used.iter().filter(|used| **used).count() > 1 {
             fold_level(members, &used);
             is_folded = true;
         }
@@ -97,38 +93,42 @@ pub(super) fn fold(
     is_folded
 }
 
-fn fold_level(members: &mut Members, localities: &[usize]) {
-    let sum_of = |members: &Members, locality: usize| -> u128 {
-        let of = members
-            .members
-            .iter()
-            .filter(|member| member.locality == locality);
-        of.map(|member| u128::from(member.backend.weight)).sum()
-    };
-    let sums: Vec<u128> = localities
+/// Folds the localities that `used` marks, which have one priority.
+fn fold_level(members: &mut Members, used: &[bool]) {
+    let is_used = |locality: usize| used.get(locality).is_some_and(|used| *used);
+    let mut sums = vec![0_u128; used.len()];
+    for member in members
+        .hosts
         .iter()
-        .map(|l| sum_of(members, *l).max(1))
-        .collect();
-    let multiple = sums.iter().try_fold(1_u128, |all, sum| {
-        (all / gcd(all, *sum))
-            .checked_mul(*sum)
-            .filter(|all| *all < 1 << 60)
-    });
+        .filter(|member| is_used(member.locality))
+    {
+        if let Some(sum) = sums.get_mut(member.locality) {
+            *sum += u128::from(member.backend.weight);
+        }
+    }
+    let multiple = sums
+        .iter()
+        .filter(|sum| **sum > 0)
+        .try_fold(1_u128, |all, sum| {
+            (all / gcd(all, *sum))
+                .checked_mul(*sum)
+                .filter(|all| *all < 1 << 60)
+        });
     let mut exact: Vec<(usize, f64, Option<u128>)> = Vec::new();
-    for (locality, sum) in localities.iter().zip(&sums) {
+    for (index, member) in members.hosts.iter().enumerate() {
+        let locality = member.locality;
+        let (Some(sum), true) = (sums.get(locality), is_used(locality)) else {
+            continue;
+        };
         let weight = members
             .localities
-            .get(*locality)
+            .get(locality)
             .and_then(|l| l.weight)
             .unwrap_or(0);
-        for (index, member) in members.members.iter().enumerate() {
-            if member.locality == *locality {
-                let own = u128::from(member.backend.weight);
-                let float = weight as f64 * own as f64 / *sum as f64;
-                let whole = multiple.map(|multiple| u128::from(weight) * own * (multiple / sum));
-                exact.push((index, float, whole));
-            }
-        }
+        let own = u128::from(member.backend.weight);
+        let float = weight as f64 * own as f64 / *sum as f64;
+        let whole = multiple.map(|multiple| u128::from(weight) * own * (multiple / sum));
+        exact.push((index, float, whole));
     }
     let divisor = exact
         .iter()
@@ -140,7 +140,7 @@ fn fold_level(members: &mut Members, localities: &[usize]) {
         .all(|(_, _, whole)| whole.is_some_and(|whole| whole / divisor <= u128::from(u32::MAX)));
     let total: f64 = exact.iter().map(|(_, float, _)| float).sum();
     for (index, float, whole) in exact {
-        let Some(member) = members.members.get_mut(index) else {
+        let Some(member) = members.hosts.get_mut(index) else {
             continue;
         };
         member.backend.weight = match whole {
@@ -194,10 +194,10 @@ mod tests {
                 priority: 0,
             });
             for host in *hosts {
-                let name = format!("{index}-{}", all.members.len());
+                let name = format!("{index}-{}", all.hosts.len());
                 let mut backend = Backend::blank(&name, &name, &name);
                 backend.weight = *host;
-                all.members.push(Member {
+                all.hosts.push(Member {
                     backend,
                     locality: index,
                     hostname: name,
@@ -210,7 +210,7 @@ mod tests {
 
     fn weights(members: &Members) -> Vec<u32> {
         members
-            .members
+            .hosts
             .iter()
             .map(|member| member.backend.weight)
             .collect()
@@ -219,7 +219,7 @@ mod tests {
     #[test]
     fn a_host_has_its_part_of_its_locality() {
         let mut two = members(&[(3, &[1, 1]), (1, &[1, 2, 1])]);
-        fold_level(&mut two, &[0, 1]);
+        fold_level(&mut two, &[true, true]);
         // 3/4 over two hosts, 1/4 over 1:2:1.
         assert_eq!(weights(&two), [6, 6, 1, 2, 1]);
     }
@@ -229,7 +229,7 @@ mod tests {
         let primes = [4_294_967_291, 4_294_967_279, 4_294_967_231];
         let hosts = [[primes[0], 2], [primes[1], 2], [primes[2], 2]];
         let mut three = members(&[(1, &hosts[0]), (1, &hosts[1]), (2, &hosts[2])]);
-        fold_level(&mut three, &[0, 1, 2]);
+        fold_level(&mut three, &[true, true, true]);
         assert_eq!(weights(&three), [250_000, 0, 250_000, 0, 500_000, 0]);
     }
 
@@ -237,11 +237,11 @@ mod tests {
     fn weights_differ_by_priority() {
         let mut all = members(&[(1, &[1, 1, 1, 2])]);
         assert_eq!(differ(&all), Differ::Everywhere);
-        for member in all.members.iter_mut().skip(2) {
+        for member in all.hosts.iter_mut().skip(2) {
             member.backend.priority = 1;
         }
         assert_eq!(differ(&all), Differ::InSome);
-        all.members.pop();
+        all.hosts.pop();
         assert_eq!(differ(&all), Differ::Nowhere);
     }
 }
