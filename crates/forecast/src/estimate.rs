@@ -18,7 +18,7 @@ use evenkeel_model::setup::{Among, Cost, LeastLoaded, Selection, Tie};
 
 use crate::engine::Engine;
 use crate::engine::peer::PeerRule;
-use crate::engine::spec::{BackendModel, EngineSpec, PoolSnapshot, Snapshot, Stream};
+use crate::engine::spec::{BackendModel, EngineSpec, PoolSnapshot, ServiceTime, Snapshot, Stream};
 use crate::shares::{Ring, Seats, Share};
 
 /// Steps that the engine runs of one forecast may take: requests, each times the backends that a pick looks at. Beyond
@@ -35,6 +35,11 @@ const REQUESTS_MAX: usize = 20_000;
 /// Steps of a request besides the backends that a pick looks at.
 const STEPS_PER_REQUEST: u64 = 10;
 const SEED: u64 = 1;
+/// What a span is looked at with: requests in flight over the whole pool at one service time.
+const SPAN_IN_FLIGHT: [f64; 4] = [1.0, 4.0, 16.0, 64.0];
+const SPAN_SERVICE: Duration = Duration::from_millis(20);
+const SPAN_REQUESTS_PER_BACKEND: usize = 100;
+const SPAN_REQUESTS_MIN: usize = 2_000;
 /// Parts of the counted time that are compared with each other.
 const BATCHES: u32 = 10;
 /// 97.5 % quantile of Student's t with one degree of freedom fewer than batches.
@@ -86,12 +91,62 @@ impl Budget {
     }
 }
 
-/// The share of each member at `rps`, `odds` being the chances of a draw from a ring; `None` when a capacity is not known or the budget is spent.
+/// The share of each member at `rps`, `odds` being the chances of a draw from a ring; `None` when a capacity is not known
+/// or the budget is spent.
 pub(crate) fn shares(
     selection: &Selection,
     seats: &Seats<'_>,
     odds: &[f64],
     rps: f64,
+    budget: &mut Budget,
+) -> Option<Vec<Share>> {
+    let requests = (REQUESTS_PER_BACKEND * seats.members.len()).clamp(REQUESTS_MIN, REQUESTS_MAX);
+    let model = |index: usize| {
+        let capacity = seats
+            .members
+            .get(index)?
+            .capacity_rps
+            .filter(|c| *c > 0.0)?;
+        let service = seats.service.get(index).copied().flatten();
+        Some(BackendModel::with_capacity_and_service(capacity, service))
+    };
+    run(selection, seats, odds, (rps, requests), &model, budget)
+}
+
+/// The least and the largest share of each member over a range of loads, from few to many requests in flight, on
+/// backends of equal speed where nothing waits; `None` when the budget is spent or the pool is too large.
+pub(crate) fn span(
+    selection: &Selection,
+    seats: &Seats<'_>,
+    odds: &[f64],
+    budget: &mut Budget,
+) -> Option<Vec<(f64, f64)>> {
+    let model = BackendModel {
+        service: ServiceTime::Exponential(SPAN_SERVICE),
+        slots: u32::MAX,
+        ..BackendModel::default()
+    };
+    let requests = SPAN_REQUESTS_PER_BACKEND * seats.members.len();
+    let requests = requests.clamp(SPAN_REQUESTS_MIN, REQUESTS_MAX);
+    let mut span = vec![(1.0f64, 0.0f64); seats.members.len()];
+    for in_flight in SPAN_IN_FLIGHT {
+        let rps = in_flight / SPAN_SERVICE.as_secs_f64();
+        let same = |_| Some(model.clone());
+        let shares = run(selection, seats, odds, (rps, requests), &same, budget)?;
+        for ((low, high), share) in span.iter_mut().zip(shares) {
+            *low = low.min(share.low.unwrap_or(0.0));
+            *high = high.max(share.high.unwrap_or(1.0));
+        }
+    }
+    Some(span)
+}
+
+fn run(
+    selection: &Selection,
+    seats: &Seats<'_>,
+    odds: &[f64],
+    (rps, requests): (f64, usize),
+    model: &dyn Fn(usize) -> Option<BackendModel>,
     budget: &mut Budget,
 ) -> Option<Vec<Share>> {
     let rule = match selection {
@@ -101,18 +156,15 @@ pub(crate) fn shares(
         _ => return None,
     };
     let count = seats.members.len();
-    let requests = (REQUESTS_PER_BACKEND * count).clamp(REQUESTS_MIN, REQUESTS_MAX);
+    let models: Option<Vec<BackendModel>> = (0..count).map(model).collect();
+    let models = models?;
     let looked_at = if rule.is_none() { 2 } else { count as u64 };
-    let is_known = seats
-        .members
-        .iter()
-        .all(|b| b.capacity_rps.is_some_and(|c| c > 0.0));
     let is_rate = rps > 0.0 && rps.is_finite();
     let steps = requests as u64 * (STEPS_PER_REQUEST + looked_at);
-    if !is_known || !is_rate || count > ENGINE_BACKENDS_MAX || !budget.take_steps(steps) {
+    if !is_rate || count > ENGINE_BACKENDS_MAX || !budget.take_steps(steps) {
         return None;
     }
-    let (mut engine, snapshot) = engine(seats, rps)?;
+    let (mut engine, snapshot) = engine(seats, models, rps)?;
     if let Some(rule) = rule {
         let pool = snapshot(Epoch(1)).config.pools.first()?.name.clone();
         engine.set_rule(&pool, rule, odds).ok()?;
@@ -168,7 +220,11 @@ fn from_batches(ends: &[Vec<u64>]) -> Option<Vec<Share>> {
 }
 
 /// An engine for the pool, and its snapshot under an epoch.
-fn engine(seats: &Seats<'_>, rps: f64) -> Option<(Engine, impl Fn(Epoch) -> Snapshot)> {
+fn engine(
+    seats: &Seats<'_>,
+    stations: Vec<BackendModel>,
+    rps: f64,
+) -> Option<(Engine, impl Fn(Epoch) -> Snapshot)> {
     let parsed = evenkeel_model::parse::parse(TEMPLATE, None);
     let template = parsed.config?;
     let plain = template.pools.first()?;
@@ -176,11 +232,8 @@ fn engine(seats: &Seats<'_>, rps: f64) -> Option<(Engine, impl Fn(Epoch) -> Snap
     let mut models = BTreeMap::new();
     let mut members = Vec::new();
     let mut backends = Vec::new();
-    let known = seats.members.iter().zip(&seats.service);
-    for (number, (backend, service)) in known.enumerate() {
+    for (number, (backend, station)) in seats.members.iter().zip(stations).enumerate() {
         let name = Name::new(&format!("b{number}")).ok()?;
-        let capacity = backend.capacity_rps?;
-        let station = BackendModel::with_capacity_and_service(capacity, *service);
         models.insert((plain.name.clone(), name.clone()), station);
         members.push(Member {
             name: name.clone(),
@@ -190,7 +243,6 @@ fn engine(seats: &Seats<'_>, rps: f64) -> Option<(Engine, impl Fn(Epoch) -> Snap
         backends.push(config::Backend {
             name,
             weight: backend.weight,
-            capacity_rps: Some(capacity),
             ..model.clone()
         });
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use evenkeel_balance::Standing;
 use evenkeel_model::clock::Wall;
-use evenkeel_model::setup::{Pool, Setup};
+use evenkeel_model::setup::{Backend, Pool, Setup};
 
 /// Factor from the highest minute seen to the peak that is planned for.
 pub const SEEN_TO_PEAK: f64 = 1.2;
@@ -29,7 +29,7 @@ pub struct Facts {
 pub struct PoolFacts {
     /// Highest rate over a whole minute, requests per second. Used when the pool declares no `peak_rps`.
     pub highest_minute_rps: Option<f64>,
-    /// How each backend stands, by name; one that is not in it counts as up.
+    /// How each backend stands, by name; one that is not in it counts as up, unless its set-up marks it as down.
     pub standings: BTreeMap<String, Standing>,
     /// What was measured at each backend, by name.
     pub backends: BTreeMap<String, BackendFacts>,
@@ -80,11 +80,15 @@ impl Facts {
     /// How each backend stands, in file order.
     pub fn standings(&self, pool: &Pool) -> Vec<Standing> {
         let known = self.pools.get(&pool.name).map(|facts| &facts.standings);
-        let standing = |name: &String| known?.get(name).copied();
-        let backends = pool.backends.iter();
-        backends
-            .map(|backend| standing(&backend.name).unwrap_or(Standing::Up))
-            .collect()
+        let standing = |backend: &Backend| {
+            let known = known.and_then(|known| known.get(&backend.name)).copied();
+            known.unwrap_or(if backend.marked_down {
+                Standing::Down
+            } else {
+                Standing::Up
+            })
+        };
+        pool.backends.iter().map(standing).collect()
     }
 
     /// Mean service time of the backend with this index in file order; `None`: not known.

@@ -121,9 +121,6 @@ fn zones_shown(setup: &Setup) -> (Vec<&str>, usize) {
 /// Indices of the backends whose loss is shown.
 fn backends_shown(pool: &Pool, base: &PoolForecast) -> Vec<usize> {
     let count = pool.backends.len();
-    if count < 2 {
-        return Vec::new();
-    }
     let mut all: Vec<usize> = (0..count).collect();
     if count > FAILURES_FULL_MAX {
         let weight = |index: usize| pool.backends.get(index).map_or(0, |b| b.weight);

@@ -25,7 +25,7 @@ pub const WORST_CASES: usize = 3;
 pub struct Forecast {
     /// Every pool in file order.
     pub pools: Vec<PoolForecast>,
-    /// Each single backend out, in file order; of pools beyond [`FAILURES_FULL_MAX`] only the worst cases. Then each
+    /// Each single backend failed, in file order; of pools beyond [`FAILURES_FULL_MAX`] only the worst cases. Then each
     /// zone out, where there are two or more.
     pub failures: Vec<FailureCase>,
     /// Other days than a usual one, where they differ from it or matter.

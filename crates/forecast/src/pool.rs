@@ -12,7 +12,9 @@ use crate::shares::{self, Share};
 
 /// What is unlike a usual day.
 pub(crate) struct Day<'a> {
-    /// Backends that are gone: they take nothing, not even when the pool fails open.
+    /// Backends that fail. Where the pool counts its unhealthy (levels, a panic threshold) or has a single backend, they
+    /// count and may be used when too few are healthy; elsewhere they are gone and take nothing even when the pool fails
+    /// open, so that the load on the others is not understated.
     pub(crate) out: &'a dyn Fn(usize) -> bool,
     /// How backends stand, where it is not as the facts say.
     pub(crate) standing: &'a dyn Fn(Standing) -> Standing,
@@ -34,9 +36,17 @@ impl Day<'_> {
 /// Who takes the traffic of `pool` on such a day.
 pub(crate) fn turnout(pool: &Pool, facts: &Facts, day: &Day<'_>) -> Turnout {
     let stands = facts.standings(pool);
+    let counts_the_unhealthy = pool.failover.panic_below > 0.0
+        || pool.backends.len() == 1
+        || pool.backends.iter().any(|b| b.priority > 0);
+    let failed = if counts_the_unhealthy {
+        Standing::Down
+    } else {
+        Standing::Drained
+    };
     Turnout::of(pool, |index| {
         if (day.out)(index) {
-            Standing::Drained
+            failed
         } else {
             (day.standing)(stands.get(index).copied().unwrap_or(Standing::Up))
         }

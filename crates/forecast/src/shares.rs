@@ -191,9 +191,21 @@ fn by_load(
     let simulated = rps
         .filter(|_| !alike)
         .and_then(|rps| estimate::shares(selection, seats, &odds, rps, budget));
-    let (shares, method) = match simulated {
-        Some(shares) => (shares, Method::Simulated),
-        None => (load::limits(selection, members, &odds)?, Method::LowLoad),
-    };
-    Some(Estimated { shares, method })
+    if let Some(shares) = simulated {
+        return Some(Estimated {
+            shares,
+            method: Method::Simulated,
+        });
+    }
+    let mut shares = load::limits(selection, members, &odds)?;
+    if !alike && let Some(span) = estimate::span(selection, seats, &odds, budget) {
+        for (share, (low, high)) in shares.iter_mut().zip(span) {
+            share.low = share.low.map(|limit| limit.min(low));
+            share.high = share.high.map(|limit| limit.max(high));
+        }
+    }
+    Some(Estimated {
+        shares,
+        method: Method::LowLoad,
+    })
 }

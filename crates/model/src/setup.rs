@@ -495,6 +495,9 @@ pub struct Backend {
     pub role: Role,
     /// Level of fail-over, 0 first: Envoy's priority.
     pub priority: u32,
+    /// Whether it starts out as unhealthy and stays so unless a check says otherwise (Envoy's `health_status`): it takes
+    /// no traffic, but counts among the unhealthy.
+    pub marked_down: bool,
     /// What it can carry, requests per second.
     pub capacity_rps: Option<f64>,
     /// Where it stands.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use evenkeel_balance::Standing;
 use evenkeel_forecast::{Case, CaseKind, Facts, Forecast, PoolFacts, forecast};
-use evenkeel_model::setup::{CheckKind, Health, Nobody, Pool, Retry, Selection, Setup};
+use evenkeel_model::setup::{CheckKind, Failover, Health, Nobody, Pool, Retry, Selection, Setup};
 
 use crate::{pool, setup};
 
@@ -164,4 +164,57 @@ fn every_zone_is_shown_out_from_two_zones_on() {
     assert_eq!(outs(&pool), ["zone:a", "zone:b"]);
     pool.backends[2].zone = Some("a".to_owned());
     assert!(outs(&pool).is_empty());
+}
+
+fn shares_of(forecast: &Forecast, out: &str) -> Vec<Option<f64>> {
+    let case = forecast.failures.iter().find(|f| f.out == out).unwrap();
+    case.pools[0]
+        .backends
+        .iter()
+        .map(|b| b.expected_share)
+        .collect()
+}
+
+#[test]
+fn a_failed_backend_counts_among_the_unhealthy_where_the_pool_counts_them() {
+    let mut levels = pool(&Selection::ByWeight, &[1; 4], Some(150.0));
+    levels.failover = Failover {
+        nobody: Nobody::UseAll,
+        panic_below: 0.5,
+        overprovisioning: 1.4,
+        ..levels.failover
+    };
+    for backend in levels.backends.iter_mut().skip(2) {
+        backend.priority = 1;
+    }
+    // As Envoy 1.40 measured: half of the first level is worth 70 %.
+    let spilled = asked(levels);
+    let shares = shares_of(&spilled, "backend:p/b0");
+    assert_eq!(shares, [Some(0.0), Some(0.7), Some(0.15), Some(0.15)]);
+}
+
+#[test]
+fn the_loss_of_the_only_backend_leaves_nobody_unless_the_pool_fails_open() {
+    let only = pool(&Selection::ByWeight, &[1], Some(50.0));
+    assert_eq!(shares_of(&asked(only.clone()), "backend:p/b0"), [None]);
+    let mut open = only;
+    open.failover.nobody = Nobody::UseAll;
+    assert_eq!(shares_of(&asked(open), "backend:p/b0"), [Some(1.0)]);
+}
+
+#[test]
+fn a_backend_that_is_marked_down_takes_nothing_until_there_is_a_panic() {
+    let mut marked = three(150.0);
+    marked.backends[0].marked_down = true;
+    let forecast = asked(marked.clone());
+    assert_eq!(forecast.pools[0].backends[0].expected_share, Some(0.0));
+    marked.failover.nobody = Nobody::UseAll;
+    marked.failover.panic_below = 0.5;
+    let shares = shares_of(&asked(marked), "backend:p/b1");
+    assert!(
+        shares
+            .iter()
+            .all(|share| (share.unwrap() - 1.0 / 3.0).abs() < 1e-9),
+        "{shares:?}"
+    );
 }

@@ -36,7 +36,7 @@ fn any_pool() -> impl Strategy<Value = Pool> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(96))]
+    #![proptest_config(ProptestConfig::with_cases(40))]
 
     #[test]
     fn shares_sum_to_one_and_what_takes_no_part_gets_none(pool in any_pool()) {

@@ -106,6 +106,7 @@ impl Backend {
             weight_path: None,
             role: Role::Active,
             priority: 0,
+            marked_down: false,
             capacity_rps: None,
             zone: None,
             version: None,
