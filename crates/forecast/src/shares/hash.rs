@@ -2,8 +2,8 @@
 //! come to them.
 //!
 //! With K keys that are asked for alike, the share of a backend with part p strays from p with variance p (1 - p) / K;
-//! with unlike keys 1 / K becomes the sum of the squared parts of the keys. The interval is Wilson's for as many draws
-//! as that sum stands for. Which keys exist is not known, so the expected share is the part itself.
+//! with unlike keys 1 / K becomes the sum of the squared parts of the keys. The interval is that of a binomial of as many
+//! draws as that sum stands for. Which keys exist is not known, so the expected share is the part itself.
 
 use evenkeel_model::setup::{Backend, Hash, HashTable};
 
@@ -13,8 +13,9 @@ use crate::estimate::Budget;
 use crate::facts::Keys;
 use crate::outlook::Method;
 
-/// Standard normal quantile of a two-sided 95 % interval.
+/// Standard normal quantile of a two-sided 95 % interval, and what it leaves out on each side.
 const Z95: f64 = 1.959_963_984_540_054;
+const TAIL: f64 = 0.025;
 
 /// The share of each member.
 pub(super) fn shares(
@@ -47,8 +48,8 @@ pub(super) fn shares(
         }
         Share {
             mid: *part,
-            low: keys.map(|keys| wilson(low, draws(keys)).0),
-            high: keys.map(|keys| wilson(high, draws(keys)).1),
+            low: keys.map(|keys| predicted(low, draws(keys)).0.min(*part)),
+            high: keys.map(|keys| predicted(high, draws(keys)).1.max(*part)),
         }
     });
     Estimated {
@@ -82,18 +83,46 @@ fn draws(keys: Keys) -> f64 {
     1.0 / (top * top + others)
 }
 
-/// Wilson's score interval of a part after `draws` draws.
-fn wilson(part: f64, draws: f64) -> (f64, f64) {
-    let z2 = Z95 * Z95;
-    let middle = (part + z2 / (2.0 * draws)) / (1.0 + z2 / draws);
-    let spread = part * (1.0 - part) / draws + z2 / (4.0 * draws * draws);
-    let half = Z95 * libm::sqrt(spread.max(0.0)) / (1.0 + z2 / draws);
-    ((middle - half).max(0.0), (middle + half).min(1.0))
+/// Variance of a count beyond which a normal takes the place of a binomial.
+const NORMAL_FROM: f64 = 100.0;
+
+/// Between which parts the share of a backend lies in 95 of 100 choices of keys, when a key falls on it with chance
+/// `part`: the quantiles of a binomial.
+fn predicted(part: f64, draws: f64) -> (f64, f64) {
+    if part <= 0.0 || part >= 1.0 {
+        return (part, part);
+    }
+    if part > 0.5 {
+        let (low, high) = predicted(1.0 - part, draws);
+        return (1.0 - high, 1.0 - low);
+    }
+    let count = draws.round().max(1.0);
+    let variance = count * part * (1.0 - part);
+    if variance > NORMAL_FROM {
+        let half = (Z95 * libm::sqrt(variance) + 0.5) / count;
+        return ((part - half).max(0.0), (part + half).min(1.0));
+    }
+    let mut chance = libm::pow(1.0 - part, count);
+    let mut sum = chance;
+    let mut hits = 0.0;
+    let mut low = None;
+    while hits < count {
+        if low.is_none() && sum > TAIL {
+            low = Some(hits);
+        }
+        if sum >= 1.0 - TAIL {
+            break;
+        }
+        chance *= (count - hits) / (hits + 1.0) * part / (1.0 - part);
+        hits += 1.0;
+        sum += chance;
+    }
+    (low.unwrap_or(hits) / count, hits / count)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{draws, wilson};
+    use super::{draws, predicted};
     use crate::facts::Keys;
 
     #[test]
@@ -107,11 +136,16 @@ mod tests {
         assert!((keys(100.0, None) - 100.0).abs() < 1e-9);
         // One key with half of the requests: no better than three or four keys.
         assert!((3.0..4.1).contains(&keys(1_000.0, Some(0.5))));
-        let (low, high) = wilson(0.25, 1_000.0);
+        // Binomial quantiles: 3 and 11 of 20 at a third.
+        assert_eq!(predicted(1.0 / 3.0, 20.0), (0.15, 0.55));
+        let (low, high) = predicted(2.0 / 3.0, 20.0);
+        assert!((low - 0.45).abs() < 1e-9 && (high - 0.85).abs() < 1e-9);
+        let (low, high) = predicted(0.25, 1_000.0);
         assert!(
-            (low - 0.2241).abs() < 1e-3 && (high - 0.2778).abs() < 1e-3,
+            (low - 0.2227).abs() < 1e-3 && (high - 0.2773).abs() < 1e-3,
             "{low} {high}"
         );
-        assert!(wilson(0.25, 10.0).1 > high && wilson(0.0, 10.0).0 < 1e-12);
+        assert!(predicted(0.25, 10.0).1 > high && predicted(0.0, 10.0).1 < 1e-12);
+        assert_eq!(predicted(0.001, 100.0), (0.0, 0.01));
     }
 }

@@ -136,15 +136,24 @@ fn first_fills_in_order_as_erlang_says() {
         (shares[0] - 0.889_95).abs() < 1e-4 && (shares[1] - 0.109_24).abs() < 1e-4,
         "{shares:?}"
     );
-    // Without service times only the first is certain to get something.
+    // Without service times all goes to the first, and the span reaches to everybody being full.
     let unknown = base(ordered, &Facts::default());
     assert_eq!(unknown.method, Method::LowLoad);
-    assert_eq!(
+    let span = |index: usize| {
+        let backend = &unknown.backends[index];
         (
-            unknown.backends[0].expected_share,
-            unknown.backends[0].share_low
-        ),
-        (Some(1.0), None)
+            backend.share_low.unwrap(),
+            backend.expected_share.unwrap(),
+            backend.share_high.unwrap(),
+        )
+    };
+    assert_eq!(
+        [span(0), span(1), span(2)],
+        [
+            (1.0 / 3.0, 1.0, 1.0),
+            (0.0, 0.0, 0.5),
+            (0.0, 0.0, 1.0 / 3.0)
+        ]
     );
 }
 
