@@ -229,6 +229,11 @@ fn hosts(
                 continue;
             };
             for word in &site.names {
+                reader.hosts += 1;
+                if reader.hosts > ROUTES_MAX {
+                    reader.too_many_routes(&site.path);
+                    return Vec::new();
+                }
                 let name = word.text.to_ascii_lowercase();
                 if !name.starts_with('~') && !taken.insert(name.clone()) {
                     let path = format!("{}.server_name", site.path);

@@ -10,6 +10,8 @@ use std::ops::Range;
 
 /// Longest word, bytes.
 pub(super) const WORD_MAX: usize = 4_096;
+/// Most words of one directive.
+const WORDS_MAX: usize = 50_000;
 
 /// One word of a directive.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -197,6 +199,12 @@ impl<'t> Lexer<'t> {
                 inner.len()
             );
             return Ended::Fault(message, start..start + 1);
+        }
+        if self.words.len() >= WORDS_MAX {
+            self.at = self.text.len();
+            self.words.clear();
+            let message = format!("more than {WORDS_MAX} words before a `;`");
+            return Ended::Fault(message, range);
         }
         let text = unescape(self.text.get(inner).unwrap_or(""));
         let source = self.source;

@@ -413,5 +413,34 @@ pub(super) fn is_harmless(name: &str) -> bool {
             PROTOCOLS.contains(&protocol) && OF_A_PROTOCOL.contains(&rest)
         })
     };
-    EVERYWHERE.contains(&name) || is_inherited(name) || of_a_protocol()
+    EVERYWHERE.binary_search(&name).is_ok() || is_inherited(name) || of_a_protocol()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{EVERYWHERE, is_harmless};
+
+    #[test]
+    fn names_are_sorted_so_that_each_is_found() {
+        assert!(EVERYWHERE.is_sorted());
+        for name in EVERYWHERE {
+            assert!(is_harmless(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn what_decides_the_spread_is_not_harmless() {
+        for name in [
+            "proxy_pass",
+            "server",
+            "upstream",
+            "least_conn",
+            "mirror",
+            "rewrite",
+            "proxy_pas",
+        ] {
+            assert!(!is_harmless(name), "{name}");
+        }
+        assert!(is_harmless("uwsgi_cache_valid"));
+    }
 }

@@ -22,6 +22,12 @@ pub(super) struct Reader<'r, 'f> {
     pub(super) listeners: Vec<Listener>,
     pub(super) routes: Vec<Route>,
     /// Places of refusals: a value that many places inherit is refused once.
+    /// Names of servers over all listeners.
+    pub(super) hosts: usize,
+    /// Routes of all servers, before listeners and hosts are known.
+    pub(super) site_routes: usize,
+    /// Locations that were looked through to follow `try_files`.
+    pub(super) searched: usize,
     refused: BTreeSet<(usize, usize)>,
 }
 
@@ -33,6 +39,9 @@ impl<'r, 'f> Reader<'r, 'f> {
             variables: Variables::default(),
             listeners: Vec::new(),
             routes: Vec::new(),
+            hosts: 0,
+            site_routes: 0,
+            searched: 0,
             refused: BTreeSet::new(),
         }
     }

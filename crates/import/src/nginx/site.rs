@@ -7,10 +7,12 @@
 //! Limits: a regular expression within a prefix location is tried for all of that prefix, longer prefixes included.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
 use evenkeel_model::canonical::path_segment;
 use evenkeel_model::setup::{Route, Touches};
 
+use crate::nginx::ROUTES_MAX;
 use crate::nginx::content::{Case, Content, Found};
 use crate::nginx::lex::Word;
 use crate::nginx::notes::Reader;
@@ -20,6 +22,9 @@ use crate::nginx::vars::Locals;
 
 /// How often a location may hand on to another by `try_files`.
 const HANDED_ON_MAX: usize = 4;
+
+/// Most locations and answers that are looked through to follow `try_files`; the rest are gaps.
+const SEARCHED_MAX: usize = 5_000_000;
 
 /// How a location compares the path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,7 +47,8 @@ struct Location<'t> {
     path: String,
     directive: &'t Directive,
     scope: Scope<'t>,
-    locals: Locals,
+    /// What is set around it.
+    locals: Rc<Locals>,
 }
 
 /// A server with its routes, before listeners and hosts are known.
@@ -77,6 +83,8 @@ pub(super) fn read<'t>(
         path: path.clone(),
         locations: Vec::new(),
         routes: Vec::new(),
+        room: ROUTES_MAX.saturating_sub(reader.site_routes),
+        answers: BTreeMap::new(),
         taken: BTreeMap::new(),
         named: BTreeMap::new(),
     };
@@ -86,13 +94,17 @@ pub(super) fn read<'t>(
     if found.is_answered {
         places.route(&path, None, Case::bare(None));
     } else {
-        places.collect(reader, block, &scope, &content.locals, None);
+        places.collect(reader, block, &scope, &Rc::new(content.locals), None);
         places.order(reader);
         // What no location matches is served from the root directory.
         let is_root = |r: &Route| r.path_prefix.as_deref() == Some("/") && r.condition.is_none();
         if !places.routes.iter().any(is_root) {
             places.route(&path, None, Case::bare(None));
         }
+    }
+    reader.site_routes += places.routes.len();
+    if places.room == 0 {
+        reader.too_many_routes(&path);
     }
     let named = |name: &'static str| block.iter().filter(move |d| d.name() == name);
     Site {
@@ -108,6 +120,10 @@ struct Places<'t> {
     path: String,
     locations: Vec<Location<'t>>,
     routes: Vec<Route>,
+    /// How many routes more are taken.
+    room: usize,
+    /// What each location answers with, as far as it is known.
+    answers: BTreeMap<usize, Rc<Vec<Case>>>,
     /// How often each pattern occurs.
     taken: BTreeMap<String, usize>,
     /// Named locations, by name.
@@ -116,6 +132,10 @@ struct Places<'t> {
 
 impl<'t> Places<'t> {
     fn route(&mut self, path: &str, prefix: Option<&str>, case: Case) {
+        if self.room == 0 {
+            return;
+        }
+        self.room -= 1;
         self.routes.push(Route {
             path: path.to_owned(),
             listener: String::new(),
@@ -133,7 +153,7 @@ impl<'t> Places<'t> {
         reader: &mut Reader<'_, '_>,
         block: &'t [Directive],
         scope: &Scope<'t>,
-        locals: &Locals,
+        locals: &Rc<Locals>,
         outer: Option<&str>,
     ) {
         for directive in block.iter().filter(|d| d.name() == "location") {
@@ -171,9 +191,9 @@ impl<'t> Places<'t> {
             let path = format!("{}.location.{}", self.path, path_segment(&name));
             reader.place_directive(&path, directive);
             let inner = scope.with(reader, directive.inner());
-            let mut locals = locals.clone();
+            let mut own = Locals::within(locals);
             for set in directive.inner().iter().filter(|d| d.name() == "set") {
-                locals.set(set, None);
+                own.set(set, None);
             }
             if kind == Kind::Named {
                 self.named.insert(pattern.clone(), self.locations.len());
@@ -185,20 +205,20 @@ impl<'t> Places<'t> {
                 path,
                 directive,
                 scope: inner.clone(),
-                locals: locals.clone(),
+                locals: Rc::clone(locals),
             });
             let below = if kind == Kind::Prefix || kind == Kind::Strong {
                 Some(pattern.as_str())
             } else {
                 outer
             };
-            self.collect(reader, directive.inner(), &inner, &locals, below);
+            self.collect(reader, directive.inner(), &inner, &Rc::new(own), below);
         }
     }
 
     /// Makes the routes of all locations.
     fn order(&mut self, reader: &mut Reader<'_, '_>) {
-        let cases: Vec<Vec<Case>> = (0..self.locations.len())
+        let cases: Vec<Rc<Vec<Case>>> = (0..self.locations.len())
             .map(|index| self.cases(reader, index, 0))
             .collect();
         let of_kind = |kind: Kind| {
@@ -232,7 +252,8 @@ impl<'t> Places<'t> {
         for index in first {
             let plain = self.at(index).filter(|l| l.kind == Kind::Prefix);
             if let Some(prefix) = plain.map(|l| l.pattern.clone()) {
-                for expression in &flat {
+                // Each makes a route at least, so the loops end with the room for routes.
+                for expression in flat.iter().take(self.room) {
                     self.routes_of(*expression, &cases, Some(&prefix));
                 }
             }
@@ -247,8 +268,8 @@ impl<'t> Places<'t> {
         self.locations.get(index)
     }
 
-    fn routes_of(&mut self, index: usize, cases: &[Vec<Case>], within: Option<&str>) {
-        if self.routes.len() > crate::nginx::ROUTES_MAX {
+    fn routes_of(&mut self, index: usize, cases: &[Rc<Vec<Case>>], within: Option<&str>) {
+        if self.room == 0 {
             return;
         }
         let (Some(location), Some(cases)) = (self.locations.get(index), cases.get(index)) else {
@@ -267,21 +288,29 @@ impl<'t> Places<'t> {
             }
             Kind::Named => return,
         };
-        for case in cases {
+        for case in cases.iter().take(self.room) {
             let case = case.clone().within(condition.as_deref());
             self.route(&path, prefix.as_deref(), case);
         }
     }
 
     /// What a location answers with.
-    fn cases(&self, reader: &mut Reader<'_, '_>, index: usize, handed_on: usize) -> Vec<Case> {
+    fn cases(
+        &mut self,
+        reader: &mut Reader<'_, '_>,
+        index: usize,
+        handed_on: usize,
+    ) -> Rc<Vec<Case>> {
+        if let Some(known) = self.answers.get(&index) {
+            return Rc::clone(known);
+        }
         let Some(location) = self.at(index) else {
-            return vec![Case::bare(None)];
+            return Rc::new(vec![Case::bare(None)]);
         };
         let mut content = Content {
             block: location.directive.inner(),
             scope: location.scope.clone(),
-            locals: location.locals.clone(),
+            locals: Locals::within(&location.locals),
             path: location.path.clone(),
         };
         let mut found = content.find(reader, true);
@@ -299,12 +328,14 @@ impl<'t> Places<'t> {
             let within = |case: Case| case.within(Some("the request comes from within"));
             cases = cases.into_iter().map(within).collect();
         }
+        let cases = Rc::new(cases);
+        self.answers.insert(index, Rc::clone(&cases));
         cases
     }
 
     /// Where a request goes whose file is not there.
     fn tried(
-        &self,
+        &mut self,
         reader: &mut Reader<'_, '_>,
         content: &Content<'t>,
         tried: &Directive,
@@ -325,10 +356,10 @@ impl<'t> Places<'t> {
         let target = if last.text.starts_with('@') {
             self.named.get(&last.text).copied().ok_or(Unknown::Missing)
         } else {
-            self.find(&last.text)
+            self.find(reader, &last.text)
         };
         let target = match target {
-            Ok(target) if handed_on < HANDED_ON_MAX => target,
+            Ok(target) if handed_on < HANDED_ON_MAX && reader.searched < SEARCHED_MAX => target,
             Err(Unknown::Missing) => {
                 let message = format!("there is no location `{}`", last.text);
                 let path = format!("{}.try_files", content.path);
@@ -351,13 +382,20 @@ impl<'t> Places<'t> {
         let files: Vec<&str> = files.iter().map(|word| word.text.as_str()).collect();
         let when = format!("no file for {}", files.join(" "));
         let cases = self.cases(reader, target, handed_on + 1);
-        let is_pool = cases.iter().any(|case| !case.targets.is_empty());
-        let cases = cases.into_iter().map(|case| case.within(Some(&when)));
-        cases.filter(|_| is_pool).collect()
+        reader.searched += cases.len();
+        if cases.iter().all(|case| case.targets.is_empty()) {
+            return Vec::new();
+        }
+        let cases = cases.iter().map(|case| case.clone().within(Some(&when)));
+        cases.collect()
     }
 
     /// The location that a fall-back of `try_files` leads to.
-    fn find(&self, uri: &str) -> Result<usize, Unknown> {
+    fn find(&self, reader: &mut Reader<'_, '_>, uri: &str) -> Result<usize, Unknown> {
+        reader.searched += self.locations.len();
+        if reader.searched > SEARCHED_MAX {
+            return Err(Unknown::Unclear);
+        }
         let path = uri.split(['?', '$']).next().unwrap_or("");
         if path.is_empty() || uri.get(path.len()..).is_some_and(|rest| rest.contains('/')) {
             return Err(Unknown::Unclear);

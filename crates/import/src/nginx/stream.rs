@@ -18,7 +18,7 @@ use crate::nginx::{names, upstream};
 /// Reads the directives of `stream`.
 pub(super) fn read(reader: &mut Reader<'_, '_>, block: &[Directive]) {
     // Variables of `stream` are its own.
-    let of_http = std::mem::take(&mut reader.variables);
+    let variables_of_http = std::mem::take(&mut reader.variables);
     for directive in block {
         match directive.name() {
             "map" | "geo" | "split_clients" => {
@@ -34,11 +34,13 @@ pub(super) fn read(reader: &mut Reader<'_, '_>, block: &[Directive]) {
     }
     let scope = Scope::default().with(reader, block);
     let mut taken = BTreeSet::new();
+    let of_http: BTreeSet<String> = reader.listeners.iter().map(|l| l.name.clone()).collect();
     let servers = block.iter().filter(|d| d.name() == "server");
     for (number, directive) in servers.enumerate() {
-        server(reader, directive, &scope, number, &mut taken);
+        let names = (&of_http, &mut taken);
+        server(reader, directive, &scope, number, names);
     }
-    reader.variables = of_http;
+    reader.variables = variables_of_http;
 }
 
 fn server(
@@ -46,7 +48,7 @@ fn server(
     directive: &Directive,
     outer: &Scope<'_>,
     number: usize,
-    taken: &mut BTreeSet<String>,
+    (of_http, taken): (&BTreeSet<String>, &mut BTreeSet<String>),
 ) {
     let path = format!("stream.server.{number}");
     reader.place_directive(&path, directive);
@@ -81,7 +83,7 @@ fn server(
             continue;
         }
         // An HTTP listener may have the name already, where the file cannot work as it is.
-        let name = if reader.listeners.iter().any(|l| l.name == name) {
+        let name = if of_http.contains(&name) {
             format!("{name} (stream)")
         } else {
             name

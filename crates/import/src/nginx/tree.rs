@@ -257,9 +257,12 @@ impl Grower {
     ) {
         let path = format!("syntax.{}", self.faults);
         self.faults += 1;
-        if self.faults <= crate::FINDINGS_MAX {
-            book.place(&path, source, range);
+        if self.faults > crate::FINDINGS_MAX {
+            let message = format!("more than {} faults of syntax", crate::FINDINGS_MAX);
+            self.stop(book, source, range, message);
+            return;
         }
+        book.place(&path, source, range);
         let words = Words {
             id: "IMP-01",
             message,

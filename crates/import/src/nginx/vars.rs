@@ -3,16 +3,25 @@
 //! A text with such variables becomes the list of texts that it can be, each with the condition under which it is that
 //! one, or with its part of the traffic. What a condition means is not evaluated.
 //!
-//! Limits: at most [`BRANCHES_MAX`] texts and [`NESTED_MAX`] variables within variables; beyond that, and for variables
+//! Limits: at most [`BRANCHES_MAX`] texts, [`NESTED_MAX`] variables within variables and [`WORK_MAX`] of work over all
+//! (a value may repeat another, and that a third: such texts grow without end); beyond that, and for variables
 //! of a request, there is no telling.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use crate::nginx::notes::Reader;
 use crate::nginx::tree::Directive;
 
 /// Most texts that one text with variables may stand for.
 const BRANCHES_MAX: usize = 256;
+/// Most `set` of one block.
+const LOCALS_MAX: usize = 500;
+/// Bytes that all texts of one configuration may grow by before there is no telling any more.
+const WORK_MAX: usize = 100_000_000;
+/// What one text costs beside its bytes: it is looked up and judged.
+const TEXT_WORK: usize = 500;
 /// How deep a variable's value may name other variables.
 const NESTED_MAX: usize = 8;
 /// Variables that begin with `/` or `?` or are empty: behind them nothing decides the target.
@@ -40,47 +49,78 @@ pub(super) struct Branch {
     pub(super) text: String,
 }
 
+/// Values with their conditions; the first whose condition holds counts.
+type Cases = Vec<(Option<String>, String)>;
+
 /// What a variable can be.
 #[derive(Debug)]
 enum Variable {
     /// The first whose condition holds; the last has none.
-    Cases(Vec<(Option<String>, String)>),
+    Cases(Cases),
     /// By part of the traffic.
     Split(Vec<(f64, String)>),
 }
 
-/// Values that `set` gave on the way to a place, in file order.
+/// Values that `set` gave on the way to a place: those of the block in file order, and before them those around it.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Locals(Vec<(String, Option<String>, String)>);
+pub(super) struct Locals {
+    outer: Option<Rc<Self>>,
+    own: Vec<(String, Option<String>, String)>,
+}
 
 impl Locals {
-    /// Notes `set $name value`; `condition`: the `if` around it.
-    pub(super) fn set(&mut self, directive: &Directive, condition: Option<&str>) {
-        let name = directive.arg(0).trim_start_matches('$').to_owned();
-        let condition = condition.map(str::to_owned);
-        self.0.push((name, condition, directive.arg(1).to_owned()));
+    /// Within a block around which `outer` holds.
+    pub(super) fn within(outer: &Rc<Self>) -> Self {
+        Self {
+            outer: Some(Rc::clone(outer)),
+            own: Vec::new(),
+        }
     }
 
-    /// What `name` can be: the last unconditional value and, before it, the conditional ones set since.
-    fn cases(&self, name: &str) -> Option<Vec<(Option<String>, String)>> {
+    /// Notes `set $name value`; `condition`: the `if` around it.
+    pub(super) fn set(&mut self, directive: &Directive, condition: Option<&str>) {
+        // The one beyond the last is kept too: it says that there is no telling.
+        if self.own.len() <= LOCALS_MAX {
+            let name = directive.arg(0).trim_start_matches('$').to_owned();
+            let condition = condition.map(str::to_owned);
+            self.own
+                .push((name, condition, directive.arg(1).to_owned()));
+        }
+    }
+
+    /// What `name` can be: the last unconditional value and, before it, the conditional ones set since. `None`: it is
+    /// not set. The error: too many are set to tell.
+    fn cases(&self, name: &str) -> Result<Option<Cases>, String> {
         let mut cases = Vec::new();
-        for (_, condition, value) in self.0.iter().rev().filter(|(local, ..)| local == name) {
-            cases.push((condition.clone(), value.clone()));
-            if condition.is_none() {
-                return Some(cases);
+        let mut layer = Some(self);
+        while let Some(locals) = layer {
+            if locals.own.len() > LOCALS_MAX {
+                return Err(format!("${name}"));
             }
+            for (_, condition, value) in locals.own.iter().rev().filter(|(local, ..)| local == name)
+            {
+                cases.push((condition.clone(), value.clone()));
+                if condition.is_none() {
+                    return Ok(Some(cases));
+                }
+            }
+            layer = locals.outer.as_deref();
+        }
+        if cases.is_empty() {
+            return Ok(None);
         }
         // Set in an `if` only: empty otherwise.
-        (!cases.is_empty()).then(|| {
-            cases.push((None, String::new()));
-            cases
-        })
+        cases.push((None, String::new()));
+        Ok(Some(cases))
     }
 }
 
 /// The variables that `http` or `stream` defines.
 #[derive(Debug, Default)]
-pub(super) struct Variables(BTreeMap<String, Variable>);
+pub(super) struct Variables {
+    held: BTreeMap<String, Variable>,
+    work: Cell<usize>,
+}
 
 impl Variables {
     /// Takes in a `map`, `geo` or `split_clients` block; `false`: it is none, or not formed like one.
@@ -101,7 +141,7 @@ impl Variables {
         } else {
             Variable::Cases(cases(directive, source))
         };
-        reader.variables.0.insert(name, variable);
+        reader.variables.held.insert(name, variable);
         true
     }
 
@@ -161,6 +201,12 @@ impl Expander<'_> {
                         return Err(format!("${name}"));
                     }
                     branches = product(&branches, &values);
+                    let bytes: usize = branches.iter().map(|b| b.text.len() + TEXT_WORK).sum();
+                    let work = self.variables.work.get().saturating_add(bytes);
+                    self.variables.work.set(work);
+                    if work > WORK_MAX {
+                        return Err(format!("${name}"));
+                    }
                 }
             }
         }
@@ -172,9 +218,9 @@ impl Expander<'_> {
         if depth >= NESTED_MAX {
             return Err(format!("${name}"));
         }
-        let local = self.locals.cases(name);
+        let local = self.locals.cases(name)?;
         let mut values = Vec::new();
-        match (local, self.variables.0.get(name)) {
+        match (local, self.variables.held.get(name)) {
             (Some(cases), _) => self.add_cases(&cases, depth, &mut values)?,
             (None, Some(Variable::Cases(cases))) => self.add_cases(cases, depth, &mut values)?,
             (None, Some(Variable::Split(parts))) => {
@@ -259,7 +305,7 @@ fn parts(template: &str) -> Vec<Part<'_>> {
 }
 
 /// The distinct values of a `map` or `geo` with their keys; the default, or nothing, last.
-fn cases(directive: &Directive, source: &str) -> Vec<(Option<String>, String)> {
+fn cases(directive: &Directive, source: &str) -> Cases {
     const FLAGS: &[&str] = &[
         "hostnames",
         "volatile",

@@ -4,6 +4,9 @@
 use evenkeel_import::{Files, Imported, NoFiles, recognise};
 use evenkeel_model::setup::Balancer;
 
+mod behaviour;
+mod hostile;
+
 #[path = "../support/summary.rs"]
 mod summary;
 
@@ -30,7 +33,7 @@ impl Files for Shelf {
     }
 }
 
-fn file(name: &str, text: &str) -> evenkeel_import::File {
+pub(crate) fn file(name: &str, text: &str) -> evenkeel_import::File {
     evenkeel_import::File {
         name: name.to_owned(),
         bytes: text.as_bytes().to_vec(),
