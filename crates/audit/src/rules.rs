@@ -36,3 +36,20 @@ static FAMILIES: &[&[Rule]] = &[
     tls::RULES,
     admin::RULES,
 ];
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::rules;
+
+    #[test]
+    fn the_reader_of_files_knows_exactly_these_rules_and_which_have_a_limit() {
+        let known = evenkeel_model::policy::RULES.iter();
+        let known: BTreeMap<_, _> = known.map(|rule| (rule.id, rule.limit.is_some())).collect();
+        let own: BTreeMap<_, _> = rules()
+            .map(|rule| (rule.id, rule.limit.is_some()))
+            .collect();
+        assert_eq!(own, known);
+    }
+}

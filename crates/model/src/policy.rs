@@ -46,7 +46,7 @@ pub const RULES: &[RuleId] = &[
     plain("TRF-09"),
     limited(
         "TRF-10",
-        "relative deviation of a zone's share from its part of the capacity, 0.1 is 10 %",
+        "deviation of a zone's share from its part of the capacity, per cent",
     ),
     plain("TRF-11"),
     limited("TRF-12", "keys per backend"),
@@ -90,11 +90,8 @@ pub const RULES: &[RuleId] = &[
         "CON-01",
         "connections that must be allowed per connection needed at the peak",
     ),
-    limited(
-        "CON-02",
-        "shortest time that a client connection can stay open at the peak, in s",
-    ),
-    limited("CON-03", "open files per client connection"),
+    plain("CON-02"),
+    plain("CON-03"),
     plain("CON-04"),
     limited("CON-05", "ports for connections to one address"),
     plain("CON-06"),
@@ -102,6 +99,7 @@ pub const RULES: &[RuleId] = &[
     plain("TLS-03"),
     plain("ADM-01"),
     plain("DRF-04"),
+    plain("DRF-05"),
     plain("RBK-01"),
     plain("RBK-02"),
 ];

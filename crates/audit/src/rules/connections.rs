@@ -20,17 +20,15 @@ pub(super) const RULES: &[Rule] = &[
     need::BREAKERS,
 ];
 
-const OPEN_MIN: Limit = Limit {
-    default: 1.0,
-    unit: "s that a client connection can stay open at the peak, at least",
-};
+/// A client connection can stay open so long at the peak, at least, in seconds.
+const OPEN_MIN_S: f64 = 1.0;
 
 /// CON-02.
 const CLIENTS: Rule = Rule {
     id: "CON-02",
     title: "as many clients may connect as come",
     severity: Severity::Warning,
-    limit: Some(OPEN_MIN),
+    limit: None,
     text: "\
 Connections at once over the peak rate is how long each may stay open when every request comes on its own
 connection (Little's law). Below 1 s the limit is reached on a usual day. Judged for the whole process and
@@ -79,7 +77,7 @@ fn check_clients(subject: &Subject<'_>) -> Vec<Finding> {
     });
     for (who, at, max, peak) in whole.into_iter().chain(listeners) {
         let open = max as f64 / peak;
-        if peak <= 0.0 || open >= OPEN_MIN.default {
+        if peak <= 0.0 || open >= OPEN_MIN_S {
             continue;
         }
         let words = Words {
@@ -98,17 +96,15 @@ fn check_clients(subject: &Subject<'_>) -> Vec<Finding> {
     findings
 }
 
-const FILES_EACH: Limit = Limit {
-    default: 2.0,
-    unit: "open files per client connection, at least",
-};
+/// Open files per client connection: its own and that of the backend.
+const FILES_EACH: f64 = 2.0;
 
 /// CON-03.
 const FILES: Rule = Rule {
     id: "CON-03",
     title: "the open files suffice for the connections",
     severity: Severity::Warning,
-    limit: Some(FILES_EACH),
+    limit: None,
     text: "\
 Each client connection needs two descriptors, its own and that of the backend (nginx counts both as
 `worker_connections`, so one there), and each listener one. Judged where the file states both numbers.
@@ -128,7 +124,7 @@ fn check_files(subject: &Subject<'_>) -> Vec<Finding> {
     let each = if setup.balancer == Balancer::Nginx {
         1.0
     } else {
-        FILES_EACH.default
+        FILES_EACH
     };
     let needed = connections as f64 * each + setup.listeners.len() as f64;
     if files as f64 >= needed {
