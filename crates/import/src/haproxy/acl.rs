@@ -6,6 +6,8 @@
 
 use std::collections::BTreeMap;
 
+use evenkeel_model::setup::Touches;
+
 use crate::haproxy::balance::call;
 use crate::haproxy::desk::{Desk, quote};
 use crate::haproxy::lexer::Word;
@@ -87,8 +89,9 @@ impl Acls {
             }
         }
         if rest.is_empty() {
-            desk.refuse(&first.range, "`if` has no condition".to_owned());
-            return Vec::new();
+            // Accepted, and never true in 2.6; whoever wrote it meant something else.
+            desk.gap(words, Touches::Routing);
+            return as_written();
         }
         let Some(conjunctions) = self.terms(desk, rest) else {
             return Vec::new();

@@ -60,9 +60,13 @@ pub(super) struct InEffect {
 /// Reads `balance ...`; `None`, with a finding, when HAProxy refuses it.
 pub(super) fn balance(desk: &mut Desk<'_, '_>, words: &[Word]) -> Option<At<Balance>> {
     let Some(word) = words.get(1) else {
+        // HAProxy takes a bare `balance` for its default.
         let range = words.first()?.range.clone();
-        desk.refuse(&range, "`balance` names no algorithm".to_owned());
-        return None;
+        let balance = Balance {
+            written: "roundrobin".to_owned(),
+            method: Method::RoundRobin,
+        };
+        return Some(At::new(balance, range));
     };
     let range = word.range.start..words.last().map_or(word.range.end, |last| last.range.end);
     let (name, argument) = call(&word.text);

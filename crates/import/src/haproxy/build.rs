@@ -34,6 +34,8 @@ pub(super) fn setup(book: &mut Book<'_>, source: usize, whole: &Whole) -> Setup 
         book,
         source,
         section: String::new(),
+        errors: 0,
+        gaps: 0,
     };
     let desk = &mut desk;
     let mut setup = Setup {

@@ -5,6 +5,7 @@
 
 use evenkeel_model::setup::{CheckKind, Touches};
 
+use crate::haproxy::balance::call;
 use crate::haproxy::desk::{At, Desk, quote, shorten};
 use crate::haproxy::lexer::Word;
 
@@ -62,7 +63,7 @@ impl Checking {
     /// Reads `http-check ...`.
     pub(super) fn http_check(&mut self, desk: &mut Desk<'_, '_>, words: &[Word]) {
         let rest = words.get(2..).unwrap_or_default();
-        match words.get(1).map(|word| word.text.as_str()) {
+        match words.get(1).map(|word| call(&word.text).0) {
             Some("send") => {
                 let uri = rest
                     .iter()

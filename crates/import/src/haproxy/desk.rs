@@ -8,6 +8,7 @@ use std::time::Duration;
 use evenkeel_model::finding::Severity;
 use evenkeel_model::setup::Touches;
 
+use crate::GAPS_MAX;
 use crate::book::{Book, Words};
 use crate::haproxy::lexer::Word;
 
@@ -35,6 +36,10 @@ pub(super) struct Desk<'b, 'f> {
     pub(super) source: usize,
     /// Path of the section.
     pub(super) section: String,
+    /// Errors so far.
+    pub(super) errors: usize,
+    /// Gaps so far.
+    pub(super) gaps: usize,
 }
 
 impl Desk<'_, '_> {
@@ -55,6 +60,7 @@ impl Desk<'_, '_> {
     }
 
     fn error(&mut self, id: &'static str, range: &Range<usize>, message: String, fix: &str) {
+        self.errors += 1;
         let path = self.here(range);
         let words = Words {
             id,
@@ -115,7 +121,13 @@ impl Desk<'_, '_> {
         let (Some(first), Some(last)) = (words.first(), words.last()) else {
             return;
         };
-        let path = self.here(&(first.range.start..last.range.end));
+        self.gaps += 1;
+        // Those beyond the bound are only counted, so their places are not kept.
+        let path = if self.gaps > GAPS_MAX {
+            self.section.clone()
+        } else {
+            self.here(&(first.range.start..last.range.end))
+        };
         self.book.gap(&path, &quote(words), touches);
     }
 

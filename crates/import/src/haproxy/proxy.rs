@@ -411,11 +411,7 @@ impl Inherited {
                 let rest = words.get(1..).unwrap_or_default();
                 self.server.read(desk, rest, touches, &mut id);
             }
-            "default_backend" => {
-                self.default_backend = words
-                    .get(1)
-                    .map(|word| At::new(word.text.clone(), word.range.clone()));
-            }
+            "default_backend" => self.default_backend(desk, words),
             "disabled" => self.disabled = true,
             "enabled" => self.disabled = false,
             "load-server-state-from-file" => {
@@ -427,6 +423,22 @@ impl Inherited {
             _ => return false,
         }
         true
+    }
+
+    fn default_backend(&mut self, desk: &mut Desk<'_, '_>, words: &[Word]) {
+        let name = words.get(1);
+        if words.len() != 2 {
+            let range = words.last().map_or(0..0, |word| word.range.clone());
+            let message = format!("`{}` must name one backend", quote(words));
+            desk.refuse(&range, message);
+        }
+        let name = name.filter(|name| {
+            if name.is_unknown {
+                desk.gap(words, Touches::Routing);
+            }
+            !name.is_unknown
+        });
+        self.default_backend = name.map(|name| At::new(name.text.clone(), name.range.clone()));
     }
 
     fn mode(&mut self, desk: &mut Desk<'_, '_>, words: &[Word]) {

@@ -1,7 +1,7 @@
 //! Reads haproxy.cfg from the first line to the last: blocks, sections, `global` and `defaults`.
 //!
 //! One pass, line by line, so that a file of any length needs memory only for what it sets up. A line that cannot be
-//! read is reported and the next one is read, so that all errors come at once.
+//! read is reported and the next one is read, so that all errors come at once; after as many as are shown it stops.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -9,13 +9,13 @@ use std::ops::Range;
 use evenkeel_model::canonical::path_segment;
 use evenkeel_model::setup::Touches;
 
-use crate::BACKENDS_MAX;
 use crate::book::Book;
 use crate::haproxy::condition::{Blocks, Outcome};
 use crate::haproxy::desk::{At, Desk, quote, shorten};
 use crate::haproxy::lexer::{self, Word};
 use crate::haproxy::names;
 use crate::haproxy::proxy::{Inherited, Kind, Proxy};
+use crate::{BACKENDS_MAX, FINDINGS_MAX};
 
 /// Most proxies, and most named `defaults`.
 const PROXIES_MAX: usize = 20_000;
@@ -78,6 +78,8 @@ pub(super) fn read(book: &mut Book<'_>, source: usize, text: &str) -> Whole {
             book,
             source,
             section: String::new(),
+            errors: 0,
+            gaps: 0,
         },
         number: 0,
         variables: BTreeMap::new(),
@@ -95,6 +97,7 @@ pub(super) fn read(book: &mut Book<'_>, source: usize, text: &str) -> Whole {
         reader.number += 1;
         reader.line(line, offset);
         offset += line.len();
+        reader.is_full |= reader.desk.errors > FINDINGS_MAX;
         if reader.is_full {
             break;
         }
@@ -207,7 +210,7 @@ impl Reader<'_, '_> {
         let (name, from) = match rest {
             [from, base, ..] if kind == Kind::Defaults && from.text == "from" => (None, Some(base)),
             [name, from, base, ..] if from.text == "from" => (Some(name), Some(base)),
-            [name, extra, ..] if kind != Kind::Defaults => {
+            [name, extra, ..] if matches!(kind, Kind::Listen | Kind::Frontend) => {
                 let message = format!("`{}` has a word too many", quote(words));
                 self.desk.refuse(&extra.range, message);
                 (Some(name), None)

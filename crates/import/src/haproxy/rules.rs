@@ -63,6 +63,13 @@ impl Proxy {
             return true;
         };
         let name = first.text.as_str();
+        let needs_name = matches!(name, "acl" | "http-request" | "tcp-request");
+        let is_misplaced = matches!(name, "bind" | "use_backend" | "redirect");
+        if self.kind == Kind::Defaults && (is_misplaced || (needs_name && self.name.is_empty())) {
+            let message = format!("`{name}` is not allowed in this `defaults`");
+            desk.refuse(&first.range, message);
+            return true;
+        }
         match name {
             "bind" if self.kind.has_front() => self.bind(desk, words),
             "bind" => {

@@ -86,6 +86,14 @@ pub(super) fn server(
         id: None,
         settings: defaults.clone(),
     };
+    let is_fine = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | ':');
+    if let (Some(bad), false) = (name.text.chars().find(|c| !is_fine(*c)), name.is_unknown) {
+        let message = format!(
+            "`{}` is not allowed in the name of a server",
+            bad.escape_default()
+        );
+        desk.refuse(&name.range, message);
+    }
     if address.is_unknown {
         desk.gap(&words[..3], Touches::Resilience);
     }
