@@ -34,7 +34,7 @@ const PAGE: &str = "docs/forecast.md";
 /// Longest time for one row.
 const ROW_MAX: Duration = Duration::from_secs(60);
 /// Longest time for the run; rows beyond it are not measured.
-const RUN_MAX: Duration = Duration::from_secs(600);
+const RUN_MAX: Duration = Duration::from_secs(900);
 /// Requests of a row in the short run when chance has no part in it.
 const SHORT_REQUESTS: u64 = 3_000;
 /// Longest wait for checks to be noticed.

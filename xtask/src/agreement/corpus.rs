@@ -18,6 +18,7 @@
 //! #= closed: 19002                 nothing listens
 //! #= slow: 19002 20ms              answers after this time
 //! #= against: out backend:app/b    the forecast of a failure; or `case NAME`, `routes`, `base` (default)
+//! #= against: without app/a app/b  the forecast with these down, as `check --without` gives it
 //! #= keys-known: app 20            distinct keys of the pool, told to the forecast in its side file
 //! #= within: interval              the stated interval is the bound where it is wider; default 2 points
 //! #= note: ...                     printed below the table
@@ -136,6 +137,8 @@ pub(crate) enum Against {
     Out(String),
     /// `forecast.cases[case = ..]`.
     Case(String),
+    /// `check --without` of these.
+    Without(Vec<String>),
     /// The parts of the targets of the first route; measured by pool.
     Routes,
 }
@@ -273,6 +276,10 @@ fn set(row: &mut Row, key: &str, value: &str) -> anyhow::Result<()> {
         ("against", ["routes"]) => row.against = Against::Routes,
         ("against", ["out", what]) => row.against = Against::Out((*what).to_owned()),
         ("against", ["case", what]) => row.against = Against::Case((*what).to_owned()),
+        ("against", ["without", backends @ ..]) => {
+            let backends = backends.iter().map(|b| (*b).to_owned());
+            row.against = Against::Without(backends.collect());
+        }
         ("keys-known", [pool, n]) => row.keys_known.push(((*pool).to_owned(), n.parse()?)),
         ("within", [word]) => row.interval = *word == "interval",
         ("short", [word]) => row.short = *word == "yes",

@@ -45,6 +45,17 @@ pub(crate) fn of(
         fs::write(&side, text)?;
         command.arg("--facts").arg(side);
     }
+    // Backends without a name of their own go by their address.
+    let real = |name: &str| {
+        ports.iter().fold(name.to_owned(), |name, (planned, real)| {
+            name.replace(&planned.to_string(), &real.to_string())
+        })
+    };
+    if let Against::Without(backends) = &row.against {
+        for backend in backends {
+            command.args(["--without", &real(backend)]);
+        }
+    }
     let output = command
         .stdin(Stdio::null())
         .output()
@@ -62,15 +73,9 @@ pub(crate) fn of(
         .with_context(|| format!("`check` gave no forecast: {}", first_finding(&json)))?;
     let mut pools = list(forecast, "pools").to_vec();
     match &row.against {
-        Against::Base => {}
+        Against::Base | Against::Without(_) => {}
         Against::Routes => return routes(&json, &pools, ports),
-        Against::Out(out) => {
-            // Backends without a name of their own go by their address.
-            let out = ports.iter().fold(out.clone(), |out, (planned, real)| {
-                out.replace(&planned.to_string(), &real.to_string())
-            });
-            replace(&mut pools, forecast, "failures", "out", &out)?;
-        }
+        Against::Out(out) => replace(&mut pools, forecast, "failures", "out", &real(out))?,
         Against::Case(kind) => replace(&mut pools, forecast, "cases", "case", kind)?,
     }
     pools.iter().map(|pool| group(pool, ports)).collect()
