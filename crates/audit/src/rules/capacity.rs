@@ -6,7 +6,7 @@
 
 use evenkeel_forecast::PoolForecast;
 use evenkeel_model::finding::{Finding, Severity};
-use evenkeel_model::setup::{Backend, Pool, Role};
+use evenkeel_model::setup::{Backend, Balancer, Pool, Role};
 
 use crate::rule::{Rule, Subject, Words, follows_load};
 
@@ -91,14 +91,25 @@ fn unknown(pool: &Pool, forecast: &PoolForecast) -> Option<String> {
 /// That pools are not judged by the rule `id`: one info a pool, or a single one where there are many.
 fn not_judged(subject: &Subject<'_>, id: &'static str, pools: &[(&Pool, String)]) -> Vec<Finding> {
     let info = |pool: &Pool, message: String| {
+        let fix = if subject.setup.balancer == Balancer::Evenkeel {
+            "declare `peak_rps` and a `capacity_rps` for every backend"
+        } else {
+            "declare `peak_rps` and `capacity_rps` beside the file: a side file, or flags"
+        };
         let words = Words {
             message,
             effect: "an overload by this configuration would not be foreseen".to_owned(),
-            fix: "declare `peak_rps` and a `capacity_rps` for every backend".to_owned(),
+            fix: fix.to_owned(),
         };
         subject.finding(id, Severity::Info, (&pool.path, &pool.path), 0.0, words)
     };
-    if let Some((first, reason)) = pools.first().filter(|_| pools.len() > NOT_JUDGED_APART_MAX) {
+    // Files of other balancers never hold what is missing: that is one thing to know, not one for each pool and rule.
+    let apart_max = match (subject.setup.balancer, id) {
+        (Balancer::Evenkeel, _) => NOT_JUDGED_APART_MAX,
+        (_, "CAP-01") => 1,
+        _ => return Vec::new(),
+    };
+    if let Some((first, reason)) = pools.first().filter(|_| pools.len() > apart_max) {
         let message = format!(
             "{} pools are not judged, `{}` because {reason}",
             pools.len(),

@@ -6,6 +6,7 @@ use evenkeel_model::finding::{Finding, Severity};
 use evenkeel_model::setup::{Backend, Balancer, Pool, Role};
 
 use crate::rule::{Rule, Subject, Words, number};
+use crate::rules::fold::{Fault, told};
 
 /// The rules of this family.
 pub(super) const RULES: &[Rule] = &[SLOW_START];
@@ -32,12 +33,11 @@ const STEPS_MIN: f64 = 5.0;
 
 fn check_slow_start(subject: &Subject<'_>) -> Vec<Finding> {
     let pools = subject.setup.pools.iter();
-    pools
-        .filter_map(|pool| check_slow_start_of(subject, pool))
-        .collect()
+    let faults = pools.filter_map(|pool| check_slow_start_of(subject, pool));
+    told(subject, "SLW-01", faults.collect())
 }
 
-fn check_slow_start_of(subject: &Subject<'_>, pool: &Pool) -> Option<Finding> {
+fn check_slow_start_of<'p>(subject: &Subject<'_>, pool: &'p Pool) -> Option<Fault<'p>> {
     let slow = pool.backends.iter().filter(|b| b.role != Role::Disabled);
     let mut slow = slow.filter_map(|b| Some((b, b.slow_start.filter(|ramp| !ramp.is_zero())?)));
     let words = |backend: &Backend, ramp: Duration| {
@@ -75,8 +75,14 @@ fn check_slow_start_of(subject: &Subject<'_>, pool: &Pool) -> Option<Finding> {
     };
     let (backend, words) =
         slow.find_map(|(backend, ramp)| Some((backend, words(backend, ramp)?)))?;
-    let place = (pool.path.as_str(), backend.path.as_str());
-    Some(subject.finding("SLW-01", Severity::Warning, place, 0.0, words))
+    Some(Fault {
+        pool,
+        severity: Severity::Warning,
+        at: backend.path.clone(),
+        kind: pool.check_of(backend).is_some().to_string(),
+        magnitude: 0.0,
+        words,
+    })
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use evenkeel_model::setup::{Backend, Pool};
 
 use super::{EPSILON, limit, unknown, whole_capacity, whole_utilisation, working};
 use crate::rule::{Rule, Subject, Words, number, percent, rate};
+use crate::rules::fold::{Fault, told};
 
 /// CAP-05.
 pub(super) const DRAINS: Rule = Rule {
@@ -266,8 +267,17 @@ fn check_cold(subject: &Subject<'_>) -> Vec<Finding> {
             Some(_) => Severity::Warning,
             None => Severity::Info,
         };
-        let place = (pool.path.as_str(), backend.path.as_str());
-        Some(subject.finding("CAP-10", severity, place, used.unwrap_or(0.0), words))
+        Some(Fault {
+            pool,
+            severity,
+            at: backend.path.clone(),
+            kind: match overload {
+                Some(_) => pool.name.clone(),
+                None => String::new(),
+            },
+            magnitude: used.unwrap_or(0.0),
+            words,
+        })
     });
-    cold.collect()
+    told(subject, "CAP-10", cold.collect())
 }

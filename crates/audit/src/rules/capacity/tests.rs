@@ -59,10 +59,13 @@ fn a_pool_that_is_full_as_a_whole_is_one_finding_with_what_is_lost() {
 #[test]
 fn many_pools_that_cannot_be_judged_are_one_info() {
     let pools = |count: usize| (0..count).map(|i| pool(&format!("p{i}"), 2)).collect();
+    let infos = |balancer, id, count| says(&setup(balancer, pools(count)), id).len();
     for id in ["CAP-01", "CAP-02"] {
-        let infos = |count| says(&setup(Balancer::Nginx, pools(count)), id).len();
-        assert_eq!((infos(3), infos(4), infos(40)), (3, 1, 1));
+        let own = |count| infos(Balancer::Evenkeel, id, count);
+        assert_eq!((own(3), own(4), own(40)), (3, 1, 1));
     }
+    assert_eq!(infos(Balancer::Nginx, "CAP-01", 2), 1);
+    assert_eq!(infos(Balancer::Nginx, "CAP-02", 2), 0);
 }
 
 #[test]

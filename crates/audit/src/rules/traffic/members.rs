@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use evenkeel_model::finding::{Finding, Severity};
-use evenkeel_model::setup::{Backend, Backups, Pool, Role};
+use evenkeel_model::setup::{Backend, Backups, Pool, Role, Touches};
 
 use super::active;
 use crate::rule::{Rule, Subject, Words, percent};
@@ -19,6 +19,7 @@ pub(super) const MEMBERS: Rule = Rule {
 A pool with no backend, or whose backends are all disabled or of weight 0, has nobody to send a request
 to: an error. So is a pool that consists of backups of which only the first takes over: the others
 stand by while one carries everything. A pool that no route leads to loses nothing and gets a warning.
+A pool whose members the file does not hold (service discovery) is not judged.
 A pool with a single backend that can take traffic works, but its next restart is an outage: a warning.
 
 Why: `weight = 0` on each backend, or `backup` copied to every line, is valid to most balancers.
@@ -31,8 +32,18 @@ haproxy.cfg, three servers marked `backup` without `option allbackups`: the firs
 fn check_members(subject: &Subject<'_>) -> Vec<Finding> {
     let targets = subject.setup.routes.iter().flat_map(|route| &route.targets);
     let reached: BTreeSet<&str> = targets.map(|(pool, _)| pool.as_str()).collect();
+    let gaps = subject.setup.gaps.iter();
+    let discovered: BTreeSet<&str> = gaps
+        .filter_map(|gap| match &gap.touches {
+            Touches::Pool(pool) => Some(pool.as_str()),
+            Touches::Routing | Touches::Resilience => None,
+        })
+        .collect();
     let pools = subject.setup.pools.iter();
     let spoken = pools.filter_map(|pool| {
+        if pool.backends.is_empty() && discovered.contains(pool.name.as_str()) {
+            return None;
+        }
         let (severity, words) = judge_members(pool)?;
         let is_idle = severity == Severity::Error && !reached.contains(pool.name.as_str());
         let (severity, words) = if is_idle {
@@ -137,6 +148,8 @@ pub(super) const DUPLICATE: Rule = Rule {
 Two backends of one pool must not have the same address, as written: names are not resolved. Disabled
 backends do not count, and a backup that repeats an active backend is a warning.
 
+Servers that one `server-template` makes are not compared: each gets an address of its own by name.
+
 Why: the server behind it silently gets both shares, health and capacity are counted twice, and taking
 one of the two out changes nothing. It is what copying a block and forgetting one line makes.
 
@@ -154,11 +167,15 @@ fn check_duplicates(subject: &Subject<'_>) -> Vec<Finding> {
 /// One finding a pool, at the first duplicate, with the number of the others.
 fn check_duplicates_of(subject: &Subject<'_>, pool: &Pool) -> Option<Finding> {
     let mut by_address: BTreeMap<&str, Vec<&Backend>> = BTreeMap::new();
+    let line = |b: &Backend| subject.origin.spans.get(&b.path);
     for backend in pool.backends.iter().filter(|b| b.role != Role::Disabled) {
-        by_address
-            .entry(&backend.address)
-            .or_default()
-            .push(backend);
+        let same = by_address.entry(&backend.address).or_default();
+        let is_of_template = same
+            .last()
+            .is_some_and(|last| line(backend).is_some() && line(last) == line(backend));
+        if !is_of_template {
+            same.push(backend);
+        }
     }
     by_address.retain(|_, same| same.len() > 1);
     let weight = |b: &Backend| match b.role {

@@ -95,7 +95,7 @@ fn prefix_of(route: &Route) -> &str {
     }
 }
 
-/// `host` itself, and every host. Wildcards are left out: some balancers try them after exact names, whatever the order.
+/// `host` itself, and every host. Wildcards are left out: some balancers try exact names first, whatever the order.
 fn hosts_over(host: Option<&str>) -> impl Iterator<Item = Option<&str>> {
     let itself = host.into_iter().map(Some);
     itself.chain([None])
@@ -106,18 +106,23 @@ fn check_unreachable(subject: &Subject<'_>) -> Vec<Finding> {
         return Vec::new();
     }
     let mut by_listener: BTreeMap<&str, Earlier<'_>> = BTreeMap::new();
-    let mut spoken = BTreeSet::new();
-    let mut findings = Vec::new();
+    // A route may stand for several hosts or listeners: it is reached when it is for one of them.
+    let mut reached = BTreeSet::new();
+    let mut hidden = Vec::new();
     for route in &subject.setup.routes {
         let earlier = by_listener.entry(&route.listener).or_default();
-        if let Some(hiding) = earlier.hiding(route)
-            && spoken.insert(route.path.as_str())
-        {
-            findings.push(unreachable(subject, route, hiding));
+        match earlier.hiding(route) {
+            Some(hiding) => hidden.push((route, hiding)),
+            None => drop(reached.insert(route.path.as_str())),
         }
         earlier.add(route);
     }
-    findings
+    let never = hidden
+        .into_iter()
+        .filter(|(route, _)| reached.insert(&route.path));
+    never
+        .map(|(route, hiding)| unreachable(subject, route, hiding))
+        .collect()
 }
 
 fn unreachable(subject: &Subject<'_>, route: &Route, hiding: &Route) -> Finding {

@@ -3,7 +3,7 @@
 use evenkeel_forecast::PoolForecast;
 use evenkeel_forecast::outlook::Method;
 use evenkeel_model::finding::{Finding, Severity};
-use evenkeel_model::setup::{Backend, CheckKind, Hash, HashTable, Pool, Role, Selection};
+use evenkeel_model::setup::{Backend, Hash, HashTable, Pool, Role, Selection};
 
 use super::spread::weight_shares;
 use super::{EPSILON, active};
@@ -43,7 +43,7 @@ fn check_fallback(subject: &Subject<'_>) -> Vec<Finding> {
                 pool.name, fallback.requested, fallback.reason
             ),
             effect: format!(
-                "requests that should stay with one of {count} backends are spread over all of them"
+                "the traffic is spread over {count} backends in another way than the file reads"
             ),
             fix: "give the pool what the selection needs, or write the one that is in effect"
                 .to_owned(),
@@ -253,11 +253,11 @@ fn uneven_table(pool: &Pool, forecast: &PoolForecast, hash: &Hash) -> Option<(f6
 pub(super) const CONNECTIONS: Rule = Rule {
     id: "TRF-13",
     title: "requests are spread, not connections that carry many",
-    severity: Severity::Warning,
+    severity: Severity::Info,
     limit: None,
     text: "\
-A TCP pool chooses a backend once per connection; all requests on it go there. Where the pool checks its
-backends by HTTP, what it carries is HTTP, and the rule warns; of any other TCP pool it is an info.
+A TCP pool chooses a backend once per connection; all requests on it go there. An info, because a file does
+not say what a connection carries.
 
 Why: with kept-alive connections and HTTP/2 (gRPC) a few clients carry most requests, and shares follow
 who connected when. Shares of requests scatter as if there were 2m - 1 times fewer of them, m being the
@@ -272,19 +272,8 @@ fn check_connections(subject: &Subject<'_>) -> Vec<Finding> {
     let pools = subject.setup.pools.iter();
     let spread = pools.filter(|pool| !pool.is_http && active(pool).count() > 1);
     let faults = spread.map(|pool| {
-        let is_http = |b: &Backend| {
-            let check = pool.check_of(b);
-            check.is_some_and(|check| matches!(check.kind, CheckKind::Http { .. }))
-        };
-        let carries_http = active(pool).any(is_http);
-        let (severity, message) = if carries_http {
-            let text = "spreads connections and carries HTTP, as its checks show";
-            (Severity::Warning, text)
-        } else {
-            (Severity::Info, "spreads connections, not requests")
-        };
         let words = Words {
-            message: format!("pool `{}` {message}", pool.name),
+            message: format!("pool `{}` spreads connections, not requests", pool.name),
             effect: "the shares are those of connections; at 20 requests on each, shares of \
                      requests scatter like 1/39 of their number"
                 .to_owned(),
@@ -292,7 +281,7 @@ fn check_connections(subject: &Subject<'_>) -> Vec<Finding> {
         };
         Fault {
             pool,
-            severity,
+            severity: Severity::Info,
             at: pool.path.clone(),
             kind: String::new(),
             magnitude: 0.0,

@@ -14,6 +14,10 @@ const SPAN: Limit = Limit {
     unit: "times the span of the capacities",
 };
 
+/// A slipped digit makes a weight about ten times what was meant. Below that, weights of a file without capacities are
+/// most likely meant.
+const SLIPPED_DIGIT: f64 = 10.0;
+
 /// TRF-01.
 pub(super) const SHARE: Rule = Rule {
     id: "TRF-01",
@@ -155,8 +159,10 @@ pub(super) const WEIGHTS: Rule = Rule {
     text: "\
 The largest weight of a pool may be at most 1.5 x (largest capacity / smallest capacity) times the
 smallest weight above 0. With `capacity_rps` declared by every backend a wider span is an error;
-without, the backends count as equal and it is a warning. It is not judged where `intent = \"weight\"`
-and no capacity is declared (nothing independent is known then), nor where the selection ignores weights.
+without, the backends count as equal and it is a warning; in the files of other balancers, which have no
+place to declare a capacity, an info up to a factor of 10, unless the pool sets a limit. It is not judged
+where `intent = \"weight\"` and no capacity is declared (nothing independent is known then), nor where
+the selection ignores weights.
 
 Why: weights are typed by hand, and a slipped digit (1 -> 10, 50 -> 500) is a valid number. Declared
 capacity is the independent fact that it can be held against.
@@ -221,10 +227,13 @@ fn check_weights_of(subject: &Subject<'_>, pool: &Pool) -> Option<Finding> {
             "or declare the `capacity_rps` that justifies it",
         ),
     };
-    let severity = if is_declared {
-        Severity::Error
-    } else {
-        Severity::Warning
+    let may_be_meant = subject.setup.balancer != Balancer::Evenkeel
+        && weight_span < SLIPPED_DIGIT
+        && !pool.policy.limits.contains_key("TRF-02");
+    let severity = match (is_declared, may_be_meant) {
+        (true, _) => Severity::Error,
+        (false, false) => Severity::Warning,
+        (false, true) => Severity::Info,
     };
     let rule = ("TRF-02", severity);
     let magnitude = weight_span / capacity_span;
@@ -245,7 +254,8 @@ fn farthest_from_median<'b>(
 ) -> Option<&'b Backend> {
     let mut values: Vec<f64> = backends.iter().map(|b| value(b)).collect();
     values.sort_by(f64::total_cmp);
-    let median = values.get(values.len() / 2).copied()?;
+    // Of two, the larger is the one that a digit slipped into.
+    let median = values.get(values.len().saturating_sub(1) / 2).copied()?;
     let factor = |b: &Backend| (value(b) / median).max(median / value(b));
     let mut backends = backends.iter().copied();
     let first = backends.next()?;

@@ -84,7 +84,7 @@ pub(super) const BACKUPS: Rule = Rule {
 Who takes over when no active backend is left is the balancer's choice: HAProxy sends everything to the
 first backup that is up unless `option allbackups` is set; nginx spreads it over all. With a peak and
 capacities known, those that take over must carry the peak. Without, several backups of which only the
-first is used are a warning.
+first is used are a warning where it would stand in for more than one.
 
 Why: the others look like strength in the file and stand by, while one server meets the load of the pool.
 
@@ -142,7 +142,7 @@ fn check_backups_of(
             ),
             fix: "add backups, or let all of them take over at once".to_owned(),
         },
-        None if effective.len() < backups.len() => Words {
+        None if effective.len() < backups.len() && active > 1 => Words {
             message: format!(
                 "only the first of {} backups of pool `{}` takes over, {who}",
                 backups.len(),

@@ -5,8 +5,8 @@ use evenkeel_model::clock::Wall;
 use evenkeel_model::config::Intent;
 use evenkeel_model::finding::{Finding, Origin, Severity};
 use evenkeel_model::setup::{
-    Among, Backups, Balancer, CheckKind, Cost, Fallback, Hash, HashKey, HashTable, Health,
-    LeastLoaded, Pool, Role, Route, Selection, Setup, Sticky, Tie, Wait,
+    Among, Backups, Balancer, Cost, Fallback, Gap, Hash, HashKey, HashTable, LeastLoaded, Pool,
+    Role, Route, Selection, Setup, Sticky, Tie, Touches, Wait,
 };
 
 use crate::rules::probe::{heads, pool, says, says_of, setup, severities};
@@ -259,8 +259,11 @@ fn routes(routes: Vec<Route>) -> Setup {
 
 #[test]
 fn a_route_behind_one_that_takes_all_its_requests_is_never_reached() {
-    let hidden =
-        |earlier: Route, later: Route| !says(&routes(vec![earlier, later]), "TRF-08").is_empty();
+    let hidden = |earlier: Route, later: Route| {
+        let path = "later".to_owned();
+        let both = vec![earlier, Route { path, ..later }];
+        !says(&routes(both), "TRF-08").is_empty()
+    };
     let on = |host: Option<&str>, prefix: Option<&str>| route(host, prefix, "a");
     let segments = |route: Route| Route {
         whole_segments: true,
@@ -451,24 +454,54 @@ fn few_keys_and_a_hot_key_are_warnings_where_the_keys_are_known() {
 }
 
 #[test]
-fn a_pool_of_connections_is_an_info_and_a_warning_where_it_carries_http() {
+fn a_pool_of_connections_is_an_info() {
     let tcp = with(weights(&[1, 1]), |pool| pool.is_http = false);
     assert_eq!(severities(&says(&tcp, "TRF-13")), INFO);
-    let http = with(tcp, |pool| {
-        pool.health = Some(Health {
-            path: String::new(),
-            kind: CheckKind::Http {
-                path: "/".to_owned(),
-                expect: (200, 299),
-            },
-            interval: std::time::Duration::from_secs(2),
-            timeout: std::time::Duration::from_secs(1),
-            rise: 2,
-            fall: 3,
-        });
-    });
-    assert_eq!(severities(&says(&http, "TRF-13")), WARNING);
     assert!(says(&weights(&[1, 1]), "TRF-13").is_empty());
+}
+
+#[test]
+fn weights_of_a_foreign_file_that_may_be_meant_are_an_info_and_a_slipped_digit_a_warning() {
+    assert_eq!(severities(&says(&weights(&[9, 1]), "TRF-02")), INFO);
+    assert_eq!(severities(&says(&weights(&[10, 1]), "TRF-02")), WARNING);
+    let own = with(weights(&[9, 1]), |pool| {
+        pool.policy.limits.insert("TRF-02".to_owned(), 2.0);
+    });
+    assert_eq!(severities(&says(&own, "TRF-02")), WARNING);
+}
+
+#[test]
+fn servers_of_one_template_are_no_duplicates_and_discovered_members_are_not_missed() {
+    let twice = with(weights(&[1, 1]), |pool| {
+        pool.backends[1].address = pool.backends[0].address.clone();
+    });
+    let at = |first: usize, second: usize| {
+        let [a, b] = [&twice.pools[0].backends[0], &twice.pools[0].backends[1]];
+        let spans = [(a.path.clone(), first..9), (b.path.clone(), second..9)];
+        Origin::of(None, "0123456789", spans.into())
+    };
+    let found = |origin| says_of(&twice, &Facts::default(), &origin, "TRF-07").len();
+    assert_eq!((found(at(1, 1)), found(at(1, 2))), (0, 1));
+    let mut discovered = weights(&[]);
+    assert_eq!(says(&discovered, "TRF-05").len(), 1);
+    discovered.gaps.push(Gap {
+        path: String::new(),
+        what: "eds".to_owned(),
+        touches: Touches::Pool("app".to_owned()),
+    });
+    assert!(says(&discovered, "TRF-05").is_empty());
+}
+
+#[test]
+fn a_route_for_two_hosts_is_reached_when_it_is_for_one_of_them() {
+    let on = |host: &str, path: &str| Route {
+        path: path.to_owned(),
+        ..route(Some(host), None, "a")
+    };
+    let hosts = vec![on("x.org", "r1"), on("x.org", "r2"), on("y.org", "r2")];
+    assert!(says(&routes(hosts), "TRF-08").is_empty());
+    let hosts = vec![on("x.org", "r1"), on("x.org", "r2"), on("x.org", "r2")];
+    assert_eq!(says(&routes(hosts), "TRF-08").len(), 1);
 }
 
 #[test]
@@ -479,6 +512,8 @@ fn backups_of_which_one_takes_over_are_a_warning_unless_it_can_carry_the_load() 
         pool.failover.backups = Backups::First;
     });
     assert_eq!(severities(&says(&backed, "TRF-14")), WARNING);
+    let for_one = with(backed.clone(), |pool| pool.backends[1].role = Role::Backup);
+    assert!(says(&for_one, "TRF-14").is_empty());
     let all = with(backed.clone(), |pool| pool.failover.backups = Backups::All);
     assert!(says(&all, "TRF-14").is_empty());
     let sized = |capacity: f64| {
