@@ -92,13 +92,6 @@ pub fn carry(setup: &Setup, addresses: &Addresses) -> Carried {
             setup.balancer.title()
         ));
         paper.remark("Comments with `left out` name what has no counterpart here.");
-        if let Some(workers) = setup
-            .workers
-            .filter(|n| (1..=terms::WORKERS_MAX).contains(n))
-        {
-            paper.blank();
-            paper.key("workers", &workers.to_string());
-        }
         edge.write(&mut paper);
         for pool in &pools {
             pool.write(&mut paper);

@@ -3,11 +3,11 @@
 //! For files of other balancers there is no canonical text to compare, so the parts that decide routing, spread and
 //! failure are compared by name: a pool or backend that is renamed is one removed and one added.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use evenkeel_model::canonical::path_segment;
 use evenkeel_model::diff::Change;
-use evenkeel_model::setup::{Backend, Pool, Role, Route, Setup, Wait};
+use evenkeel_model::setup::{Backend, Pool, Role, Route, Selection, Setup, Wait};
 use evenkeel_model::units::format_duration;
 
 type Values = BTreeMap<String, String>;
@@ -16,8 +16,9 @@ type Values = BTreeMap<String, String>;
 pub fn moves(before: &Setup, after: &Setup) -> Vec<Change> {
     let mut changes = compare(&routes(before), &routes(after));
     for pool in &after.pools {
-        let old = before.pool(&pool.name).map(values).unwrap_or_default();
-        changes.extend(compare(&old, &values(pool)));
+        let old = before.pool(&pool.name);
+        let old = old.map(|old| values(&renamed(old, pool)));
+        changes.extend(compare(&old.unwrap_or_default(), &values(pool)));
     }
     for pool in &before.pools {
         if after.pool(&pool.name).is_none() {
@@ -25,6 +26,25 @@ pub fn moves(before: &Setup, after: &Setup) -> Vec<Change> {
         }
     }
     changes
+}
+
+/// `old` with the names of `new` where a backend has another name at the same address.
+fn renamed(old: &Pool, new: &Pool) -> Pool {
+    let names: BTreeSet<&str> = new.backends.iter().map(|b| b.name.as_str()).collect();
+    let by_address: BTreeMap<&str, &str> = new
+        .backends
+        .iter()
+        .map(|b| (b.address.as_str(), b.name.as_str()))
+        .collect();
+    let mut pool = old.clone();
+    for backend in &mut pool.backends {
+        if let Some(name) = by_address.get(backend.address.as_str())
+            && !names.contains(backend.name.as_str())
+        {
+            (*name).clone_into(&mut backend.name);
+        }
+    }
+    pool
 }
 
 fn compare(before: &Values, after: &Values) -> Vec<Change> {
@@ -81,7 +101,7 @@ fn values(pool: &Pool) -> Values {
     let mut put = |key: &str, value: String| {
         values.insert(format!("{base}.{key}"), value);
     };
-    put("algorithm", format!("{:?}", pool.selection));
+    put("algorithm", algorithm(&pool.selection));
     if let Some(sticky) = &pool.sticky {
         put("sticky", sticky.by.clone());
     }
@@ -119,6 +139,25 @@ fn values(pool: &Pool) -> Values {
     values
 }
 
+/// How a backend is chosen, in words; equal words mean equal choices.
+fn algorithm(selection: &Selection) -> String {
+    match selection {
+        Selection::ByWeight => "by weight".to_owned(),
+        Selection::LeastLoaded(least) => format!(
+            "least loaded of {:?}, by {:?}, ties {:?}",
+            least.among, least.cost, least.tie
+        ),
+        Selection::WeightOverLoad { bias } => format!("weight over load, bias {bias}"),
+        Selection::Hash(hash) => {
+            let bound = hash.balance_factor;
+            let bound = bound.map_or_else(String::new, |factor| format!(", at most {factor}"));
+            format!("hash of {:?} over {:?}{bound}", hash.key, hash.table)
+        }
+        Selection::First => "first that has room".to_owned(),
+        Selection::Other(words) => words.clone(),
+    }
+}
+
 fn of_backend(values: &mut Values, base: &str, backend: &Backend) {
     let base = format!("{base}.backend.{}", path_segment(&backend.name));
     let mut put = |key: &str, value: String| {
@@ -152,11 +191,8 @@ mod tests {
     fn weights_backends_and_pools_that_differ_are_named_and_the_rest_is_silent() {
         let mut before = Setup::blank(Balancer::Haproxy);
         let mut pool = Pool::blank("app", "backend.app");
-        for (name, weight) in [("a", 1), ("b", 1)] {
-            pool.backends.push(Backend {
-                weight,
-                ..Backend::blank(name, "x", "10.0.0.1:80")
-            });
+        for (name, address) in [("a", "10.0.0.1:80"), ("b", "10.0.0.2:80")] {
+            pool.backends.push(Backend::blank(name, "x", address));
         }
         before.pools = vec![pool, Pool::blank("old", "backend.old")];
         let mut after = before.clone();

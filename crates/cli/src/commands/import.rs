@@ -15,7 +15,7 @@ use evenkeel_web::views::{CarriedView, LossView, RenamedView};
 use crate::args::Import;
 use crate::exit::{Exit, coded};
 use crate::given::{Beside, Given};
-use crate::render::findings::{self, Texts};
+use crate::render::findings;
 use crate::render::{Text as _, counted};
 use crate::terminal::Terminal;
 
@@ -169,14 +169,13 @@ fn report(view: &CarriedView, balancer: Balancer) -> String {
 fn conclude(path: Option<&Path>, text: &str, terminal: Terminal) {
     let name = path.map(|path| path.to_string_lossy().into_owned());
     let judged = judge(text, name.as_deref(), None, &Facts::default(), wall());
-    let views: Vec<_> = evenkeel_web::views::FindingView::list(&judged.findings)
-        .into_iter()
-        .map(|finding| evenkeel_web::views::FindingView {
-            blocking: true,
-            ..finding
-        })
+    let only_errors: Vec<_> = judged
+        .findings
+        .iter()
+        .filter(|finding| finding.severity == Severity::Error)
+        .cloned()
         .collect();
-    let shown = findings::shown(&views, &Texts::Read(&judged.origin), terminal.colour_err);
+    let shown = findings::findings(&only_errors, &judged.origin, terminal.colour_err);
     terminal.say(shown.trim_end());
     let errors = judged.count(Severity::Error);
     let Some(path) = path else { return };

@@ -67,12 +67,12 @@ fn pool_table(out: &mut String, pool: &PoolForecastView, before: Option<&PoolFor
     let columns = Columns::of(pool, before);
     let mut rows = vec![columns.head()];
     for backend in chosen(pool) {
-        let old = before.and_then(|p| p.backends.iter().find(|b| b.name == backend.name));
+        let old = before.and_then(|pool| counterpart(pool, backend));
         rows.push(columns.row(backend, old));
     }
     let gone = before.map_or(&[][..], |p| &p.backends);
     for old in gone.iter().take(SHOWN_MAX) {
-        if !pool.backends.iter().any(|b| b.name == old.name) {
+        if counterpart(pool, old).is_none() {
             rows.push(columns.removed(old));
         }
     }
@@ -83,6 +83,18 @@ fn pool_table(out: &mut String, pool: &PoolForecastView, before: Option<&PoolFor
             "  ... and {rest} more backends with smaller shares; --json has all"
         ));
     }
+}
+
+/// The same backend in another forecast: by name, else by address, as names may be rewritten on the way.
+pub(crate) fn counterpart<'p>(
+    pool: &'p PoolForecastView,
+    backend: &BackendForecastView,
+) -> Option<&'p BackendForecastView> {
+    let by_name = pool.backends.iter().find(|b| b.name == backend.name);
+    by_name.or_else(|| {
+        let same = |b: &&BackendForecastView| b.address.is_some() && b.address == backend.address;
+        pool.backends.iter().find(same)
+    })
 }
 
 /// The backends that are shown: all, or those with the largest loads and shares.
@@ -240,7 +252,7 @@ fn cases(forecast: &ForecastView) -> String {
     let days = days.map(|case| (case.title.clone(), &case.pools));
     let all = failures.chain(days).flat_map(|(title, pools)| {
         pools.iter().map(move |pool| {
-            let words = heaviest(pool).map_or_else(|| "not known".to_owned(), |(_, words)| words);
+            let words = heaviest(pool).map_or_else(|| "-".to_owned(), |(_, words)| words);
             vec![title.clone(), pool.name.clone(), words]
         })
     });

@@ -6,7 +6,7 @@ use std::path::Path;
 use evenkeel_model::finding::Severity;
 use evenkeel_web::views::{ForecastView, PlanView, PoolForecastView, VerifyView};
 
-use super::{Text as _, counted, findings, percent};
+use super::{Text as _, counted, findings, forecast, percent};
 
 /// A share that moves by more than this is worth a canary.
 const MOVED_MUCH: f64 = 0.10;
@@ -64,22 +64,24 @@ pub(crate) fn confidence(view: &PlanView) -> Option<String> {
 pub(crate) fn verdict(path: &Path, view: &PlanView, failed: bool) -> String {
     let path = path.display();
     let count = findings::count(&view.findings);
-    let Some(forecast) = &view.forecast else {
+    let Some(shown) = &view.forecast else {
         return format!("{path}: not a configuration that can be judged ({count})");
     };
     let own = view.format == "evenkeel";
-    let errors = view
-        .findings
-        .iter()
-        .any(|f| f.severity == Severity::Error.as_str());
+    let has = |severity: Severity| {
+        let word = severity.as_str();
+        view.findings.iter().any(|f| f.severity == word)
+    };
+    let errors = has(Severity::Error);
     let word = match (failed, errors, own) {
         (true, true, true) => "would be refused",
         (true, true, false) => "has errors",
         (true, false, _) => "has warnings, which are denied",
+        (false, false, _) if has(Severity::Warning) => "no error, see the warnings",
         _ => "sound",
     };
-    let backends: usize = forecast.pools.iter().map(|pool| pool.backends.len()).sum();
-    let pools = counted(forecast.pools.len(), "pool");
+    let backends: usize = shown.pools.iter().map(|pool| pool.backends.len()).sum();
+    let pools = counted(shown.pools.len(), "pool");
     let backends = counted(backends, "backend");
     let title = match view.format.as_str() {
         "haproxy" => "HAProxy, ",
@@ -152,7 +154,7 @@ fn largest_move(before: &ForecastView, after: &ForecastView) -> Option<(f64, Str
     for pool in &after.pools {
         let old = before.pools.iter().find(|p| p.name == pool.name);
         for backend in &pool.backends {
-            let same = old.and_then(|p| p.backends.iter().find(|b| b.name == backend.name));
+            let same = old.and_then(|pool| forecast::counterpart(pool, backend));
             let from = match same {
                 Some(same) => same.expected_share,
                 None => Some(0.0),

@@ -14,6 +14,7 @@ mod boot_kill;
 mod change_confirm;
 mod change_contract;
 mod change_outage;
+mod foresight;
 mod incident;
 mod support;
 mod traffic;

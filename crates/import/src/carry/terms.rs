@@ -5,8 +5,6 @@ use std::time::Duration;
 use evenkeel_model::setup::Wait;
 use evenkeel_model::units::{Ratio, format_duration};
 
-/// Most workers.
-pub(super) const WORKERS_MAX: u32 = 1_024;
 /// Most connections of a listener, and most requests at once on a backend.
 pub(super) const COUNT_MAX: u64 = 1_000_000;
 /// Most further tries.
