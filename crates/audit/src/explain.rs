@@ -46,7 +46,8 @@ pub fn topics() -> impl Iterator<Item = Explanation> {
     };
     of_rules
         .chain(IDS.iter().map(other(Severity::Error)))
-        .chain(MILDER.iter().map(other(Severity::Warning)))
+        .chain(std::iter::once(&RAN_OUT).map(other(Severity::Warning)))
+        .chain(std::iter::once(&IDLE).map(other(Severity::Info)))
         .chain(TOPICS.iter().map(topic))
 }
 
@@ -109,18 +110,18 @@ with the rest of the revision, and does nothing until evenkeel is started again.
 applied to a running instance with 2 workers; restart it to get 4."),
 ];
 
-/// Ids of findings that are warnings at worst.
-const MILDER: &[Entry] = &[
-    ("AUD-01", "every waiver ends within a year, and has not ended", "\
+/// A waiver that no longer holds, or holds too long.
+const RAN_OUT: Entry = ("AUD-01", "every waiver ends within a year, and has not ended", "\
 `[[audit.waiver]]` accepts a finding until a day. Up to then the finding is an info with the reason and the
 day; after it the finding counts again, and this warning says so. One that ends more than a year ahead is
 warned about too: nobody knows by then why it was written.
 
-Example: `until = \"2026-12-31\"` on 2 January 2027: `ran out a day ago`."),
-    ("AUD-02", "every waiver meets a finding", "\
+Example: `until = \"2026-12-31\"` on 2 January 2027: `ran out a day ago`.");
+
+/// A waiver without a finding.
+const IDLE: Entry = ("AUD-02", "every waiver meets a finding", "\
 A waiver whose rule finds nothing is a leftover. It does no harm today and would hide the finding if the
-fault came back. Remove it. An info."),
-];
+fault came back. Remove it. An info.");
 
 const TOPICS: &[Entry] = &[
     ("algorithms", "how a backend is chosen", "\
