@@ -1,11 +1,20 @@
-//! Live facts: the highest minute of each pool, and the load that a configuration implies at present rates.
+//! Live facts: what a running instance sees that a forecast can use, and the load that a configuration implies at
+//! present rates.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
 
-use evenkeel_forecast::Facts;
-use evenkeel_guard::{GuardView, PoolLoad, PoolRate};
+use evenkeel_balance::Standing;
+use evenkeel_forecast::{BackendFacts, Facts, Keys, PoolFacts};
+use evenkeel_guard::{BackendView, GuardView, HealthView, PoolLoad, PoolRate, PoolView};
 use evenkeel_model::config::Config;
-use evenkeel_model::ids::Name;
+use evenkeel_model::ids::{Name, RevisionId};
+use evenkeel_model::parse;
+use evenkeel_model::record::RevisionRecord;
+use evenkeel_model::setup::Setup;
+use evenkeel_model::sketch::Distinct;
+use evenkeel_model::tally::Tally;
 
 /// Utilisation of every backend at the rates and with the backends of `pools`. Where load decides the share, the
 /// intended one is taken: that is what such an algorithm tends to.
@@ -36,41 +45,295 @@ pub fn forecast_load(config: &Config, pools: &[PoolRate]) -> Vec<PoolLoad> {
         .collect()
 }
 
-/// The highest whole minute of each pool, for pools that declare no peak.
+/// Part by which an average forgets in a second: half of it is younger than 42 s.
+const FORGET: f64 = 1.0 / 60.0;
+/// Seconds after which a backend that is down counts as down in a forecast: a flap is no reason to judge a
+/// configuration otherwise.
+const DOWN_FOR: u32 = 30;
+/// Weight of an average, in seconds, below which it says nothing yet.
+const SECONDS_MIN: f64 = 20.0;
+/// Fewest requests that a mean response time is told from.
+const REQUESTS_MIN: f64 = 30.0;
+
+/// What a running instance sees that a forecast can use: the highest whole minute of each pool, who is down, the mean
+/// response time and requests in flight of each backend, how many clients come, and what a rollback would go back to.
 #[derive(Debug, Default)]
-pub(crate) struct Busiest {
-    pools: BTreeMap<Name, Minute>,
+pub(crate) struct Seen {
+    pools: BTreeMap<Name, SeenPool>,
+    /// The target of a rollback and what it sets up; kept so that its text is read once.
+    target: Option<RevisionId>,
+    rollback: Option<Arc<Setup>>,
 }
 
 #[derive(Debug, Default)]
-struct Minute {
+struct SeenPool {
     seconds: VecDeque<f64>,
     highest_rps: Option<f64>,
+    backends: BTreeMap<Name, SeenBackend>,
+    /// Clients of this minute, and of the one before.
+    clients: (Distinct, Distinct),
+    clients_for: u32,
 }
 
-impl Busiest {
+/// Sums over time that forget, by the second.
+#[derive(Debug, Default)]
+struct SeenBackend {
+    /// Seconds that it is down by now.
+    down_for: u32,
+    in_flight: Option<u32>,
+    /// Requests in flight, requests per second, and how many seconds the sums stand for.
+    held: f64,
+    rate: f64,
+    weight: f64,
+}
+
+impl SeenBackend {
+    fn take(&mut self, view: &BackendView) {
+        self.down_for = match view.health {
+            HealthView::Down => self.down_for.saturating_add(1),
+            HealthView::Up | HealthView::Unknown => 0,
+        };
+        self.in_flight = view.in_flight;
+        if let Some((in_flight, rps)) = view.in_flight.zip(view.rps) {
+            let keep = 1.0 - FORGET;
+            self.held = self.held * keep + f64::from(in_flight);
+            self.rate = self.rate * keep + rps;
+            self.weight = self.weight * keep + 1.0;
+        }
+    }
+
+    /// Mean response time by Little's law: requests in flight over rate. Waiting at the backend is in it.
+    fn mean(&self) -> Option<Duration> {
+        let is_enough = self.weight >= SECONDS_MIN && self.rate >= REQUESTS_MIN && self.held > 0.0;
+        is_enough.then(|| Duration::from_secs_f64(self.held / self.rate))
+    }
+}
+
+impl SeenPool {
+    fn take(&mut self, view: &PoolView) {
+        self.backends
+            .retain(|name, _| view.backends.iter().any(|b| b.name == *name));
+        for backend in &view.backends {
+            self.backends
+                .entry(backend.name.clone())
+                .or_default()
+                .take(backend);
+        }
+        self.clients_for += 1;
+        if self.clients_for >= 60 {
+            self.clients = (Distinct::default(), std::mem::take(&mut self.clients.0));
+            self.clients_for = 0;
+        }
+        let Some(rps) = view.rps else { return };
+        self.seconds.push_back(rps);
+        if self.seconds.len() > 60 {
+            self.seconds.pop_front();
+            let mean = self.seconds.iter().sum::<f64>() / 60.0;
+            self.highest_rps = Some(self.highest_rps.map_or(mean, |high| high.max(mean)));
+        }
+    }
+
+    fn facts(&self) -> PoolFacts {
+        let down = self
+            .backends
+            .iter()
+            .filter(|(_, seen)| seen.down_for >= DOWN_FOR);
+        let backend = |(name, seen): (&Name, &SeenBackend)| {
+            let facts = BackendFacts {
+                service_mean: seen.mean(),
+                service_p50: None,
+                in_flight: seen.in_flight,
+            };
+            (name.to_string(), facts)
+        };
+        let clients = self.clients.1.estimate();
+        PoolFacts {
+            highest_minute_rps: self.highest_rps,
+            standings: down
+                .map(|(name, _)| (name.to_string(), Standing::Down))
+                .collect(),
+            backends: self.backends.iter().map(backend).collect(),
+            keys: (clients > 0.0).then_some(Keys {
+                distinct: clients,
+                top_share: None,
+            }),
+        }
+    }
+}
+
+impl Seen {
+    /// Takes the present, once a second.
     pub(crate) fn take(&mut self, view: &GuardView) {
+        self.pools
+            .retain(|name, _| view.pools.iter().any(|pool| pool.name == *name));
         for pool in &view.pools {
-            let Some(rps) = pool.rps else { continue };
-            let minute = self.pools.entry(pool.name.clone()).or_default();
-            minute.seconds.push_back(rps);
-            if minute.seconds.len() > 60 {
-                minute.seconds.pop_front();
-                let mean = minute.seconds.iter().sum::<f64>() / 60.0;
-                minute.highest_rps = Some(minute.highest_rps.map_or(mean, |high| high.max(mean)));
+            self.pools.entry(pool.name.clone()).or_default().take(pool);
+        }
+        self.look_back(&view.revisions, view.revision);
+    }
+
+    /// Takes who came, from the counts of a worker.
+    pub(crate) fn take_tally(&mut self, tally: &Tally) {
+        for pool in &tally.pools {
+            if let Some(seen) = self.pools.get_mut(&pool.pool) {
+                seen.clients.0.merge(&pool.clients.seen);
             }
         }
     }
 
-    pub(crate) fn facts(&self) -> Facts {
-        let mut facts = Facts::default();
-        for (name, minute) in &self.pools {
-            facts
-                .pools
-                .entry(name.to_string())
-                .or_default()
-                .highest_minute_rps = minute.highest_rps;
+    /// The newest older revision that had evidence once is what a rollback goes back to.
+    fn look_back(&mut self, revisions: &[RevisionRecord], running: RevisionId) {
+        let target = evenkeel_guard::boot::targets(revisions, running).pop();
+        if self.target == target {
+            return;
         }
-        facts
+        self.target = target;
+        let record = revisions.iter().find(|record| Some(record.id) == target);
+        let config = record.and_then(|record| parse::parse(&record.text, None).config);
+        self.rollback = config.map(|config| Arc::new(Setup::of(&config)));
+    }
+
+    pub(crate) fn facts(&self) -> Facts {
+        Facts {
+            pools: self
+                .pools
+                .iter()
+                .map(|(name, seen)| (name.to_string(), seen.facts()))
+                .collect(),
+            rollback_target: self.rollback.clone(),
+            ..Facts::default()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use evenkeel_balance::Standing;
+    use evenkeel_guard::{BackendView, HealthView, PoolView, Verdict};
+    use evenkeel_model::canonical::content_hash;
+    use evenkeel_model::clock::Wall;
+    use evenkeel_model::config::{Algorithm, Intent};
+    use evenkeel_model::ids::{Name, RevisionId};
+    use evenkeel_model::parse::parse;
+    use evenkeel_model::record::{RevisionRecord, RevisionState};
+
+    use super::{DOWN_FOR, Seen, SeenPool};
+
+    fn backend(name: &str, rps: f64, in_flight: u32, health: HealthView) -> BackendView {
+        BackendView {
+            name: Name::new(name).unwrap(),
+            weight: 1,
+            capacity_rps: None,
+            zone: None,
+            version: None,
+            intended_share: None,
+            expected_share: None,
+            observed_share: None,
+            ci_low: None,
+            ci_high: None,
+            verdict: Verdict::Ok,
+            reason: String::new(),
+            rps: Some(rps),
+            utilisation: None,
+            p50_ms: None,
+            p99_ms: None,
+            error_rate: None,
+            in_flight: Some(in_flight),
+            cpu: None,
+            memory: None,
+            health,
+            health_detail: String::new(),
+        }
+    }
+
+    fn second(backends: Vec<BackendView>) -> PoolView {
+        PoolView {
+            name: Name::new("p").unwrap(),
+            algorithm: Algorithm::RoundRobin,
+            intent: Intent::Even,
+            epoch: None,
+            rps: backends.iter().map(|b| b.rps).sum(),
+            error_rate: None,
+            harmed_rate: None,
+            p50_ms: None,
+            p99_ms: None,
+            objective_met: None,
+            incident: None,
+            backends,
+        }
+    }
+
+    #[test]
+    fn a_minute_of_traffic_gives_the_peak_and_mean_response_times() {
+        let mut seen = SeenPool::default();
+        let view = |busy: u32| {
+            let (a, b) = (HealthView::Up, HealthView::Unknown);
+            second(vec![backend("a", 100.0, busy, a), backend("b", 0.0, 0, b)])
+        };
+        for _ in 0..10 {
+            seen.take(&view(4));
+        }
+        assert_eq!(seen.facts().backends["a"].service_mean, None);
+        for _ in 0..60 {
+            seen.take(&view(4));
+        }
+        let facts = seen.facts();
+        assert_eq!(facts.highest_minute_rps, Some(100.0));
+        let mean = facts.backends["a"].service_mean.unwrap().as_secs_f64();
+        assert!((mean - 0.04).abs() < 1e-9, "{mean}");
+        assert_eq!(facts.backends["b"].service_mean, None);
+        assert_eq!((facts.backends["a"].in_flight, facts.keys), (Some(4), None));
+    }
+
+    #[test]
+    fn a_backend_counts_as_down_when_it_has_been_for_a_while() {
+        let mut seen = SeenPool::default();
+        let down = second(vec![backend("a", 1.0, 0, HealthView::Down)]);
+        for _ in 1..DOWN_FOR {
+            seen.take(&down);
+        }
+        assert!(seen.facts().standings.is_empty());
+        seen.take(&down);
+        assert_eq!(seen.facts().standings["a"], Standing::Down);
+        seen.take(&second(vec![backend("a", 1.0, 0, HealthView::Up)]));
+        assert!(seen.facts().standings.is_empty());
+    }
+
+    fn revision(number: u64, state: RevisionState, pool: &str) -> RevisionRecord {
+        let text = format!(
+            "[listener.l]\naddress = \"127.0.0.1:1\"\n[[route]]\nlistener = \"l\"\npool = \"{pool}\"\n[pool.{pool}.backend.b]\naddress = \"127.0.0.1:2\"\n"
+        );
+        let config = parse(&text, None).config.unwrap();
+        RevisionRecord {
+            id: RevisionId(number),
+            parent: None,
+            hash: content_hash(&config),
+            text: Arc::from(text),
+            author: String::new(),
+            reason: String::new(),
+            state,
+            at: Wall(0),
+            forced: false,
+            confirm_by: None,
+            keep_until: None,
+            incident: None,
+        }
+    }
+
+    #[test]
+    fn the_rollback_target_is_the_newest_older_revision_with_evidence() {
+        let mut seen = Seen::default();
+        let revisions = [
+            revision(1, RevisionState::Superseded, "one"),
+            revision(2, RevisionState::RolledBack, "two"),
+            revision(3, RevisionState::Verifying, "three"),
+        ];
+        seen.look_back(&revisions[..1], RevisionId(1));
+        assert_eq!(seen.facts().rollback_target, None);
+        seen.look_back(&revisions, RevisionId(3));
+        let target = seen.facts().rollback_target.unwrap();
+        assert_eq!(target.pools[0].name, "one");
     }
 }

@@ -27,7 +27,7 @@ use crate::boot::{Prepared, StartError};
 
 use crate::clock::{self, Clock};
 use crate::counters::Counters;
-use crate::facts::{Busiest, forecast_load};
+use crate::facts::{Seen, forecast_load};
 use crate::fleet::Fleet;
 use crate::handle::{Command, Handle, Published};
 use crate::judge::judge;
@@ -147,7 +147,7 @@ struct Shell {
     drain: Duration,
     counters: Counters,
     series: Series,
-    busiest: Busiest,
+    seen: Seen,
     waiting: BTreeMap<RequestId, oneshot::Sender<Outcome>>,
     next_request: u64,
     journal_ok: bool,
@@ -314,6 +314,7 @@ impl Shell {
 
     fn tally(&mut self, tally: Tally) {
         self.counters.add(&tally);
+        self.seen.take_tally(&tally);
         self.step(Event::Tally(tally));
     }
 

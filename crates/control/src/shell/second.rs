@@ -74,7 +74,7 @@ impl Shell {
         }
         let view = self.guard.view(self.clock.mono(), wall());
         if let Some(view) = &view {
-            self.busiest.take(view);
+            self.seen.take(view);
             self.series.take(view);
         }
         self.publish_view(view);
@@ -121,7 +121,7 @@ impl Shell {
     }
 
     pub(super) fn facts(&self) -> Facts {
-        self.busiest.facts()
+        self.seen.facts()
     }
 
     pub(super) fn mark(&mut self, entry: &Entry) {

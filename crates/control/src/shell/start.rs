@@ -15,7 +15,7 @@ use super::{INPUTS_MAX, Inboxes, Shell, TALLIES_MAX, name_epochs, notifier};
 use crate::boot::{Options, Prepared, StartError};
 use crate::clock::Clock;
 use crate::counters::Counters;
-use crate::facts::Busiest;
+use crate::facts::Seen;
 use crate::fleet::Fleet;
 use crate::handle::{COMMANDS_MAX, Handle, Published};
 use crate::series::Series;
@@ -141,7 +141,7 @@ impl Shell {
             drain: options.drain,
             counters,
             series: Series::default(),
-            busiest: Busiest::default(),
+            seen: Seen::default(),
             waiting: BTreeMap::new(),
             next_request: 1,
             journal_ok: true,
