@@ -1,6 +1,8 @@
 //! The guard as a whole: over the event engine, by its rules of change, and under random events.
 
 #[cfg(test)]
+mod audits;
+#[cfg(test)]
 mod changes;
 #[cfg(test)]
 mod clients;

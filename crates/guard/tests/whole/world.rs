@@ -18,6 +18,7 @@ use evenkeel_incident::Notice;
 use evenkeel_model::canonical::content_hash;
 use evenkeel_model::clock::{Mono, Wall};
 use evenkeel_model::config::Config;
+use evenkeel_model::finding::Finding;
 use evenkeel_model::ids::{Epoch, Name, RevisionId};
 use evenkeel_model::parse::parse;
 use evenkeel_model::record::{Entry, IncidentRecord, RevisionRecord, RevisionState};
@@ -86,6 +87,8 @@ pub(crate) struct World {
     pub(crate) swaps: Vec<RevisionId>,
     pub(crate) silent_workers: Vec<u16>,
     pub(crate) out: Vec<String>,
+    /// What an audit finds.
+    pub(crate) findings: Vec<Finding>,
     /// Whether the shell checks health.
     pub(crate) checks: bool,
     health: BTreeMap<(Name, Name), HealthState>,
@@ -123,6 +126,7 @@ impl World {
             swaps: Vec::new(),
             silent_workers: Vec::new(),
             out: Vec::new(),
+            findings: Vec::new(),
             checks: false,
             health: BTreeMap::new(),
             epoch: 1,
@@ -252,7 +256,7 @@ impl World {
             }
             Action::RequestForecast { .. } => {}
             Action::RequestAudit { token, .. } => {
-                let findings = Vec::new();
+                let findings = self.findings.clone();
                 self.queue.push_back(Event::Audited { token, findings });
             }
             Action::Notify { notice, .. } => self.notices.push(*notice),
