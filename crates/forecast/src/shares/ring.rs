@@ -21,7 +21,7 @@ const HAPROXY_ROOM: u32 = 4_096;
 const NGINX_POINTS: u64 = 160;
 
 /// Points of a ring that are walked for the price of one that is built.
-const WALK: u64 = 16;
+const WALK: u64 = 4;
 /// Envoy's largest Maglev table.
 const MAGLEV_MAX: u64 = 5_000_011;
 
