@@ -153,8 +153,11 @@ fn largest_move(before: &ForecastView, after: &ForecastView) -> Option<(f64, Str
     let mut largest: Option<(f64, String)> = None;
     for pool in &after.pools {
         let old = before.pools.iter().find(|p| p.name == pool.name);
-        for backend in &pool.backends {
-            let same = old.and_then(|pool| forecast::counterpart(pool, backend));
+        for (index, backend) in pool.backends.iter().enumerate() {
+            // Mostly nothing moved in the file, and ten thousand backends are not looked up one by one.
+            let there = old.and_then(|p| p.backends.get(index));
+            let there = there.filter(|b| b.name == backend.name);
+            let same = there.or_else(|| forecast::counterpart(old?, backend));
             let from = match same {
                 Some(same) => same.expected_share,
                 None => Some(0.0),

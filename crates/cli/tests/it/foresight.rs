@@ -49,9 +49,9 @@ pub(super) fn envoy() -> String {
         "static_resources:\n  listeners:\n  - name: web\n    address: { socket_address: { address: 0.0.0.0, port_value: 8080 } }\n    filter_chains:\n    - filters:\n      - name: envoy.filters.network.http_connection_manager\n        typed_config:\n          \"@type\": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager\n          stat_prefix: web\n          route_config:\n            virtual_hosts:\n            - name: all\n              domains: [\"*\"]\n              routes:\n              - match: { prefix: \"/\" }\n                route: { cluster: app }\n          http_filters:\n          - name: envoy.filters.http.router\n            typed_config: { \"@type\": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router }\n  clusters:\n  - name: app\n    type: STATIC\n    connect_timeout: 1s\n    load_assignment:\n      cluster_name: app\n      endpoints:\n      - lb_endpoints:\n",
     );
     for (n, weight) in [(1, 1), (2, 10), (3, 1)] {
-        text.push_str(&format!(
+        text.extend([format!(
             "        - endpoint: {{ address: {{ socket_address: {{ address: 10.0.0.{n}, port_value: 8080 }} }} }}\n          load_balancing_weight: {weight}\n"
-        ));
+        )]);
     }
     text
 }

@@ -41,7 +41,7 @@ fn includes_that_are_missing_circular_unreadable_or_huge_are_errors_at_their_lin
     let big = fs::File::create(home.dir().join("big.inc")).unwrap();
     big.set_len(100 << 20).unwrap();
     let locked = home.write("locked.inc", "");
-    fs::set_permissions(&locked, fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(&locked, fs::Permissions::from_mode(0o000)).unwrap();
     // Whoever may read everything (root) reads the locked file too: then it is no error.
     let may_read_all = fs::read(&locked).is_ok();
     for (include, word) in [
