@@ -1,7 +1,7 @@
 //! One fault that many pools have is one finding.
 //!
 //! A `defaults` section without timeouts is one mistake, and twenty findings would bury the others. Pools with the
-//! same fault are told together from four on; a pool that has a policy or a waiver for the rule speaks for itself, or
+//! same fault are told together from four on (infos from two on); a pool that has a policy or a waiver for the rule speaks for itself, or
 //! its severity and its waiver would be lost.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,7 +11,7 @@ use evenkeel_model::setup::{Backend, Balancer, Pool, Role};
 
 use crate::rule::{Subject, Words};
 
-/// So many pools with the same fault are still told one by one.
+/// So many pools with the same fault are still told one by one; of what is only worth knowing, a single one.
 const APART_MAX: usize = 3;
 /// So many names are shown of those that are told together.
 const NAMES_MAX: usize = 5;
@@ -58,7 +58,7 @@ pub(super) fn told(
     } in faults
     {
         let names = match same.get(&(severity, kind)) {
-            Some(names) if names.len() > APART_MAX && !is_apart(pool) => names.as_slice(),
+            Some(names) if names.len() > apart(severity) && !is_apart(pool) => names.as_slice(),
             _ => &[],
         };
         match names.split_first() {
@@ -69,6 +69,13 @@ pub(super) fn told(
         findings.push(subject.finding(id, severity, (&pool.path, &at), magnitude, words));
     }
     findings
+}
+
+const fn apart(severity: Severity) -> usize {
+    match severity {
+        Severity::Info => 1,
+        Severity::Warning | Severity::Error => APART_MAX,
+    }
 }
 
 /// `; the same in 12 more pools: a, b, c, d, e and 7 more`.
@@ -84,6 +91,9 @@ fn also(others: &[&str]) -> String {
     } else {
         format!(" and {rest} more")
     };
+    if let [only] = shown.as_slice() {
+        return format!("; the same in pool {only}");
+    }
     format!(
         "; the same in {} more pools: {}{rest}",
         others.len(),

@@ -63,7 +63,8 @@ fn check_budget(subject: &Subject<'_>) -> Vec<Finding> {
                     Severity::Info
                 },
                 format!(
-                    "pool `{name}` retries failed answers up to {attempts} times, without a budget"
+                    "pool `{name}` retries failed answers {}, without a budget",
+                    times(attempts)
                 ),
                 1.0 + f64::from(attempts),
             ),
@@ -92,6 +93,14 @@ fn check_budget(subject: &Subject<'_>) -> Vec<Finding> {
         })
     });
     told(subject, "RTY-01", faults.collect())
+}
+
+fn times(attempts: u32) -> String {
+    if attempts == 1 {
+        "once".to_owned()
+    } else {
+        format!("up to {attempts} times")
+    }
 }
 
 const TRIES_MAX: Limit = Limit {

@@ -50,6 +50,12 @@ fn tmo_01_tells_missing_timeouts_once_for_the_pool_and_once_for_all_listeners() 
         says(&whole, "TMO-01").is_empty(),
         "the whole request is bounded"
     );
+    let mut unreached = bare.clone();
+    (unreached.balancer, unreached.listeners) = (Balancer::Envoy, Vec::new());
+    assert!(
+        says(&unreached, "TMO-01").is_empty(),
+        "no route leads there"
+    );
     assert_eq!(
         heads(&says(&with(|p| p.timeouts.connect = seconds(0)), "TMO-01")),
         ["error backend.app.timeout.connect"]
@@ -70,6 +76,12 @@ fn tmo_02_wants_tries_to_fit_into_the_request() {
     assert_eq!(severities(&findings), [Severity::Warning]);
     assert!(findings[0].effect.contains("1 of 2 tries"));
     assert_eq!(severities(&said(3, 10, 30)), [Severity::Info]);
+    let mut envoy = with(|p| {
+        (p.retry.attempts, p.retry.after_sent) = (Some(1), true);
+        (p.timeouts.response, p.timeouts.request) = (seconds(30), seconds(30));
+    });
+    envoy.balancer = Balancer::Envoy;
+    assert!(says(&envoy, "TMO-02").is_empty(), "no time per try is set");
     let connect = with(|p| p.timeouts.connect = seconds(20));
     assert_eq!(severities(&says(&connect, "TMO-02")), [Severity::Warning]);
     let only_connections = with(|p| {
