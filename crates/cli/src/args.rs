@@ -65,6 +65,12 @@ pub(crate) enum Command {
         /// Id of a rule, or `algorithms`; without it, a list
         topic: Option<String>,
     },
+    /// Print the JSON Schema of evenkeel.toml, for editors
+    Schema {
+        /// That of the side file for other balancers' configurations instead
+        #[arg(long)]
+        facts: bool,
+    },
     /// Show what an apply would do
     Plan(Plan),
     /// Apply a configuration as a guarded change

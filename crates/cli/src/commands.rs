@@ -10,8 +10,11 @@ mod init;
 mod plan;
 mod run;
 mod saved;
+mod schema;
 mod shop;
 mod show;
+
+use evenkeel_model::parse::keys;
 
 use crate::args::{Arguments, Command, Global};
 use crate::exit::Exit;
@@ -26,6 +29,11 @@ pub(crate) fn run(command: Command, global: &Global, terminal: Terminal) -> anyh
         Command::Check(options) => check::check(&options, terminal),
         Command::Explain { topic } => show::explain(topic.as_deref(), terminal),
         Command::Import(options) => import::import(&options, terminal),
+        Command::Schema { facts } => {
+            let table = if facts { &keys::SIDE } else { &keys::FILE };
+            terminal.data(&schema::schema(table));
+            Ok(Exit::Ok)
+        }
         Command::Plan(options) => plan::plan(&options, global, terminal),
         Command::Apply(options) => change::apply(&options, global, terminal),
         Command::Confirm { revision } => change::confirm(revision, global, terminal),

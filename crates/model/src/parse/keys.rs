@@ -81,6 +81,8 @@ pub enum Kind {
     Table(&'static Table),
     /// Tables that a person names.
     Named(&'static Table),
+    /// Tables with the names that things have in another balancer's file.
+    NamedFreely(&'static Table),
     /// A list of tables.
     List(&'static Table),
 }
@@ -140,3 +142,6 @@ impl Kind {
         Self::Size(limits.min, limits.max)
     }
 }
+
+#[cfg(test)]
+mod tests;

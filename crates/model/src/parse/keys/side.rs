@@ -14,7 +14,7 @@ pub static SIDE: Table = Table {
     keys: &[
         Key::new(
             "pool",
-            Kind::Named(&SIDE_POOL),
+            Kind::NamedFreely(&SIDE_POOL),
             "By the name that the pool has there.",
         ),
         Key::new("audit", Kind::Table(&SIDE_AUDIT), "Accepted findings."),
@@ -49,7 +49,7 @@ pub(in super::super) static SIDE_POOL: Table = Table {
         ),
         Key::new(
             "backend",
-            Kind::Named(&SIDE_BACKEND),
+            Kind::NamedFreely(&SIDE_BACKEND),
             "By the name that the backend has there.",
         ),
     ],
