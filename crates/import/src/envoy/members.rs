@@ -225,8 +225,11 @@ fn read_host(
     }
     let health = fields.word(book, "health_status", HEALTH);
     fields.place(book, "health_status", &format!("{path}.role"));
+    // Such a host takes nothing, but it counts in the percentages and is used in panic; one that drains does neither
+    // (measured on 1.40).
+    backend.marked_down = matches!(health, Some("UNHEALTHY" | "TIMEOUT"));
     backend.role = match health {
-        Some("UNHEALTHY" | "DRAINING" | "TIMEOUT") => Role::Disabled,
+        Some("DRAINING") => Role::Disabled,
         // Degraded hosts take traffic when the healthy ones do not suffice.
         Some("DEGRADED") => Role::Backup,
         _ => Role::Active,
