@@ -1,3 +1,5 @@
+//! What is carried over into an evenkeel.toml, and what is said to stay behind.
+
 use std::net::IpAddr;
 
 use evenkeel_model::finding::Severity;

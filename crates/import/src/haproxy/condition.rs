@@ -227,7 +227,9 @@ fn version(text: &str) -> Option<[u32; 3]> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::collections::BTreeMap;
+
+    use super::{Blocks, Outcome, Truth, evaluate};
 
     fn holds(text: &str) -> Truth {
         let variables = BTreeMap::from([("SET".to_owned(), "1".to_owned())]);

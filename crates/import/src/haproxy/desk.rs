@@ -259,7 +259,9 @@ pub(super) fn time(text: &str) -> Result<Duration, String> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::time::Duration;
+
+    use super::{atol, time};
 
     #[test]
     fn times_have_the_units_and_the_end_of_haproxy() {

@@ -222,7 +222,7 @@ impl<L: Fn(&str) -> Option<String>> Cutter<'_, L> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{EXPANSION_MAX, WORDS_MAX, words};
 
     fn cut(text: &str) -> Vec<String> {
         let lookup = |name: &str| (name == "SET").then(|| "value".to_owned());
