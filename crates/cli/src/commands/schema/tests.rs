@@ -16,92 +16,82 @@ fn root() -> PathBuf {
 
 /// What is wrong with `value` by `schema`; `None`: nothing.
 fn fault(schema: &Value, value: &Value, at: &str) -> Option<String> {
-    let wrong = |what: &str| Some(format!("{at}: {what}"));
-    for (word, rule) in schema.as_object().unwrap() {
-        let found = match word.as_str() {
-            "$schema" | "title" | "description" | "default" | "examples" => None,
-            "type" => {
-                let fits = match rule.as_str().unwrap() {
-                    "object" => value.is_object(),
-                    "array" => value.is_array(),
-                    "string" => value.is_string(),
-                    "boolean" => value.is_boolean(),
-                    "integer" => value.is_i64() || value.is_u64(),
-                    "number" => value.is_number(),
-                    other => panic!("type {other}"),
-                };
-                if fits { None } else { wrong("type") }
-            }
-            "enum" if !rule.as_array().unwrap().contains(value) => wrong("enum"),
-            "minimum" => value
-                .as_f64()
-                .filter(|v| *v < rule.as_f64().unwrap())
-                .and_then(|_| wrong(word)),
-            "maximum" => value
-                .as_f64()
-                .filter(|v| *v > rule.as_f64().unwrap())
-                .and_then(|_| wrong(word)),
-            "minLength" => value
-                .as_str()
-                .filter(|v| v.is_empty())
-                .and_then(|_| wrong(word)),
-            "minItems" => value
-                .as_array()
-                .filter(|v| v.is_empty())
-                .and_then(|_| wrong(word)),
-            "pattern" => {
-                let pattern = regex_lite::Regex::new(rule.as_str().unwrap()).unwrap();
-                value
-                    .as_str()
-                    .filter(|v| !pattern.is_match(v))
-                    .and_then(|_| wrong("pattern"))
-            }
-            "anyOf" => {
-                let fits = rule
-                    .as_array()
-                    .unwrap()
-                    .iter()
-                    .any(|one| fault(one, value, at).is_none());
-                if fits { None } else { wrong("anyOf") }
-            }
-            "items" => value
-                .as_array()
-                .into_iter()
-                .flatten()
-                .find_map(|v| fault(rule, v, at)),
-            "required" => rule.as_array().unwrap().iter().find_map(|key| {
-                let key = key.as_str().unwrap();
-                value.get(key).is_none().then(|| format!("{at}: no {key}"))
-            }),
-            "propertyNames" => {
-                let mut names = value.as_object().into_iter().flatten();
-                names.find_map(|(name, _)| fault(rule, &json!(name), at))
-            }
-            "properties" | "additionalProperties" => None, // together, below
-            "enum" => None,
-            other => panic!("the validator does not know `{other}`"),
-        };
-        if found.is_some() {
-            return found;
+    let words = schema.as_object().unwrap().iter();
+    let mut faults = words.filter_map(|(word, rule)| fault_of(word, rule, value, at));
+    faults.next().or_else(|| fault_below(schema, value, at))
+}
+
+/// What one word of a schema finds wrong with `value` itself.
+fn fault_of(word: &str, rule: &Value, value: &Value, at: &str) -> Option<String> {
+    let items = || value.as_array().into_iter().flatten();
+    let number = |is_wrong: fn(f64, f64) -> bool| {
+        value
+            .as_f64()
+            .is_some_and(|v| is_wrong(v, rule.as_f64().unwrap()))
+    };
+    let is_wrong = match word {
+        "type" => !is_of(rule.as_str().unwrap(), value),
+        "enum" => !rule.as_array().unwrap().contains(value),
+        "minimum" => number(|value, limit| value < limit),
+        "maximum" => number(|value, limit| value > limit),
+        "minLength" => value.as_str().is_some_and(str::is_empty),
+        "minItems" => value.as_array().is_some_and(Vec::is_empty),
+        "pattern" => {
+            let pattern = regex_lite::Regex::new(rule.as_str().unwrap()).unwrap();
+            value.as_str().is_some_and(|v| !pattern.is_match(v))
         }
+        "anyOf" => rule
+            .as_array()
+            .unwrap()
+            .iter()
+            .all(|one| fault(one, value, at).is_some()),
+        "items" => return items().find_map(|value| fault(rule, value, at)),
+        "required" => {
+            let mut keys = rule.as_array().unwrap().iter();
+            keys.any(|key| value.get(key.as_str().unwrap()).is_none())
+        }
+        "propertyNames" => {
+            let mut names = value.as_object().into_iter().flatten();
+            names.any(|(name, _)| fault(rule, &json!(name), at).is_some())
+        }
+        // The first ones only tell; the last two are looked at together.
+        "$schema"
+        | "title"
+        | "description"
+        | "default"
+        | "examples"
+        | "properties"
+        | "additionalProperties" => false,
+        other => panic!("the validator does not know `{other}`"),
+    };
+    is_wrong.then(|| format!("{at}: {word}"))
+}
+
+fn is_of(kind: &str, value: &Value) -> bool {
+    match kind {
+        "object" => value.is_object(),
+        "array" => value.is_array(),
+        "string" => value.is_string(),
+        "boolean" => value.is_boolean(),
+        "integer" => value.is_i64() || value.is_u64(),
+        "number" => value.is_number(),
+        other => panic!("type {other}"),
     }
-    let known = schema.get("properties");
-    value
-        .as_object()
-        .into_iter()
-        .flatten()
-        .find_map(|(name, inner)| {
-            let at = format!("{at}.{name}");
-            match (
-                known.and_then(|known| known.get(name)),
-                schema.get("additionalProperties"),
-            ) {
-                (Some(property), _) => fault(property, inner, &at),
-                (None, Some(Value::Bool(false))) => Some(format!("{at}: unknown")),
-                (None, Some(others @ Value::Object(_))) => fault(others, inner, &at),
-                _ => None,
-            }
-        })
+}
+
+/// What is wrong below `value`, key by key.
+fn fault_below(schema: &Value, value: &Value, at: &str) -> Option<String> {
+    let (known, others) = (schema.get("properties"), schema.get("additionalProperties"));
+    let mut values = value.as_object().into_iter().flatten();
+    values.find_map(|(name, inner)| {
+        let at = format!("{at}.{name}");
+        match (known.and_then(|known| known.get(name)), others) {
+            (Some(property), _) => fault(property, inner, &at),
+            (None, Some(Value::Bool(false))) => Some(format!("{at}: unknown")),
+            (None, Some(others @ Value::Object(_))) => fault(others, inner, &at),
+            _ => None,
+        }
+    })
 }
 
 /// TOML as an editor hands it to a schema: dates are texts.
