@@ -108,6 +108,34 @@ changes are refused; traffic goes on and a rollback to the verified revision sti
 `workers`, `[admin]` and `access_log` are read at the start. A change of them is journalled and verified
 with the rest of the revision, and does nothing until evenkeel is started again. Example: `workers = 4`
 applied to a running instance with 2 workers; restart it to get 4."),
+    ("IMP-01", "a file of another balancer can be read", "\
+The text breaks the grammar of haproxy.cfg, nginx.conf or YAML and JSON at this place, or is not UTF-8. That
+balancer would not start with it either. Nothing is judged, because the rest would have to be guessed.
+
+Example: an nginx block without its closing brace."),
+    ("IMP-02", "every include can be opened", "\
+A file that this one includes is missing, cannot be read, or includes itself. What it would say is unknown,
+so nothing is judged. `--root DIR` maps absolute paths such as /etc/nginx into a copy.
+
+Example: `include /etc/nginx/conf.d/*.conf;` checked on a machine without that directory."),
+    ("IMP-03", "everything that bears on the spread is understood", "\
+A directive, or a value of one, that the reader does not know, or whose effect does not stand in the file
+(an address from a variable, members from a registry). It is listed and lowers the confidence of the
+forecast. A warning where it may bend routing or shares, an info where it may bend limits or checks.
+
+Example: members that Envoy gets from its control plane: their shares are not known."),
+    ("IMP-04", "every name leads somewhere and every value is in its range", "\
+What that balancer refuses at its start: a backend, upstream or cluster that does not exist, a name twice, a
+value beyond its range. A warning where it starts all the same.
+
+Example: `default_backend ap` beside `backend app`."),
+    ("IMP-05", "the configuration keeps within what is read", "\
+Bounds for hostile and mistaken input: 16 MiB a file, 64 MiB and 1,000 files in all, includes and blocks 64
+deep, 100,000 backends. The finding names the bound. An error, unless only the list of findings is cut."),
+    ("IMP-06", "what is written has its effect", "\
+That balancer accepts the line and does nothing with it. A warning.
+
+Example: `cookie` in a backend in TCP mode, or `http-check` without `option httpchk`."),
 ];
 
 /// A waiver that no longer holds, or holds too long.
