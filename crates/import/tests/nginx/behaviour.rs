@@ -1,4 +1,9 @@
 //! What rules and the forecast ask for: paths of values that stand in the file, effective values, gaps.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test stops at what it did not expect"
+)]
 
 use evenkeel_model::finding::Severity;
 use evenkeel_model::setup::{Backend, Pool, Setup, Touches, Wait};

@@ -113,9 +113,8 @@ fn values_that_grow_without_end_are_gaps() {
     let mut maps = String::from("map $host $v0 { default http://a; }\n");
     for level in 1..9 {
         let repeated = format!("$v{}", level - 1).repeat(1_000);
-        maps.push_str(&format!(
-            "map $host $v{level} {{ default {repeated}; a {repeated}x; }}\n"
-        ));
+        let map = format!("map $host $v{level} {{ default {repeated}; a {repeated}x; }}\n");
+        maps.push_str(&map);
     }
     let text = format!(
         "events {{}} http {{ {maps} server {{ location / {{ proxy_pass http://$v8; }} }} }}"
