@@ -10,7 +10,7 @@ use std::sync::Arc;
 use evenkeel_forecast::Facts;
 use evenkeel_guard::{Boot, Restorable};
 use evenkeel_journal::{
-    Append as _, AppendError, OpenError, Read, ReadError, SqliteJournal, State,
+    Append as _, AppendError, OpenError, Read, ReadError, SqliteJournal, State, WayBack,
 };
 use evenkeel_model::clock::Wall;
 use evenkeel_model::config::Config;
@@ -108,6 +108,7 @@ pub struct Prepared {
     pub(crate) journal: SqliteJournal,
     pub(crate) reader: Box<dyn Read>,
     pub(crate) boot: Boot,
+    pub(crate) way_back: WayBack,
     pub(crate) source: Source,
     pub(crate) bound: Bound,
     pub(crate) admin: std::net::TcpListener,
@@ -168,6 +169,7 @@ pub fn prepare(options: Options) -> Result<Prepared, StartError> {
         journal,
         reader,
         boot,
+        way_back: state.way_back,
         source,
         bound,
         admin,

@@ -51,6 +51,8 @@ const EPOCHS_NAMED: usize = 4 * EPOCHS_KEPT;
 pub(crate) struct Counters {
     pub(crate) pools: BTreeMap<Name, PoolCounters>,
     pub(crate) workers: BTreeMap<WorkerId, WorkerCounters>,
+    /// Response times since somebody last took them away, by pool and backend.
+    pub(crate) recent: BTreeMap<Name, BTreeMap<Name, Latency>>,
     seen: Seen,
     unpicked: BTreeMap<(WorkerId, Name), u64>,
     names: BTreeMap<Name, Vec<(Epoch, Vec<Name>)>>,
@@ -74,6 +76,7 @@ impl Counters {
             totals.unpicked += pool.unpicked.saturating_sub(*unpicked);
             *unpicked = pool.unpicked;
             let seen = self.seen.entry(key).or_default();
+            let recent = self.recent.entry(pool.pool.clone()).or_default();
             for epoch in &pool.epochs {
                 let known = self
                     .names
@@ -90,7 +93,11 @@ impl Counters {
                 for (index, (name, now)) in names.iter().zip(&epoch.backends).enumerate() {
                     let earlier = before.and_then(|cells| cells.get(index));
                     let total = totals.backends.entry(name.clone()).or_default();
-                    let picks = add(total, now, earlier.unwrap_or(&BackendTally::default()));
+                    let none = BackendTally::default();
+                    let earlier = earlier.unwrap_or(&none);
+                    let latency = now.latency.since(&earlier.latency);
+                    recent.entry(name.clone()).or_default().add(&latency);
+                    let picks = add(total, now, earlier);
                     self.workers.entry(tally.worker).or_default().picks += picks;
                 }
                 match place.and_then(|i| seen.get_mut(i)) {
@@ -124,7 +131,7 @@ mod tests {
     use super::Counters;
     use evenkeel_model::clock::Mono;
     use evenkeel_model::ids::{Epoch, Name, WorkerId};
-    use evenkeel_model::sketch::ClientSketch;
+    use evenkeel_model::sketch::{ClientSketch, Frequent};
     use evenkeel_model::tally::{BackendTally, EpochTally, PoolTally, Tally};
 
     fn tally(worker: u16, epochs: &[(u64, u64)]) -> Tally {
@@ -143,8 +150,10 @@ mod tests {
                 pool: name.clone(),
                 epochs: epochs.iter().map(epoch).collect(),
                 clients: ClientSketch::default(),
+                frequent: Frequent::default(),
                 unpicked: 0,
             }],
+            routes: Vec::new(),
         }
     }
 

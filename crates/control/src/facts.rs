@@ -8,13 +8,18 @@ use std::time::Duration;
 use evenkeel_balance::Standing;
 use evenkeel_forecast::{BackendFacts, Facts, Keys, PoolFacts};
 use evenkeel_guard::{BackendView, GuardView, HealthView, PoolLoad, PoolRate, PoolView};
+use evenkeel_journal::WayBack;
 use evenkeel_model::config::Config;
 use evenkeel_model::ids::{Name, RevisionId};
 use evenkeel_model::parse;
 use evenkeel_model::record::RevisionRecord;
 use evenkeel_model::setup::Setup;
-use evenkeel_model::sketch::Distinct;
-use evenkeel_model::tally::Tally;
+use evenkeel_model::sketch::{Distinct, Frequent};
+use evenkeel_model::tally::{Latency, Tally};
+
+mod routes;
+
+use routes::Routes;
 
 /// Utilisation of every backend at the rates and with the backends of `pools`. Where load decides the share, the
 /// intended one is taken: that is what such an algorithm tends to.
@@ -55,14 +60,20 @@ const SECONDS_MIN: f64 = 20.0;
 /// Fewest requests that a mean response time is told from.
 const REQUESTS_MIN: f64 = 30.0;
 
-/// What a running instance sees that a forecast can use: the highest whole minute of each pool, who is down, the mean
-/// response time and requests in flight of each backend, how many clients come, and what a rollback would go back to.
+/// Response times by pool and backend.
+type Recent = BTreeMap<Name, BTreeMap<Name, Latency>>;
+
+/// What a running instance sees that a forecast can use: the highest whole minute of each pool and route, who is down,
+/// response times and requests in flight of each backend, how many clients come and what part the most frequent of them
+/// has, what a rollback would go back to, and when one was last made.
 #[derive(Debug, Default)]
 pub(crate) struct Seen {
     pools: BTreeMap<Name, SeenPool>,
     /// The target of a rollback and what it sets up; kept so that its text is read once.
     target: Option<RevisionId>,
     rollback: Option<Arc<Setup>>,
+    routes: Routes,
+    pub(crate) way_back: WayBack,
 }
 
 #[derive(Debug, Default)]
@@ -71,8 +82,15 @@ struct SeenPool {
     highest_rps: Option<f64>,
     backends: BTreeMap<Name, SeenBackend>,
     /// Clients of this minute, and of the one before.
-    clients: (Distinct, Distinct),
+    clients: (Clients, Clients),
     clients_for: u32,
+}
+
+/// Who came in a minute.
+#[derive(Debug, Default)]
+struct Clients {
+    seen: Distinct,
+    frequent: Frequent,
 }
 
 /// Sums over time that forget, by the second.
@@ -85,6 +103,8 @@ struct SeenBackend {
     held: f64,
     rate: f64,
     weight: f64,
+    /// Median response time in the last whole minute.
+    median: Option<Duration>,
 }
 
 impl SeenBackend {
@@ -110,7 +130,7 @@ impl SeenBackend {
 }
 
 impl SeenPool {
-    fn take(&mut self, view: &PoolView) {
+    fn take(&mut self, view: &PoolView, recent: &mut Recent) {
         self.backends
             .retain(|name, _| view.backends.iter().any(|b| b.name == *name));
         for backend in &view.backends {
@@ -121,8 +141,16 @@ impl SeenPool {
         }
         self.clients_for += 1;
         if self.clients_for >= 60 {
-            self.clients = (Distinct::default(), std::mem::take(&mut self.clients.0));
+            self.clients = (Clients::default(), std::mem::take(&mut self.clients.0));
             self.clients_for = 0;
+            let recent = recent.remove(&view.name).unwrap_or_default();
+            for (name, seen) in &mut self.backends {
+                let times = recent
+                    .get(name)
+                    .filter(|t| t.count() as f64 >= REQUESTS_MIN);
+                let median = times.and_then(|times| times.quantile_us(0.5));
+                seen.median = median.map(Duration::from_micros);
+            }
         }
         let Some(rps) = view.rps else { return };
         self.seconds.push_back(rps);
@@ -141,12 +169,14 @@ impl SeenPool {
         let backend = |(name, seen): (&Name, &SeenBackend)| {
             let facts = BackendFacts {
                 service_mean: seen.mean(),
-                service_p50: None,
+                service_p50: seen.median,
                 in_flight: seen.in_flight,
             };
             (name.to_string(), facts)
         };
-        let clients = self.clients.1.estimate();
+        let clients = self.clients.1.seen.estimate();
+        let frequent = &self.clients.1.frequent;
+        let is_enough = frequent.total() as f64 >= REQUESTS_MIN;
         PoolFacts {
             highest_minute_rps: self.highest_rps,
             standings: down
@@ -155,30 +185,56 @@ impl SeenPool {
             backends: self.backends.iter().map(backend).collect(),
             keys: (clients > 0.0).then_some(Keys {
                 distinct: clients,
-                top_share: None,
+                top_share: frequent.top_share().filter(|_| is_enough),
             }),
         }
     }
 }
 
 impl Seen {
+    /// Nothing seen yet of `config`, which runs from now on; `way_back`: as the journal tells it.
+    pub(crate) fn new(way_back: WayBack, config: &Config) -> Self {
+        let mut seen = Self {
+            way_back,
+            ..Self::default()
+        };
+        seen.lead(config);
+        seen
+    }
+
     /// Takes the present, once a second.
-    pub(crate) fn take(&mut self, view: &GuardView) {
+    pub(crate) fn take(&mut self, view: &GuardView, recent: &mut Recent) {
         self.pools
             .retain(|name, _| view.pools.iter().any(|pool| pool.name == *name));
         for pool in &view.pools {
-            self.pools.entry(pool.name.clone()).or_default().take(pool);
+            let seen = self.pools.entry(pool.name.clone()).or_default();
+            seen.take(pool, recent);
         }
+        recent.retain(|name, _| self.pools.contains_key(name));
+        self.routes.second();
         self.look_back(&view.revisions, view.revision);
     }
 
-    /// Takes who came, from the counts of a worker.
+    /// Takes where the routes lead from now on. A pool that gets others than before is judged by what those had: its own
+    /// highest minute was another traffic's.
+    pub(crate) fn lead(&mut self, config: &Config) {
+        for (pool, rps) in self.routes.lead(config) {
+            if let Some(seen) = self.pools.get_mut(&pool) {
+                seen.seconds.clear();
+                seen.highest_rps = Some(rps);
+            }
+        }
+    }
+
+    /// Takes who came and by which routes, from the counts of a worker.
     pub(crate) fn take_tally(&mut self, tally: &Tally) {
         for pool in &tally.pools {
             if let Some(seen) = self.pools.get_mut(&pool.pool) {
-                seen.clients.0.merge(&pool.clients.seen);
+                seen.clients.0.seen.merge(&pool.clients.seen);
+                seen.clients.0.frequent.merge(&pool.frequent);
             }
         }
+        self.routes.take(tally.worker, &tally.routes);
     }
 
     /// The newest older revision that had evidence once is what a rollback goes back to.
@@ -200,24 +256,30 @@ impl Seen {
                 .iter()
                 .map(|(name, seen)| (name.to_string(), seen.facts()))
                 .collect(),
+            routes: self.routes.facts(),
             rollback_target: self.rollback.clone(),
-            ..Facts::default()
+            rehearsed_at: self.way_back.walked_at,
+            recorded_since: self.way_back.since,
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
     use std::sync::Arc;
 
     use evenkeel_balance::Standing;
     use evenkeel_guard::{BackendView, HealthView, PoolView, Verdict};
     use evenkeel_model::canonical::content_hash;
-    use evenkeel_model::clock::Wall;
+    use evenkeel_model::clock::{Mono, Wall};
     use evenkeel_model::config::{Algorithm, Intent};
-    use evenkeel_model::ids::{Name, RevisionId};
+    use evenkeel_model::ids::{Name, RevisionId, WorkerId};
     use evenkeel_model::parse::parse;
     use evenkeel_model::record::{RevisionRecord, RevisionState};
+
+    use evenkeel_model::sketch::{ClientSketch, Frequent};
+    use evenkeel_model::tally::{Latency, PoolTally, Tally};
 
     use super::{DOWN_FOR, Seen, SeenPool};
 
@@ -268,23 +330,65 @@ mod tests {
     #[test]
     fn a_minute_of_traffic_gives_the_peak_and_mean_response_times() {
         let mut seen = SeenPool::default();
+        let mut times = Latency::default();
+        let few = times.clone();
+        (0..100).for_each(|_| times.record(12_000));
+        let names = [("a", times), ("b", few)];
+        let names = names.map(|(name, times)| (Name::new(name).unwrap(), times));
+        let mut recent = BTreeMap::from([(Name::new("p").unwrap(), BTreeMap::from(names))]);
         let view = |busy: u32| {
             let (a, b) = (HealthView::Up, HealthView::Unknown);
             second(vec![backend("a", 100.0, busy, a), backend("b", 0.0, 0, b)])
         };
         for _ in 0..10 {
-            seen.take(&view(4));
+            seen.take(&view(4), &mut recent);
         }
         assert_eq!(seen.facts().backends["a"].service_mean, None);
         for _ in 0..60 {
-            seen.take(&view(4));
+            seen.take(&view(4), &mut recent);
         }
         let facts = seen.facts();
         assert_eq!(facts.highest_minute_rps, Some(100.0));
         let mean = facts.backends["a"].service_mean.unwrap().as_secs_f64();
         assert!((mean - 0.04).abs() < 1e-9, "{mean}");
         assert_eq!(facts.backends["b"].service_mean, None);
+        let median = facts.backends["a"].service_p50.unwrap().as_secs_f64();
+        assert!((median - 0.012).abs() < 0.002, "{median}");
+        assert_eq!(facts.backends["b"].service_p50, None);
+        assert!(recent.is_empty(), "the next minute begins anew");
         assert_eq!((facts.backends["a"].in_flight, facts.keys), (Some(4), None));
+    }
+
+    #[test]
+    fn the_most_frequent_client_has_its_part_over_workers_once_the_minute_is_over() {
+        let mut seen = Seen::default();
+        let pool = Name::new("p").unwrap();
+        seen.pools.insert(pool.clone(), SeenPool::default());
+        for worker in 0..2 {
+            let (mut clients, mut frequent) = (ClientSketch::default(), Frequent::default());
+            for n in 0..100u64 {
+                let hash = if n % 4 == 0 { 7 } else { (n % 10) << 32 };
+                clients.record(hash, false);
+                frequent.record(hash);
+            }
+            seen.take_tally(&Tally {
+                worker: WorkerId(worker),
+                at: Mono::ZERO,
+                pools: vec![PoolTally {
+                    pool: pool.clone(),
+                    epochs: Vec::new(),
+                    clients,
+                    frequent,
+                    unpicked: 0,
+                }],
+                routes: Vec::new(),
+            });
+        }
+        let pool = seen.pools.get_mut("p").unwrap();
+        assert_eq!(pool.facts().keys, None);
+        (0..60).for_each(|_| pool.take(&second(Vec::new()), &mut BTreeMap::new()));
+        let keys = pool.facts().keys.unwrap();
+        assert!((keys.top_share.unwrap() - 0.25).abs() < 0.04, "{keys:?}");
     }
 
     #[test]
@@ -292,12 +396,13 @@ mod tests {
         let mut seen = SeenPool::default();
         let down = second(vec![backend("a", 1.0, 0, HealthView::Down)]);
         for _ in 1..DOWN_FOR {
-            seen.take(&down);
+            seen.take(&down, &mut BTreeMap::new());
         }
         assert!(seen.facts().standings.is_empty());
-        seen.take(&down);
+        seen.take(&down, &mut BTreeMap::new());
         assert_eq!(seen.facts().standings["a"], Standing::Down);
-        seen.take(&second(vec![backend("a", 1.0, 0, HealthView::Up)]));
+        let up = second(vec![backend("a", 1.0, 0, HealthView::Up)]);
+        seen.take(&up, &mut BTreeMap::new());
         assert!(seen.facts().standings.is_empty());
     }
 

@@ -228,6 +228,7 @@ impl Shell {
     fn commit(&mut self, token: Token, entries: Vec<Entry>) -> Option<Event> {
         for entry in &entries {
             self.mark(entry);
+            self.seen.way_back.fold(entry);
         }
         let inputs = self.inputs.clone();
         let submission = Submission {
@@ -264,6 +265,7 @@ impl Shell {
                     self.notifier = notifier(&config, self.admin, &self.inputs);
                 }
                 self.config = config;
+                self.seen.lead(&self.config);
                 self.revision = revision;
                 Event::Swapped { revision, epochs }
             }

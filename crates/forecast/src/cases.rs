@@ -12,16 +12,19 @@ use crate::facts::{Facts, SEEN_TO_PEAK};
 use crate::failover::Why;
 use crate::outlook::{Case, CaseKind, PoolForecast};
 use crate::pool::{self, Day};
+use crate::routed;
 
 /// Pools that cases naming a single pool are worked out for.
 pub const POOLS_MAX: usize = 64;
 /// How much more than the peak is looked at.
 const MORE: f64 = 1.2;
 
-/// Every case that matters. `base`: the pools on a usual day.
+/// Every case that matters. `seen`: the facts as they are now, wherever the routes of `setup` lead; `base`: the pools
+/// on a usual day.
 pub(crate) fn all(
     setup: &Setup,
     facts: &Facts,
+    seen: &Facts,
     base: &[PoolForecast],
     budget: &mut Budget,
 ) -> Vec<Case> {
@@ -33,7 +36,7 @@ pub(crate) fn all(
     }
     cases.extend(nobody_healthy(setup, facts, budget));
     cases.extend(drains_end(setup, facts, budget));
-    cases.extend(rollback_target(setup, facts, base, budget));
+    cases.extend(rollback_target(setup, seen, base, budget));
     cases
 }
 
@@ -200,9 +203,10 @@ fn rollback_target(
     budget: &mut Budget,
 ) -> Option<Case> {
     let target = facts.rollback_target.clone()?;
+    let (there, _) = routed::under(&target, facts);
     let mut pools = Vec::new();
     for pool in &target.pools {
-        let seen = facts
+        let seen = there
             .pools
             .get(&pool.name)
             .and_then(|facts| facts.highest_minute_rps);

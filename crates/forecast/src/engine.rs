@@ -20,6 +20,7 @@ mod station;
 mod worker;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use evenkeel_balance::route::RouteTable;
@@ -27,7 +28,7 @@ use evenkeel_model::clock::Mono;
 use evenkeel_model::config::{Config, Pool};
 use evenkeel_model::ids::{Epoch, Name, WorkerId};
 use evenkeel_model::rng::Rng;
-use evenkeel_model::tally::{Tally, Vitals};
+use evenkeel_model::tally::{RouteKey, Tally, Vitals};
 
 use flow::{Request, Try};
 use peer::PeerRule;
@@ -48,10 +49,12 @@ pub struct Engine {
     rng: Rng,
     /// Draws of the balancer: pickers of new pools.
     balancer_rng: Rng,
-    config: std::sync::Arc<Config>,
+    config: Arc<Config>,
     /// Every pool ever seen; the index is its id here.
     pools: Vec<PoolState>,
     workers: Vec<Worker>,
+    /// Every route ever seen; the index is its id here.
+    routes: Vec<Arc<RouteKey>>,
     stations: Vec<Station>,
     station_ids: BTreeMap<BackendKey, u32>,
     /// By pool; what is not in it has nothing wrong.
@@ -106,6 +109,7 @@ impl Engine {
             workers: (0..spec.workers.max(1))
                 .map(|id| Worker::new(WorkerId(id)))
                 .collect(),
+            routes: Vec::new(),
             stations: Vec::new(),
             station_ids: BTreeMap::new(),
             dependencies: BTreeMap::new(),
@@ -214,7 +218,7 @@ impl Engine {
         let at = Mono(self.now);
         self.workers
             .iter_mut()
-            .map(|worker| worker.take_tally(at))
+            .map(|worker| worker.take_tally(at, &self.routes))
             .collect()
     }
 
@@ -416,7 +420,7 @@ impl Engine {
         id
     }
 
-    /// Which pool each kind of request goes to under the present routes.
+    /// Which route and pool each kind of request goes to under the present routes.
     fn route_streams(&mut self) {
         let table = RouteTable::new(&self.config);
         let config = &self.config;
@@ -427,16 +431,22 @@ impl Engine {
                 .position(|p| p.live && p.pool.name == *name);
             id.map(|id| id as u32)
         };
-        let route = |listener: &Name, kind: &RequestKind| {
-            let index = table.route(listener.as_str(), kind.host.as_deref(), &kind.path)?;
-            id_of(&config.pools.get(index)?.name)
+        let routes = &mut self.routes;
+        let mut route = |listener: &Name, kind: &RequestKind| {
+            let listener = table.listener(listener.as_str())?;
+            let (pool, route) = table.route_at(listener, kind.host.as_deref(), &kind.path)?;
+            let pool = id_of(&config.pools.get(pool)?.name)?;
+            Some((
+                pool,
+                route_id(routes, RouteKey::of(config.routes.get(route)?)),
+            ))
         };
         for source in &mut self.sources {
-            let pools = source.kinds.iter().map(|kind| match &source.target {
-                Target::Pool(name) => id_of(name),
-                Target::Listener(listener) => route(listener, kind),
+            let goes = source.kinds.iter().map(|kind| match &source.target {
+                Target::Pool(name) => (id_of(name), None),
+                Target::Listener(listener) => route(listener, kind).unzip(),
             });
-            source.pools = pools.collect();
+            (source.pools, source.routes) = goes.collect();
             if let Target::Listener(name) = &source.target {
                 let listener = config.listener(name.as_str());
                 source.in_flight_max = listener.map_or(0, |l| l.connections_max);
@@ -452,6 +462,16 @@ impl Engine {
             self.events.add(at, Event::Arrival { stream, generation });
         }
     }
+}
+
+/// The id of a route, a new one when it was never seen.
+fn route_id(routes: &mut Vec<Arc<RouteKey>>, key: RouteKey) -> u32 {
+    let known = routes.iter().position(|known| **known == key);
+    let id = known.unwrap_or(routes.len());
+    if known.is_none() {
+        routes.push(Arc::new(key));
+    }
+    id as u32
 }
 
 fn nanos(d: Duration) -> u64 {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use evenkeel_balance::Standing;
 use evenkeel_model::clock::Wall;
 use evenkeel_model::setup::{Backend, Pool, Setup};
+use evenkeel_model::tally::RouteKey;
 
 /// Factor from the highest minute seen to the peak that is planned for.
 pub const SEEN_TO_PEAK: f64 = 1.2;
@@ -16,12 +17,24 @@ pub const SEEN_TO_PEAK: f64 = 1.2;
 pub struct Facts {
     /// By pool name; pools that are not in it have nothing known.
     pub pools: BTreeMap<String, PoolFacts>,
-    /// Requests per second that came by each route over the last minute, by the route's path.
-    pub routes: BTreeMap<String, f64>,
+    /// Where the requests come in now, by route; empty: not known. The rate of a pool follows from them where a set-up
+    /// sends other routes to it than go there now.
+    pub routes: BTreeMap<RouteKey, RouteFacts>,
     /// What a rollback would go back to; `None`: nothing, or not known.
     pub rollback_target: Option<Arc<Setup>>,
-    /// When a rollback was last rehearsed in a drill; `None`: never, or not known.
+    /// When a rollback was last made that ended well, in a drill or in earnest; `None`: never, or not known.
     pub rehearsed_at: Option<Wall>,
+    /// Since when changes are recorded; `None`: not known.
+    pub recorded_since: Option<Wall>,
+}
+
+/// What is known of one route of the running configuration.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RouteFacts {
+    /// Highest rate over a whole minute, requests per second.
+    pub highest_minute_rps: f64,
+    /// The pool that it leads to now.
+    pub pool: String,
 }
 
 /// What is known of one pool.

@@ -16,11 +16,12 @@ mod notes;
 pub mod outlook;
 mod pool;
 mod queueing;
+mod routed;
 mod shares;
 
 pub use engine::{Engine, UnknownName};
 pub use estimate::{ENGINE_BACKENDS_MAX, ENGINE_STEPS_MAX, TABLE_POINTS_MAX};
-pub use facts::{BackendFacts, Facts, Keys, PoolFacts};
+pub use facts::{BackendFacts, Facts, Keys, PoolFacts, RouteFacts};
 pub use outlook::{
     BackendForecast, Case, CaseKind, FAILURES_FULL_MAX, FailureCase, Forecast, Method, Out,
     PoolForecast, WORST_CASES, forecast, forecast_without,

@@ -1,7 +1,7 @@
 //! The forecast of a set-up: each backend's share, rate and utilisation, now, with one backend or zone out, and on
 //! other bad days.
 //!
-//! Rates are those of the pool's peak: `peak_rps`, else the highest minute seen x 1.2. A rate is per backend
+//! Rates are those of the pool's peak: `peak_rps`, else the highest minute seen x 1.2, by route where routes move. A rate is per backend
 //! `share x peak`; utilisation is rate over declared capacity and may exceed 1. Retries, which add load in a fault,
 //! are in the case of retries only. Where each share comes from is its pool's [`Method`].
 
@@ -12,7 +12,7 @@ use evenkeel_model::setup::Setup;
 use crate::estimate::Budget;
 use crate::facts::Facts;
 use crate::pool::{self, Day};
-use crate::{cases, failures, notes};
+use crate::{cases, failures, notes, routed};
 
 /// Pools with more backends than this get only their [`WORST_CASES`] in [`Forecast::failures`].
 pub const FAILURES_FULL_MAX: usize = 64;
@@ -194,7 +194,13 @@ impl Forecast {
 /// cases of [`CaseKind`] that matter. Work is bounded: see the constants of this room.
 pub fn forecast(setup: &Setup, facts: &Facts) -> Forecast {
     let mut budget = Budget::full();
-    let mut forecast = Forecast::default();
+    let seen = facts;
+    let (facts, of_routes) = routed::under(setup, seen);
+    let facts = &*facts;
+    let mut forecast = Forecast {
+        notes: of_routes,
+        ..Forecast::default()
+    };
     for pool in &setup.pools {
         let base = pool::forecast(pool, facts, &Day::usual(), &mut budget);
         notes::add(&mut forecast.notes, pool, facts, &base);
@@ -207,13 +213,18 @@ pub fn forecast(setup: &Setup, facts: &Facts) -> Forecast {
         &mut budget,
         &mut forecast.notes,
     );
-    forecast.cases = cases::all(setup, facts, &forecast.pools, &mut budget);
+    forecast.cases = cases::all(setup, facts, seen, &forecast.pools, &mut budget);
     forecast
 }
 
 /// The pools that `out` concerns, with it out; `None` when it concerns none.
 pub fn forecast_without(setup: &Setup, facts: &Facts, out: &Out) -> Option<FailureCase> {
-    failures::one(setup, facts, out, &mut Budget::full())
+    failures::one(
+        setup,
+        &routed::under(setup, facts).0,
+        out,
+        &mut Budget::full(),
+    )
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use evenkeel_model::ids::{Epoch, Name, RevisionId, WorkerId};
 use evenkeel_model::parse::parse;
 use evenkeel_model::record::{RevisionRecord, RevisionState};
 use evenkeel_model::rng::Rng;
-use evenkeel_model::sketch::ClientSketch;
+use evenkeel_model::sketch::{ClientSketch, Frequent};
 use evenkeel_model::tally::{BackendTally, EpochTally, PoolTally, Tally, Vitals};
 
 /// Seconds that are simulated per size.
@@ -126,8 +126,10 @@ fn measure(size: usize, alarm: bool) -> Option<String> {
                     backends: backends.clone(),
                 }],
                 clients: ClientSketch::default(),
+                frequent: Frequent::default(),
                 unpicked: 0,
             }],
+            routes: Vec::new(),
         };
         let vitals = vec![PoolVitals {
             pool: pool.clone(),

@@ -11,6 +11,7 @@ mod chain;
 mod memory;
 mod sqlite;
 mod state;
+mod way_back;
 mod wire;
 mod writer;
 
@@ -25,6 +26,7 @@ use evenkeel_model::record::{
 pub use memory::MemoryJournal;
 pub use sqlite::{SqliteJournal, SqliteReader};
 pub use state::State;
+pub use way_back::WayBack;
 pub use writer::{QUEUE_MAX, QueueFull, Submission, Writer};
 
 /// What can be appended to.

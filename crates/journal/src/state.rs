@@ -8,6 +8,8 @@ use evenkeel_model::record::{
     RevisionState,
 };
 
+use crate::way_back::WayBack;
+
 /// The present, as the journal tells it.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct State {
@@ -19,11 +21,14 @@ pub struct State {
     pub deployments: BTreeMap<DeploymentId, DeploymentRecord>,
     /// Incidents by number, each as it now stands.
     pub incidents: BTreeMap<IncidentId, IncidentRecord>,
+    /// When the way back was last walked.
+    pub way_back: WayBack,
 }
 
 impl State {
     /// Takes one entry into account.
     pub fn fold(&mut self, entry: &Entry) {
+        self.way_back.fold(entry);
         match entry {
             Entry::Revision(record) => {
                 self.revisions.insert(record.id, record.clone());

@@ -3,9 +3,13 @@
 //! Every count is cumulative since the worker saw the epoch, so a lost tally loses nothing but freshness.
 //! A response is booked to the epoch of its pick.
 
+use std::fmt;
+use std::sync::Arc;
+
 use crate::clock::Mono;
+use crate::config::Route;
 use crate::ids::{Epoch, Name, WorkerId};
-use crate::sketch::ClientSketch;
+use crate::sketch::{ClientSketch, Frequent};
 
 /// Epochs that a worker keeps counting for, per pool; older ones are dropped.
 pub const EPOCHS_KEPT: usize = 8;
@@ -19,6 +23,46 @@ pub struct Tally {
     pub at: Mono,
     /// One entry per pool that this worker knows.
     pub pools: Vec<PoolTally>,
+    /// Routes of the present configuration by which requests came since the last tally.
+    pub routes: Vec<RouteTally>,
+}
+
+/// What makes a route the same one in two configurations, wherever it leads.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RouteKey {
+    /// Its listener.
+    pub listener: String,
+    /// Host, lower case, exact or `*.example.com`; `None`: every host.
+    pub host: Option<String>,
+    /// Whole path segments from the start; `/`: every path.
+    pub path_prefix: String,
+}
+
+impl RouteKey {
+    /// The key of `route`.
+    pub fn of(route: &Route) -> Self {
+        Self {
+            listener: route.listener.to_string(),
+            host: route.host.clone(),
+            path_prefix: route.path_prefix.clone(),
+        }
+    }
+}
+
+impl fmt::Display for RouteKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let host = self.host.as_deref().unwrap_or_default();
+        write!(f, "{} {host}{}", self.listener, self.path_prefix)
+    }
+}
+
+/// What one worker counted at one route.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RouteTally {
+    /// The route.
+    pub route: Arc<RouteKey>,
+    /// Requests that it matched, cumulative for as long as each configuration has the route.
+    pub requests: u64,
 }
 
 /// What one worker counted in one pool.
@@ -31,6 +75,8 @@ pub struct PoolTally {
     pub epochs: Vec<EpochTally>,
     /// Clients seen and harmed since the last tally (a window, not cumulative).
     pub clients: ClientSketch,
+    /// The clients with most requests since the last tally (a window as well).
+    pub frequent: Frequent,
     /// Requests that no backend could be picked for (none eligible, all at their limit), cumulative.
     pub unpicked: u64,
 }

@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use evenkeel_model::ids::{Epoch, Name};
-use evenkeel_model::sketch::ClientSketch;
+use evenkeel_model::sketch::{ClientSketch, Frequent};
 use evenkeel_model::tally::{BackendTally, EPOCHS_KEPT, EpochTally, PoolTally};
 
 /// How a try at a backend ended.
@@ -95,6 +95,7 @@ impl EpochCells {
 pub(crate) struct PoolCounts {
     epochs: RefCell<VecDeque<Rc<EpochCells>>>,
     clients: RefCell<ClientSketch>,
+    frequent: RefCell<Frequent>,
     unpicked: Cell<u64>,
 }
 
@@ -119,6 +120,7 @@ impl PoolCounts {
     /// Counts a finished request of a client; client aborts and 4xx are seen but not harmed.
     pub(crate) fn client(&self, hash: u64, harmed: bool) {
         self.clients.borrow_mut().record(hash, harmed);
+        self.frequent.borrow_mut().record(hash);
     }
 
     /// Counts a request that no backend could be picked for.
@@ -144,6 +146,7 @@ impl PoolCounts {
             pool: pool.clone(),
             epochs,
             clients: self.clients.take(),
+            frequent: self.frequent.take(),
             unpicked: self.unpicked.get(),
         }
     }
@@ -151,6 +154,7 @@ impl PoolCounts {
     /// Takes back a tally that could not be handed over, so that its window of clients is not lost.
     pub(crate) fn put_back(&self, tally: &PoolTally) {
         self.clients.borrow_mut().merge(&tally.clients);
+        self.frequent.borrow_mut().merge(&tally.frequent);
         for cells in self.epochs.borrow().iter() {
             if tally.epochs.iter().any(|e| e.epoch == cells.epoch) {
                 cells.changed.set(true);
@@ -210,6 +214,8 @@ mod tests {
         let lost = counts.tally(&pool);
         counts.put_back(&lost);
         counts.client(8, true);
-        assert_eq!(counts.tally(&pool).clients.harmed_requests, 2);
+        let tally = counts.tally(&pool);
+        assert_eq!(tally.clients.harmed_requests, 2);
+        assert_eq!(tally.frequent.total(), 2);
     }
 }

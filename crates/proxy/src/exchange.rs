@@ -132,6 +132,9 @@ async fn exchange(
     };
     record.pool = Some(Rc::clone(pool));
     record.route = Some(route);
+    if let Some(cell) = view.routes.get(route) {
+        cell.matched();
+    }
     let mut exchange = Exchange {
         connection,
         head,

@@ -34,6 +34,7 @@ mod orca;
 mod pump;
 mod record;
 mod relay;
+mod route_counts;
 mod snapshot;
 mod state;
 mod stream;

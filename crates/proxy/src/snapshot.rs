@@ -9,6 +9,7 @@ use evenkeel_balance::Member;
 use evenkeel_balance::route::RouteTable;
 use evenkeel_model::config::{Config, Listener, Pool};
 use evenkeel_model::ids::{Epoch, RevisionId};
+use evenkeel_model::tally::RouteKey;
 
 use crate::gauge::{BackendGauge, Gauges};
 
@@ -67,6 +68,8 @@ pub struct Snapshot {
     pub pools: Vec<Arc<PoolState>>,
     pub(crate) listeners: Vec<Arc<Listener>>,
     pub(crate) routes: RouteTable,
+    /// By route in file order.
+    pub(crate) route_keys: Vec<Arc<RouteKey>>,
 }
 
 impl Snapshot {
@@ -92,6 +95,12 @@ impl Snapshot {
             pools,
             listeners: config.listeners.iter().cloned().map(Arc::new).collect(),
             routes: RouteTable::new(&config),
+            route_keys: config
+                .routes
+                .iter()
+                .map(RouteKey::of)
+                .map(Arc::new)
+                .collect(),
             config,
         })
     }

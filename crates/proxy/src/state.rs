@@ -27,6 +27,7 @@ use crate::access::LogBuffer;
 use crate::buf::Blocks;
 use crate::counts::{EpochCells, PoolCounts};
 use crate::handle::{Published, Shared};
+use crate::route_counts::{self, RouteCell};
 use crate::snapshot::PoolState;
 use crate::upstream::Origin;
 
@@ -88,6 +89,8 @@ pub(crate) struct PoolView {
 pub(crate) struct View {
     pub(crate) published: Arc<Published>,
     pub(crate) pools: Vec<Rc<PoolView>>,
+    /// By route in file order.
+    pub(crate) routes: Vec<Rc<RouteCell>>,
 }
 
 impl View {
@@ -110,6 +113,7 @@ impl Worker {
         let empty = View {
             published,
             pools: Vec::new(),
+            routes: Vec::new(),
         };
         let worker = Self {
             id,
@@ -183,9 +187,12 @@ impl Worker {
         }
         *pools = kept_pools;
         *origins = kept_origins;
+        let before = Rc::clone(&self.view.borrow());
+        let routes = route_counts::cells(&published.snapshot.route_keys, &before.routes);
         self.view.replace(Rc::new(View {
             published,
             pools: views,
+            routes,
         }));
         self.look.notify_waiters();
     }
@@ -269,6 +276,7 @@ impl Worker {
             worker: self.id,
             at: self.mono(now),
             pools: view.pools.iter().map(named).collect(),
+            routes: route_counts::tally(&view.routes),
         };
         let Err(error) = self.shared.tally.try_send(tally) else {
             return;
@@ -277,6 +285,7 @@ impl Worker {
         for (pool, tally) in view.pools.iter().zip(&tally.pools) {
             pool.pool.counts.put_back(tally);
         }
+        route_counts::tell_again(&view.routes);
         tracing::debug!(worker = self.id.0, "a tally was not taken");
     }
 }

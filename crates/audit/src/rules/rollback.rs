@@ -101,12 +101,15 @@ const REHEARSED: Rule = Rule {
     severity: Severity::Info,
     limit: None,
     text: "\
-A drill that ends in a rollback should run at least every 30 days. Needs a running instance. An info.
+A rollback should end well at least every 30 days: in a drill on this instance, by hand as a rehearsal, or in
+earnest. It ended well when what it restored was verified or confirmed. Needs a running instance whose
+changes are recorded for longer than 30 days. An info.
 
 Why: a way back that nobody has walked for months is a hope. A rehearsal shows how long it takes and that
 those on call know what they will see.
 
-Example: `evenkeel drill run weight-typo --live`.",
+Example: the interval of the audit is changed at a quiet hour, and once that is verified `evenkeel rollback`
+undoes it.",
     check: check_rehearsed,
 };
 
@@ -115,18 +118,27 @@ fn check_rehearsed(subject: &Subject<'_>) -> Vec<Finding> {
     if subject.facts.rollback_target.is_none() {
         return Vec::new();
     }
-    let message = match subject.facts.rehearsed_at {
-        None => "no rollback has been rehearsed in a drill".to_owned(),
-        Some(at) if subject.now.since(at) > REHEARSED_MAX => {
-            let days = subject.now.since(at).as_secs() / 86_400;
-            format!("the last rollback was rehearsed {days} days ago; the limit is 30 days")
+    let (rehearsed, since) = (subject.facts.rehearsed_at, subject.facts.recorded_since);
+    let Some(age) = rehearsed.or(since).map(|at| subject.now.since(at)) else {
+        return Vec::new();
+    };
+    // A new instance had no time to rehearse yet.
+    if age <= REHEARSED_MAX {
+        return Vec::new();
+    }
+    let days = age.as_secs() / 86_400;
+    let message = match rehearsed {
+        Some(_) => {
+            format!("the last rollback that ended well is {days} days ago; the limit is 30 days")
         }
-        Some(_) => return Vec::new(),
+        None => format!(
+            "no rollback has ended well in the {days} days that changes are recorded; the limit is 30 days"
+        ),
     };
     let words = Words {
         message,
         effect: "how long a rollback would take is not known by experience".to_owned(),
-        fix: "run a drill that ends in a rollback, such as `evenkeel drill run weight-typo`"
+        fix: "rehearse one in a quiet hour: apply a harmless change, let it verify, and `evenkeel rollback`"
             .to_owned(),
     };
     vec![subject.finding("RBK-02", Severity::Info, ("", ""), 0.0, words)]
@@ -199,12 +211,20 @@ mod tests {
         assert_eq!(asked(&facts), None);
         facts.rollback_target = Some(Arc::new(now.clone()));
         assert_eq!(
+            asked(&facts),
+            None,
+            "nothing is known of the instance's age"
+        );
+        facts.recorded_since = Some(Wall(70 * DAY_MS));
+        assert_eq!(asked(&facts), None, "too young");
+        facts.recorded_since = Some(Wall(60 * DAY_MS));
+        assert_eq!(
             asked(&facts).unwrap(),
-            "no rollback has been rehearsed in a drill"
+            "no rollback has ended well in the 40 days that changes are recorded; the limit is 30 days"
         );
         facts.rehearsed_at = Some(Wall(70 * DAY_MS));
         assert_eq!(asked(&facts), None);
         facts.rehearsed_at = Some(Wall(69 * DAY_MS));
-        assert!(asked(&facts).unwrap().contains("rehearsed 31 days ago"));
+        assert!(asked(&facts).unwrap().contains("is 31 days ago"));
     }
 }

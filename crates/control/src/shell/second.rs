@@ -74,7 +74,7 @@ impl Shell {
         }
         let view = self.guard.view(self.clock.mono(), wall());
         if let Some(view) = &view {
-            self.seen.take(view);
+            self.seen.take(view, &mut self.counters.recent);
             self.series.take(view);
         }
         self.publish_view(view);

@@ -81,6 +81,7 @@ impl Shell {
             journal,
             reader,
             mut boot,
+            way_back,
             source,
             bound,
             tokens,
@@ -120,6 +121,7 @@ impl Shell {
             tokens: Arc::new(tokens),
             data: Arc::new(options.data),
         };
+        let seen = Seen::new(way_back, &config);
         let shell = Self {
             clock,
             guard: Guard::new(Settings {
@@ -141,7 +143,7 @@ impl Shell {
             drain: options.drain,
             counters,
             series: Series::default(),
-            seen: Seen::default(),
+            seen,
             waiting: BTreeMap::new(),
             next_request: 1,
             journal_ok: true,

@@ -120,6 +120,7 @@ impl Engine {
         let full = source.in_flight > source.in_flight_max;
         let worker = source.worker(client, workers);
         let pool = source.pools.get(usize::from(kind)).copied().flatten();
+        let route = source.routes.get(usize::from(kind)).copied().flatten();
         let request = self.requests.insert(Request {
             stream,
             client,
@@ -135,7 +136,11 @@ impl Engine {
             self.end(request, End::TurnedAway, None);
         } else if let Some(pool) = pool {
             let retry = self.pools[pool as usize].pool.retry;
-            let mine = &mut self.workers[usize::from(worker)].pools[pool as usize];
+            let mine = &mut self.workers[usize::from(worker)];
+            if let Some(route) = route {
+                mine.matched(route);
+            }
+            let mine = &mut mine.pools[pool as usize];
             mine.budget.on_request(&retry, Mono(self.now));
             self.dispatch(request);
         } else {
@@ -408,6 +413,7 @@ impl Engine {
             && end != End::TurnedAway
         {
             mine.clients.record(hash, failed || slow);
+            mine.frequent.record(hash);
         }
         if failed || end == End::Aborted {
             self.retry_by_client(&request);

@@ -13,6 +13,8 @@ pub(crate) struct Source {
     pub(crate) kinds: Vec<RequestKind>,
     /// Pool of each kind under the present routes; `None`: no route.
     pub(crate) pools: Vec<Option<u32>>,
+    /// Route id of each kind that comes by one.
+    pub(crate) routes: Vec<Option<u32>>,
     pub(crate) retry: ClientRetry,
     pub(crate) patience_ns: Option<u64>,
     pub(crate) generation: u32,
@@ -50,6 +52,7 @@ impl Source {
             kind_weights: kinds.iter().map(|kind| kind.weight.max(0.0)).collect(),
             kinds,
             pools: Vec::new(),
+            routes: Vec::new(),
             retry: stream.retry,
             patience_ns: stream
                 .patience

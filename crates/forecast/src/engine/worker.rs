@@ -1,6 +1,7 @@
 //! One data-plane worker: its own pickers, retry budgets and counts, as in the proxy.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use evenkeel_balance::retry::Budget;
 use evenkeel_balance::{Limits, Load, Member, Picker};
@@ -8,8 +9,10 @@ use evenkeel_model::clock::Mono;
 use evenkeel_model::config::Pool;
 use evenkeel_model::ids::{Epoch, Name, WorkerId};
 use evenkeel_model::rng::Rng;
-use evenkeel_model::sketch::ClientSketch;
-use evenkeel_model::tally::{BackendTally, EPOCHS_KEPT, EpochTally, PoolTally, Tally};
+use evenkeel_model::sketch::{ClientSketch, Frequent};
+use evenkeel_model::tally::{
+    BackendTally, EPOCHS_KEPT, EpochTally, PoolTally, RouteKey, RouteTally, Tally,
+};
 
 use super::peer::{Peer, PeerRule};
 
@@ -18,6 +21,16 @@ pub(crate) struct Worker {
     pub(crate) id: WorkerId,
     /// By the engine's pool id.
     pub(crate) pools: Vec<WorkerPool>,
+    /// By the engine's route id; grows with the first request.
+    routes: Vec<RouteCount>,
+}
+
+/// Requests that a route matched.
+#[derive(Debug, Clone, Copy, Default)]
+struct RouteCount {
+    requests: u64,
+    /// What the last tally said.
+    told: u64,
 }
 
 #[derive(Debug)]
@@ -28,6 +41,7 @@ pub(crate) struct WorkerPool {
     pub(crate) picker: Chooser,
     pub(crate) budget: Budget,
     pub(crate) clients: ClientSketch,
+    pub(crate) frequent: Frequent,
     pub(crate) unpicked: u64,
     epochs: VecDeque<Cells>,
 }
@@ -61,6 +75,7 @@ impl Worker {
         Self {
             id,
             pools: Vec::new(),
+            routes: Vec::new(),
         }
     }
 
@@ -92,6 +107,7 @@ impl Worker {
             picker: Chooser::Own(Picker::new(pool.algorithm, members, limits, rng.fork(0))),
             budget: Budget::new(now),
             clients: ClientSketch::default(),
+            frequent: Frequent::default(),
             unpicked: 0,
             epochs: VecDeque::new(),
         };
@@ -116,17 +132,40 @@ impl Worker {
         }
     }
 
-    pub(crate) fn take_tally(&mut self, at: Mono) -> Tally {
+    /// Counts a request that a route matched.
+    pub(crate) fn matched(&mut self, route: u32) {
+        let route = route as usize;
+        if self.routes.len() <= route {
+            self.routes.resize_with(route + 1, RouteCount::default);
+        }
+        if let Some(count) = self.routes.get_mut(route) {
+            count.requests += 1;
+        }
+    }
+
+    /// `routes`: the keys by route id.
+    pub(crate) fn take_tally(&mut self, at: Mono, routes: &[Arc<RouteKey>]) -> Tally {
         let pools = self
             .pools
             .iter_mut()
             .filter(|pool| pool.live)
             .map(WorkerPool::take)
             .collect();
+        let counts = self.routes.iter_mut().zip(routes);
+        let changed = counts.filter(|(count, _)| count.told != count.requests);
+        let counted = changed.map(|(count, route)| {
+            count.told = count.requests;
+            RouteTally {
+                route: Arc::clone(route),
+                requests: count.requests,
+            }
+        });
+        let counted = counted.collect();
         Tally {
             worker: self.id,
             at,
             pools,
+            routes: counted,
         }
     }
 }
@@ -172,6 +211,7 @@ impl WorkerPool {
             pool: self.name.clone(),
             epochs,
             clients: std::mem::take(&mut self.clients),
+            frequent: std::mem::take(&mut self.frequent),
             unpicked: self.unpicked,
         }
     }

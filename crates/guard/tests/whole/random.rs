@@ -13,7 +13,7 @@ use evenkeel_model::clock::{Mono, Wall};
 use evenkeel_model::config::Config;
 use evenkeel_model::ids::{Epoch, IncidentId, RevisionId, WorkerId};
 use evenkeel_model::record::{ContentHash, Entry, RevisionState};
-use evenkeel_model::sketch::ClientSketch;
+use evenkeel_model::sketch::{ClientSketch, Frequent};
 use evenkeel_model::tally::{BackendTally, EpochTally, PoolTally, Tally};
 use proptest::prelude::*;
 
@@ -360,8 +360,10 @@ impl Shell {
                         backends: backends.collect(),
                     }],
                     clients: ClientSketch::default(),
+                    frequent: Frequent::default(),
                     unpicked: 0,
                 }],
+                routes: Vec::new(),
             };
             self.step(Event::Tally(tally));
             self.step(Event::Tick);
