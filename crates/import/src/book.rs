@@ -10,7 +10,8 @@ use evenkeel_model::finding::{Finding, Location, Origin, Severity, Source, Span}
 use evenkeel_model::setup::{Gap, Setup, Touches};
 
 use crate::{
-    DEPTH_MAX, FILES_MAX, FINDINGS_MAX, File, Files, GAPS_MAX, Imported, TEXT_MAX, TOTAL_MAX,
+    ASIDES_MAX, Aside, AsideKind, DEPTH_MAX, FILES_MAX, FINDINGS_MAX, File, Files, GAPS_MAX,
+    Imported, TEXT_MAX, TOTAL_MAX,
 };
 
 /// What a finding of a reader says.
@@ -33,6 +34,7 @@ pub(crate) struct Book<'f> {
     findings_dropped: usize,
     gaps: Vec<Gap>,
     gaps_dropped: usize,
+    asides: Vec<Aside>,
 }
 
 impl<'f> Book<'f> {
@@ -46,6 +48,7 @@ impl<'f> Book<'f> {
             findings_dropped: 0,
             gaps: Vec::new(),
             gaps_dropped: 0,
+            asides: Vec::new(),
         }
     }
 
@@ -89,8 +92,19 @@ impl<'f> Book<'f> {
                 return None;
             }
         };
+        let nul = text.find('\0');
         self.origin.sources.push(Source::new(Some(&name), &text));
-        Some(self.origin.sources.len() - 1)
+        let source = self.origin.sources.len() - 1;
+        if let Some(at) = nul {
+            self.place("nul", source, at..at + 1);
+            let words = refused(
+                "IMP-01",
+                format!("`{name}` has a NUL byte here, it is not text"),
+            );
+            self.error("nul", words);
+            return None;
+        }
+        Some(source)
     }
 
     /// The name of a source.
@@ -232,6 +246,17 @@ impl<'f> Book<'f> {
         }
     }
 
+    /// Something that does not bear on the spread and would be missed by whoever moves to another balancer.
+    pub(crate) fn aside(&mut self, path: &str, what: &str, kind: AsideKind) {
+        if self.asides.len() < ASIDES_MAX {
+            self.asides.push(Aside {
+                path: path.to_owned(),
+                what: what.to_owned(),
+                kind,
+            });
+        }
+    }
+
     fn finding(&mut self, severity: Severity, path: &str, words: Words) {
         if self.findings.len() >= FINDINGS_MAX && severity < Severity::Error {
             self.findings_dropped += 1;
@@ -293,6 +318,7 @@ impl<'f> Book<'f> {
             setup,
             origin: self.origin,
             findings,
+            asides: self.asides,
         }
     }
 }

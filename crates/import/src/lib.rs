@@ -32,6 +32,8 @@ pub const BACKENDS_MAX: usize = 100_000;
 pub const FINDINGS_MAX: usize = 1_000;
 /// Most gaps of one configuration; the count of the rest is said.
 pub const GAPS_MAX: usize = 1_000;
+/// Most asides of one configuration; further ones are left out.
+pub const ASIDES_MAX: usize = 1_000;
 
 /// Opens what a configuration includes.
 pub trait Files {
@@ -69,6 +71,31 @@ pub struct Imported {
     pub origin: Origin,
     /// Everything that is wrong or was not understood, by file and position.
     pub findings: Vec<Finding>,
+    /// What the file does to requests besides spreading them, by file and position: nothing of it changes a share, and
+    /// all of it would be missed by whoever moves to another balancer.
+    pub asides: Vec<Aside>,
+}
+
+/// Something that a file does to requests besides spreading them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Aside {
+    /// Configuration path, placed by the origin.
+    pub path: String,
+    /// What stands there, in short: the directive with its first words.
+    pub what: String,
+    /// What would be missed.
+    pub kind: AsideKind,
+}
+
+/// What would be missed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum AsideKind {
+    /// Who may do what: denials, authentication, rate limits, address lists.
+    Access,
+    /// Requests or responses that are changed: headers, paths, redirects, caches, compression.
+    Rewrite,
+    /// A protocol to backends or clients other than plain HTTP/1: FastCGI, gRPC, WebSocket, PROXY.
+    Protocol,
 }
 
 /// Whether a text looks like a balancer's.
