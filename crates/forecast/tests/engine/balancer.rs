@@ -101,6 +101,20 @@ fn routes_decide_the_pool_and_a_request_without_a_route_is_a_404() {
     engine.run_until(Mono::from_secs(5));
     assert_eq!(engine.totals().client_error, 0);
     assert!(engine.totals().ok > 300);
+    // Each worker counts by route, and what goes past the routes is not counted.
+    let by_route = |engine: &mut Engine| -> Vec<(String, u64)> {
+        let tallies = engine.take_tallies();
+        let routes = tallies.iter().flat_map(|tally| &tally.routes);
+        routes.map(|r| (r.route.to_string(), r.requests)).collect()
+    };
+    let counted = by_route(&mut engine);
+    assert!(
+        counted.iter().all(|(route, _)| route == "web /"),
+        "{counted:?}"
+    );
+    let requests: u64 = counted.iter().map(|(_, requests)| requests).sum();
+    assert_eq!(requests, engine.totals().requests);
+    assert!(by_route(&mut engine).is_empty(), "nothing came since");
     let mut elsewhere = Stream::to_pool(name("lost"), name("shop"), 100.0);
     elsewhere.target = Target::Pool(name("nowhere"));
     engine.add_stream(elsewhere);
