@@ -88,6 +88,11 @@ fn unknown(pool: &Pool, forecast: &PoolForecast) -> Option<String> {
     })
 }
 
+/// Whether anybody works in `pool`: of one without, TRF-05 speaks, and there is no load to judge.
+fn is_served(pool: &Pool) -> bool {
+    working(pool).next().is_some()
+}
+
 /// That pools are not judged by the rule `id`: one info a pool, or a single one where there are many.
 fn not_judged(subject: &Subject<'_>, id: &'static str, pools: &[(&Pool, String)]) -> Vec<Finding> {
     let info = |pool: &Pool, message: String| {

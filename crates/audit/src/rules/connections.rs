@@ -260,7 +260,7 @@ fn check_ports(subject: &Subject<'_>) -> Vec<Finding> {
         let rated = rated.filter(|(backend, _)| !backend.address.starts_with("unix:"));
         let (backend, rps) = rated
             .filter_map(|(backend, forecast)| Some((backend, forecast.expected_rps?)))
-            .max_by(|a, b| a.1.total_cmp(&b.1))?;
+            .reduce(|most, b| if b.1 > most.1 { b } else { most })?;
         let (ports, needed) = (PORTS_MAX.of("CON-05", pool), rps * TIME_WAIT_S);
         if needed <= ports {
             return None;

@@ -182,8 +182,8 @@ fn impatient<'a>(subject: &Subject<'_>, pool: &'a Pool) -> Option<Fault<'a>> {
             pool.name
         ),
         effect: format!(
-            "{reason}: {} late in a row take a healthy backend out, {} of the capacity",
-            count(check.fall, "answer"),
+            "{reason}: {} a healthy backend out, {} of the capacity",
+            late(check.fall),
             percent(1.0 / serving(pool).count().max(1) as f64)
         ),
         fix: format!("let checks wait {needed} or longer"),
@@ -300,11 +300,11 @@ fn takes(fall: u32) -> String {
     }
 }
 
-fn count(n: u32, thing: &str) -> String {
+fn late(n: u32) -> String {
     if n == 1 {
-        format!("one {thing}")
+        "one late answer takes".to_owned()
     } else {
-        format!("{n} {thing}s")
+        format!("{n} late answers in a row take")
     }
 }
 

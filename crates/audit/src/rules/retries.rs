@@ -26,7 +26,8 @@ const BUDGET: Rule = Rule {
     text: "\
 Retries should add at most 20 % to the requests over time, whatever fails. Without a budget or a limit of
 retries at once, n retries per request multiply the load by n + 1: from two on a warning, with one an
-info. Retries of failed connections only are not judged: they reach nobody.
+info where the balancer knows budgets (Evenkeel, Envoy). Retries of failed connections only are not judged:
+they reach nobody.
 
 Why: when backends fail because they are overloaded, each retry makes it worse, and the fault stays after
 its cause is gone (Google's SRE book, chapter 22).
@@ -56,6 +57,8 @@ fn check_budget(subject: &Subject<'_>) -> Vec<Finding> {
                 1.0 + budget.min(f64::from(attempts)),
             ),
             None if pool.breakers.retries_max.is_some() => return None,
+            // One retry is all that can be asked for where the balancer knows no budget.
+            None if attempts == 1 && !knows_budgets(subject.setup.balancer) => return None,
             None => (
                 if attempts > 1 {
                     Severity::Warning
@@ -103,6 +106,10 @@ fn times(attempts: u32) -> String {
     }
 }
 
+const fn knows_budgets(balancer: Balancer) -> bool {
+    matches!(balancer, Balancer::Evenkeel | Balancer::Envoy)
+}
+
 const TRIES_MAX: Limit = Limit {
     default: 4.0,
     unit: "tries of one request over all layers, at most",
@@ -121,9 +128,16 @@ the same file, the tries of both are multiplied; layers that other files configu
 Why: three layers with three retries each send 64 requests for one (Google's SRE book, chapter 22).
 Retry in one layer, the one next to the backends.
 
-Example: `retries 100` in a haproxy.cfg: a client waits while 101 connections are tried.",
+Example: `retries 100` in a haproxy.cfg: a client waits while 101 connections are tried. Where RTY-01 names
+the number of one layer already, this rule is silent.",
     check: check_layers,
 };
+
+/// Whether RTY-01 names the number of tries already: with one layer it is the same fault.
+const fn is_unbounded(pool: &Pool) -> bool {
+    let retry = &pool.retry;
+    retry.after_sent && retry.budget.is_none() && pool.breakers.retries_max.is_none()
+}
 
 /// Layers that are followed; a file that has more sends requests in a circle.
 const LAYERS_MAX: usize = 8;
@@ -134,7 +148,7 @@ fn check_layers(subject: &Subject<'_>) -> Vec<Finding> {
         pool.retry.attempts?; // RTY-03 speaks of tries without a limit
         let (tries, layers) = next.tries(pool);
         let limit = TRIES_MAX.of("RTY-02", pool);
-        if tries <= limit + 1e-9 || tries < 2.0 {
+        if tries <= limit + 1e-9 || tries < 2.0 || (layers < 2 && is_unbounded(pool)) {
             return None;
         }
         let over = if layers > 1 {

@@ -247,6 +247,9 @@ fn check_order(subject: &Subject<'_>) -> Vec<Finding> {
     told(subject, "TMO-02", faults)
 }
 
+/// A wait for an answer below this is the one that is wrong, not the longer one for a connection.
+const ANSWER_MIN: Duration = Duration::from_millis(500);
+
 fn slow_connect<'a>(subject: &Subject<'_>, pool: &'a Pool) -> Option<Fault<'a>> {
     let (connect, whole) = (
         pool.timeouts.connect.duration()?,
@@ -255,18 +258,32 @@ fn slow_connect<'a>(subject: &Subject<'_>, pool: &'a Pool) -> Option<Fault<'a>> 
     if connect <= whole || whole.is_zero() {
         return None;
     }
+    let is_short = whole < ANSWER_MIN;
     let (connect, whole) = (format_duration(connect), format_duration(whole));
-    let words = Words {
-        message: format!(
-            "pool `{}` waits {connect} for a connection and {whole} for an answer",
-            pool.name
-        ),
-        effect: format!(
-            "a backend that is gone holds a request for {connect}, longer than one that is slow"
-        ),
-        fix: format!("wait at most {whole} for a connection; 1 s is enough in one network"),
+    let message = format!(
+        "pool `{}` waits {connect} for a connection and {whole} for an answer",
+        pool.name
+    );
+    let words = if is_short {
+        Words {
+            message,
+            effect: format!("every answer that takes longer than {whole} is given up"),
+            fix: "wait for an answer as long as the slowest sound one takes".to_owned(),
+        }
+    } else {
+        Words {
+            message,
+            effect: format!(
+                "a backend that is gone holds a request for {connect}, longer than one that is slow"
+            ),
+            fix: format!("wait at most {whole} for a connection; 1 s is enough in one network"),
+        }
     };
-    let at = value_at(subject, &pool.path, "connect_timeout", "timeout.connect");
+    let at = if is_short {
+        value_at(subject, &pool.path, "response_timeout", "timeout.response")
+    } else {
+        value_at(subject, &pool.path, "connect_timeout", "timeout.connect")
+    };
     let kind = format!("connect {connect} {whole}");
     Some(Fault {
         pool,

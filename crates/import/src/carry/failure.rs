@@ -142,7 +142,10 @@ impl Work<'_> {
                 "plan capacity for it",
             ));
         }
-        let passive = pool.ejection.is_some() || kept.iter().any(|(b, _)| b.passive.is_some());
+        let passive = pool.ejection.is_some()
+            || kept
+                .iter()
+                .any(|(b, _)| b.passive.as_ref().is_some_and(|p| p.failures > 0));
         if passive {
             lost.push(plain(
                 format!("taking backends of pool `{name}` out by failed requests"),

@@ -190,7 +190,10 @@ fn checks(desk: &mut Desk<'_, '_>, proxy: &Proxy, pool: &mut Pool) {
         .find(|server| server.settings.check.is_some());
     let Some((server, check)) = checked.and_then(|s| s.settings.check.as_ref().map(|c| (s, c)))
     else {
-        if let (Some(kind), true) = (&checking.kind, checked.is_none() && has_unchecked(proxy)) {
+        if let (Some(kind), true) = (
+            &checking.kind,
+            checked.is_none() && is_alone_unchecked(proxy),
+        ) {
             desk.unheeded(
                 &kind.range,
                 "the check is never done, because no server has `check`",
@@ -233,9 +236,9 @@ fn checks(desk: &mut Desk<'_, '_>, proxy: &Proxy, pool: &mut Pool) {
     }
 }
 
-fn has_unchecked(proxy: &Proxy) -> bool {
-    let is_unchecked = |server: &Server| server.settings.track.is_none();
-    proxy.servers.iter().any(is_unchecked)
+/// Of several servers HC-01 says that none is checked.
+fn is_alone_unchecked(proxy: &Proxy) -> bool {
+    matches!(proxy.servers.as_slice(), [only] if only.settings.track.is_none())
 }
 
 fn place_check(desk: &mut Desk<'_, '_>, path: &str, settings: &Settings, inherited: &Inherited) {

@@ -96,12 +96,24 @@ pub(super) fn server(
     }
     if address.is_unknown {
         desk.gap(&words[..3], Touches::Resilience);
+    } else if let Some(port) = beyond_ports(&address.text) {
+        desk.refuse(
+            &address.range,
+            format!("port {port} is not within 0 and 65535"),
+        );
     }
     let touches = Touches::Pool(pool.to_owned());
     server.settings.read(desk, rest, &touches, &mut server.id);
     let (range, name) = (server.range.clone(), server.name.clone());
     server.settings.finish(desk, &range, pool, &name, is_first);
     Some(server)
+}
+
+/// The port of an address where it is a number too large for one.
+fn beyond_ports(address: &str) -> Option<&str> {
+    let (_, port) = address.rsplit_once(':')?;
+    let is_number = !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit());
+    (is_number && port.parse::<u16>().is_err()).then_some(port)
 }
 
 /// Reads `server-template PREFIX COUNT|FIRST-LAST ADDRESS settings...`.

@@ -185,8 +185,11 @@ impl<'t> Group<'t> {
         for parameter in inner.args().iter().skip(1) {
             self.parameter(reader, inner, parameter, &mut backend, &mut passive);
         }
-        let is_counted = passive.failures > 0 && !passive.window.is_zero();
-        backend.passive = is_counted.then_some(passive);
+        // Within no time nothing is counted, as with `max_fails=0`.
+        if passive.window.is_zero() {
+            passive.failures = 0;
+        }
+        backend.passive = Some(passive);
         self.draft.pool.backends.push(backend);
     }
 

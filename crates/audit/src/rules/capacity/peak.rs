@@ -4,7 +4,7 @@ use evenkeel_forecast::PoolForecast;
 use evenkeel_model::finding::{Finding, Severity};
 use evenkeel_model::setup::{Backend, Balancer, Pool};
 
-use super::{EPSILON, judged_limit, limit, not_judged, unknown, whole_utilisation};
+use super::{EPSILON, is_served, judged_limit, limit, not_judged, unknown, whole_utilisation};
 use crate::rule::{Rule, Subject, Words, percent, rate};
 
 /// More overloaded backends of one pool than this are one finding.
@@ -37,7 +37,8 @@ fn check_peak(subject: &Subject<'_>) -> Vec<Finding> {
     let mut unjudged = Vec::new();
     for (pool, forecast) in subject.pools() {
         match unknown(pool, forecast) {
-            Some(reason) => unjudged.push((pool, reason)),
+            Some(reason) if is_served(pool) => unjudged.push((pool, reason)),
+            Some(_) => {}
             None => findings.extend(check_peak_of(subject, pool, forecast)),
         }
     }

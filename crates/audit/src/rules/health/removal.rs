@@ -1,10 +1,24 @@
 //! HC-05 to HC-09: whether taking out works, in time, and what happens when it takes out everybody.
 
 use super::{
-    CheckKind, Duration, Fault, Finding, Limit, Nobody, Passive, Pool, Rule, Severity, Subject,
-    Words, checks, format_duration, number, percent, serving, told,
+    CheckKind, Duration, Fault, Finding, Limit, Nobody, Passive, Rule, Severity, Subject, Words,
+    checks, format_duration, number, percent, serving, told,
 };
 use crate::rules::fold::value_at;
+
+/// Words in the path of a check that asks for more than the backend alone. `/` is a page that users see.
+const SHARED_WORDS: &[&str] = &[
+    "all",
+    "database",
+    "db",
+    "deep",
+    "dependencies",
+    "deps",
+    "full",
+    "login",
+    "redis",
+    "sql",
+];
 
 /// HC-05.
 pub(super) const SHARED: Rule = Rule {
@@ -17,46 +31,45 @@ A balancer that refuses requests when no backend is healthy trusts its checks co
 that asks a shared dependency (a database, a login service) fails on all backends at once, and all
 traffic is refused although most pages would still have worked.
 
-Evenkeel and Envoy use all backends then (fail-open); HAProxy does not. What a check path asks for cannot
-be seen from here, so this is said as info: let the check answer for the backend alone.
+Evenkeel and Envoy use all backends then (fail-open); HAProxy does not. What a check asks for can only be
+guessed, so this is an info, and only about a path that is a page (`/`) or names more than the backend, such
+as `/health/deep` or `/db`: let the check answer for the backend alone.
 
 Example: Stack Exchange in 2016: one slow page was the check of every server, and all of them went out.",
     check: check_shared,
 };
 
 fn check_shared(subject: &Subject<'_>) -> Vec<Finding> {
-    let fault = |pool: &'_ Pool| -> bool {
-        let asks = |h: &evenkeel_model::setup::Health| matches!(h.kind, CheckKind::Http { .. });
+    let faults = subject.setup.pools.iter().filter_map(|pool| {
         let refuses = pool.failover.nobody == Nobody::Refuse && pool.failover.panic_below <= 0.0;
-        refuses && serving(pool).count() > 1 && checks(pool).iter().any(|(check, _)| asks(check))
-    };
-    let faults = subject
-        .setup
-        .pools
-        .iter()
-        .filter(|pool| fault(pool))
-        .map(|pool| {
-            let words = Words {
-                message: format!(
-                    "when every check of pool `{}` fails, nobody takes traffic",
-                    pool.name
-                ),
-                effect:
-                    "a check that asks something shared turns its fault into 100 % refused requests"
-                        .to_owned(),
-                fix: "let the check answer for the backend alone, without its database".to_owned(),
-            };
-            let at = format!("{}.health", pool.path);
-            Fault {
-                pool,
-                severity: Severity::Info,
-                at,
-                kind: String::new(),
-                magnitude: 0.0,
-                words,
-            }
-        });
+        if !refuses || serving(pool).count() < 2 {
+            return None;
+        }
+        let (check, path) = checks(pool).into_iter().find_map(|(check, _)| match &check.kind {
+            CheckKind::Http { path, .. } if asks_for_more(path) => Some((check, path)),
+            _ => None,
+        })?;
+        let words = Words {
+            message: format!(
+                "the check of pool `{}` asks for `{path}`, which may need more than the backend itself",
+                pool.name
+            ),
+            effect: "when what it needs fails, all backends go out at once and 100 % of the requests are refused"
+                .to_owned(),
+            fix: "let the check answer for the backend alone, without its database".to_owned(),
+        };
+        let at = check.path.clone();
+        let kind = path.clone();
+        Some(Fault { pool, severity: Severity::Info, at, kind, magnitude: 0.0, words })
+    });
     told(subject, "HC-05", faults.collect())
+}
+
+/// Whether the path of a check is a page, or says that more than the backend answers.
+fn asks_for_more(path: &str) -> bool {
+    let path = path.split('?').next().unwrap_or(path);
+    let mut words = path.split(|c: char| !c.is_ascii_alphanumeric());
+    path == "/" || words.any(|word| SHARED_WORDS.iter().any(|w| w.eq_ignore_ascii_case(word)))
 }
 
 /// HC-06.

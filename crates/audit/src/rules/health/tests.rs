@@ -93,7 +93,7 @@ fn hc_02_wants_100_ms_and_twice_what_requests_take() {
     assert!(
         findings[0]
             .effect
-            .contains("3 answers late in a row take a healthy backend out, 50 %")
+            .contains("3 late answers in a row take a healthy backend out, 50 %")
     );
     let own = with(2, |p| {
         p.backends[1].check = Check::Own(check(2_000, 10, 2, 3));
@@ -163,6 +163,35 @@ fn hc_05_is_for_balancers_that_refuse_when_all_checks_fail() {
         });
     });
     assert!(says(&tcp, "HC-05").is_empty());
+}
+
+#[test]
+fn hc_05_speaks_of_a_page_or_a_deep_check_and_not_of_every_check() {
+    let said = |path: &str| {
+        let path = path.to_owned();
+        let asked = with(2, |p| {
+            let expect = (200, 299);
+            let kind = CheckKind::Http {
+                path: path.clone(),
+                expect,
+            };
+            p.health = Some(Health {
+                kind,
+                ..check(2_000, 1_000, 2, 3)
+            });
+        });
+        !says(&asked, "HC-05").is_empty()
+    };
+    assert!(
+        ["/", "/?x=1", "/health/deep", "/check-DB"]
+            .iter()
+            .all(|path| said(path))
+    );
+    assert!(
+        !["/healthz", "/ready", "/debug/health", "/static/ok.txt"]
+            .iter()
+            .any(|path| said(path))
+    );
 }
 
 #[test]

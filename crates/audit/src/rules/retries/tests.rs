@@ -27,7 +27,14 @@ const fn retry(attempts: Option<u32>, budget: Option<f64>, after_sent: bool) -> 
 fn rty_01_wants_a_budget_where_answers_are_retried() {
     let said = |retry| severities(&says(&with(3, retry, |_| {}), "RTY-01"));
     assert_eq!(said(retry(Some(3), None, true)), [Severity::Warning]);
-    assert_eq!(said(retry(Some(1), None, true)), [Severity::Info]);
+    assert_eq!(
+        said(retry(Some(1), None, true)),
+        [],
+        "nginx knows no budget"
+    );
+    let mut envoy = with(3, retry(Some(1), None, true), |_| {});
+    envoy.balancer = Balancer::Envoy;
+    assert_eq!(severities(&says(&envoy, "RTY-01")), [Severity::Info]);
     assert_eq!(said(retry(Some(1), Some(0.5), true)), [Severity::Warning]);
     assert_eq!(said(retry(Some(3), Some(0.2), true)), []);
     assert_eq!(said(retry(Some(3), None, false)), []);
@@ -54,6 +61,8 @@ fn rty_02_multiplies_the_tries_of_pools_that_lead_into_each_other() {
             .message
             .contains("tried up to 101 times; the limit is 4")
     );
+    let twice = with(2, retry(Some(100), None, true), |_| {});
+    assert!(says(&twice, "RTY-02").is_empty(), "RTY-01 names it");
     let mut front = pool("front", 1);
     front.backends[0].address = "127.0.0.1:8081".to_owned();
     let mut back = pool("back", 2);

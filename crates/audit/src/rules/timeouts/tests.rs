@@ -84,6 +84,12 @@ fn tmo_02_wants_tries_to_fit_into_the_request() {
     assert!(says(&envoy, "TMO-02").is_empty(), "no time per try is set");
     let connect = with(|p| p.timeouts.connect = seconds(20));
     assert_eq!(severities(&says(&connect, "TMO-02")), [Severity::Warning]);
+    let hasty = with(|p| p.timeouts.response = Wait::For(Duration::from_millis(1)));
+    let findings = says(&hasty, "TMO-02");
+    assert!(
+        findings[0].effect.contains("longer than 1ms is given up"),
+        "{findings:?}"
+    );
     let only_connections = with(|p| {
         p.retry.attempts = Some(3);
         p.timeouts.request = seconds(15);

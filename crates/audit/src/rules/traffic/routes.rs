@@ -16,8 +16,8 @@ pub(super) const UNREACHABLE: Rule = Rule {
     text: "\
 Routes are tried in order. A route is unreachable when an earlier one of the same listener matches every
 request that it would match: no host or the same host, no path or a prefix of its path, and no further
-condition, or the very same condition. In evenkeel.toml this is CFG-07. Conditions are compared as
-written, not evaluated.
+condition, or the very same condition. In evenkeel.toml two routes with the same host and path are CFG-07
+instead. Conditions are compared as written, not evaluated.
 
 Why: the rule was written to send something elsewhere, and it never does. A wildcard placed too early
 sends the requests of one service to another.
@@ -102,9 +102,10 @@ fn hosts_over(host: Option<&str>) -> impl Iterator<Item = Option<&str>> {
 }
 
 fn check_unreachable(subject: &Subject<'_>) -> Vec<Finding> {
-    if subject.setup.balancer == Balancer::Evenkeel {
-        return Vec::new();
-    }
+    let is_own = subject.setup.balancer == Balancer::Evenkeel;
+    let is_told = |route: &Route, hiding: &Route| {
+        is_own && route.host == hiding.host && prefix_of(route) == prefix_of(hiding)
+    };
     let mut by_listener: BTreeMap<&str, Earlier<'_>> = BTreeMap::new();
     // A route may stand for several hosts or listeners: it is reached when it is for one of them.
     let mut reached = BTreeSet::new();
@@ -119,7 +120,7 @@ fn check_unreachable(subject: &Subject<'_>) -> Vec<Finding> {
     }
     let never = hidden
         .into_iter()
-        .filter(|(route, _)| reached.insert(&route.path));
+        .filter(|(route, hiding)| reached.insert(&route.path) && !is_told(route, hiding));
     never
         .map(|(route, hiding)| unreachable(subject, route, hiding))
         .collect()

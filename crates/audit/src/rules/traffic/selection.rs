@@ -162,7 +162,7 @@ fn check_keys(subject: &Subject<'_>) -> Vec<Finding> {
 }
 
 fn hot_key(subject: &Subject<'_>, pool: &Pool, hash: &Hash) -> Option<(f64, Words)> {
-    let keys = subject.facts.pools.get(&pool.name)?.keys?;
+    let keys = subject.facts.keys(pool)?;
     let top = keys.top_share.filter(|_| hash.balance_factor.is_none())?;
     let count = active(pool).filter(|b| b.weight > 0).count();
     let even = 1.0 / count.max(1) as f64;
@@ -183,7 +183,7 @@ fn hot_key(subject: &Subject<'_>, pool: &Pool, hash: &Hash) -> Option<(f64, Word
 }
 
 fn few_keys(subject: &Subject<'_>, pool: &Pool) -> Option<(f64, Words)> {
-    let keys = subject.facts.pools.get(&pool.name)?.keys?;
+    let keys = subject.facts.keys(pool)?;
     let count = active(pool).filter(|b| b.weight > 0).count();
     let wanted = KEYS_MIN.of("TRF-12", pool);
     let per_backend = keys.distinct / count.max(1) as f64;
@@ -236,8 +236,8 @@ fn uneven_table(pool: &Pool, forecast: &PoolForecast, hash: &Hash) -> Option<(f6
             "the hash table of pool `{}` gives `{}` {} of the keys, its weight asks for {}",
             pool.name,
             backend.name,
-            percent(share),
-            percent(wanted)
+            fine(share),
+            fine(wanted)
         ),
         effect: format!(
             "`{}` gets {} times its part of the traffic, for as long as the pool stays as it is",
@@ -247,6 +247,11 @@ fn uneven_table(pool: &Pool, forecast: &PoolForecast, hash: &Hash) -> Option<(f6
         fix,
     };
     Some((factor, words))
+}
+
+/// A fraction in per cent, fine enough for one of a thousand backends.
+fn fine(fraction: f64) -> String {
+    format!("{} %", number(fraction * 100.0))
 }
 
 /// TRF-13.

@@ -314,14 +314,16 @@ fn a_route_behind_one_that_takes_all_its_requests_is_never_reached() {
 }
 
 #[test]
-fn a_hidden_route_names_both_pools_and_evenkeel_has_its_own_finding_for_it() {
+fn a_hidden_route_names_both_pools_and_evenkeel_has_its_own_finding_for_equal_ones() {
     let mut setup = routes(vec![route(None, None, "a"), route(None, Some("/api"), "b")]);
     assert_eq!(
         says(&setup, "TRF-08")[0].effect,
         "requests meant for pool `b` go to pool `a`, all of them"
     );
     setup.balancer = Balancer::Evenkeel;
-    assert!(says(&setup, "TRF-08").is_empty());
+    assert_eq!(severities(&says(&setup, "TRF-08")), WARNING);
+    setup.routes[1].path_prefix = None;
+    assert!(says(&setup, "TRF-08").is_empty(), "CFG-07 names it");
 }
 
 #[test]
@@ -451,6 +453,9 @@ fn few_keys_and_a_hot_key_are_warnings_where_the_keys_are_known() {
     assert_eq!(known(200.0, Some(0.1)), "");
     assert!(known(199.0, None).contains("the limit is 20"));
     assert!(known(1e6, Some(0.11)).starts_with("one key carries 11 %"));
+    let mut declared = setup.clone();
+    declared.pools[0].keys = Some(30);
+    assert_eq!(severities(&says(&declared, "TRF-12")), WARNING);
 }
 
 #[test]
