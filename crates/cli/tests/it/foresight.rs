@@ -3,6 +3,7 @@
 mod files;
 mod hooks;
 mod import;
+mod live;
 mod others;
 mod plans;
 mod sarif;
