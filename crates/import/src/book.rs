@@ -257,6 +257,17 @@ impl<'f> Book<'f> {
         }
     }
 
+    /// Whether a further aside would be kept: beyond the bound no place needs to be noted for one.
+    pub(crate) fn takes_asides(&self) -> bool {
+        self.asides.len() < ASIDES_MAX
+    }
+
+    /// Whether this is noted already, as for the second of many servers with the same setting.
+    pub(crate) fn has_aside(&self, path: &str, what: &str) -> bool {
+        let is_same = |aside: &Aside| aside.path == path && aside.what == what;
+        self.asides.iter().any(is_same)
+    }
+
     fn finding(&mut self, severity: Severity, path: &str, words: Words) {
         if self.findings.len() >= FINDINGS_MAX && severity < Severity::Error {
             self.findings_dropped += 1;

@@ -28,6 +28,7 @@ use evenkeel_model::setup::Setup;
 use crate::book::Book;
 
 mod acl;
+mod asides;
 mod balance;
 mod build;
 mod check;

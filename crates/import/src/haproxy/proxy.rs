@@ -11,6 +11,7 @@ use evenkeel_model::setup::{Touches, Wait};
 
 use crate::BACKENDS_MAX;
 use crate::haproxy::acl::{Acls, When};
+use crate::haproxy::asides;
 use crate::haproxy::balance::{self, Balance, Hashing};
 use crate::haproxy::check::Checking;
 use crate::haproxy::desk::{At, Desk, quote};
@@ -217,6 +218,9 @@ impl Proxy {
             return;
         }
         let touches = self.touches();
+        if !is_negated {
+            asides::note(desk, word);
+        }
         if name == "option" {
             self.option(desk, word, is_negated);
         } else if self.inherited.read(desk, word, &touches)

@@ -10,6 +10,7 @@ use evenkeel_model::canonical::path_segment;
 use evenkeel_model::setup::Touches;
 
 use crate::book::Book;
+use crate::haproxy::asides;
 use crate::haproxy::condition::{Blocks, Outcome};
 use crate::haproxy::desk::{At, Desk, quote, shorten};
 use crate::haproxy::lexer::{self, Word};
@@ -204,6 +205,7 @@ impl Reader<'_, '_> {
                 }
                 self.section = Section::Other;
                 other.clone_into(&mut self.desk.section);
+                asides::note(&mut self.desk, words);
                 return;
             }
         };

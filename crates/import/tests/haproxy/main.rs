@@ -16,10 +16,12 @@ use evenkeel_model::finding::Severity;
 use evenkeel_model::setup::Balancer;
 use proptest::prelude::*;
 
+mod asides;
+
 #[path = "../support/summary.rs"]
 mod summary;
 
-fn import(name: &str, bytes: impl Into<Vec<u8>>) -> Imported {
+pub(crate) fn import(name: &str, bytes: impl Into<Vec<u8>>) -> Imported {
     let name = name.to_owned();
     let bytes = bytes.into();
     read(Balancer::Haproxy, File { name, bytes }, &NoFiles)
