@@ -14,6 +14,10 @@ pub(crate) fn add(notes: &mut Vec<String>, pool: &Pool, facts: &Facts, base: &Po
         Why::Usual => {}
         Why::Backups => note("no active backend is healthy; backups take the traffic"),
         Why::Panic => note("too few backends are healthy; unhealthy ones are used as well"),
+        Why::Nobody if pool.backends.is_empty() => {
+            note("none of its backends stand in the file; its shares are not known");
+            return;
+        }
         Why::Nobody => {
             note("nobody is left to take traffic; requests are refused");
             return;

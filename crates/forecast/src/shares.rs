@@ -177,6 +177,20 @@ fn by_load(
     } else {
         Vec::new()
     };
+    // One draw compares nobody, so the load has no say.
+    if let Selection::LeastLoaded(rule) = selection
+        && let Some(shares) = load::of_one_draw(*rule, members, &odds)
+    {
+        let method = if from_ring {
+            Method::Table
+        } else {
+            Method::ClosedForm
+        };
+        return Some(Estimated {
+            shares: shares.into_iter().map(Share::exact).collect(),
+            method,
+        });
+    }
     // On a ring backends of equal weight are not alike.
     let alike = !from_ring && load::alike(seats);
     if alike && members.iter().all(|b| b.capacity_rps.is_some()) {

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use evenkeel_model::canonical::path_segment;
 use evenkeel_model::diff::Change;
-use evenkeel_model::setup::{Backend, Pool, Role, Route, Selection, Setup, Wait};
+use evenkeel_model::setup::{Among, Backend, Cost, Pool, Role, Route, Selection, Setup, Tie, Wait};
 use evenkeel_model::units::format_duration;
 
 type Values = BTreeMap<String, String>;
@@ -144,8 +144,10 @@ fn algorithm(selection: &Selection) -> String {
     match selection {
         Selection::ByWeight => "by weight".to_owned(),
         Selection::LeastLoaded(least) => format!(
-            "least loaded of {:?}, by {:?}, ties {:?}",
-            least.among, least.cost, least.tie
+            "least loaded of {}, by {}, {}",
+            among(least.among),
+            cost(least.cost),
+            tie(least.tie)
         ),
         Selection::WeightOverLoad { bias } => format!("weight over load, bias {bias}"),
         Selection::Hash(hash) => {
@@ -155,6 +157,32 @@ fn algorithm(selection: &Selection) -> String {
         }
         Selection::First => "first that has room".to_owned(),
         Selection::Other(words) => words.clone(),
+    }
+}
+
+fn among(among: Among) -> String {
+    match among {
+        Among::All => "all".to_owned(),
+        Among::DrawnByWeight(draws) => format!("{draws} drawn by weight"),
+        Among::DrawnEqually(draws) => format!("{draws} drawn with equal chance"),
+        Among::DrawnFromRing(draws) => format!("{draws} drawn from the hash ring"),
+    }
+}
+
+const fn cost(cost: Cost) -> &'static str {
+    match cost {
+        Cost::PerWeight => "requests in flight over weight",
+        Cost::PlusOnePerWeight => "requests in flight and one more over weight",
+        Cost::Plain => "requests in flight",
+    }
+}
+
+const fn tie(tie: Tie) -> &'static str {
+    match tie {
+        Tie::InTurn => "ties in turn",
+        Tie::ByWeight => "ties by weight",
+        Tie::FirstDrawn => "ties to the first drawn",
+        Tie::LastDrawn => "ties to the last drawn",
     }
 }
 

@@ -120,6 +120,8 @@ fn chosen(pool: &PoolForecastView) -> Vec<&BackendForecastView> {
 struct Columns {
     before: bool,
     interval: bool,
+    /// Whether the span runs from low to heavy load rather than over chance.
+    by_load: bool,
     in_flight: bool,
 }
 
@@ -136,6 +138,7 @@ impl Columns {
         Self {
             before: before.is_some(),
             interval: pool.backends.iter().any(strays),
+            by_load: pool.method == "low_load",
             in_flight: pool.backends.iter().any(|b| b.in_flight.is_some()),
         }
     }
@@ -147,7 +150,11 @@ impl Columns {
         }
         head.push(if self.before { "after" } else { "expected" });
         if self.interval {
-            head.push("95 % interval");
+            head.push(if self.by_load {
+                "range by load"
+            } else {
+                "95 % interval"
+            });
         }
         head.push("rate");
         if self.before {

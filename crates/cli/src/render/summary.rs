@@ -77,6 +77,7 @@ pub(crate) fn verdict(path: &Path, view: &PlanView, failed: bool) -> String {
         (true, true, true) => "would be refused",
         (true, true, false) => "has errors",
         (true, false, _) => "has warnings, which are denied",
+        (false, false, _) if shown.pools.is_empty() => "nothing to judge, no pool stands in it",
         (false, false, _) if has(Severity::Warning) => "no error, see the warnings",
         _ => "sound",
     };

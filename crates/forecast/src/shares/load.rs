@@ -62,11 +62,25 @@ pub(super) fn limits(
     Some(low.into_iter().zip(heavy).map(share).collect())
 }
 
+/// The chance of each to be the only one drawn; `None`: more than one is drawn. `odds`: as in [`limits`].
+pub(super) fn of_one_draw(
+    rule: LeastLoaded,
+    members: &[&Backend],
+    odds: &[f64],
+) -> Option<Vec<f64>> {
+    match rule.among {
+        Among::DrawnByWeight(1) => Some(in_proportion(members, |w| w)),
+        Among::DrawnEqually(1) => Some(in_proportion(members, |_| 1.0)),
+        Among::DrawnFromRing(1) => Some(odds.to_vec()),
+        _ => None,
+    }
+}
+
 fn low_load(rule: LeastLoaded, members: &[&Backend]) -> Option<Vec<f64>> {
     match (rule.among, rule.tie) {
-        (Among::All, Tie::ByWeight)
-        | (Among::DrawnByWeight(1), _)
-        | (Among::DrawnByWeight(_), Tie::FirstDrawn) => Some(in_proportion(members, |w| w)),
+        (Among::All, Tie::ByWeight) | (Among::DrawnByWeight(_), Tie::FirstDrawn) => {
+            Some(in_proportion(members, |w| w))
+        }
         (Among::All | Among::DrawnEqually(_), _) => Some(in_proportion(members, |_| 1.0)),
         (Among::DrawnByWeight(2), Tie::LastDrawn) => Some(second_of_two(members)),
         (Among::DrawnByWeight(_) | Among::DrawnFromRing(_), _) => None,

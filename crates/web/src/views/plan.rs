@@ -5,13 +5,13 @@
 //! the shares within each pool alone, `low` when the shares of a pool are not known or may be others.
 
 use evenkeel_control::Judged;
+use evenkeel_model::day::Day;
 use evenkeel_model::diff::Change;
 use evenkeel_model::finding::Finding;
 use evenkeel_model::setup::{Gap, Route, Selection, Setup, Touches};
 use serde::{Deserialize, Serialize};
 
 use super::forecast::ForecastView;
-use super::time;
 
 /// A finding.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -39,6 +39,7 @@ pub struct FindingView {
 #[expect(missing_docs, reason = "the fields are those of the public JSON")]
 pub struct WaivedView {
     pub reason: String,
+    /// The last day on which it holds, UTC.
     pub until: String,
 }
 
@@ -60,7 +61,7 @@ impl FindingView {
             blocking,
             waived: finding.waived.as_ref().map(|waived| WaivedView {
                 reason: waived.reason.clone(),
-                until: time(waived.until),
+                until: Day::before(waived.until).to_string(),
             }),
         }
     }
