@@ -38,6 +38,7 @@ use crate::nginx::notes::Reader;
 use crate::nginx::tree::Directive;
 
 mod address;
+mod asides;
 mod content;
 mod http;
 mod lex;
@@ -89,6 +90,7 @@ pub(crate) fn read(book: &mut Book<'_>, source: usize) -> Option<Setup> {
     let mut reader = Reader::new(book);
     let mut setup = Setup::blank(Balancer::Nginx);
     main(&mut reader, &tree, &mut setup);
+    asides::note(reader.book, &tree);
     setup.pools = pools::finish(&mut reader);
     setup.listeners = reader.listeners;
     setup.routes = reader.routes;

@@ -9,6 +9,7 @@ use std::time::Duration;
 use evenkeel_model::setup::{CheckKind, Health, Touches};
 
 use crate::nginx::address::Target;
+use crate::nginx::asides;
 use crate::nginx::lex::Word;
 use crate::nginx::names;
 use crate::nginx::notes::Reader;
@@ -365,6 +366,14 @@ impl Pass<'_> {
             Passing::stream(reader, scope)
         };
         reader.pools.pass(index, passing);
+        let path = reader.pools.path(index).to_owned();
+        asides::spoken(
+            reader.book,
+            &path,
+            self.protocol,
+            self.name,
+            &self.word.text,
+        );
         Some(index)
     }
 

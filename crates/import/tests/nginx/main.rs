@@ -4,6 +4,7 @@
 use evenkeel_import::{Files, Imported, NoFiles, recognise};
 use evenkeel_model::setup::Balancer;
 
+mod asides;
 mod behaviour;
 mod hostile;
 
