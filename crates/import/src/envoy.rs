@@ -28,6 +28,7 @@ use crate::envoy::link::{Manner, Use};
 use crate::envoy::node::{Fault, Node, Place};
 
 mod action;
+mod asides;
 mod balance;
 mod cluster;
 mod discovery;

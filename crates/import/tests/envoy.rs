@@ -5,6 +5,9 @@
 use evenkeel_import::{File, Files, Imported, NoFiles, read};
 use evenkeel_model::setup::Balancer;
 
+#[path = "envoy/asides.rs"]
+mod asides;
+
 #[path = "support/summary.rs"]
 mod summary;
 

@@ -6,6 +6,7 @@ use evenkeel_model::setup::{Retry, Touches, Wait};
 
 use crate::book::Book;
 use crate::envoy::Reading;
+use crate::envoy::asides;
 use crate::envoy::fields::Fields;
 use crate::envoy::http::Web;
 use crate::envoy::known;
@@ -89,6 +90,7 @@ pub(super) fn read(
         hash: hash_keys(book, &mut fields),
         sticky: web.sticky.clone(),
     };
+    asides::fields(book, &mut fields, asides::ROUTING);
     fields.close(book, known::ACTION, &Touches::Resilience);
     reading.manners.push(manner);
     for (pool, _, place, path) in &found {

@@ -5,7 +5,6 @@ use std::time::Duration;
 use evenkeel_model::setup::{Touches, Wait};
 
 use crate::envoy::Reading;
-use crate::envoy::discovery;
 use crate::envoy::fields::{Fields, put, refuse};
 use crate::envoy::known;
 use crate::envoy::link::Stated;
@@ -14,6 +13,7 @@ use crate::envoy::node::Place;
 use crate::envoy::route;
 use crate::envoy::typed::{Typed, typed};
 use crate::envoy::upstream::{close_common, common_options, wait};
+use crate::envoy::{asides, discovery};
 
 /// No progress of a stream for this long, unless set.
 const STREAM_IDLE: Wait = Wait::For(Duration::from_secs(300));
@@ -56,6 +56,8 @@ pub(super) fn read(reading: &mut Reading<'_, '_>, mut fields: Fields<'_>, chain:
         let message = "an HTTP connection manager needs `route_config` or `rds`".to_owned();
         refuse(reading.book, &chain.path, place, message);
     }
+    asides::fields(reading.book, &mut fields, asides::MANAGER);
+    asides::codec(reading.book, &mut fields);
     fields.close(reading.book, known::MANAGER, &Touches::Resilience);
 }
 
@@ -128,6 +130,7 @@ fn filters(
         let Some(filter) = typed(reading.book, filter) else {
             continue;
         };
+        asides::filter(reading.book, &filter, &at, node.place);
         match filter.name.rsplit('.').next().unwrap_or("") {
             "StatefulSession" => sticky = session(reading, filter, &at),
             "HTTPFault" | "AdmissionControl" | "AdaptiveConcurrency" => {

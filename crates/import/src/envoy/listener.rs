@@ -11,6 +11,7 @@ use evenkeel_model::setup::{Listener, Retry, Route, Touches, Wait};
 
 use crate::book::Words;
 use crate::envoy::Reading;
+use crate::envoy::asides;
 use crate::envoy::fields::{Fields, put, refuse, scalar};
 use crate::envoy::http;
 use crate::envoy::known;
@@ -159,6 +160,7 @@ fn listener_filters(reading: &mut Reading<'_, '_>, fields: &mut Fields<'_>) {
         let Some(filter) = typed(reading.book, filter) else {
             continue;
         };
+        asides::filter(reading.book, &filter, &at, node.place);
         if !is_known(&filter, known::LISTENER_FILTERS) {
             put(reading.book, &at, node.place);
             let what = format!("listener filter {}", filter.alias);
@@ -251,6 +253,7 @@ fn filters(reading: &mut Reading<'_, '_>, fields: &mut Fields<'_>, chain: &mut C
         let Some(mut filter) = typed(reading.book, filter) else {
             continue;
         };
+        asides::filter(reading.book, &filter, &at, node.place);
         match filter.name.rsplit('.').next().unwrap_or("") {
             "HttpConnectionManager" => {
                 http::read(reading, filter.fields, chain);

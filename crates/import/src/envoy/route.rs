@@ -12,6 +12,7 @@ use evenkeel_model::setup::{HashKey, Route, Touches};
 use crate::book::Book;
 use crate::envoy::Reading;
 use crate::envoy::action::{self, Inherited};
+use crate::envoy::asides;
 use crate::envoy::fields::{Fields, put, refuse};
 use crate::envoy::http::Web;
 use crate::envoy::known;
@@ -65,6 +66,7 @@ pub(super) fn read(reading: &mut Reading<'_, '_>, mut fields: Fields<'_>, web: &
             hosts.extend(virtual_host(reading, host, node, &web, &mut domains));
         }
     }
+    asides::fields(reading.book, &mut fields, asides::ROUTING);
     fields.close(reading.book, known::ROUTES, &Touches::Routing);
     lay_out(reading, &hosts, &web);
 }
@@ -123,6 +125,7 @@ fn virtual_host(
             routes.extend(one(reading, route, node, web, &inherited));
         }
     }
+    asides::fields(reading.book, &mut fields, asides::ROUTING);
     fields.close(reading.book, known::VIRTUAL_HOST, &Touches::Routing);
     Some(Host {
         path,
@@ -165,6 +168,7 @@ fn one(
         }
         None => Vec::new(),
     };
+    asides::fields(reading.book, &mut fields, asides::ROUTING);
     fields.close(reading.book, known::ROUTE, &Touches::Routing);
     Some(Ready {
         path,
@@ -292,6 +296,7 @@ pub(super) fn targets(
             "typed_per_filter_config",
             "host_rewrite_literal",
         ];
+        asides::fields(book, &mut one, asides::ROUTING);
         one.close(book, &harmless, &Touches::Routing);
     }
     let harmless = [

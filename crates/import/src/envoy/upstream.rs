@@ -6,6 +6,7 @@
 use evenkeel_model::setup::{Touches, Wait};
 
 use crate::book::Book;
+use crate::envoy::asides;
 use crate::envoy::fields::{Fields, put, scalar};
 use crate::envoy::node::{Node, Value, brief};
 use crate::envoy::typed::{Typed, of_any, typed};
@@ -39,7 +40,11 @@ pub(super) fn socket_tls(
     } = typed(book, socket)?;
     let kind = name.rsplit('.').next().unwrap_or("");
     match kind {
-        "UpstreamTlsContext" | "DownstreamTlsContext" => Some(is_verified(book, &mut fields)),
+        "DownstreamTlsContext" => {
+            asides::certificates(book, &mut fields, at);
+            Some(is_verified(book, &mut fields))
+        }
+        "UpstreamTlsContext" => Some(is_verified(book, &mut fields)),
         "QuicUpstreamTransport" | "QuicDownstreamTransport" => {
             let inner = ["upstream_tls_context", "downstream_tls_context"];
             let context = inner.iter().find_map(|name| fields.message(book, name));
@@ -48,6 +53,10 @@ pub(super) fn socket_tls(
         "RawBuffer" => None,
         "" if alias.ends_with("raw_buffer") => None,
         _ if depth < WRAPS_MAX && fields.take("transport_socket").is_some() => {
+            if let ("ProxyProtocolUpstreamTransport", Some(path)) = (kind, at.strip_suffix(".tls"))
+            {
+                asides::cluster(book, path, "transport_socket of the PROXY protocol");
+            }
             let inner = fields.message(book, "transport_socket")?;
             socket_tls(book, inner, at, depth + 1)
         }
@@ -124,12 +133,14 @@ pub(super) fn keep(book: &mut Book<'_>, cluster: &mut Fields<'_>, path: &str) ->
         keep = common_options(book, &mut common, &at, keep);
         close_common(book, common);
     }
+    asides::upstream(book, cluster, path);
     let Some(node) = cluster.take("typed_extension_protocol_options") else {
         return keep;
     };
     let Value::Map(entries) = &node.value else {
         return keep;
     };
+    let cluster_path = path;
     for (key, value) in entries {
         let name = evenkeel_model::canonical::path_segment(&brief(&key.text));
         let path = format!("{path}.protocol.{name}");
@@ -146,6 +157,7 @@ pub(super) fn keep(book: &mut Book<'_>, cluster: &mut Fields<'_>, path: &str) ->
             keep = common_options(book, &mut common, &at, keep);
             close_common(book, common);
         }
+        asides::upstream(book, &mut options.fields, cluster_path);
         let harmless = [
             "explicit_http_config",
             "use_downstream_protocol_config",

@@ -135,8 +135,7 @@ fn front(desk: &mut Desk<'_, '_>, words: &[Word]) {
         let value = words.get(index + 1).map_or("", |word| word.text.as_str());
         let (kind, count) = match word.text.as_str() {
             "accept-proxy" => (Protocol, 1),
-            "accept-netscaler-cip" => (Protocol, 2),
-            "proto" => (Protocol, 2),
+            "accept-netscaler-cip" | "proto" => (Protocol, 2),
             "alpn" if beyond_http1(value) => (Protocol, 2),
             "verify" if matches!(value, "required" | "optional") => (Access, 2),
             _ => continue,
