@@ -7,7 +7,7 @@ use crate::AsideKind::{self, Access, Protocol, Rewrite};
 use crate::book::Book;
 use crate::envoy::fields::{Fields, put, scalar};
 use crate::envoy::listener::is_known;
-use crate::envoy::node::{Node, Place, Value};
+use crate::envoy::node::{Node, Place, Value, brief};
 use crate::envoy::typed::Typed;
 use crate::envoy::upstream::sketch;
 
@@ -126,7 +126,13 @@ pub(super) fn filter(book: &mut Book<'_>, filter: &Typed<'_>, path: &str, place:
         .map(|(_, kind)| *kind)
         .or_else(|| is_bridge.then_some(Protocol));
     if let Some(kind) = kind {
-        at(book, path, place, &format!("filter {}", filter.alias), kind);
+        at(
+            book,
+            path,
+            place,
+            &format!("filter {}", brief(&filter.alias)),
+            kind,
+        );
     }
 }
 

@@ -76,6 +76,9 @@ const USUAL_HEADERS: &[&str] = &[
     "x-real-ip",
 ];
 
+/// Most characters that are quoted.
+const CHARS_MAX: usize = 100;
+
 /// Where the walk is.
 #[derive(Clone, Default)]
 struct Around {
@@ -95,7 +98,7 @@ pub(super) fn note(book: &mut Book<'_>, tree: &[Directive]) {
 
 /// Notes that a pool is spoken to in another protocol than HTTP/1 or plain TCP.
 pub(super) fn spoken(book: &mut Book<'_>, pool: &str, protocol: &str, name: &str, to: &str) {
-    let what = format!("{name} {to}");
+    let what = short(&format!("{name} {to}"));
     if protocol != "proxy" && book.takes_asides() && !book.has_aside(pool, &what) {
         book.aside(pool, &what, Protocol);
     }
@@ -203,5 +206,11 @@ fn at(book: &mut Book<'_>, directive: &Directive, around: &Around, what: &str, k
     // A block may hold the directive several times, so its line tells which.
     let path = format!("{under}{}.line.{line}", path_segment(directive.name()));
     book.place(&path, source, range);
-    book.aside(&path, what, kind);
+    book.aside(&path, &short(what), kind);
+}
+
+/// A word may be long and hold line ends, which would write lines of their own into a report.
+fn short(what: &str) -> String {
+    let clean = |c: char| if c.is_control() { ' ' } else { c };
+    what.chars().take(CHARS_MAX).map(clean).collect()
 }

@@ -81,3 +81,12 @@ fn a_flood_of_asides_is_cut_at_the_bound() {
     let text = format!("events {{}} http {{ server {{ listen 80; {many} }} }}");
     assert_eq!(asides(&text).len(), evenkeel_import::ASIDES_MAX);
 }
+
+#[test]
+fn a_line_end_in_a_word_stays_out_of_the_list() {
+    let text = "events {} http { server { listen 80; add_header X-A \"b\nc\"; } }";
+    assert_eq!(
+        asides(text),
+        [(1, Rewrite, "add_header X-A b c".to_owned())]
+    );
+}
