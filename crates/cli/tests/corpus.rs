@@ -61,7 +61,8 @@ fn hold(format: &str) {
         if let Err(words) = head.holds(&dir, &ran, &view) {
             wrong.push(format!("{format}/{name}: {words}"));
         }
-        shown += &format!("== {name}\n{}\n", view::short(&name, ran.code, &view));
+        let short = view::short(&name, ran.code, &view);
+        shown.extend(["== ", &name, "\n", &short, "\n"]);
     }
     insta::assert_snapshot!(format!("{format}"), shown);
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
@@ -122,7 +123,7 @@ fn check_is_silent_on_every_shipped_example() {
     let mut seen = 0;
     for entry in std::fs::read_dir(&dir).unwrap() {
         let name = entry.unwrap().file_name().into_string().unwrap();
-        if !name.ends_with(".toml") {
+        if Path::new(&name).extension().is_none_or(|e| e != "toml") {
             continue;
         }
         seen += 1;

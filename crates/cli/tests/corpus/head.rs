@@ -111,7 +111,7 @@ impl Head {
             let meets = |expected: &&Expected| {
                 expected.what == what && expected.at.as_ref().is_none_or(|at| line.contains(at))
             };
-            match open.iter().position(|expected| meets(expected)) {
+            match open.iter().position(meets) {
                 Some(met) => drop(open.remove(met)),
                 None => wrong.push(format!(
                     "not expected: {what} at `{}`: {}",
