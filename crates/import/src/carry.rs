@@ -20,6 +20,7 @@ use std::net::IpAddr;
 
 use evenkeel_model::setup::{Setup, Touches};
 
+use crate::{Aside, AsideKind};
 use names::Names;
 use paper::Paper;
 
@@ -52,6 +53,8 @@ pub struct Loss {
     pub alternative: String,
     /// What differs from the original because of it.
     pub touches: Touches,
+    /// Set where it is something done to requests besides spreading them.
+    pub aside: Option<AsideKind>,
 }
 
 /// A name that was rewritten.
@@ -67,12 +70,19 @@ pub struct Renamed {
 
 /// Writes `setup` as an evenkeel.toml, with what did not come along.
 pub fn carry(setup: &Setup, addresses: &Addresses) -> Carried {
+    carry_with(setup, &[], addresses)
+}
+
+/// As [`carry`]; what the original does to requests besides spreading them is told first, protection before all.
+pub fn carry_with(setup: &Setup, asides: &[Aside], addresses: &Addresses) -> Carried {
     let mut work = Work {
         setup,
+        asides,
         addresses,
         losses: Vec::new(),
         names: Names::default(),
     };
+    let open = work.asides();
     for gap in &setup.gaps {
         work.loss(
             &gap.path,
@@ -91,6 +101,12 @@ pub fn carry(setup: &Setup, addresses: &Addresses) -> Carried {
             "Carried over from a configuration of {}. `evenkeel check` judges this file.",
             setup.balancer.title()
         ));
+        if !open.is_empty() {
+            paper.remark("NOT PROTECTED: the following rules of the original do not come along");
+            for rule in &open {
+                paper.remark(&format!("  {rule}"));
+            }
+        }
         paper.remark("Comments with `left out` name what has no counterpart here.");
         edge.write(&mut paper);
         for pool in &pools {
@@ -108,12 +124,67 @@ pub fn carry(setup: &Setup, addresses: &Addresses) -> Carried {
 /// A set-up being carried over.
 pub(crate) struct Work<'a> {
     pub(crate) setup: &'a Setup,
+    pub(crate) asides: &'a [Aside],
     pub(crate) addresses: &'a Addresses,
     losses: Vec<Loss>,
     pub(crate) names: Names,
 }
 
 impl Work<'_> {
+    /// Tells the asides, the same one once; gives the rules that protected.
+    fn asides(&mut self) -> Vec<String> {
+        let mut told: BTreeMap<(u8, &str), (&Aside, usize)> = BTreeMap::new();
+        for aside in self.asides {
+            let rank = match aside.kind {
+                AsideKind::Access => 0,
+                AsideKind::Protocol => 1,
+                AsideKind::Rewrite => 2,
+            };
+            told.entry((rank, aside.what.as_str()))
+                .or_insert((aside, 0))
+                .1 += 1;
+        }
+        let mut open = Vec::new();
+        for (aside, count) in told.into_values() {
+            let what = match count {
+                1 => format!("`{}`", aside.what),
+                n => format!("`{}` ({n} times)", aside.what),
+            };
+            let (why, consequence, alternative) = match aside.kind {
+                AsideKind::Access => (
+                    "Evenkeel controls no access",
+                    "NOT PROTECTED: who was kept out reaches the backends",
+                    "keep this rule in front of Evenkeel, or in the backends, before it takes traffic",
+                ),
+                AsideKind::Protocol => (
+                    "Evenkeel speaks plain HTTP/1 to clients and backends",
+                    "requests that need this protocol fail",
+                    "keep this part where it is",
+                ),
+                AsideKind::Rewrite => (
+                    "Evenkeel changes no requests or responses",
+                    "they pass unchanged",
+                    "do it in front of Evenkeel or in the backends",
+                ),
+            };
+            if aside.kind == AsideKind::Access {
+                open.push(what.clone());
+            }
+            self.loss(
+                &aside.path,
+                Touches::Routing,
+                what,
+                why,
+                consequence,
+                alternative,
+            );
+            if let Some(loss) = self.losses.last_mut() {
+                loss.aside = Some(aside.kind);
+            }
+        }
+        open
+    }
+
     pub(crate) fn loss(
         &mut self,
         path: &str,
@@ -130,6 +201,7 @@ impl Work<'_> {
             consequence: consequence.to_owned(),
             alternative: alternative.to_owned(),
             touches,
+            aside: None,
         });
     }
 }

@@ -165,6 +165,7 @@ impl Work<'_> {
                     consequence: "clients that connect to it are not served".to_owned(),
                     alternative: alternative(&stays),
                     touches: Touches::Routing,
+                    aside: None,
                 });
                 return None;
             }
@@ -312,6 +313,19 @@ impl Work<'_> {
                 "a route of Evenkeel has one pool",
                 &format!("all of it goes to `{target}`, the largest part"),
                 "put the backends into one pool with weights in these parts",
+            );
+        }
+        if let Some(given) = route.path_prefix.as_deref()
+            && given.len() > 1
+            && given.ends_with('/')
+        {
+            self.loss(
+                &route.path,
+                Touches::Routing,
+                format!("paths that begin with `{given}`"),
+                "Evenkeel compares whole segments",
+                &format!("`{}` itself meets the route as well", short(given)),
+                "add an earlier route if that path belongs elsewhere",
             );
         }
         if let Some(given) = route.path_prefix.as_deref()

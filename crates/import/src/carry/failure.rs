@@ -8,6 +8,8 @@ use super::terms::{self, ATTEMPTS_MAX, BACKEND_WAIT_MAX, CHECKS_MAX, INTERVAL_MI
 
 /// Longest path of a check that Evenkeel accepts.
 const PATH_MAX: usize = 1_024;
+/// Further tries per request where the original has no budget: what the audit accepts (RTY-01).
+const BUDGET: f64 = 0.2;
 
 impl Work<'_> {
     pub(super) fn retry(&mut self, pool: &Pool) -> Vec<(&'static str, String)> {
@@ -15,15 +17,15 @@ impl Work<'_> {
         let attempts = retry.attempts.unwrap_or(ATTEMPTS_MAX).min(ATTEMPTS_MAX);
         let mut keys = vec![("attempts", attempts.to_string())];
         if attempts > 0 {
-            let budget = retry.budget.unwrap_or(1.0);
+            let budget = retry.budget.unwrap_or(BUDGET);
             keys.push(("budget", terms::percent(budget, 0.0, 1.0)));
         }
         let mut lost = Vec::new();
         if retry.attempts != Some(attempts) {
             lost.push(format!("at most {attempts} further tries"));
         }
-        if attempts > 1 && retry.budget.is_none() {
-            lost.push("at most one further try per request on average".to_owned());
+        if attempts > 0 && retry.budget.is_none() {
+            lost.push("at most one further try per five requests over time".to_owned());
         }
         if attempts > 0 && retry.unsafe_methods {
             lost.push("POST and the like are never sent twice".to_owned());

@@ -10,6 +10,8 @@ use super::paper::{Paper, quoted};
 use super::terms::{self, ATTEMPTS_MAX, BACKEND_WAIT_MAX, COUNT_MAX};
 use super::{Loss, Work, address, edge};
 
+use crate::{Aside, AsideKind};
+
 const KIND: &str = "pool";
 
 /// A pool as it will stand in the text.
@@ -67,6 +69,21 @@ impl Work<'_> {
             );
             return None;
         }
+        let speaks = |aside: &&Aside| aside.kind == AsideKind::Protocol && aside.path == pool.path;
+        if let Some(aside) = self.asides.iter().find(speaks) {
+            self.loss(
+                &pool.path,
+                Touches::Pool(pool.name.clone()),
+                format!("pool `{}`", pool.name),
+                &format!(
+                    "its backends speak another protocol (`{}`); Evenkeel speaks HTTP/1",
+                    aside.what
+                ),
+                "it is left out, with the routes to it",
+                "keep this part where it is",
+            );
+            return None;
+        }
         let (kept, left_out) = self.members(pool);
         if kept.is_empty() {
             self.loss(
@@ -116,7 +133,13 @@ impl Work<'_> {
             let known = format!("backend `{}` ({})", backend.name, backend.address);
             let found = address::backend(&backend.address, self.setup.balancer, self.addresses);
             let active = backend.role == Role::Active && backend.priority == 0;
+            let idle = active && backend.weight == 0;
             let (why, consequence, alternative) = match (found, active) {
+                _ if idle => (
+                    "its weight is 0".to_owned(),
+                    "it takes no traffic, as now".to_owned(),
+                    "add it when it is to serve".to_owned(),
+                ),
                 (Ok(address), true) => {
                     kept.push((backend, address));
                     continue;
@@ -145,7 +168,7 @@ impl Work<'_> {
                 "left out: {known}, weight {}: {why}",
                 backend.weight
             ));
-            let touches = if backend.role == Role::Disabled {
+            let touches = if idle || backend.role == Role::Disabled {
                 Touches::Resilience
             } else if active {
                 Touches::Pool(pool.name.clone())
@@ -159,6 +182,7 @@ impl Work<'_> {
                 consequence,
                 alternative,
                 touches,
+                aside: None,
             });
         }
         (kept, left_out)
@@ -343,6 +367,15 @@ fn facts(pool: &Pool, kept: &[(&Backend, String)], keys: &mut Vec<(&'static str,
     let intent = match pool.intent {
         Intent::Capacity if !by_capacity => Intent::Even,
         intent => intent,
+    };
+    // Files of other balancers state no intent: their weights are all that tells what was meant.
+    let unequal = kept
+        .windows(2)
+        .any(|two| two[0].0.weight != two[1].0.weight);
+    let intent = if intent == Intent::Even && unequal {
+        Intent::Weight
+    } else {
+        intent
     };
     keys.push(("intent", format!("\"{}\"", intent.as_str())));
     if let Some(peak) = pool.peak_rps.and_then(terms::rate) {

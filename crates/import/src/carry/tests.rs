@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use evenkeel_model::config::Intent;
 use evenkeel_model::finding::Severity;
 use evenkeel_model::parse::parse;
 use evenkeel_model::setup::{
@@ -11,7 +12,8 @@ use evenkeel_model::setup::{
 use proptest::prelude::*;
 use std::time::Duration;
 
-use super::{Addresses, Carried, carry};
+use super::{Addresses, Carried, carry, carry_with};
+use crate::{Aside, AsideKind};
 
 fn shop(weights: &[u32]) -> Setup {
     let mut pool = Pool::blank("app", "backend.app");
@@ -266,6 +268,61 @@ fn a_check_by_http_comes_along_and_one_by_connection_does_not() {
     let carried = carried(&setup);
     assert_eq!(back(&carried).pools[0].health, None);
     assert!(lost(&carried, "health check").why.contains("HTTP"));
+}
+
+#[test]
+fn access_rules_are_told_first_and_stand_at_the_top_of_the_text() {
+    let aside = |what: &str, kind| Aside {
+        path: "frontend.fe.line.1".to_owned(),
+        what: what.to_owned(),
+        kind,
+    };
+    let asides = [
+        aside("set-header X", AsideKind::Rewrite),
+        aside("proto h2", AsideKind::Protocol),
+        aside("deny", AsideKind::Access),
+        aside("deny", AsideKind::Access),
+    ];
+    let carried = carry_with(&shop(&[1]), &asides, &Addresses::new());
+    let told: Vec<_> = carried.losses.iter().filter_map(|l| l.aside).collect();
+    assert_eq!(
+        told,
+        [AsideKind::Access, AsideKind::Protocol, AsideKind::Rewrite]
+    );
+    assert!(lost(&carried, "deny").what.contains("2 times"));
+    let text = carried.text.as_deref().unwrap();
+    assert!(text.contains("# NOT PROTECTED"), "{text}");
+    assert!(text.contains("#   `deny` (2 times)"), "{text}");
+}
+
+#[test]
+fn a_pool_that_speaks_another_protocol_does_not_become_one_of_http() {
+    let fcgi = Aside {
+        path: "backend.app".to_owned(),
+        what: "fastcgi_pass".to_owned(),
+        kind: AsideKind::Protocol,
+    };
+    let carried = carry_with(&shop(&[1]), &[fcgi], &Addresses::new());
+    assert_eq!(carried.text, None);
+    assert!(lost(&carried, "pool `app`").why.contains("fastcgi_pass"));
+}
+
+#[test]
+fn unequal_weights_are_the_intent_and_a_weight_of_zero_stays_behind() {
+    let carried = carried(&shop(&[5, 3, 0]));
+    let pool = back(&carried).pools[0].clone();
+    assert_eq!((pool.intent, pool.backends.len()), (Intent::Weight, 2));
+    assert_eq!(lost(&carried, "`s2`").why, "its weight is 0");
+    assert!(!carried.text.unwrap().contains("budget = \"100%\""));
+}
+
+#[test]
+fn a_prefix_that_ends_in_a_slash_is_said_to_take_the_path_without_it() {
+    let mut setup = shop(&[1]);
+    setup.routes[0].path_prefix = Some("/api/".to_owned());
+    let carried = carried(&setup);
+    let told = &lost(&carried, "`/api/`").consequence;
+    assert!(told.contains("`/api` itself"), "{told}");
 }
 
 fn text() -> impl Strategy<Value = String> {
