@@ -8,7 +8,7 @@ use evenkeel_balance::Standing;
 use evenkeel_control::judge::{judge, judge_setup};
 use evenkeel_control::{Judged, source, wall};
 use evenkeel_forecast::Facts;
-use evenkeel_import::File;
+use evenkeel_import::{Aside, File};
 use evenkeel_model::config::Config;
 use evenkeel_model::finding::Severity;
 use evenkeel_model::parse::{self, Side};
@@ -113,6 +113,15 @@ impl Given {
         if self.balancer == Balancer::Evenkeel {
             return self.judge_own(beside, before);
         }
+        Ok(self.judge_other(beside, before)?.0)
+    }
+
+    /// The same for another balancer's file, with what it does besides spreading requests.
+    pub(crate) fn judge_other(
+        &self,
+        beside: &Beside,
+        before: Option<Before<'_>>,
+    ) -> anyhow::Result<(Judged, Vec<Aside>)> {
         let main = File {
             name: self.name(),
             bytes: self.text.clone().into_bytes(),
@@ -125,15 +134,17 @@ impl Given {
         }
         let is_whole = !findings.iter().any(|f| f.severity == Severity::Error);
         let Some(setup) = setup.filter(|_| is_whole) else {
-            return Ok(Judged {
+            let judged = Judged {
                 blocking: (0..findings.len()).collect(),
                 findings,
                 ..Judged::blank(&self.text, origin)
-            });
+            };
+            return Ok((judged, read.asides));
         };
         let facts = beside.facts(&setup)?;
         let before = before.map(|before| before.setup);
-        Ok(judge_setup(setup, origin, findings, before, &facts, wall()))
+        let judged = judge_setup(setup, origin, findings, before, &facts, wall());
+        Ok((judged, read.asides))
     }
 }
 

@@ -32,7 +32,7 @@ pub type Addresses = BTreeMap<String, IpAddr>;
 pub struct Carried {
     /// The evenkeel.toml; `None` when nothing of it could be served: no HTTP listener with a route to a pool.
     pub text: Option<String>,
-    /// What did not come along, in the order of the set-up.
+    /// What did not come along: the asides by kind, then in the order of the set-up.
     pub losses: Vec<Loss>,
     /// Names that Evenkeel does not accept, with those that stand in their place.
     pub renamed: Vec<Renamed>,
@@ -68,13 +68,9 @@ pub struct Renamed {
     pub to: String,
 }
 
-/// Writes `setup` as an evenkeel.toml, with what did not come along.
-pub fn carry(setup: &Setup, addresses: &Addresses) -> Carried {
-    carry_with(setup, &[], addresses)
-}
-
-/// As [`carry`]; what the original does to requests besides spreading them is told first, protection before all.
-pub fn carry_with(setup: &Setup, asides: &[Aside], addresses: &Addresses) -> Carried {
+/// Writes `setup` as an evenkeel.toml, with what did not come along. `asides`: what the original does to requests besides
+/// spreading them; it is told first, protection before all.
+pub fn carry(setup: &Setup, asides: &[Aside], addresses: &Addresses) -> Carried {
     let mut work = Work {
         setup,
         asides,

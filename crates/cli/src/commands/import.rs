@@ -7,6 +7,7 @@ use std::path::Path;
 use evenkeel_control::judge::judge;
 use evenkeel_control::wall;
 use evenkeel_forecast::Facts;
+use evenkeel_import::AsideKind;
 use evenkeel_import::carry::{Addresses, Carried, Loss, carry};
 use evenkeel_model::finding::{Origin, Severity};
 use evenkeel_model::setup::{Balancer, Touches};
@@ -32,7 +33,7 @@ pub(crate) fn import(options: &Import, terminal: Terminal) -> anyhow::Result<Exi
             format!("`{}` is an evenkeel.toml already", options.config.display()),
         ));
     }
-    let judged = given.judge(&beside, None)?;
+    let (judged, asides) = given.judge_other(&beside, None)?;
     let Some(setup) = &judged.setup else {
         let shown = findings::findings(&judged.findings, &judged.origin, terminal.colour_err);
         terminal.say(shown.trim_end());
@@ -44,7 +45,7 @@ pub(crate) fn import(options: &Import, terminal: Terminal) -> anyhow::Result<Exi
             ),
         ));
     };
-    let carried = carry(setup, &addresses);
+    let carried = carry(setup, &asides, &addresses);
     let view = view(&carried, &judged.origin);
     if terminal.json {
         terminal.json(&view)?;
@@ -86,10 +87,13 @@ fn addresses(given: &[String]) -> anyhow::Result<Addresses> {
 fn view(carried: &Carried, origin: &Origin) -> CarriedView {
     let loss = |loss: &Loss| {
         let (file, place) = origin.locate(&loss.path);
-        let (touches, pool) = match &loss.touches {
-            Touches::Routing => ("routing", None),
-            Touches::Pool(pool) => ("pool", Some(pool.clone())),
-            Touches::Resilience => ("resilience", None),
+        let (touches, pool) = match (loss.aside, &loss.touches) {
+            (Some(AsideKind::Access), _) => ("access", None),
+            (Some(AsideKind::Protocol), _) => ("protocol", None),
+            (Some(AsideKind::Rewrite), _) => ("rewrite", None),
+            (None, Touches::Routing) => ("routing", None),
+            (None, Touches::Pool(pool)) => ("pool", Some(pool.clone())),
+            (None, Touches::Resilience) => ("resilience", None),
         };
         LossView {
             what: loss.what.clone(),
@@ -118,7 +122,7 @@ fn view(carried: &Carried, origin: &Origin) -> CarriedView {
     }
 }
 
-/// What could not come along, those that change shares first.
+/// What could not come along: protection first, then what fails, then what changes shares.
 fn report(view: &CarriedView, balancer: Balancer) -> String {
     let mut out = String::new();
     let of = |touches: &str| view.losses.iter().filter(|l| l.touches == touches).count();
@@ -129,17 +133,24 @@ fn report(view: &CarriedView, balancer: Balancer) -> String {
         ));
     } else {
         out.line(format_args!(
-            "not carried over: {} about the spread within a pool, {} about routing, {} about limits, timeouts and checks\n",
+            "not carried over: {} about who may do what, {} about protocols, {} about the spread within a pool, \
+             {} about routing, {} about limits, timeouts and checks, {} about changed requests and responses\n",
+            of("access"),
+            of("protocol"),
             of("pool"),
             of("routing"),
-            of("resilience")
+            of("resilience"),
+            of("rewrite")
         ));
     }
     let mut losses: Vec<&LossView> = view.losses.iter().collect();
     let order = |loss: &&LossView| match loss.touches.as_str() {
-        "pool" => 0,
-        "routing" => 1,
-        _ => 2,
+        "access" => 0,
+        "protocol" => 1,
+        "pool" => 2,
+        "routing" => 3,
+        "resilience" => 4,
+        _ => 5,
     };
     losses.sort_by_key(order);
     for loss in losses.iter().take(SHOWN_MAX) {

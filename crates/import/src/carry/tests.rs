@@ -12,7 +12,7 @@ use evenkeel_model::setup::{
 use proptest::prelude::*;
 use std::time::Duration;
 
-use super::{Addresses, Carried, carry, carry_with};
+use super::{Addresses, Carried, carry};
 use crate::{Aside, AsideKind};
 
 fn shop(weights: &[u32]) -> Setup {
@@ -41,7 +41,7 @@ fn shop(weights: &[u32]) -> Setup {
 }
 
 fn carried(setup: &Setup) -> Carried {
-    carry(setup, &Addresses::new())
+    carry(setup, &[], &Addresses::new())
 }
 
 /// The set-up that the text makes, which must be a configuration.
@@ -113,7 +113,7 @@ fn a_backend_known_by_name_is_left_out_aloud_unless_its_address_is_given() {
         "{text}"
     );
     let known = [("web.internal".to_owned(), IpAddr::from([10, 0, 0, 9]))];
-    let with = carry(&setup, &known.into());
+    let with = carry(&setup, &[], &known.into());
     assert_eq!(back(&with).pools[0].backends[1].address, "10.0.0.9:80");
     assert!(!with.losses.iter().any(|l| l.what.contains("web.internal")));
 }
@@ -283,7 +283,7 @@ fn access_rules_are_told_first_and_stand_at_the_top_of_the_text() {
         aside("deny", AsideKind::Access),
         aside("deny", AsideKind::Access),
     ];
-    let carried = carry_with(&shop(&[1]), &asides, &Addresses::new());
+    let carried = carry(&shop(&[1]), &asides, &Addresses::new());
     let told: Vec<_> = carried.losses.iter().filter_map(|l| l.aside).collect();
     assert_eq!(
         told,
@@ -302,7 +302,7 @@ fn a_pool_that_speaks_another_protocol_does_not_become_one_of_http() {
         what: "fastcgi_pass".to_owned(),
         kind: AsideKind::Protocol,
     };
-    let carried = carry_with(&shop(&[1]), &[fcgi], &Addresses::new());
+    let carried = carry(&shop(&[1]), &[fcgi], &Addresses::new());
     assert_eq!(carried.text, None);
     assert!(lost(&carried, "pool `app`").why.contains("fastcgi_pass"));
 }

@@ -20,7 +20,7 @@ pub struct LossView {
     pub why: String,
     pub consequence: String,
     pub alternative: String,
-    /// `pool`, `routing` or `resilience`.
+    /// `access`, `protocol`, `rewrite`, `pool`, `routing` or `resilience`.
     pub touches: String,
     pub pool: Option<String>,
     pub path: String,
