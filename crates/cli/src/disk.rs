@@ -116,6 +116,9 @@ impl Files for Disk {
     }
 }
 
+/// Folders in which no configuration lies.
+const SYSTEM: [&str; 3] = ["/proc", "/sys", "/dev"];
+
 /// One regular file of bounded size.
 fn read(path: &Path) -> Result<File, String> {
     let in_words = |error: std::io::Error| match error.kind() {
@@ -125,6 +128,14 @@ fn read(path: &Path) -> Result<File, String> {
     };
     // Asked before it is opened: opening a pipe that nobody writes to waits for ever.
     let meta = fs::metadata(path).map_err(in_words)?;
+    // What the system shows of processes and devices is no configuration, and may hold secrets that a finding would quote.
+    let real = fs::canonicalize(path).map_err(in_words)?;
+    if SYSTEM.iter().any(|folder| real.starts_with(folder)) {
+        return Err(format!(
+            "`{}` lies in a folder of the system",
+            path.display()
+        ));
+    }
     if meta.is_dir() {
         return Err(format!("`{}` is a directory", path.display()));
     }

@@ -23,6 +23,12 @@ fn main() -> ExitCode {
     };
     let terminal = terminal::Terminal::new(&arguments.global);
     match commands::run(arguments.command, &arguments.global, terminal) {
+        Ok(_) if terminal::output_lost() => {
+            terminal.error(&anyhow::anyhow!(
+                "the result could not be written to standard output"
+            ));
+            exit::Exit::Failed.into()
+        }
         Ok(code) => code.into(),
         Err(error) => {
             terminal.error(&error);

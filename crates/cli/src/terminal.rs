@@ -2,6 +2,7 @@
 
 use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anstyle::{AnsiColor, Style};
 use serde::Serialize;
@@ -109,8 +110,27 @@ fn write_out(text: &str) {
             out.write_all(b"\n")
         }
     });
-    drop(written.and_then(|()| out.flush()));
+    // A reader that has seen enough (`| head`) is no fault; anything else means that the result is not there.
+    if let Err(error) = written.and_then(|()| out.flush())
+        && error.kind() != std::io::ErrorKind::BrokenPipe
+    {
+        OUTPUT_LOST.store(true, Ordering::Relaxed);
+    }
 }
+
+/// Whether something of the result could not be written, so that the exit code must not say otherwise.
+pub(crate) fn output_lost() -> bool {
+    OUTPUT_LOST.load(Ordering::Relaxed)
+}
+
+/// Standard output is one for the process, and so is what became of it.
+static OUTPUT_LOST: AtomicBool = AtomicBool::new(false);
+
+/// Marks that turn the direction of writing, so that a line reads otherwise than it is.
+const DIRECTIONS: [char; 11] = [
+    '\u{200e}', '\u{200f}', '\u{202a}', '\u{202b}', '\u{202c}', '\u{202d}', '\u{202e}', '\u{2066}',
+    '\u{2067}', '\u{2068}', '\u{2069}',
+];
 
 /// `text` without what a terminal would obey, because names, titles and reasons come from elsewhere. Line ends and
 /// tabs stay, and with `colour` the colours.
@@ -123,7 +143,9 @@ fn tame(text: &str, colour: bool) -> String {
             _ => next.len_utf8(),
         };
         let (part, tail) = rest.split_at(length);
-        let harmless = length > next.len_utf8() || !next.is_control() || "\n\t".contains(next);
+        let harmless = length > next.len_utf8()
+            || !(next.is_control() || DIRECTIONS.contains(&next))
+            || "\n\t".contains(next);
         out.push_str(if harmless { part } else { "\u{fffd}" });
         rest = tail;
     }

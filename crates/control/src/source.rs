@@ -27,6 +27,12 @@ pub struct ReadError {
 
 /// Reads a configuration file of bounded size.
 pub fn read(path: &Path) -> Result<String, ReadError> {
+    // Opening a named pipe that nobody writes to would wait for ever. Those of a shell's `<(...)` have a writer.
+    let is_pipe = fs::metadata(path).is_ok_and(|meta| meta.file_type().is_fifo());
+    if is_pipe && !path.starts_with("/dev") && !path.starts_with("/proc") {
+        let why = "it is a named pipe; write `-` and hand the text over on standard input";
+        return Err(fail(path, why.to_owned()));
+    }
     match fs::File::open(path) {
         Ok(file) => read_from(file, path),
         Err(error) => Err(fail(path, error.to_string())),

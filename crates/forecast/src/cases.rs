@@ -156,7 +156,7 @@ fn nobody_healthy(setup: &Setup, facts: &Facts, budget: &mut Budget) -> Vec<Case
         ..Day::usual()
     };
     let can_fall = |pool: &&Pool| {
-        let judged = |b| pool.check_of(b).is_some() || b.passive.is_some();
+        let judged = |b| pool.check_of(b).is_some() || b.passive.is_some_and(|p| p.failures > 0);
         pool.ejection.is_some() || pool.backends.iter().any(judged)
     };
     let (mut open, mut shut) = (Vec::new(), Vec::new());

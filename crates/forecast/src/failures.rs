@@ -14,6 +14,10 @@ pub const ZONES_FULL_MAX: usize = 16;
 /// Backends of a whole set-up up to which every zone is shown.
 pub const BACKENDS_FULL_MAX: usize = 1_000;
 
+/// Values of all cases (a case holds one for each backend of its pool) up to which pools show the loss of each backend;
+/// those after it show their worst cases, so that five hundred pools do not write half a gigabyte.
+pub const VALUES_MAX: usize = 100_000;
+
 /// Every backend out, pool by pool, then every zone out. `base`: the pools on a usual day.
 pub(crate) fn all(
     setup: &Setup,
@@ -23,8 +27,12 @@ pub(crate) fn all(
     notes: &mut Vec<String>,
 ) -> Vec<FailureCase> {
     let mut failures = Vec::new();
+    let mut values = VALUES_MAX;
     for (pool, base) in setup.pools.iter().zip(base) {
-        let outs = backends_shown(pool, base);
+        let count = pool.backends.len();
+        let is_full = count <= FAILURES_FULL_MAX && count * count <= values;
+        let outs = backends_shown(pool, base, is_full);
+        values = values.saturating_sub(outs.len() * count);
         if outs.len() < pool.backends.len() && pool.backends.len() > 1 {
             notes.push(format!(
                 "pool `{}` has {} backends; of the loss of one only the {} worst cases are shown",
@@ -119,10 +127,10 @@ fn zones_shown(setup: &Setup) -> (Vec<&str>, usize) {
 }
 
 /// Indices of the backends whose loss is shown.
-fn backends_shown(pool: &Pool, base: &PoolForecast) -> Vec<usize> {
+fn backends_shown(pool: &Pool, base: &PoolForecast, is_full: bool) -> Vec<usize> {
     let count = pool.backends.len();
     let mut all: Vec<usize> = (0..count).collect();
-    if count > FAILURES_FULL_MAX {
+    if !is_full {
         let weight = |index: usize| pool.backends.get(index).map_or(0, |b| b.weight);
         let share = |index: usize| {
             let backend = base.backends.get(index);

@@ -14,6 +14,9 @@ use crate::{
     Imported, TEXT_MAX, TOTAL_MAX,
 };
 
+/// Most characters of a message.
+const MESSAGE_MAX: usize = 300;
+
 /// What a finding of a reader says.
 #[derive(Debug, Clone)]
 pub(crate) struct Words {
@@ -281,7 +284,7 @@ impl<'f> Book<'f> {
         self.findings.push(Finding {
             id: words.id,
             severity,
-            message: words.message,
+            message: clipped(words.message),
             effect: words.effect,
             fix: words.fix,
             path: path.to_owned(),
@@ -292,8 +295,43 @@ impl<'f> Book<'f> {
         });
     }
 
+    /// What no reader would accept of a whole set-up.
+    fn look_over(&mut self, setup: &Setup) {
+        let is_refused = self.findings.iter().any(|f| f.severity == Severity::Error);
+        if setup.pools.is_empty() && setup.listeners.is_empty() && !is_refused {
+            let words = Words {
+                id: "IMP-04",
+                message: "no listener and no pool stands in it".to_owned(),
+                effect: "there is nothing to judge, and nothing was".to_owned(),
+                fix: "check the path, and what makes this file".to_owned(),
+            };
+            self.remark(Severity::Warning, "", words);
+        }
+        let pools = setup.pools.iter().flat_map(|pool| {
+            let backends = pool.backends.iter();
+            let named = backends.flat_map(|b| [(&b.name, &b.path), (&b.address, &b.path)]);
+            std::iter::once((&pool.name, &pool.path)).chain(named)
+        });
+        let listeners = setup.listeners.iter();
+        let listeners = listeners.flat_map(|l| [(&l.name, &l.path), (&l.address, &l.path)]);
+        // A line end in a name would write lines of its own into every report.
+        let forged = pools.chain(listeners);
+        let forged = forged.filter(|(name, _)| name.contains(char::is_control));
+        let forged: Vec<String> = forged.map(|(_, path)| path.clone()).collect();
+        for path in forged {
+            let words = refused(
+                "IMP-04",
+                "a name or address holds a control character".to_owned(),
+            );
+            self.error(&path, words);
+        }
+    }
+
     /// What came out.
     pub(crate) fn close(mut self, setup: Option<Setup>) -> Imported {
+        if let Some(setup) = &setup {
+            self.look_over(setup);
+        }
         let dropped = self.findings_dropped + self.gaps_dropped;
         if dropped > 0 {
             let words = Words {
@@ -332,6 +370,15 @@ impl<'f> Book<'f> {
             asides: self.asides,
         }
     }
+}
+
+/// A message quotes the file; a file may be one long word.
+fn clipped(mut message: String) -> String {
+    if let Some((at, _)) = message.char_indices().nth(MESSAGE_MAX) {
+        message.truncate(at);
+        message.push('…');
+    }
+    message
 }
 
 fn refused(id: &'static str, message: String) -> Words {
