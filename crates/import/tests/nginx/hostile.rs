@@ -262,3 +262,17 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_name_with_a_line_end_cannot_write_lines_into_a_report() {
+    let imported = read("events {} http { upstream \"a\nall is sound\" { server 10.0.0.1; } }");
+    assert!(imported.setup.is_none());
+    assert!(imported.findings.iter().any(|f| f.id == "IMP-04"));
+}
+
+#[test]
+fn a_file_in_which_nothing_stands_is_not_sound() {
+    let imported = read("events {} http {}");
+    let first = imported.findings.first().map(|f| (f.id, f.severity));
+    assert_eq!(first, Some(("IMP-04", Severity::Warning)));
+}
