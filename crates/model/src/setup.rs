@@ -314,6 +314,8 @@ pub enum HashKey {
     Cookie(String),
     /// A query parameter.
     Query(String),
+    /// The same value for every request, as the balancer hashes it: one backend gets them all.
+    Constant(String),
     /// Anything else, as written.
     Other(String),
 }
@@ -354,6 +356,8 @@ pub struct Sticky {
     pub by: String,
     /// How long a client stays bound; [`Wait::Endless`]: as long as it shows its cookie.
     pub lasts: Wait,
+    /// Whether every request shows the same key, so that all are bound to one backend (HAProxy's `stick on str(x)`).
+    pub one_key: bool,
 }
 
 /// What happens when backends are missing.

@@ -129,6 +129,7 @@ fn backups_disabled_servers_stickiness_and_hashes_are_reported_with_their_conseq
         path: "backend.app.sticky".to_owned(),
         by: "cookie SRV".to_owned(),
         lasts: Wait::Endless,
+        one_key: false,
     });
     pool.selection = Selection::Hash(Hash {
         key: HashKey::Uri,

@@ -161,6 +161,7 @@ fn carry(pool: &mut Pool, manners: &[&Manner]) -> Vec<(String, Place)> {
             path,
             by: by.clone(),
             lasts: *lasts,
+            one_key: false,
         });
     }
     places

@@ -356,7 +356,7 @@ fn key_words(key: &HashKey) -> String {
         HashKey::Header(name) => format!("header {name}"),
         HashKey::Cookie(name) => format!("cookie {name}"),
         HashKey::Query(name) => format!("query parameter {name}"),
-        HashKey::Other(words) => words.clone(),
+        HashKey::Constant(words) | HashKey::Other(words) => words.clone(),
     }
 }
 

@@ -266,6 +266,7 @@ fn sticky(desk: &mut Desk<'_, '_>, proxy: &Proxy, tables: &Tables<'_>) -> Option
             path: path.clone(),
             by: stick.value.by.clone(),
             lasts,
+            one_key: false,
         });
     }
     if let Some(at) = proxy
@@ -279,6 +280,7 @@ fn sticky(desk: &mut Desk<'_, '_>, proxy: &Proxy, tables: &Tables<'_>) -> Option
             path: path.clone(),
             by: "rdp-cookie".to_owned(),
             lasts: Wait::Endless,
+            one_key: false,
         });
     }
     cookie(desk, proxy, path).or(sticky)
@@ -326,6 +328,7 @@ fn cookie(desk: &mut Desk<'_, '_>, proxy: &Proxy, path: String) -> Option<Sticky
         path,
         by: format!("cookie {}", cookie.value.name),
         lasts: cookie.value.lasts,
+        one_key: false,
     })
 }
 

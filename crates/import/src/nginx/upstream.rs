@@ -330,7 +330,12 @@ impl<'t> Group<'t> {
             }
         };
         let lasts = time.and_then(value::time).map_or(usual, Wait::For);
-        self.draft.pool.sticky = Some(Sticky { path, by, lasts });
+        self.draft.pool.sticky = Some(Sticky {
+            path,
+            by,
+            lasts,
+            one_key: false,
+        });
     }
 
     fn queue(&mut self, reader: &mut Reader<'_, '_>, inner: &Directive) {

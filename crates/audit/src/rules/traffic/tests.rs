@@ -160,6 +160,7 @@ fn a_drain_without_an_end_is_told_once_a_pool_and_left_to_trf_05_when_nobody_is_
             path: String::new(),
             by: "SRV".to_owned(),
             lasts: Wait::Endless,
+            one_key: false,
         });
     });
     assert!(says(&sticky, "TRF-04")[0].effect.contains("bound by `SRV`"));
