@@ -18,4 +18,4 @@ mod table;
 pub use member::{
     FailOpen, Member, Standing, effective_members, effective_members_by_standing, expected_shares,
 };
-pub use pick::{Limits, Load, Picker, round_robin_bound};
+pub use pick::{Ask, Load, Pick, Picker, Spec, Why, round_robin_bound};

@@ -1,6 +1,7 @@
 //! Choosing a backend: one [`Picker`] per worker and pool.
 
-use evenkeel_model::config::Algorithm;
+use evenkeel_model::clock::Mono;
+use evenkeel_model::config::{Algorithm, Pool};
 use evenkeel_model::rng::Rng;
 
 use crate::member::Member;
@@ -34,20 +35,68 @@ impl<F: Fn(usize) -> u32> Load for F {
     }
 }
 
-/// Limits that a pick respects.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Limits {
+/// How the backends of a pool are chosen, as declared.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Spec {
+    /// The algorithm.
+    pub algorithm: Algorithm,
     /// Most requests at once on one backend; beyond it the backend is passed over. `None`: no limit.
     pub max_in_flight: Option<u32>,
+}
+
+impl Spec {
+    /// What `pool` declares.
+    pub const fn of(pool: &Pool) -> Self {
+        Self {
+            algorithm: pool.algorithm,
+            max_in_flight: pool.max_in_flight,
+        }
+    }
+}
+
+impl From<Algorithm> for Spec {
+    /// The algorithm with nothing else declared.
+    fn from(algorithm: Algorithm) -> Self {
+        Self {
+            algorithm,
+            max_in_flight: None,
+        }
+    }
+}
+
+/// What a pick may look at of its request.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Ask<'a> {
+    /// The moment of the pick.
+    pub now: Mono,
+    /// Members that already failed this request; empty for a first try.
+    pub tried: &'a [usize],
+}
+
+/// What was picked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pick {
+    /// Index in file order.
+    pub member: usize,
+    /// Why this one.
+    pub why: Why,
+}
+
+/// Why a member was picked: only [`Why::Free`] says something of the algorithm's shares.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Why {
+    /// By the algorithm alone.
+    Free,
+    /// As a further try of the same request.
+    Retry,
 }
 
 /// Chooses the backend of each request. Picks cost O(log n); they cost O(n) only while most of the pool
 /// is at its limit.
 #[derive(Debug, Clone)]
 pub struct Picker {
-    algorithm: Algorithm,
+    spec: Spec,
     members: Vec<Member>,
-    limits: Limits,
     table: Table,
     /// Only under `round_robin`.
     smooth: Smooth,
@@ -56,15 +105,14 @@ pub struct Picker {
 
 impl Picker {
     /// A picker that starts at a random point of its cycle, drawn from `rng`; give each worker its own.
-    pub fn new(algorithm: Algorithm, members: &[Member], limits: Limits, mut rng: Rng) -> Self {
-        let smooth = match algorithm {
+    pub fn new(spec: Spec, members: &[Member], mut rng: Rng) -> Self {
+        let smooth = match spec.algorithm {
             Algorithm::RoundRobin => Smooth::new(members, &mut rng),
             Algorithm::LeastRequest | Algorithm::Random => Smooth::default(),
         };
         Self {
-            algorithm,
+            spec,
             members: members.to_vec(),
-            limits,
             table: Table::new(members),
             smooth,
             rng,
@@ -74,19 +122,18 @@ impl Picker {
     /// Takes over a new configuration or eligibility, at most once per reload or epoch: O(n log n), and O(n)
     /// when nothing changed. Round-robin accounts are carried over by backend name, also for members that are
     /// out for a while, so that frequent reloads starve nobody.
-    pub fn update(&mut self, algorithm: Algorithm, members: &[Member], limits: Limits) {
-        self.limits = limits;
-        if algorithm == self.algorithm && members == self.members {
+    pub fn update(&mut self, spec: &Spec, members: &[Member]) {
+        if *spec == self.spec && members == self.members {
             return;
         }
-        self.smooth = match (algorithm, self.algorithm) {
+        self.smooth = match (spec.algorithm, self.spec.algorithm) {
             (Algorithm::RoundRobin, Algorithm::RoundRobin) => {
                 self.smooth.carry(members, &mut self.rng)
             }
             (Algorithm::RoundRobin, _) => Smooth::new(members, &mut self.rng),
             (Algorithm::LeastRequest | Algorithm::Random, _) => Smooth::default(),
         };
-        self.algorithm = algorithm;
+        spec.clone_into(&mut self.spec);
         self.table = Table::new(members);
         members.clone_into(&mut self.members);
     }
@@ -96,40 +143,52 @@ impl Picker {
         &self.members
     }
 
-    /// Chooses a member (its index in file order). `tried`: members that already failed this request; empty for a
-    /// first try. Passes over who is tried, not eligible, of weight 0 or at its in-flight limit; `None` when nobody
-    /// is left. A pick with `tried` is drawn by weight over the rest and leaves the round-robin accounts alone, so
-    /// that a failing backend does not bend the shares of first tries.
-    pub fn pick(&mut self, load: &impl Load, tried: &[usize]) -> Option<usize> {
-        let limit = self.limits.max_in_flight.unwrap_or(u32::MAX);
+    /// Chooses a member. Passes over who is tried, not eligible, of weight 0 or at its in-flight limit; `None` when
+    /// nobody is left. A pick with `tried` is drawn by weight over the rest and leaves the round-robin accounts alone,
+    /// so that a failing backend does not bend the shares of first tries.
+    pub fn pick(&mut self, load: &impl Load, ask: Ask<'_>) -> Option<Pick> {
+        let limit = self.spec.max_in_flight.unwrap_or(u32::MAX);
         let may = |index: usize| {
-            (limit == u32::MAX || load.in_flight(index) < limit) && !tried.contains(&index)
+            (limit == u32::MAX || load.in_flight(index) < limit) && !ask.tried.contains(&index)
         };
-        match self.algorithm {
-            Algorithm::RoundRobin if tried.is_empty() => {
-                // A member at its limit forfeits its turn rather than saving it up: its part falls to the others
-                // by weight, and no burst follows when it is free again.
-                for _ in 0..PASSED_OVER_MAX {
-                    let index = self.smooth.next()?;
-                    if may(index) {
-                        return Some(index);
-                    }
-                }
-                self.table.draw(&mut self.rng, None, may)
-            }
+        let why = if ask.tried.is_empty() {
+            Why::Free
+        } else {
+            Why::Retry
+        };
+        let member = match self.spec.algorithm {
+            Algorithm::RoundRobin if why == Why::Free => self.next_in_turn(may),
             Algorithm::RoundRobin | Algorithm::Random => self.table.draw(&mut self.rng, None, may),
-            Algorithm::LeastRequest => {
-                let first = self.table.draw(&mut self.rng, None, may)?;
-                let Some(second) = self.table.draw(&mut self.rng, Some(first), may) else {
-                    return Some(first);
-                };
-                // Requests per weight, compared without division; a tie goes to the first, which was drawn by weight.
-                let cost = |mine: usize, other: usize| {
-                    u64::from(load.in_flight(mine)) * self.table.weight(other)
-                };
-                let second_is_less_loaded = cost(second, first) < cost(first, second);
-                Some(if second_is_less_loaded { second } else { first })
+            Algorithm::LeastRequest => self.less_loaded_of_two(load, may),
+        }?;
+        Some(Pick { member, why })
+    }
+
+    /// A member at its limit forfeits its turn rather than saving it up: its part falls to the others by weight, and
+    /// no burst follows when it is free again.
+    fn next_in_turn(&mut self, may: impl Fn(usize) -> bool) -> Option<usize> {
+        for _ in 0..PASSED_OVER_MAX {
+            let index = self.smooth.next()?;
+            if may(index) {
+                return Some(index);
             }
         }
+        self.table.draw(&mut self.rng, None, may)
+    }
+
+    fn less_loaded_of_two(
+        &mut self,
+        load: &impl Load,
+        may: impl Fn(usize) -> bool,
+    ) -> Option<usize> {
+        let first = self.table.draw(&mut self.rng, None, &may)?;
+        let Some(second) = self.table.draw(&mut self.rng, Some(first), &may) else {
+            return Some(first);
+        };
+        // Requests per weight, compared without division; a tie goes to the first, which was drawn by weight.
+        let cost =
+            |mine: usize, other: usize| u64::from(load.in_flight(mine)) * self.table.weight(other);
+        let second_is_less_loaded = cost(second, first) < cost(first, second);
+        Some(if second_is_less_loaded { second } else { first })
     }
 }

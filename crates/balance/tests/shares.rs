@@ -8,7 +8,7 @@
     reason = "a helper of a test that fails is a failed test"
 )]
 
-use evenkeel_balance::{Limits, Load, Member, Picker, expected_shares, round_robin_bound};
+use evenkeel_balance::{Ask, Load, Member, Picker, Spec, expected_shares, round_robin_bound};
 use evenkeel_model::config::Algorithm;
 use evenkeel_model::ids::Name;
 use evenkeel_model::rng::Rng;
@@ -46,13 +46,28 @@ fn members(count_max: usize) -> impl Strategy<Value = Vec<Member>> {
 }
 
 fn picker(algorithm: Algorithm, members: &[Member], seed: u64) -> Picker {
-    Picker::new(algorithm, members, Limits::default(), Rng::new(seed))
+    Picker::new(algorithm.into(), members, Rng::new(seed))
+}
+
+fn limited(algorithm: Algorithm, max_in_flight: Option<u32>) -> Spec {
+    Spec {
+        algorithm,
+        max_in_flight,
+    }
+}
+
+fn pick(picker: &mut Picker, load: &impl Load, tried: &[usize]) -> Option<usize> {
+    let ask = Ask {
+        tried,
+        ..Ask::default()
+    };
+    picker.pick(load, ask).map(|pick| pick.member)
 }
 
 fn counts(picker: &mut Picker, picks: usize, load: &impl Load) -> Vec<u64> {
     let mut counts = vec![0u64; picker.members().len()];
     for _ in 0..picks {
-        if let Some(index) = picker.pick(load, &[]) {
+        if let Some(index) = pick(picker, load, &[]) {
             counts[index] += 1;
         }
     }
@@ -67,7 +82,7 @@ fn assert_bounded(picker: &mut Picker, picks: usize) {
     let mut got = vec![0.0; shares.len()];
     let mut range = vec![(0.0f64, 0.0f64); shares.len()];
     for n in 1..=picks {
-        got[picker.pick(&IDLE, &[]).unwrap()] += 1.0;
+        got[pick(picker, &IDLE, &[]).unwrap()] += 1.0;
         for (i, (low, high)) in range.iter_mut().enumerate() {
             let stray = got[i] - n as f64 * shares[i];
             *low = low.min(stray);
@@ -109,9 +124,9 @@ proptest! {
     ) {
         let mut picker = picker(Algorithm::RoundRobin, &first, seed);
         counts(&mut picker, between, &IDLE);
-        picker.update(Algorithm::RoundRobin, &second, Limits::default());
+        picker.update(&Algorithm::RoundRobin.into(), &second);
         counts(&mut picker, between, &IDLE);
-        picker.update(Algorithm::RoundRobin, &third, Limits::default());
+        picker.update(&Algorithm::RoundRobin.into(), &third);
         if expected_shares(Algorithm::RoundRobin, &third).is_some() {
             assert_bounded(&mut picker, 2_000);
         }
@@ -129,7 +144,7 @@ proptest! {
         let mut got = vec![0.0; members.len()];
         for n in 1..=2_000 {
             let worker = rng.below(workers as u64) as usize;
-            got[pickers[worker].pick(&IDLE, &[]).unwrap()] += 1.0;
+            got[pick(&mut pickers[worker], &IDLE, &[]).unwrap()] += 1.0;
             for (got, share) in got.iter().zip(&shares) {
                 let bound = round_robin_bound(*share, eligible) * workers as f64;
                 prop_assert!((got - f64::from(n) * share).abs() <= bound + 1e-6);
@@ -165,14 +180,14 @@ proptest! {
         tried in prop::collection::vec(0usize..20, 0..5), limit in prop::option::of(1u32..4), algorithm in 0usize..3,
     ) {
         let load = |i: usize| loads[i];
-        let limits = Limits { max_in_flight: limit };
-        let mut picker = Picker::new(Algorithm::ALL[algorithm], &members, limits, Rng::new(seed));
+
+        let mut picker = Picker::new(limited(Algorithm::ALL[algorithm], limit), &members, Rng::new(seed));
         let may = |i: usize| {
             members[i].effective_weight() > 0 && !tried.contains(&i) && limit.is_none_or(|l| loads[i] < l)
         };
         let any = (0..members.len()).any(may);
         for _ in 0..100 {
-            let pick = picker.pick(&load, &tried);
+            let pick = pick(&mut picker, &load, &tried);
             prop_assert_eq!(pick.is_some(), any);
             prop_assert!(pick.is_none_or(may));
         }
@@ -184,9 +199,9 @@ proptest! {
         let mut reloaded = quiet.clone();
         for n in 0..500 {
             if n % every == 0 {
-                reloaded.update(Algorithm::RoundRobin, &members, Limits::default());
+                reloaded.update(&Algorithm::RoundRobin.into(), &members);
             }
-            prop_assert_eq!(quiet.pick(&IDLE, &[]), reloaded.pick(&IDLE, &[]));
+            prop_assert_eq!(pick(&mut quiet, &IDLE, &[]), pick(&mut reloaded, &IDLE, &[]));
         }
     }
 
@@ -213,11 +228,11 @@ proptest! {
                 }
                 left -= 1;
                 let now = if inside { &all } else { &without };
-                picker.update(Algorithm::RoundRobin, now, Limits::default());
+                picker.update(&Algorithm::RoundRobin.into(), now);
                 for (owed, share) in owed.iter_mut().zip(expected_shares(Algorithm::RoundRobin, now).unwrap()) {
                     *owed += share;
                 }
-                got[picker.pick(&IDLE, &[]).unwrap()] += 1.0;
+                got[pick(&mut picker, &IDLE, &[]).unwrap()] += 1.0;
             }
         }
         for (i, (got, owed)) in got.iter().zip(&owed).enumerate() {
@@ -241,12 +256,12 @@ proptest! {
         for n in 0..6_000 {
             if n % every == 0 {
                 now = list(weights[rng.below(2) as usize]);
-                picker.update(Algorithm::RoundRobin, &now, Limits::default());
+                picker.update(&Algorithm::RoundRobin.into(), &now);
             }
             for (owed, share) in owed.iter_mut().zip(expected_shares(Algorithm::RoundRobin, &now).unwrap()) {
                 *owed += share;
             }
-            got[picker.pick(&IDLE, &[]).unwrap()] += 1.0;
+            got[pick(&mut picker, &IDLE, &[]).unwrap()] += 1.0;
         }
         for (i, (got, owed)) in got.iter().zip(&owed).enumerate() {
             prop_assert!((got - owed).abs() < 0.05 * owed + 20.0, "{i}: got {got}, owed {owed}");
@@ -265,10 +280,10 @@ proptest! {
         let mut picker = picker(algorithm, &members, seed);
         let (mut free, mut retried) = (vec![0u64; weights.len()], vec![0u64; weights.len()]);
         for _ in 0..8_000 {
-            let first = picker.pick(&IDLE, &[]).unwrap();
+            let first = pick(&mut picker, &IDLE, &[]).unwrap();
             free[first] += 1;
             if first == 0 {
-                retried[picker.pick(&IDLE, &[0]).unwrap()] += 1;
+                retried[pick(&mut picker, &IDLE, &[0]).unwrap()] += 1;
             }
         }
         assert_close(&free, &expected_shares(algorithm, &members).unwrap(), 6.0);
@@ -283,8 +298,8 @@ proptest! {
         let members: Vec<Member> = weights.iter().enumerate().map(|(i, w)| member(i, *w, true)).collect();
         let mut rest = members.clone();
         rest[0].eligible = false;
-        let limits = Limits { max_in_flight: Some(5) };
-        let mut picker = Picker::new(algorithm, &members, limits, Rng::new(seed));
+
+        let mut picker = Picker::new(limited(algorithm, Some(5)), &members, Rng::new(seed));
         let counts = counts(&mut picker, 8_000, &|i: usize| if i == 0 { 5 } else { 0 });
         assert_close(&counts, &expected_shares(algorithm, &rest).unwrap(), 6.0);
     }

@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::Duration;
 
+use evenkeel_balance::Why;
 use evenkeel_model::ids::{Epoch, Name};
 use evenkeel_model::sketch::{ClientSketch, Frequent};
 use evenkeel_model::tally::{BackendTally, EPOCHS_KEPT, EpochTally, PoolTally};
@@ -47,14 +48,11 @@ impl EpochCells {
         }
     }
 
-    /// Counts a pick; `retry` for a further try of the same request.
-    pub(crate) fn picked(&self, backend: usize, retry: bool) {
-        self.with(backend, |cell| {
-            if retry {
-                cell.picks_retry += 1;
-            } else {
-                cell.picks_free += 1;
-            }
+    /// Counts a pick by its reason.
+    pub(crate) fn picked(&self, backend: usize, why: Why) {
+        self.with(backend, |cell| match why {
+            Why::Free => cell.picks_free += 1,
+            Why::Retry => cell.picks_retry += 1,
         });
     }
 
@@ -166,6 +164,7 @@ impl PoolCounts {
 #[cfg(test)]
 mod tests {
     use super::{Outcome, PoolCounts};
+    use evenkeel_balance::Why;
     use evenkeel_model::ids::{Epoch, Name};
     use evenkeel_model::tally::EPOCHS_KEPT;
     use std::time::Duration;
@@ -175,9 +174,9 @@ mod tests {
         let counts = PoolCounts::default();
         let pool = Name::new("shop").unwrap();
         let first = counts.epoch(Epoch(1), 2);
-        first.picked(1, false);
+        first.picked(1, Why::Free);
         let second = counts.epoch(Epoch(2), 2);
-        second.picked(0, false);
+        second.picked(0, Why::Free);
         first.ended(1, Outcome::Status(200));
         first.answered(1, Duration::from_millis(3));
         let tally = counts.tally(&pool);
@@ -198,7 +197,7 @@ mod tests {
     fn the_newest_epochs_are_kept() {
         let counts = PoolCounts::default();
         for n in 0..20 {
-            counts.epoch(Epoch(n), 1).picked(0, false);
+            counts.epoch(Epoch(n), 1).picked(0, Why::Free);
         }
         let tally = counts.tally(&Name::new("x").unwrap());
         assert_eq!(tally.epochs.len(), EPOCHS_KEPT);

@@ -6,6 +6,7 @@
 use std::rc::Rc;
 use std::time::Instant;
 
+use evenkeel_balance::Ask;
 use evenkeel_balance::retry::{Decision, decide};
 use evenkeel_http1::{BodyLength, Method, RequestHead, ResponseHead, Version};
 use evenkeel_model::config::Listener;
@@ -221,10 +222,13 @@ impl Exchange<'_> {
                 .get(member)
                 .map_or(u32::MAX, |gauge| gauge.in_flight())
         };
-        let picked = pool.pool.picker.borrow_mut().pick(&load, tried.list());
-        if let Some(backend) = picked {
-            let again = !tried.list().is_empty();
-            return Ok(Try::start(pool, backend, again, now));
+        let ask = Ask {
+            now: self.connection.worker.mono(now),
+            tried: tried.list(),
+        };
+        let picked = pool.pool.picker.borrow_mut().pick(&load, ask);
+        if let Some(pick) = picked {
+            return Ok(Try::start(pool, pick, now));
         }
         if tried.list().is_empty() {
             pool.pool.counts.unpicked();

@@ -3,6 +3,7 @@
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use evenkeel_balance::Pick;
 use evenkeel_http1::RequestHead;
 use evenkeel_model::config::Session;
 
@@ -160,8 +161,9 @@ pub(crate) struct Try {
 }
 
 impl Try {
-    pub(crate) fn start(pool: &Rc<PoolView>, backend: usize, retry: bool, now: Instant) -> Self {
-        pool.cells.picked(backend, retry);
+    pub(crate) fn start(pool: &Rc<PoolView>, pick: Pick, now: Instant) -> Self {
+        let backend = pick.member;
+        pool.cells.picked(backend, pick.why);
         if let Some(gauge) = pool.state.gauges.get(backend) {
             gauge.enter();
         }

@@ -13,7 +13,7 @@ use std::task::Context;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use evenkeel_balance::retry::Budget;
-use evenkeel_balance::{Limits, Picker};
+use evenkeel_balance::{Picker, Spec};
 use evenkeel_http1::{RequestHead, ResponseHead};
 use evenkeel_model::clock::{Mono, Wall};
 use evenkeel_model::config::{Address, Listener};
@@ -163,7 +163,7 @@ impl Worker {
                 .unwrap_or_else(|| Rc::new(self.new_pool(state, now)));
             pool.picker
                 .borrow_mut()
-                .update(state.pool.algorithm, &state.members, limits(state));
+                .update(&Spec::of(&state.pool), &state.members);
             let addresses = state.pool.backends.iter().map(|backend| &backend.address);
             let mut origin = |address: &Address| {
                 let new = || {
@@ -199,7 +199,7 @@ impl Worker {
 
     fn new_pool(&self, state: &PoolState, now: Mono) -> WorkerPool {
         let rng = self.rng.borrow_mut().fork(0);
-        let picker = Picker::new(state.pool.algorithm, &state.members, limits(state), rng);
+        let picker = Picker::new(Spec::of(&state.pool), &state.members, rng);
         WorkerPool {
             picker: RefCell::new(picker),
             budget: RefCell::new(Budget::new(now)),
@@ -287,12 +287,6 @@ impl Worker {
         }
         route_counts::tell_again(&view.routes);
         tracing::debug!(worker = self.id.0, "a tally was not taken");
-    }
-}
-
-fn limits(state: &PoolState) -> Limits {
-    Limits {
-        max_in_flight: state.pool.max_in_flight,
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use evenkeel_balance::Ask;
 use evenkeel_balance::retry::{Decision, Failure, decide, is_idempotent};
 use evenkeel_model::clock::Mono;
 use evenkeel_model::ids::Epoch;
@@ -170,19 +171,18 @@ impl Engine {
                 tried_len += 1;
             }
         }
-        let pick = mine.picker.pick(&load, &tried[..tried_len]);
-        let Some(member) = pick.filter(|member| *member < state.stations.len()) else {
+        let ask = Ask {
+            now: Mono(self.now),
+            tried: &tried[..tried_len],
+        };
+        let picked = mine.picker.pick(&load, ask);
+        let Some(pick) = picked.filter(|pick| pick.member < state.stations.len()) else {
             mine.unpicked += 1;
             self.end(request_ref, End::Unpicked, None);
             return;
         };
-        if let Some(cell) = mine.cell(state.epoch, member) {
-            if request.retries == 0 {
-                cell.picks_free += 1;
-            } else {
-                cell.picks_retry += 1;
-            }
-        }
+        mine.picked(state.epoch, pick);
+        let member = pick.member;
         let source = &self.sources[request.stream as usize];
         let kind = &source.kinds[usize::from(request.kind)];
         let ends = [

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use evenkeel_balance::retry::Budget;
-use evenkeel_balance::{Limits, Load, Member, Picker};
+use evenkeel_balance::{Ask, Load, Member, Pick, Picker, Spec, Why};
 use evenkeel_model::clock::Mono;
 use evenkeel_model::config::Pool;
 use evenkeel_model::ids::{Epoch, Name, WorkerId};
@@ -54,10 +54,18 @@ pub(crate) enum Chooser {
 }
 
 impl Chooser {
-    pub(crate) fn pick(&mut self, load: &impl Load, tried: &[usize]) -> Option<usize> {
+    pub(crate) fn pick(&mut self, load: &impl Load, ask: Ask<'_>) -> Option<Pick> {
         match self {
-            Self::Own(picker) => picker.pick(load, tried),
-            Self::Peer(peer) => peer.pick(load, tried),
+            Self::Own(picker) => picker.pick(load, ask),
+            Self::Peer(peer) => {
+                let why = if ask.tried.is_empty() {
+                    Why::Free
+                } else {
+                    Why::Retry
+                };
+                let member = peer.pick(load, ask.tried)?;
+                Some(Pick { member, why })
+            }
         }
     }
 }
@@ -89,13 +97,11 @@ impl Worker {
         rng: &mut Rng,
         now: Mono,
     ) {
-        let limits = Limits {
-            max_in_flight: pool.max_in_flight,
-        };
+        let spec = Spec::of(pool);
         if let Some(mine) = self.pools.get_mut(pool_id) {
             mine.live = true;
             match &mut mine.picker {
-                Chooser::Own(picker) => picker.update(pool.algorithm, members, limits),
+                Chooser::Own(picker) => picker.update(&spec, members),
                 Chooser::Peer(peer) => peer.update(members),
             }
             mine.start_epoch(epoch, members.len());
@@ -104,7 +110,7 @@ impl Worker {
         let mut mine = WorkerPool {
             name: pool.name.clone(),
             live: true,
-            picker: Chooser::Own(Picker::new(pool.algorithm, members, limits, rng.fork(0))),
+            picker: Chooser::Own(Picker::new(spec, members, rng.fork(0))),
             budget: Budget::new(now),
             clients: ClientSketch::default(),
             frequent: Frequent::default(),
@@ -176,6 +182,16 @@ impl WorkerPool {
         let cells = self.epochs.iter_mut().rev().find(|c| c.epoch == epoch)?;
         cells.changed = true;
         cells.backends.get_mut(member)
+    }
+
+    /// Books a pick.
+    pub(crate) fn picked(&mut self, epoch: Epoch, pick: Pick) {
+        if let Some(cell) = self.cell(epoch, pick.member) {
+            match pick.why {
+                Why::Free => cell.picks_free += 1,
+                Why::Retry => cell.picks_retry += 1,
+            }
+        }
     }
 
     fn start_epoch(&mut self, epoch: Epoch, backends: usize) {
