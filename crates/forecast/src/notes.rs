@@ -1,6 +1,6 @@
 //! What a reader must know of the numbers of a pool.
 
-use evenkeel_model::setup::{Hash, Pool, Selection, Wait};
+use evenkeel_model::setup::{Hash, HashKey, Pool, Selection, Wait};
 
 use crate::facts::Facts;
 use crate::failover::Why;
@@ -36,6 +36,20 @@ pub(crate) fn add(notes: &mut Vec<String>, pool: &Pool, facts: &Facts, base: &Po
             "the shares follow the load; these hold for few requests in flight, and the span assumes backends of equal \
              speed (the rate or the capacities are not known, or the pool is too large to simulate)",
         ),
+        _ if pool.sticky.as_ref().is_some_and(|sticky| sticky.one_key) => {
+            note(
+                "every request shows the same key, so all are bound to one backend and it gets everything; which one is \
+                 not known",
+            );
+            return;
+        }
+        (
+            method,
+            Selection::Hash(Hash {
+                key: HashKey::Constant(value),
+                ..
+            }),
+        ) => note(&of_constant(method, value, base)),
         (_, Selection::Hash(hash)) => of_hash(&mut note, hash, pool, facts),
         (Method::Unknown, Selection::Other(name)) => {
             note(&format!("the shares under `{name}` are not known"));
@@ -52,6 +66,22 @@ pub(crate) fn add(notes: &mut Vec<String>, pool: &Pool, facts: &Facts, base: &Po
              those of requests follow as old sessions end",
             sticky.by
         ));
+    }
+}
+
+fn of_constant(method: Method, value: &str, base: &PoolForecast) -> String {
+    let all = base
+        .backends
+        .iter()
+        .find(|b| b.expected_share.is_some_and(|share| share > 0.5));
+    match all.filter(|_| method != Method::Unknown) {
+        Some(backend) => format!(
+            "every request has the same key `{value}`, so `{}` gets everything",
+            backend.name
+        ),
+        None => format!(
+            "every request has the same key `{value}`, so one of them gets everything; which one is not known"
+        ),
     }
 }
 

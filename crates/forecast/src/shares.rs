@@ -1,9 +1,10 @@
 //! The share of each backend, whatever the selection.
 //!
 //! By weight: weight over the sum of weights, exact. By load: evenly where backends are alike, else the event engine
-//! where rates and capacities are known, else the limit for few requests in flight. By hash: the very table is built.
-//! In order: Erlang's loss formula. Limits on requests in flight count only where the engine or that formula runs.
+//! where rates and capacities are known, else the limit for few requests in flight. By hash: the very table is built; under a key that
+//! never changes one backend gets everything. In order: Erlang's loss formula. Limits on requests in flight count only where the engine or that formula runs.
 
+mod constant;
 mod digest;
 mod first;
 mod hash;
@@ -14,7 +15,9 @@ use std::time::Duration;
 
 pub(crate) use ring::Ring;
 
-use evenkeel_model::setup::{Among, Backend, HashTable, LeastLoaded, Pool, Selection};
+use evenkeel_model::setup::{
+    Among, Backend, Hash, HashKey, HashTable, LeastLoaded, Pool, Selection,
+};
 
 use crate::estimate::{self, Budget};
 use crate::facts::Facts;
@@ -139,10 +142,26 @@ fn within(
     if seats.members.len() == 1 {
         return Some(exactly(vec![1.0]));
     }
+    // All are bound to the first one picked, whatever would have been picked after it.
+    if pool.sticky.as_ref().is_some_and(|sticky| sticky.one_key) {
+        return None;
+    }
     match &pool.selection {
         Selection::ByWeight => Some(exactly(load::in_proportion(&seats.members, |w| w))),
         Selection::LeastLoaded(_) | Selection::WeightOverLoad { .. } => {
             by_load(&pool.selection, seats, rps, budget)
+        }
+        Selection::Hash(Hash {
+            key: HashKey::Constant(value),
+            table,
+            ..
+        }) => {
+            let winner = constant::winner(*table, value, pool, &seats.members, budget)?;
+            let share = |index| Share::exact(if index == winner { 1.0 } else { 0.0 });
+            Some(Estimated {
+                shares: (0..seats.members.len()).map(share).collect(),
+                method: Method::Table,
+            })
         }
         Selection::Hash(hash) => Some(hash::shares(hash, &seats.members, facts.keys(pool), budget)),
         Selection::First => {

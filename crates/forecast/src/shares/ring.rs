@@ -6,7 +6,7 @@
 //! as its smallest and largest ring allow; to the next point. Envoy `MAGLEV`: each backend in turn takes its next free
 //! place. The parts are exact for hashes that spread evenly.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use evenkeel_model::setup::{Backend, HashTable};
 
@@ -155,6 +155,21 @@ pub(super) fn parts(
             Some(maglev(members, size))
         }
     }
+}
+
+/// Whose the point of nginx's ring is that takes `hash`; `None`: servers share a name and take turns, or the budget does
+/// not reach for the ring.
+pub(super) fn owner(hash: u32, members: &[&Backend], budget: &mut Budget) -> Option<usize> {
+    let table = HashTable::NginxRing;
+    let names: BTreeSet<&str> = members.iter().map(|b| b.identity.as_str()).collect();
+    if names.len() < members.len() || !budget.take_points(cost(table, members)) {
+        return None;
+    }
+    let mut points = nginx_points(members);
+    points.sort_unstable();
+    let next = points.partition_point(|point| point >> 32 < u64::from(hash));
+    let point = points.get(next).or(points.first())?;
+    usize::try_from(point & u64::from(u32::MAX)).ok()
 }
 
 /// A place on the ring and whose it is.

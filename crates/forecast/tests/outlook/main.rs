@@ -5,6 +5,7 @@
 mod cases;
 mod engine;
 mod every_selection;
+mod one_key;
 mod size;
 
 use evenkeel_model::setup::{
