@@ -114,6 +114,19 @@ impl Files for Disk {
         let paths = glob::matching(&place, ENTRIES_MAX, FILES_MAX)?;
         paths.iter().map(|path| read(path)).collect()
     }
+
+    fn is_outside(&self, name: &str) -> bool {
+        let base = match self.base.as_os_str().is_empty() {
+            true => Path::new("."),
+            false => &self.base,
+        };
+        let trees = self.roots.iter().map(|root| root.dir.as_path());
+        let mut trees = trees
+            .chain([base])
+            .filter_map(|tree| fs::canonicalize(tree).ok());
+        // What cannot be found again is nobody's to quote.
+        fs::canonicalize(name).map_or(true, |real| !trees.any(|tree| real.starts_with(tree)))
+    }
 }
 
 /// Folders in which no configuration lies.
@@ -218,6 +231,30 @@ mod tests {
         assert_eq!(names(&disk, "/etc/nginx/../other").unwrap(), ["other"]);
         assert!(Disk::around(Path::new("x"), &["/no/such/place".to_owned()]).is_err());
         assert!(Disk::around(Path::new("x"), &["etc=/".to_owned()]).is_err());
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn a_file_is_outside_when_it_lies_in_none_of_the_trees_links_resolved() {
+        let dir = tempfile::tempdir().unwrap();
+        for part in ["conf", "own", "else"] {
+            fs::create_dir(dir.path().join(part)).unwrap();
+            fs::write(dir.path().join(part).join("a"), "").unwrap();
+        }
+        let at = |name: &str| dir.path().join(name).display().to_string();
+        std::os::unix::fs::symlink(at("else/a"), at("conf/link")).unwrap();
+        let own = format!("/etc/nginx={}", at("own"));
+        let disk = Disk::around(&dir.path().join("conf/main"), &[own]).unwrap();
+        for (name, is_outside) in [
+            ("conf/a", false),
+            ("own/a", false),
+            ("else/a", true),
+            ("conf/../else/a", true),
+            ("conf/link", true),
+            ("conf/none", true),
+        ] {
+            assert_eq!(disk.is_outside(&at(name)), is_outside, "{name}");
+        }
     }
 
     #[test]

@@ -4,15 +4,15 @@
 //! Ids: `IMP-01` cannot be read, `IMP-02` an include, `IMP-03` not understood, `IMP-04` a reference to what is not
 //! there, `IMP-05` a bound, `IMP-06` what that balancer accepts and does not do.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
-use evenkeel_model::finding::{Finding, Location, Origin, Severity, Source, Span};
+use evenkeel_model::finding::{Finding, Location, Origin, Severity, Span};
 use evenkeel_model::setup::{Gap, Setup, Touches};
 
-use crate::{
-    ASIDES_MAX, Aside, AsideKind, DEPTH_MAX, FILES_MAX, FINDINGS_MAX, File, Files, GAPS_MAX,
-    Imported, TEXT_MAX, TOTAL_MAX,
-};
+use crate::{ASIDES_MAX, Aside, AsideKind, FINDINGS_MAX, Files, GAPS_MAX, Imported};
+
+mod intake;
 
 /// Most characters of a message.
 const MESSAGE_MAX: usize = 300;
@@ -31,6 +31,11 @@ pub(crate) struct Book<'f> {
     files: &'f dyn Files,
     origin: Origin,
     total: usize,
+    /// Whether a file that is not UTF-8 is taken in, with U+FFFD for what is no text; its reader must then refuse it
+    /// where that decides something.
+    bears_torn: bool,
+    /// The sources that were not UTF-8.
+    torn: Vec<usize>,
     /// The sources that are being read now, from the first to the innermost.
     open: Vec<usize>,
     findings: Vec<Finding>,
@@ -38,6 +43,10 @@ pub(crate) struct Book<'f> {
     gaps: Vec<Gap>,
     gaps_dropped: usize,
     asides: Vec<Aside>,
+    /// Errors of includes by message: the first finding of each, and at how many places it occurs.
+    repeated: BTreeMap<String, (usize, usize)>,
+    /// The reader has said why there is nothing to judge.
+    pub(crate) is_told_empty: bool,
 }
 
 impl<'f> Book<'f> {
@@ -46,139 +55,17 @@ impl<'f> Book<'f> {
             files,
             origin: Origin::default(),
             total: 0,
+            bears_torn: false,
+            torn: Vec::new(),
             open: Vec::new(),
             findings: Vec::new(),
             findings_dropped: 0,
             gaps: Vec::new(),
             gaps_dropped: 0,
             asides: Vec::new(),
+            repeated: BTreeMap::new(),
+            is_told_empty: false,
         }
-    }
-
-    /// Takes in a file; `None`, with a finding, when it is too long, not UTF-8, or one too many.
-    pub(crate) fn open(&mut self, file: File) -> Option<usize> {
-        let File { name, bytes } = file;
-        self.total = self.total.saturating_add(bytes.len());
-        let refusal = if bytes.len() > TEXT_MAX {
-            Some((
-                format!(
-                    "`{name}` has {} bytes; at most {TEXT_MAX} are read",
-                    bytes.len()
-                ),
-                "IMP-05",
-            ))
-        } else if self.total > TOTAL_MAX {
-            Some((
-                format!("with `{name}` the files have more than {TOTAL_MAX} bytes"),
-                "IMP-05",
-            ))
-        } else if self.origin.sources.len() >= FILES_MAX {
-            Some((
-                format!("with `{name}` there are more than {FILES_MAX} files"),
-                "IMP-05",
-            ))
-        } else {
-            None
-        };
-        if let Some((message, id)) = refusal {
-            self.error("", refused(id, message));
-            return None;
-        }
-        let text = match String::from_utf8(bytes) {
-            Ok(text) => text,
-            Err(error) => {
-                let at = error.utf8_error().valid_up_to();
-                self.error(
-                    "",
-                    refused("IMP-01", format!("`{name}` is not UTF-8 at byte {at}")),
-                );
-                return None;
-            }
-        };
-        let nul = text.find('\0');
-        self.origin.sources.push(Source::new(Some(&name), &text));
-        let source = self.origin.sources.len() - 1;
-        if let Some(at) = nul {
-            self.place("nul", source, at..at + 1);
-            let words = refused(
-                "IMP-01",
-                format!("`{name}` has a NUL byte here, it is not text"),
-            );
-            self.error("nul", words);
-            return None;
-        }
-        Some(source)
-    }
-
-    /// The name of a source.
-    pub(crate) fn name(&self, source: usize) -> &str {
-        let source = self.origin.sources.get(source);
-        source.and_then(|s| s.file.as_deref()).unwrap_or("")
-    }
-
-    /// The text of a source.
-    pub(crate) fn text(&self, source: usize) -> String {
-        self.origin
-            .sources
-            .get(source)
-            .map(|s| s.text.clone())
-            .unwrap_or_default()
-    }
-
-    /// Opens what `pattern` names and hands each file's source to `read`, guarding against circles and depth.
-    /// `path` places the findings.
-    pub(crate) fn include(
-        &mut self,
-        from: usize,
-        pattern: &str,
-        path: &str,
-        mut read: impl FnMut(&mut Self, usize),
-    ) {
-        let name = |book: &Self, source: usize| {
-            book.origin
-                .sources
-                .get(source)
-                .and_then(|s| s.file.clone())
-                .unwrap_or_default()
-        };
-        if self.open.len() >= DEPTH_MAX {
-            self.error(
-                path,
-                refused(
-                    "IMP-02",
-                    format!("files include each other more than {DEPTH_MAX} deep"),
-                ),
-            );
-            return;
-        }
-        let files = match self.files.open(&name(self, from), pattern) {
-            Ok(files) => files,
-            Err(reason) => {
-                self.error(
-                    path,
-                    refused("IMP-02", format!("cannot include `{pattern}`: {reason}")),
-                );
-                return;
-            }
-        };
-        self.open.push(from);
-        for file in files {
-            if self
-                .open
-                .iter()
-                .any(|source| name(self, *source) == file.name)
-            {
-                self.error(
-                    path,
-                    refused("IMP-02", format!("`{}` includes itself", file.name)),
-                );
-                continue;
-            }
-            if let Some(source) = self.open(file) {
-                read(self, source);
-            }
-        }
-        self.open.pop();
     }
 
     /// The line of byte `at` of a source, from 1.
@@ -192,6 +79,11 @@ impl<'f> Book<'f> {
         self.origin
             .spans
             .insert(path.to_owned(), Span { source, range });
+    }
+
+    /// Whether something stands in a file for `path`.
+    pub(crate) fn is_placed(&self, path: &str) -> bool {
+        self.origin.spans.contains_key(path)
     }
 
     /// An error at `path`: there will be no setup.
@@ -249,6 +141,20 @@ impl<'f> Book<'f> {
         }
     }
 
+    /// Something that is understood, and of which the files do not say what the forecast would need.
+    pub(crate) fn unknowable(&mut self, path: &str, what: &str, because: &str, touches: Touches) {
+        let before = self.findings.len();
+        self.gap(path, what, touches);
+        if self.findings.len() > before
+            && let Some(finding) = self.findings.last_mut()
+        {
+            let message = format!("`{what}` cannot be known from the file: {because}");
+            finding.message = clipped(message);
+            "read the shares with this in mind, or give the part that is missing"
+                .clone_into(&mut finding.fix);
+        }
+    }
+
     /// Something that does not bear on the spread and would be missed by whoever moves to another balancer.
     pub(crate) fn aside(&mut self, path: &str, what: &str, kind: AsideKind) {
         if self.asides.len() < ASIDES_MAX {
@@ -269,6 +175,30 @@ impl<'f> Book<'f> {
     pub(crate) fn has_aside(&self, path: &str, what: &str) -> bool {
         let is_same = |aside: &Aside| aside.path == path && aside.what == what;
         self.asides.iter().any(is_same)
+    }
+
+    /// An error that many places may have: it is shown once, at the first of them, with a count.
+    fn error_once(&mut self, path: &str, words: Words) {
+        if let Some((_, count)) = self.repeated.get_mut(&words.message) {
+            *count += 1;
+            return;
+        }
+        let message = words.message.clone();
+        let before = self.findings.len();
+        self.error(path, words);
+        if self.findings.len() > before {
+            self.repeated.insert(message, (before, 1));
+        }
+    }
+
+    /// Writes the counts of [`Self::error_once`] into their findings, which are still in the order of their making.
+    fn count_repeated(&mut self) {
+        for (at, count) in self.repeated.values().filter(|(_, count)| *count > 1) {
+            if let Some(finding) = self.findings.get_mut(*at) {
+                let more = format!(" (here and in {} more places)", count - 1);
+                finding.message.push_str(&more);
+            }
+        }
     }
 
     fn finding(&mut self, severity: Severity, path: &str, words: Words) {
@@ -298,7 +228,8 @@ impl<'f> Book<'f> {
     /// What no reader would accept of a whole set-up.
     fn look_over(&mut self, setup: &Setup) {
         let is_refused = self.findings.iter().any(|f| f.severity == Severity::Error);
-        if setup.pools.is_empty() && setup.listeners.is_empty() && !is_refused {
+        let is_empty = setup.pools.is_empty() && setup.listeners.is_empty();
+        if is_empty && !is_refused && !self.is_told_empty {
             let words = Words {
                 id: "IMP-04",
                 message: "no listener and no pool stands in it".to_owned(),
@@ -318,6 +249,7 @@ impl<'f> Book<'f> {
         let forged = pools.chain(listeners);
         let forged = forged.filter(|(name, _)| name.contains(char::is_control));
         let forged: Vec<String> = forged.map(|(_, path)| path.clone()).collect();
+        self.refuse_torn(setup);
         for path in forged {
             let words = refused(
                 "IMP-04",
@@ -332,6 +264,8 @@ impl<'f> Book<'f> {
         if let Some(setup) = &setup {
             self.look_over(setup);
         }
+        self.count_repeated();
+        self.hide_strangers();
         let dropped = self.findings_dropped + self.gaps_dropped;
         if dropped > 0 {
             let words = Words {

@@ -20,6 +20,7 @@
 
 use std::collections::BTreeMap;
 
+use evenkeel_model::finding::Severity;
 use evenkeel_model::setup::{Balancer, Route, Setup, Touches};
 
 use crate::book::{Book, Words};
@@ -42,6 +43,7 @@ mod listener;
 mod matching;
 mod members;
 mod node;
+mod rbac;
 mod route;
 mod typed;
 mod upstream;
@@ -75,6 +77,8 @@ pub(super) struct Reading<'b, 'f> {
     runtime: BTreeMap<String, (u64, Place)>,
     /// Clusters that are not in any file may exist.
     has_clusters_elsewhere: bool,
+    /// Whether listeners that are not in any file may exist, and who hands them out.
+    listeners_from: Option<String>,
     /// `local_cluster_name` of the cluster manager.
     local_cluster: Option<String>,
 }
@@ -148,13 +152,42 @@ pub(crate) fn read(book: &mut Book<'_>, source: usize) -> Option<Setup> {
         manners: Vec::new(),
         runtime: BTreeMap::new(),
         has_clusters_elsewhere: false,
+        listeners_from: None,
         local_cluster: None,
     };
     process(&mut reading, &mut fields);
     resources(&mut reading, &mut fields);
     fields.close(reading.book, known::BOOTSTRAP, &Touches::Resilience);
     link::link(&mut reading);
+    nothing_here(&mut reading);
     Some(reading.setup)
+}
+
+/// Says that a file without a listener of its own is no ground for a judgement of the traffic.
+fn nothing_here(reading: &mut Reading<'_, '_>) {
+    let Some(from) = &reading.listeners_from else {
+        return;
+    };
+    if !reading.setup.listeners.is_empty() {
+        return;
+    }
+    let what = if reading.has_clusters_elsewhere {
+        "listeners and clusters come"
+    } else {
+        "listeners come"
+    };
+    let words = Words {
+        id: "IMP-03",
+        message: format!("nothing here to judge: {what} from {from}"),
+        effect: "neither the spread of the traffic nor its limits, checks and timeouts are judged"
+            .to_owned(),
+        fix: "check a bootstrap that holds them as `static_resources`, or name files by \
+              `path_config_source`"
+            .to_owned(),
+    };
+    let path = "dynamic_resources.lds_config";
+    reading.book.remark(Severity::Warning, path, words);
+    reading.book.is_told_empty = true;
 }
 
 /// The document of a source, YAML or JSON; `None`, with a finding, when it is neither.
@@ -192,7 +225,7 @@ fn further(book: &mut Book<'_>, source: usize, at: usize) {
         effect: "Envoy reads the first one and forgets the others".to_owned(),
         fix: "leave one document".to_owned(),
     };
-    book.remark(evenkeel_model::finding::Severity::Warning, &path, words);
+    book.remark(Severity::Warning, &path, words);
 }
 
 fn broken(book: &mut Book<'_>, source: usize, length: usize, fault: Fault) {
@@ -308,15 +341,16 @@ fn resources(reading: &mut Reading<'_, '_>, fields: &mut Fields<'_>) {
         cluster::read_all(reading, nodes, 0);
     }
     if let Some(dynamics) = &mut dynamics {
-        let elsewhere = discovery::dynamic(reading, dynamics, "cds_config", cluster::read_all);
-        reading.has_clusters_elsewhere = elsewhere;
+        let from = discovery::dynamic(reading, dynamics, "cds_config", cluster::read_all);
+        reading.has_clusters_elsewhere = from.is_some();
     }
     if let Some(statics) = &mut statics {
         let nodes = statics.list(reading.book, "listeners");
         listener::read_all(reading, nodes, 0);
     }
     if let Some(dynamics) = &mut dynamics {
-        discovery::dynamic(reading, dynamics, "lds_config", listener::read_all);
+        let from = discovery::dynamic(reading, dynamics, "lds_config", listener::read_all);
+        reading.listeners_from = from;
     }
     if let Some(statics) = statics {
         statics.close(reading.book, &["secrets"], &Touches::Routing);

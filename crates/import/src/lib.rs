@@ -41,6 +41,12 @@ pub trait Files {
     /// relative to where that balancer looks. A pattern with `*`, `?` or `[` may name none.
     /// The error says in words why a file cannot be read.
     fn open(&self, from: &str, pattern: &str) -> Result<Vec<File>, String>;
+
+    /// Whether the file with this name lies outside of where the configuration lies, links resolved. Where such a file
+    /// is no configuration, findings quote nothing of it.
+    fn is_outside(&self, _name: &str) -> bool {
+        false
+    }
 }
 
 /// One file, read.
@@ -132,6 +138,9 @@ pub fn recognise(name: &str, text: &str) -> Option<Balancer> {
 /// Evenkeel's own is read by [`evenkeel_model::parse`], not here: it gives a finding that says so.
 pub fn read(balancer: Balancer, main: File, files: &dyn Files) -> Imported {
     let mut book = book::Book::new(files);
+    if matches!(balancer, Balancer::Haproxy | Balancer::Nginx) {
+        book.bear_torn();
+    }
     let setup = book.open(main).and_then(|source| match balancer {
         Balancer::Haproxy => haproxy::read(&mut book, source),
         Balancer::Nginx => nginx::read(&mut book, source),

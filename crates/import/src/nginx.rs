@@ -37,11 +37,15 @@ use crate::book::Book;
 use crate::nginx::notes::Reader;
 use crate::nginx::tree::Directive;
 
+mod access;
 mod address;
 mod asides;
+mod checks;
 mod content;
 mod http;
+mod keys;
 mod lex;
+mod limits;
 mod names;
 mod notes;
 mod passing;
@@ -91,6 +95,7 @@ pub(crate) fn read(book: &mut Book<'_>, source: usize) -> Option<Setup> {
     let mut setup = Setup::blank(Balancer::Nginx);
     main(&mut reader, &tree, &mut setup);
     asides::note(reader.book, &tree);
+    reader.book.note_torn();
     setup.pools = pools::finish(&mut reader);
     setup.listeners = reader.listeners;
     setup.routes = reader.routes;

@@ -22,6 +22,8 @@ const REQUEST: Wait = Wait::For(Duration::from_secs(15));
 #[derive(Debug)]
 pub(super) struct Inherited {
     pub(super) retry: Option<Retries>,
+    /// It sets filters up anew.
+    pub(super) is_anew: bool,
 }
 
 /// A retry policy.

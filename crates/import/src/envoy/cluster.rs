@@ -230,12 +230,21 @@ fn check_names(
         "STRICT_DNS" if members.hosts.len() > 1 && members.hosts.iter().any(|m| !m.is_resolved) => {
             let at = format!("{path}.type");
             fields.place(book, "type", &at);
-            book.gap_because(
+            book.unknowable(
                 &at,
                 "STRICT_DNS",
-                "a name may stand for several addresses, each with the weight of the name; one each is assumed",
+                "its members are the addresses that DNS gives, each with the weight of its name; one for each name is assumed",
                 touches.clone(),
             );
+        }
+        "STRICT_DNS" | "LOGICAL_DNS" if members.hosts.iter().any(|m| !m.is_resolved) => {
+            let at = format!("{path}.type");
+            fields.place(book, "type", &at);
+            let because = match kind.word.as_str() {
+                "STRICT_DNS" => "its members are the addresses that DNS gives; one is assumed",
+                _ => "its member is the address that DNS gives first at the time",
+            };
+            book.unknowable(&at, &kind.word, because, Touches::Resilience);
         }
         _ => {}
     }

@@ -76,8 +76,8 @@ pub(super) fn endpoints(
     let file = source.and_then(|mut source| path_of(book, &mut source));
     config.close(book, &[], &Touches::Resilience);
     let Some((path, from)) = file else {
-        let because = "its hosts come from elsewhere";
-        book.gap_because(&at, "type EDS", because, roster.touches.clone());
+        let because = "its members come from a management server";
+        book.unknowable(&at, "type EDS", because, roster.touches.clone());
         return Members::none();
     };
     let mut found = None;
@@ -90,7 +90,7 @@ pub(super) fn endpoints(
     });
     found.unwrap_or_else(|| {
         let because = format!("`{path}` has no hosts for it");
-        book.gap_because(&at, &service, &because, roster.touches.clone());
+        book.unknowable(&at, &service, &because, roster.touches.clone());
         Members::none()
     })
 }
@@ -110,7 +110,7 @@ pub(super) fn routes(reading: &mut Reading<'_, '_>, mut rds: Fields<'_>, web: &W
         let because = format!("the routes `{name}` come from elsewhere");
         reading
             .book
-            .gap_because(&at, "rds", &because, Touches::Routing);
+            .unknowable(&at, "rds", &because, Touches::Routing);
         return;
     };
     let mut nodes = Vec::new();
@@ -126,7 +126,7 @@ pub(super) fn routes(reading: &mut Reading<'_, '_>, mut rds: Fields<'_>, web: &W
     let because = format!("`{path}` has no routes with this name");
     reading
         .book
-        .gap_because(&at, &name, &because, Touches::Routing);
+        .unknowable(&at, &name, &because, Touches::Routing);
 }
 
 /// The resources of a file as nodes of their own.
@@ -146,36 +146,48 @@ fn collect(book: &mut Book<'_>, from: usize, path: &str, at: &str, nodes: &mut V
     });
 }
 
-/// Listeners (`lds_config`) or clusters (`cds_config`) of `dynamic_resources`, read by `read`. Whether some of them
-/// come from elsewhere.
+/// Listeners (`lds_config`) or clusters (`cds_config`) of `dynamic_resources`, read by `read`. The result: who hands
+/// out those that are in no file.
 pub(super) fn dynamic(
     reading: &mut Reading<'_, '_>,
     fields: &mut Fields<'_>,
     name: &str,
     read: fn(&mut Reading<'_, '_>, &[Rc<Node>], usize),
-) -> bool {
+) -> Option<String> {
     let at = fields.at(name);
-    let Some((key, _)) = fields.entry(name) else {
-        return false;
-    };
+    let (key, _) = fields.entry(name)?;
     put(reading.book, &at, key.place);
-    let source = fields.message(reading.book, name);
-    let file = source.and_then(|mut source| path_of(reading.book, &mut source));
+    let mut source = fields.message(reading.book, name);
+    let file = source
+        .as_mut()
+        .and_then(|source| path_of(reading.book, source));
     let Some((path, from)) = file else {
+        let server = source.map_or("elsewhere", |mut source| server(&mut source));
         let what = if name == "cds_config" {
             "clusters"
         } else {
             "listeners"
         };
-        let because = format!("these {what} come from elsewhere");
+        let because = format!("these {what} come from {server}");
         reading
             .book
-            .gap_because(&at, name, &because, Touches::Routing);
-        return true;
+            .unknowable(&at, name, &because, Touches::Routing);
+        return Some(server.to_owned());
     };
     let mut nodes = Vec::new();
     collect(reading.book, from, &path, &at, &mut nodes);
     // Numbered beyond those of the file that was named, so that paths differ.
     read(reading, &nodes, FIRST_IN_FILES);
-    false
+    None
+}
+
+/// Who hands out what a `ConfigSource` stands for, in words.
+fn server(source: &mut Fields<'_>) -> &'static str {
+    if source.take("ads").is_some() {
+        "the management server (ADS)"
+    } else if source.take("api_config_source").is_some() {
+        "a management server"
+    } else {
+        "elsewhere"
+    }
 }

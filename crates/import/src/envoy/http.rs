@@ -10,6 +10,7 @@ use crate::envoy::known;
 use crate::envoy::link::Stated;
 use crate::envoy::listener::{Chain, HOUR, is_known};
 use crate::envoy::node::Place;
+use crate::envoy::rbac;
 use crate::envoy::route;
 use crate::envoy::typed::{Typed, typed};
 use crate::envoy::upstream::{close_common, common_options, wait};
@@ -28,6 +29,8 @@ pub(super) struct Web {
     pub(super) sticky: Option<(String, Wait, Place)>,
     /// Routes and findings are under this path.
     pub(super) path: String,
+    /// A filter refuses every request, unless a route sets that filter up anew.
+    pub(super) is_refused: bool,
     /// Envoy looks at once whether the clusters are there.
     pub(super) is_checked: bool,
 }
@@ -36,13 +39,14 @@ pub(super) struct Web {
 pub(super) fn read(reading: &mut Reading<'_, '_>, mut fields: Fields<'_>, chain: &mut Chain<'_>) {
     let idle = timeouts(reading, &mut fields, chain);
     chain.listener.is_http = true;
-    let sticky = filters(reading, &mut fields);
+    let Filters { sticky, is_refused } = filters(reading, &mut fields);
     let mut web = Web {
         listener: chain.listener.name.clone(),
         condition: chain.condition.clone(),
         idle,
         sticky,
         path: chain.path.clone(),
+        is_refused: is_refused || chain.is_refused,
         is_checked: true,
     };
     let place = fields.start();
@@ -108,12 +112,18 @@ fn timeouts(
     (stream, place)
 }
 
-/// The HTTP filters; what a stateful session binds a client by.
-fn filters(
-    reading: &mut Reading<'_, '_>,
-    fields: &mut Fields<'_>,
-) -> Option<(String, Wait, Place)> {
-    let mut sticky = None;
+/// What the HTTP filters do.
+#[derive(Default)]
+struct Filters {
+    /// What a stateful session binds a client by.
+    sticky: Option<(String, Wait, Place)>,
+    /// Every request is refused.
+    is_refused: bool,
+}
+
+/// Reads the HTTP filters.
+fn filters(reading: &mut Reading<'_, '_>, fields: &mut Fields<'_>) -> Filters {
+    let mut found = Filters::default();
     let at = fields.at("http_filters");
     for (index, node) in fields.list(reading.book, "http_filters").iter().enumerate() {
         let at = format!("{at}.{index}");
@@ -127,12 +137,13 @@ fn filters(
         if filter.flag(reading.book, "disabled") {
             continue;
         }
-        let Some(filter) = typed(reading.book, filter) else {
+        let Some(mut filter) = typed(reading.book, filter) else {
             continue;
         };
         asides::filter(reading.book, &filter, &at, node.place);
         match filter.name.rsplit('.').next().unwrap_or("") {
-            "StatefulSession" => sticky = session(reading, filter, &at),
+            "StatefulSession" => found.sticky = session(reading, filter, &at),
+            "RBAC" => found.is_refused |= rbac::refuses_all(reading.book, &mut filter.fields),
             "HTTPFault" | "AdmissionControl" | "AdaptiveConcurrency" => {
                 let what = format!("http filter {}", filter.alias);
                 reading.book.gap(&at, &what, Touches::Resilience);
@@ -144,7 +155,7 @@ fn filters(
             }
         }
     }
-    sticky
+    found
 }
 
 /// The cookie or header of a `StatefulSession`.

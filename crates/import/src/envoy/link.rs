@@ -74,6 +74,41 @@ pub(super) fn link(reading: &mut Reading<'_, '_>) {
     for pool in &mut reading.setup.pools {
         note_random_key(pool);
     }
+    note_endless(reading);
+}
+
+/// `timeout: 0s` where nothing else in the file ends a request: five minutes of silence do, by Envoy's default, and a
+/// backend that trickles is waited for without an end. With an idle timeout or one for each try it is a set-up for
+/// streams, of which nothing is to be said.
+fn note_endless(reading: &mut Reading<'_, '_>) {
+    for pool in &reading.setup.pools {
+        let times = &pool.timeouts;
+        let at = |name: &str| format!("{}.timeout.{name}", pool.path);
+        let is_off = times.request == Wait::Endless && reading.book.is_placed(&at("request"));
+        let (true, Wait::For(silence)) = (is_off, times.response) else {
+            continue;
+        };
+        if reading.book.is_placed(&at("response")) {
+            continue;
+        }
+        let words = Words {
+            id: "TMO-01",
+            message: format!(
+                "pool `{}` waits for an answer without an end: its route has `timeout: 0s`",
+                pool.name
+            ),
+            effect: format!(
+                "a backend that hangs holds each of its requests for {} s, the stream idle timeout \
+                 that Envoy has by itself, and one that trickles holds them for ever",
+                silence.as_secs()
+            ),
+            fix: "write how long a request may take, such as `timeout: 15s`; for streams set \
+                  `idle_timeout` of the route"
+                .to_owned(),
+        };
+        let severity = evenkeel_model::finding::Severity::Warning;
+        reading.book.remark(severity, &at("request"), words);
+    }
 }
 
 fn missing(reading: &mut Reading<'_, '_>, one: &Use) {
@@ -82,7 +117,7 @@ fn missing(reading: &mut Reading<'_, '_>, one: &Use) {
         let because = "the cluster may come from elsewhere";
         reading
             .book
-            .gap_because(&one.path, &one.pool, because, Touches::Routing);
+            .unknowable(&one.path, &one.pool, because, Touches::Routing);
         return;
     }
     let (effect, is_error) = if one.is_checked {

@@ -18,6 +18,7 @@ use crate::envoy::known;
 use crate::envoy::link::{Manner, Use};
 use crate::envoy::members::address;
 use crate::envoy::node::{Node, Place, Value, brief};
+use crate::envoy::rbac;
 use crate::envoy::route;
 use crate::envoy::typed::{Typed, typed};
 use crate::envoy::upstream::{self, sketch, wait};
@@ -34,8 +35,20 @@ pub(super) struct Chain<'r> {
     pub(super) server_names: Vec<String>,
     /// Earlier chains have set the listener's timeouts.
     pub(super) is_settled: bool,
+    /// A filter refuses every connection.
+    pub(super) is_refused: bool,
     /// Routes and findings of the chain are under this path.
     pub(super) path: String,
+}
+
+impl Chain<'_> {
+    /// Pools with their parts, none where a filter refuses everybody.
+    fn parts(&self, targets: &[route::Target]) -> Vec<(String, f64)> {
+        if self.is_refused {
+            return Vec::new();
+        }
+        route::parts(targets)
+    }
 }
 
 /// Reads the listener `node`, the `index`th of its list.
@@ -223,6 +236,7 @@ fn chains(reading: &mut Reading<'_, '_>, fields: &mut Fields<'_>, listener: &mut
             condition,
             server_names,
             is_settled,
+            is_refused: false,
             path,
         };
         is_settled |= filters(reading, &mut fields, &mut chain);
@@ -270,6 +284,9 @@ fn filters(reading: &mut Reading<'_, '_>, fields: &mut Fields<'_>, chain: &mut C
                 chain.listener.connections_max = limit;
                 let path = format!("{}.connections_max", chain.listener.path);
                 filter.fields.place(reading.book, "max_connections", &path);
+            }
+            "RBAC" => {
+                chain.is_refused |= rbac::refuses_all(reading.book, &mut filter.fields);
             }
             _ if is_known(&filter, known::NETWORK_FILTERS) => {}
             _ => {
@@ -348,7 +365,7 @@ fn tcp(reading: &mut Reading<'_, '_>, mut fields: Fields<'_>, chain: &mut Chain<
             path_prefix: None,
             whole_segments: false,
             condition,
-            targets: route::parts(&targets),
+            targets: chain.parts(&targets),
         });
     }
 }

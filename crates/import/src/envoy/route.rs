@@ -51,6 +51,7 @@ pub(super) fn read(reading: &mut Reading<'_, '_>, mut fields: Fields<'_>, web: &
         sticky: web.sticky.clone(),
         path: web.path.clone(),
         idle: web.idle,
+        is_refused: web.is_refused && fields.take("typed_per_filter_config").is_none(),
         is_checked,
     };
     let mut hosts = Vec::new();
@@ -116,6 +117,7 @@ fn virtual_host(
     fields.unknown(reading.book, "request_mirror_policies", &Touches::Routing);
     let inherited = Inherited {
         retry: action::retry(reading.book, &mut fields),
+        is_anew: fields.take("typed_per_filter_config").is_some(),
     };
     let mut routes = Vec::new();
     for (index, node) in fields.list(reading.book, "routes").iter().enumerate() {
@@ -159,7 +161,8 @@ fn one(
         .iter()
         .filter(|name| fields.take(name).is_some())
         .count();
-    let targets = match fields.message(reading.book, "route") {
+    let is_anew = inherited.is_anew || fields.take("typed_per_filter_config").is_some();
+    let mut targets = match fields.message(reading.book, "route") {
         Some(action) => action::read(reading, action, &path, web, inherited),
         None if answers == 0 => {
             let message = "a route needs `route`, `redirect` or `direct_response`".to_owned();
@@ -168,6 +171,9 @@ fn one(
         }
         None => Vec::new(),
     };
+    if web.is_refused && !is_anew {
+        targets.clear();
+    }
     asides::fields(reading.book, &mut fields, asides::ROUTING);
     fields.close(reading.book, known::ROUTE, &Touches::Routing);
     Some(Ready {

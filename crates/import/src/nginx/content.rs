@@ -4,19 +4,18 @@
 //! carried as written. `set`, `if` and `return` are followed as nginx runs them: all of them before anything is passed
 //! on. What jumps on with a changed URI (`rewrite .. last`, `error_page` by name) is a gap.
 
-use std::time::Duration;
+use evenkeel_model::setup::Touches;
 
-use evenkeel_model::setup::{CheckKind, Health, Touches};
-
+use crate::nginx::access::{self, Refused};
 use crate::nginx::address::Target;
 use crate::nginx::asides;
+use crate::nginx::checks::health;
 use crate::nginx::lex::Word;
 use crate::nginx::names;
 use crate::nginx::notes::Reader;
 use crate::nginx::passing::{Passing, time};
 use crate::nginx::scope::{PROTOCOLS, Scope};
 use crate::nginx::tree::Directive;
-use crate::nginx::value;
 use crate::nginx::vars::{Branch, Locals};
 
 /// One answer.
@@ -177,6 +176,18 @@ impl<'t> Content<'t> {
             .collect();
         let when = format!("the method is none of {}", methods.join(" "));
         let scope = self.scope.with(reader, directive.inner());
+        let rules = directive.inner().iter();
+        let rules: Vec<_> = rules
+            .filter(|d| matches!(d.name(), "allow" | "deny"))
+            .collect();
+        match access::by_rules(&rules) {
+            Refused::Nobody => {}
+            Refused::Everybody => found.early.push(Case::bare(Some(when.clone()))),
+            Refused::Some(who) => {
+                let both = join(Some(&when), Some(&who));
+                found.early.push(Case::bare(both));
+            }
+        }
         for inner in directive.inner() {
             if let Some(protocol) = protocol_of(inner.name()) {
                 let cases = self.pass(reader, protocol, inner, &scope, true);
@@ -279,9 +290,13 @@ impl<'t> Content<'t> {
         };
         let is_url = is_http && matches!(protocol, "proxy" | "grpc");
         let branches = reader.variables.expand(&self.locals, &word.text, is_url);
-        let Ok(branches) = branches else {
-            reader.gap(&self.path, directive, Touches::Routing);
-            return vec![Case::bare(None)];
+        let branches = match branches {
+            Ok(branches) => branches,
+            Err(variable) => {
+                let because = format!("`{variable}` is made when a request comes");
+                reader.unknowable(&self.path, directive, &because);
+                return vec![Case::bare(None)];
+            }
         };
         let mut cases: Vec<(Vec<String>, Case)> = Vec::new();
         for branch in branches {
@@ -366,6 +381,9 @@ impl Pass<'_> {
             Passing::stream(reader, scope)
         };
         reader.pools.pass(index, passing);
+        if self.protocol == "proxy" && self.is_http {
+            upgrade(reader, scope);
+        }
         let path = reader.pools.path(index).to_owned();
         asides::spoken(
             reader.book,
@@ -403,69 +421,26 @@ impl Pass<'_> {
     }
 }
 
-/// `health_check` of the commercial edition.
-fn health(
-    reader: &mut Reader<'_, '_>,
-    pool: &str,
-    check: &Directive,
-    is_http: bool,
-    timeout: Option<Duration>,
-) {
-    let Some(index) = reader.pools.by_name(pool) else {
+/// A protocol is switched by a request of HTTP/1.1 only (RFC 9110, section 7.8), and nginx asks by HTTP/1.0 unless told.
+fn upgrade(reader: &mut Reader<'_, '_>, scope: &Scope<'_>) {
+    let headers = scope.all("proxy_set_header");
+    let is_upgrade =
+        |d: &&&Directive| d.arg(0).eq_ignore_ascii_case("upgrade") && !d.arg(1).is_empty();
+    let is_new = scope
+        .word("proxy_http_version")
+        .is_some_and(|word| word.text != "1.0");
+    let Some(header) = headers.iter().find(is_upgrade).filter(|_| !is_new) else {
         return;
     };
-    let path = format!("{}.health", reader.pools.path(index));
-    reader.place_directive(&path, check);
-    let mut uri = "/".to_owned();
-    let mut special = None;
-    let mut health = Health {
-        path: path.clone(),
-        kind: CheckKind::Tcp,
-        interval: Duration::from_secs(5),
-        timeout: timeout.unwrap_or(Duration::from_secs(if is_http { 60 } else { 5 })),
-        rise: 1,
-        fall: 1,
-    };
-    for word in check.args() {
-        let (key, text) = word.text.split_once('=').unwrap_or((&word.text, ""));
-        let count = || value::count(text).and_then(|count| u32::try_from(count).ok());
-        let key_path = match key {
-            "interval" => value::time(text)
-                .map(|time| health.interval = time)
-                .map(|()| "interval"),
-            "fails" => count().map(|fall| health.fall = fall).map(|()| "fall"),
-            "passes" => count().map(|rise| health.rise = rise).map(|()| "rise"),
-            "uri" => {
-                text.clone_into(&mut uri);
-                Some("path")
-            }
-            "match" | "type" | "udp" => {
-                special = Some(word.text.clone());
-                Some("kind")
-            }
-            "jitter" | "port" | "mandatory" | "persistent" | "keepalive_time" => Some("other"),
-            _ => None,
-        };
-        if let Some(key) = key_path {
-            reader.place(&format!("{path}.{key}"), word);
-        } else {
-            let message = format!("`health_check` takes no `{}`", word.text);
-            reader.refuse(word, message, "see the parameters that nginx documents");
-        }
+    let (source, range) = header.place();
+    if !reader.upgrades.insert((source, range.start)) {
+        return;
     }
-    let expect = (200, 399);
-    health.kind = match special {
-        Some(special) => CheckKind::Other(special),
-        None if is_http => CheckKind::Http { path: uri, expect },
-        None => CheckKind::Tcp,
-    };
-    let message = "`health_check` is known to the commercial edition only".to_owned();
-    let effect = "nginx without it refuses to start";
-    reader.inform(
-        &path,
-        message,
-        effect,
-        "nothing to do on the commercial edition",
-    );
-    reader.pools.check(index, health);
+    let path = format!("upgrade.{source}.{}", range.start);
+    reader.place_directive(&path, header);
+    let message = "`Upgrade` is passed on, but with HTTP/1.0".to_owned();
+    let effect = "WebSocket connections fail, because a backend switches protocols for HTTP/1.1 \
+                  only; other requests are served";
+    let fix = "set `proxy_http_version 1.1;` beside it";
+    reader.accepted(true, &path, message, effect.to_owned(), fix);
 }

@@ -11,14 +11,15 @@ use evenkeel_model::setup::{Listener, Route, Touches, Wait};
 
 use crate::nginx::address::Address;
 use crate::nginx::content::join;
+use crate::nginx::keys::Surroundings;
 use crate::nginx::lex::Word;
 use crate::nginx::notes::Reader;
 use crate::nginx::passing::time;
 use crate::nginx::scope::Scope;
 use crate::nginx::site::{self, Site};
 use crate::nginx::tree::Directive;
-use crate::nginx::vars::Variables;
-use crate::nginx::{ROUTES_MAX, names, upstream};
+use crate::nginx::vars::{self, Variables};
+use crate::nginx::{ROUTES_MAX, limits, names, upstream};
 
 /// What a socket listens to, and for whom.
 #[derive(Default)]
@@ -31,13 +32,19 @@ struct Socket<'t> {
 
 /// Reads the directives of `http`.
 pub(super) fn read(reader: &mut Reader<'_, '_>, block: &[Directive]) {
+    // A group may stand before the variable that its key is made of.
+    for directive in block.iter().filter(|d| vars::DEFINERS.contains(&d.name())) {
+        if !Variables::define(reader, directive) {
+            reader.gap("", directive, Touches::Routing);
+        }
+    }
+    let mut surroundings = Surroundings::default();
+    surroundings.look(block);
+    reader.surroundings = surroundings;
+    limits::note(reader, block);
     for directive in block {
         match directive.name() {
-            "map" | "geo" | "split_clients" => {
-                if !Variables::define(reader, directive) {
-                    reader.gap("", directive, Touches::Routing);
-                }
-            }
+            name if vars::DEFINERS.contains(&name) => {}
             "upstream" => upstream::read(reader, directive, true),
             "server" | "match" => {}
             name if names::is_harmless(name) => {}

@@ -9,6 +9,7 @@ use evenkeel_model::setup::{Listener, Route, Touches};
 use crate::FINDINGS_MAX;
 use crate::book::{Book, Words};
 use crate::nginx::ROUTES_MAX;
+use crate::nginx::keys::Surroundings;
 use crate::nginx::lex::Word;
 use crate::nginx::pools::Pools;
 use crate::nginx::tree::Directive;
@@ -19,15 +20,19 @@ pub(super) struct Reader<'r, 'f> {
     pub(super) book: &'r mut Book<'f>,
     pub(super) pools: Pools,
     pub(super) variables: Variables,
+    /// What hash keys can be made of.
+    pub(super) surroundings: Surroundings,
     pub(super) listeners: Vec<Listener>,
     pub(super) routes: Vec<Route>,
-    /// Places of refusals: a value that many places inherit is refused once.
     /// Names of servers over all listeners.
     pub(super) hosts: usize,
     /// Routes of all servers, before listeners and hosts are known.
     pub(super) site_routes: usize,
     /// Locations that were looked through to follow `try_files`.
     pub(super) searched: usize,
+    /// Places of `Upgrade` headers that were told about: many places inherit one.
+    pub(super) upgrades: BTreeSet<(usize, usize)>,
+    /// Places of refusals: a value that many places inherit is refused once.
     refused: BTreeSet<(usize, usize)>,
 }
 
@@ -37,11 +42,13 @@ impl<'r, 'f> Reader<'r, 'f> {
             book,
             pools: Pools::default(),
             variables: Variables::default(),
+            surroundings: Surroundings::default(),
             listeners: Vec::new(),
             routes: Vec::new(),
             hosts: 0,
             site_routes: 0,
             searched: 0,
+            upgrades: BTreeSet::new(),
             refused: BTreeSet::new(),
         }
     }
@@ -93,6 +100,41 @@ impl<'r, 'f> Reader<'r, 'f> {
             fix: fix.to_owned(),
         };
         self.book.remark(Severity::Warning, path, words);
+    }
+
+    /// nginx accepts this and does less with it than its author thinks; `is_grave`: requests fail by it.
+    pub(super) fn accepted(
+        &mut self,
+        is_grave: bool,
+        path: &str,
+        message: String,
+        effect: String,
+        fix: &str,
+    ) {
+        let words = Words {
+            id: "IMP-06",
+            message,
+            effect,
+            fix: fix.to_owned(),
+        };
+        let severity = if is_grave {
+            Severity::Warning
+        } else {
+            Severity::Info
+        };
+        self.book.remark(severity, path, words);
+    }
+
+    /// A target that is made of what only a request says.
+    pub(super) fn unknowable(&mut self, under: &str, directive: &Directive, because: &str) {
+        let path = format!(
+            "{under}.{}",
+            evenkeel_model::canonical::path_segment(directive.name())
+        );
+        self.place_directive(&path, directive);
+        let touches = Touches::Routing;
+        self.book
+            .unknowable(&path, &directive.brief(), because, touches);
     }
 
     /// The bound on routes is hit.

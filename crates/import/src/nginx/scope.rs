@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use crate::nginx::access::PROOFS;
 use crate::nginx::lex::Word;
 use crate::nginx::notes::Reader;
 use crate::nginx::tree::Directive;
@@ -34,9 +35,17 @@ pub(super) const PROTOCOLS: &[&str] = &["proxy", "fastcgi", "uwsgi", "scgi", "gr
 /// Inherited directives of which a level may hold several; an inner level replaces them all.
 const SEVERAL: &[&str] = &["error_page", "proxy_set_header"];
 
+/// Under this name the rules of access of a level are kept, both sorts in file order.
+const ACCESS: &str = "allow and deny";
+
 /// Whether a directive is read through its scope.
 pub(super) fn is_inherited(name: &str) -> bool {
     is_single(name) || SEVERAL.contains(&name)
+}
+
+/// Whether a directive decides who is let in.
+fn is_of_access(name: &str) -> bool {
+    matches!(name, "allow" | "deny" | "satisfy") || PROOFS.contains(&name)
 }
 
 fn is_single(name: &str) -> bool {
@@ -57,8 +66,12 @@ impl<'t> Scope<'t> {
     /// This scope with one more level within it. A directive that stands there twice is an error, as in nginx.
     pub(super) fn with(&self, reader: &mut Reader<'_, '_>, level: &'t [Directive]) -> Self {
         let mut held: BTreeMap<&str, Vec<&Directive>> = BTreeMap::new();
-        for directive in level.iter().filter(|d| is_inherited(d.name())) {
-            let name = directive.name();
+        let is_held = |d: &&Directive| is_inherited(d.name()) || is_of_access(d.name());
+        for directive in level.iter().filter(is_held) {
+            let name = match directive.name() {
+                "allow" | "deny" => ACCESS,
+                name => name,
+            };
             let earlier = held.entry(name).or_default();
             if is_single(name) && !earlier.is_empty() {
                 let message = format!("`{name}` stands twice in one block");
@@ -82,6 +95,11 @@ impl<'t> Scope<'t> {
         inner_first
             .find_map(|level| level.get(name))
             .map_or(&[], Vec::as_slice)
+    }
+
+    /// The rules of access that hold here, in file order.
+    pub(super) fn access(&self) -> &[&'t Directive] {
+        self.all(ACCESS)
     }
 
     /// The first argument of the directive called `name`.

@@ -13,6 +13,7 @@ use evenkeel_model::canonical::path_segment;
 use evenkeel_model::setup::{Route, Touches};
 
 use crate::nginx::ROUTES_MAX;
+use crate::nginx::access;
 use crate::nginx::content::{Case, Content, Found};
 use crate::nginx::lex::Word;
 use crate::nginx::notes::Reader;
@@ -324,6 +325,7 @@ impl<'t> Places<'t> {
         } else {
             cases.push(Case::bare(None));
         }
+        cases = access::apply(&access::refused(&content.scope), cases);
         if is_internal {
             let within = |case: Case| case.within(Some("the request comes from within"));
             cases = cases.into_iter().map(within).collect();

@@ -6,26 +6,34 @@ use std::time::Duration;
 use evenkeel_model::canonical::path_segment;
 use evenkeel_model::setup::{Listener, Route, Touches, Wait};
 
-use crate::nginx::content::Content;
+use crate::nginx::access;
+use crate::nginx::content::{Case, Content};
 use crate::nginx::http;
+use crate::nginx::keys::Surroundings;
 use crate::nginx::notes::Reader;
 use crate::nginx::passing::time;
 use crate::nginx::scope::Scope;
 use crate::nginx::tree::Directive;
-use crate::nginx::vars::{Locals, Variables};
-use crate::nginx::{names, upstream};
+use crate::nginx::vars::{self, Locals, Variables};
+use crate::nginx::{limits, names, upstream};
 
 /// Reads the directives of `stream`.
 pub(super) fn read(reader: &mut Reader<'_, '_>, block: &[Directive]) {
     // Variables of `stream` are its own.
     let variables_of_http = std::mem::take(&mut reader.variables);
+    // A group may stand before the variable that its key is made of.
+    for directive in block.iter().filter(|d| vars::DEFINERS.contains(&d.name())) {
+        if !Variables::define(reader, directive) {
+            reader.gap("stream", directive, Touches::Routing);
+        }
+    }
+    let mut surroundings = Surroundings::default();
+    surroundings.look(block);
+    reader.surroundings = surroundings;
+    limits::note(reader, block);
     for directive in block {
         match directive.name() {
-            "map" | "geo" | "split_clients" => {
-                if !Variables::define(reader, directive) {
-                    reader.gap("stream", directive, Touches::Routing);
-                }
-            }
+            name if vars::DEFINERS.contains(&name) => {}
             "upstream" => upstream::read(reader, directive, false),
             "server" | "match" => {}
             name if names::is_harmless(name) => {}
@@ -62,6 +70,8 @@ fn server(
     };
     let found = content.find(reader, false);
     let cases = content.answer(reader, &found, false);
+    let cases: Vec<Case> = found.early.iter().cloned().chain(cases).collect();
+    let cases = access::apply(&access::refused(&scope), cases);
     let listens: Vec<&Directive> = block.iter().filter(|d| d.name() == "listen").collect();
     if listens.is_empty() {
         let message = "a `server` of `stream` without `listen`".to_owned();
@@ -106,7 +116,7 @@ fn server(
             ..Listener::blank(&name, &listener_path, &key)
         };
         reader.listeners.push(listener);
-        let routes = found.early.iter().chain(&cases).map(|case| Route {
+        let routes = cases.iter().map(|case| Route {
             path: path.clone(),
             listener: name.clone(),
             host: None,

@@ -15,6 +15,7 @@ use evenkeel_model::setup::{
 
 use crate::BACKENDS_MAX;
 use crate::nginx::address::Address;
+use crate::nginx::keys::{self, Variety};
 use crate::nginx::lex::Word;
 use crate::nginx::notes::Reader;
 use crate::nginx::pools::Draft;
@@ -292,13 +293,37 @@ impl<'t> Group<'t> {
             );
         }
         match selection(inner) {
-            Ok(selection) => {
+            Ok(mut selection) => {
+                self.key(reader, inner, &mut selection);
                 if matches!(selection, Selection::Other(_)) {
                     self.pool_gap(reader, inner);
                 }
                 self.draft.pool.selection = selection;
             }
             Err(reason) => reader.refuse_at(inner, reason, "see the parameters nginx documents"),
+        }
+    }
+
+    /// What the file says about the values of the key.
+    fn key(&mut self, reader: &Reader<'_, '_>, inner: &Directive, selection: &mut Selection) {
+        // A method further down replaces this one.
+        self.draft.pool.keys = None;
+        let (Selection::Hash(hash), Some(word)) = (&mut *selection, inner.args().first()) else {
+            return;
+        };
+        match keys::variety(reader, word) {
+            Variety::One(value) if value.is_empty() => {
+                self.draft.pool.fallback = Some(Fallback {
+                    requested: inner.brief(),
+                    reason:
+                        "its key is always empty, and nginx serves requests without a key in turn"
+                            .to_owned(),
+                });
+                *selection = Selection::ByWeight;
+            }
+            Variety::One(value) => hash.key = HashKey::Constant(value),
+            Variety::Few(count) => self.draft.pool.keys = Some(count),
+            Variety::Any => {}
         }
     }
 

@@ -14,6 +14,8 @@ use std::rc::Rc;
 use crate::nginx::notes::Reader;
 use crate::nginx::tree::Directive;
 
+/// Directives that define a variable.
+pub(super) const DEFINERS: &[&str] = &["map", "geo", "split_clients"];
 /// Most texts that one text with variables may stand for.
 const BRANCHES_MAX: usize = 256;
 /// Most `set` of one block.
@@ -86,6 +88,11 @@ impl Locals {
             self.own
                 .push((name, condition, directive.arg(1).to_owned()));
         }
+    }
+
+    /// Whether nothing is noted for `name` in this block.
+    pub(super) fn is_unset(&self, name: &str) -> bool {
+        self.own.iter().all(|(local, ..)| local != name)
     }
 
     /// What `name` can be: the last unconditional value and, before it, the conditional ones set since. `None`: it is
@@ -169,7 +176,7 @@ struct Expander<'v> {
 }
 
 /// A piece of a text with variables.
-enum Part<'t> {
+pub(super) enum Part<'t> {
     Text(&'t str),
     Variable(&'t str),
 }
@@ -275,7 +282,8 @@ fn product(branches: &[Branch], values: &[Branch]) -> Vec<Branch> {
     joined.collect()
 }
 
-fn parts(template: &str) -> Vec<Part<'_>> {
+/// The pieces of a text.
+pub(super) fn parts(template: &str) -> Vec<Part<'_>> {
     let mut parts = Vec::new();
     let mut rest = template;
     while let Some(at) = rest.find('$') {

@@ -47,9 +47,9 @@ fn a_file_that_includes_itself_is_refused() {
 }
 
 #[test]
-fn bytes_that_are_not_utf8_and_files_that_are_too_long_are_refused() {
+fn a_directive_that_is_no_text_and_files_that_are_too_long_are_refused() {
     for (bytes, words) in [
-        (b"http { \xff }".to_vec(), "is not UTF-8 at byte 7"),
+        (b"http { \xff }".to_vec(), "is not ended by `;`"),
         (vec![b' '; 100 << 20], "104857600 bytes"),
     ] {
         let name = "nginx.conf".to_owned();

@@ -7,6 +7,8 @@ use evenkeel_model::setup::Balancer;
 mod asides;
 mod behaviour;
 mod hostile;
+mod intake;
+mod keys_and_access;
 
 #[path = "../support/summary.rs"]
 mod summary;
