@@ -10,7 +10,8 @@
 //! Paths of values, placed where the value stands, also when that is a `defaults` section:
 //! - `connections_max`, `files_max`, `admin.address`: `maxconn`, `ulimit-n` and `stats socket` of `global`;
 //! - `frontend.NAME` (`listen.NAME.bind` for a `listen`): `.timeout.client`, `.timeout.head`, `.timeout.idle`,
-//!   `.connections_max`, and `.route.N` in the order in which they are tried;
+//!   `.connections_max`, and `.route.N`, one for each rule, in the order in which they are tried; the same routes stand
+//!   for every address, and `.bind.N` is the place of the second and each further one;
 //! - `backend.NAME`, `listen.NAME`: `.algorithm`, `.sticky`, `.health` with `.interval`, `.timeout`, `.rise`, `.fall`,
 //!   `.ejection`, `.timeout.connect`, `.timeout.response`, `.timeout.idle`, `.timeout.queue`, `.timeout.keep`, `.retry`,
 //!   `.retry.attempts`, `.allbackups`;
@@ -20,8 +21,9 @@
 //!
 //! Limits: an idle connection to a server is taken to be kept for `pool-purge-delay`, after which HAProxy closes half of
 //! them; `fastinter` and `downinter` are read and not judged; a check's timeout is `timeout check`, without what
-//! connecting takes; a queue of a single server (`maxqueue`) bounds only who must go there. Rules of `http-request` that
-//! refuse on a condition are taken to protect, and to route nothing.
+//! connecting takes; a queue of a single server (`maxqueue`) bounds only who must go there. Rules that refuse
+//! on a condition which is not a host, a path, a port or TLS are taken to protect, and to route nothing. A cookie that
+//! several servers share counts as sticky all the same.
 
 use evenkeel_model::setup::Setup;
 
@@ -34,13 +36,19 @@ mod build;
 mod check;
 mod condition;
 mod desk;
+mod front;
+mod inherited;
+mod keys;
 mod lexer;
+mod member;
 mod names;
 mod pool;
+mod probing;
 mod proxy;
 mod reader;
 mod rules;
 mod server;
+mod sticky;
 
 /// Lines that are looked at to tell whose file it is.
 const LOOKED_AT: usize = 2_000;

@@ -1,8 +1,8 @@
 //! `acl` and the conditions of rules: which hosts and paths they come to, where that can be told from the file.
 //!
 //! A condition is an OR of ANDs of possibly negated ACLs. Tests of the host, of the server name in TLS and of the path
-//! against values in the file become hosts and prefixes of routes; whatever else takes part stays as written, and the
-//! route is taken to match sometimes.
+//! against values in the file become hosts and prefixes of routes, those of TLS and of the port are answered for each
+//! address of the frontend; whatever else takes part stays as written, and the route is taken to match sometimes.
 
 use std::collections::BTreeMap;
 
@@ -24,9 +24,29 @@ pub(super) enum Test {
     Prefix(String),
     /// The whole path.
     Path(String),
+    /// What the address decides that the client came to.
+    Local(Local),
     Always,
     Never,
     Other,
+}
+
+/// A test that one address of a frontend passes or fails for all its clients.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Local {
+    /// Whether it terminates TLS.
+    Tls(bool),
+    /// Whether its port is among these, first and last, or not.
+    Port(u16, u16, bool),
+}
+
+impl Local {
+    const fn negated(self) -> Self {
+        match self {
+            Self::Tls(is_tls) => Self::Tls(!is_tls),
+            Self::Port(low, high, is_in) => Self::Port(low, high, !is_in),
+        }
+    }
 }
 
 /// The ACLs of a proxy: several lines with one name are alternatives.
@@ -40,12 +60,49 @@ pub(super) struct When {
     pub(super) path_prefix: Option<String>,
     /// What else must hold, as written.
     pub(super) condition: Option<String>,
+    /// What must hold of the address that the client came to; all of it.
+    pub(super) locals: Vec<Local>,
+    /// The words that `locals` were taken from.
+    pub(super) locals_written: String,
+}
+
+impl When {
+    /// Whether every request matches.
+    pub(super) fn is_always(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// This at an address for which `passes` answers; `None`: no request that comes there matches.
+    pub(super) fn at(&self, passes: impl Fn(Local) -> Option<bool>) -> Option<Self> {
+        let mut when = Self {
+            locals: Vec::new(),
+            locals_written: String::new(),
+            ..self.clone()
+        };
+        for local in &self.locals {
+            match passes(*local) {
+                Some(true) => {}
+                Some(false) => return None,
+                None => when.condition = Some(self.locals_written.clone()),
+            }
+        }
+        Some(when)
+    }
 }
 
 /// One ACL of a condition.
 struct Term<'a> {
     is_negated: bool,
     tests: std::borrow::Cow<'a, [Test]>,
+}
+
+impl Term<'_> {
+    fn negated(self) -> Self {
+        Self {
+            is_negated: !self.is_negated,
+            ..self
+        }
+    }
 }
 
 impl Acls {
@@ -76,27 +133,30 @@ impl Acls {
                 ..When::default()
             }]
         };
-        match first.text.as_str() {
-            "if" => {}
-            "unless" => {
-                self.terms(desk, rest);
-                return as_written();
-            }
+        let is_unless = match first.text.as_str() {
+            "if" => false,
+            "unless" => true,
             _ => {
                 let message = format!("`{}` is neither `if` nor `unless`", quote(&words[..1]));
                 desk.refuse(&first.range, message);
                 return Vec::new();
             }
-        }
+        };
         if rest.is_empty() {
             // Accepted, and never true in 2.6; whoever wrote it meant something else.
             desk.gap(words, Touches::Routing);
             return as_written();
         }
-        let Some(conjunctions) = self.terms(desk, rest) else {
+        let Some(mut conjunctions) = self.terms(desk, rest) else {
             return Vec::new();
         };
-        let written = quote(rest);
+        if is_unless {
+            let Some(opposite) = opposite(conjunctions) else {
+                return as_written();
+            };
+            conjunctions = opposite;
+        }
+        let written = quote(if is_unless { words } else { rest });
         let mut routes = Vec::new();
         for terms in &conjunctions {
             routes.extend(conjunction(terms, &written));
@@ -155,6 +215,22 @@ impl Acls {
     }
 }
 
+/// None of `conjunctions` holds, where that can be said as simply; `None`: as they are written.
+fn opposite(conjunctions: Vec<Vec<Term<'_>>>) -> Option<Vec<Vec<Term<'_>>>> {
+    if conjunctions.iter().all(|terms| terms.len() == 1) {
+        return Some(vec![
+            conjunctions
+                .into_iter()
+                .flatten()
+                .map(Term::negated)
+                .collect(),
+        ]);
+    }
+    let mut all = conjunctions;
+    let only = all.pop().filter(|_| all.is_empty())?;
+    Some(only.into_iter().map(|term| vec![term.negated()]).collect())
+}
+
 /// The routes of terms that must all hold.
 fn conjunction(terms: &[Term<'_>], written: &str) -> Vec<When> {
     let mut routes = vec![When::default()];
@@ -165,6 +241,13 @@ fn conjunction(terms: &[Term<'_>], written: &str) -> Vec<When> {
         if is_always || is_never {
             if is_always == term.is_negated {
                 return Vec::new();
+            }
+            continue;
+        }
+        if let (true, Some(locals)) = (term.is_negated, locals(&term.tests)) {
+            for route in &mut routes {
+                route.locals.extend(locals.iter().map(|l| l.negated()));
+                written.clone_into(&mut route.locals_written);
             }
             continue;
         }
@@ -189,6 +272,17 @@ fn conjunction(terms: &[Term<'_>], written: &str) -> Vec<When> {
     routes
 }
 
+/// The tests where all of them are about the address.
+fn locals(tests: &[Test]) -> Option<Vec<Local>> {
+    let locals = tests.iter().filter(|test| **test != Test::Never);
+    locals
+        .map(|test| match test {
+            Test::Local(local) => Some(*local),
+            _ => None,
+        })
+        .collect()
+}
+
 fn narrowed(route: &When, test: &Test, written: &str) -> When {
     let mut route = route.clone();
     match test {
@@ -199,6 +293,10 @@ fn narrowed(route: &When, test: &Test, written: &str) -> When {
         Test::Path(path) if route.path_prefix.is_none() => {
             route.path_prefix = Some(path.clone());
             route.condition = Some(format!("the path is `{path}`"));
+        }
+        Test::Local(local) => {
+            route.locals.push(*local);
+            written.clone_into(&mut route.locals_written);
         }
         _ => route.condition = Some(written.to_owned()),
     }
@@ -255,6 +353,9 @@ fn tests(words: &[Word]) -> Vec<Test> {
         "always_false" => return vec![Test::Never],
         _ => {}
     }
+    if let Some(tests) = local_tests(&criterion.text, rest) {
+        return tests;
+    }
     let Some((subject, mut how)) = subject(&criterion.text) else {
         return other;
     };
@@ -293,6 +394,39 @@ fn tests(words: &[Word]) -> Vec<Test> {
         _ => Test::Other,
     };
     rest.iter().map(test).collect()
+}
+
+/// The tests of `ssl_fc` and `dst_port [eq|ge|gt|le|lt] VALUE...`; `None`: none of these, or spelt in another way.
+fn local_tests(criterion: &str, words: &[Word]) -> Option<Vec<Test>> {
+    match (criterion, words) {
+        ("ssl_fc", []) => return Some(vec![Test::Local(Local::Tls(true))]),
+        ("dst_port", [_, ..]) if words.iter().all(|word| !word.is_unknown) => {}
+        _ => return None,
+    }
+    let (operator, values) = match words {
+        [first, rest @ ..] if matches!(first.text.as_str(), "eq" | "ge" | "gt" | "le" | "lt") => {
+            (first.text.as_str(), rest)
+        }
+        _ => ("eq", words),
+    };
+    let ports = values.iter().map(|word| {
+        let (low, high) = word
+            .text
+            .split_once(':')
+            .unwrap_or((&word.text, &word.text));
+        let (low, high): (u16, u16) = (low.parse().ok()?, high.parse().ok()?);
+        let (low, high) = match operator {
+            "eq" => (low, high),
+            _ if low != high => return None,
+            "ge" => (low, u16::MAX),
+            "gt" => (low.checked_add(1)?, u16::MAX),
+            "le" => (0, high),
+            _ => (0, high.checked_sub(1)?),
+        };
+        Some(Test::Local(Local::Port(low, high, true)))
+    });
+    let ports: Option<Vec<Test>> = ports.collect();
+    ports.filter(|ports| !ports.is_empty())
 }
 
 fn has_capitals(text: &str) -> bool {

@@ -10,7 +10,8 @@ use evenkeel_model::setup::{
     Among, Cost, Fallback, Hash, HashKey, HashTable, LeastLoaded, Selection, Tie, Touches,
 };
 
-use crate::haproxy::desk::{At, Desk, quote};
+use crate::haproxy::desk::{self, At, Desk, quote};
+use crate::haproxy::keys::{self, Variety};
 use crate::haproxy::lexer::Word;
 
 /// Draws of `balance random` without a number.
@@ -22,6 +23,8 @@ pub(super) struct Balance {
     /// As written.
     pub(super) written: String,
     pub(super) method: Method,
+    /// How many values the key of a hash can have.
+    pub(super) variety: Variety,
 }
 
 /// The algorithms of HAProxy.
@@ -65,12 +68,14 @@ pub(super) fn balance(desk: &mut Desk<'_, '_>, words: &[Word]) -> Option<At<Bala
         let balance = Balance {
             written: "roundrobin".to_owned(),
             method: Method::RoundRobin,
+            variety: Variety::Any,
         };
         return Some(At::new(balance, range));
     };
     let range = word.range.start..words.last().map_or(word.range.end, |last| last.range.end);
     let (name, argument) = call(&word.text);
     let hash = |key, needs_http| Method::Hash { key, needs_http };
+    let mut variety = Variety::Any;
     let method = match (name, argument) {
         _ if word.is_unknown => Method::Unknown(word.text.clone()),
         ("roundrobin", None) => Method::RoundRobin,
@@ -78,7 +83,7 @@ pub(super) fn balance(desk: &mut Desk<'_, '_>, words: &[Word]) -> Option<At<Bala
         ("leastconn", None) => Method::LeastConn,
         ("first", None) => Method::First,
         ("source", None) => hash(HashKey::ClientAddress, false),
-        ("uri", None) => hash(HashKey::Uri, true),
+        ("uri", None) => hash(uri(words), true),
         ("url_param", None) => {
             let name = argument_word(desk, words, &range, "parameter")?;
             hash(HashKey::Query(name.text.clone()), true)
@@ -87,7 +92,11 @@ pub(super) fn balance(desk: &mut Desk<'_, '_>, words: &[Word]) -> Option<At<Bala
             hash(HashKey::Header(header.to_ascii_lowercase()), true)
         }
         ("rdp-cookie", _) => hash(HashKey::Other("rdp-cookie".to_owned()), false),
-        ("hash", None) => sample(&argument_word(desk, words, &range, "expression")?.text),
+        ("hash", None) => {
+            let expression = argument_word(desk, words, &range, "expression")?;
+            variety = keys::variety(expression);
+            sample(&expression.text, &variety)
+        }
         ("random", argument) => Method::Random(draws(desk, word, argument)?),
         ("log-hash" | "sticky", _) => Method::Unknown(quote(&words[1..])),
         _ => {
@@ -102,6 +111,7 @@ pub(super) fn balance(desk: &mut Desk<'_, '_>, words: &[Word]) -> Option<At<Bala
     let balance = Balance {
         written: quote(&words[1..]),
         method,
+        variety,
     };
     Some(At::new(balance, range))
 }
@@ -143,8 +153,26 @@ pub(super) fn call(text: &str) -> (&str, Option<&str>) {
     }
 }
 
+/// The key of `balance uri [len N] ..`. The first byte of a path is a slash.
+fn uri(words: &[Word]) -> HashKey {
+    let is_one = words
+        .windows(2)
+        .any(|pair| pair[0].text == "len" && desk::atol(&pair[1].text).0 == 1);
+    if is_one {
+        HashKey::Constant("/".to_owned())
+    } else {
+        HashKey::Uri
+    }
+}
+
 /// The key of `balance hash EXPRESSION`. Converters may merge keys, so a key that has any is not simple.
-fn sample(expression: &str) -> Method {
+fn sample(expression: &str, variety: &Variety) -> Method {
+    if let Variety::Constant(value) = variety {
+        return Method::Hash {
+            key: HashKey::Constant(value.clone()),
+            needs_http: false,
+        };
+    }
     let (name, argument) = call(expression);
     let rest = expression.split_once(',').map(|(_, rest)| rest);
     let is_plain = rest.is_none_or(|rest| rest == "lower" || rest == "upper");
@@ -225,6 +253,7 @@ pub(super) fn in_effect(
     let written = |method| Balance {
         written: "roundrobin".to_owned(),
         method,
+        variety: Variety::Any,
     };
     let default = At::new(written(Method::RoundRobin), 0..0);
     let balance = balance.unwrap_or(&default);

@@ -2,13 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
-use std::ops::Range;
 
-use evenkeel_model::setup::{Balancer, Listener, Route, Setup, Touches, Wait};
+use evenkeel_model::setup::{Balancer, Setup, Wait};
 
 use crate::book::Book;
-use crate::haproxy::acl::When;
 use crate::haproxy::desk::{At, Desk, shorten};
+use crate::haproxy::front;
+use crate::haproxy::keys;
 use crate::haproxy::pool;
 use crate::haproxy::proxy::{Kind, Proxy, Stick};
 use crate::haproxy::reader::{Global, Whole};
@@ -19,13 +19,24 @@ const TRACKS_MAX: usize = 100;
 
 /// What references point at.
 pub(super) struct Tables<'w> {
-    global: &'w Global,
+    pub(super) global: &'w Global,
     /// Backends and listens by name.
     backs: BTreeMap<&'w str, &'w Proxy>,
     /// Every proxy that has a stick-table.
     stick: BTreeMap<&'w str, Wait>,
     /// Place of each server in its proxy, by proxy and name.
     servers: BTreeMap<(&'w str, &'w str), &'w Settings>,
+    /// Ports that clients come to, of all frontends; `None`: not known.
+    pub(super) ports: Option<u32>,
+}
+
+/// Whose state a server has that tracks another.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Tracked<'w> {
+    pub(super) proxy: &'w Proxy,
+    pub(super) settings: &'w Settings,
+    /// Whether it, or one in between, is out.
+    pub(super) is_disabled: bool,
 }
 
 /// Makes the setup of what was read.
@@ -61,24 +72,25 @@ pub(super) fn setup(book: &mut Book<'_>, source: usize, whole: &Whole) -> Setup 
         }
     }
     let tables = Tables::of(desk, whole);
+    let mut names = front::Names::of(whole);
     for proxy in &whole.proxies {
         desk.section.clone_from(&proxy.path);
         if proxy.kind.has_back() {
-            names(desk, proxy, whole);
+            server_names(desk, proxy, whole);
             if Tables::is_pool(proxy) {
                 let pool = pool::pool(desk, proxy, &tables);
                 setup.pools.push(pool);
             }
         }
         if proxy.kind.has_front() && !proxy.inherited.disabled {
-            front(desk, proxy, &tables, &mut setup);
+            front::front(desk, proxy, &tables, &mut names, &mut setup);
         }
     }
     setup
 }
 
 /// Names that must differ or exist within one backend.
-fn names(desk: &mut Desk<'_, '_>, proxy: &Proxy, whole: &Whole) {
+fn server_names(desk: &mut Desk<'_, '_>, proxy: &Proxy, whole: &Whole) {
     let mut seen = BTreeSet::new();
     let trusts = whole.global.trusts_servers;
     for server in &proxy.servers {
@@ -121,120 +133,6 @@ fn names(desk: &mut Desk<'_, '_>, proxy: &Proxy, whole: &Whole) {
     }
 }
 
-/// The listener of a proxy and its routes.
-fn front(desk: &mut Desk<'_, '_>, proxy: &Proxy, tables: &Tables<'_>, setup: &mut Setup) {
-    let routes = routes(desk, proxy, tables);
-    let looks = routes
-        .iter()
-        .any(|(route, _)| route.host.is_some() || route.path_prefix.is_some());
-    if looks {
-        for rewrite in &proxy.rewrites {
-            desk.gap(std::slice::from_ref(rewrite), Touches::Routing);
-        }
-    }
-    if proxy.binds.is_empty() {
-        if proxy.kind == Kind::Frontend {
-            let message = format!("frontend `{}` has no `bind`", proxy.name);
-            desk.unheeded(
-                &proxy.header,
-                &message,
-                "no client can reach it",
-                "add a `bind`",
-            );
-        }
-        return;
-    }
-    let path = if proxy.kind == Kind::Listen {
-        format!("{}.bind", proxy.path)
-    } else {
-        proxy.path.clone()
-    };
-    setup.listeners.push(listener(desk, proxy, &path, tables));
-    for (index, (route, range)) in routes.into_iter().enumerate() {
-        let path = format!("{path}.route.{index}");
-        desk.place(&path, &range);
-        setup.routes.push(Route { path, ..route });
-    }
-}
-
-/// The routes of a proxy in the order in which they are tried, each with its place.
-fn routes(
-    desk: &mut Desk<'_, '_>,
-    proxy: &Proxy,
-    tables: &Tables<'_>,
-) -> Vec<(Route, Range<usize>)> {
-    let mut routes = Vec::new();
-    let is_own = proxy.kind == Kind::Listen && Tables::is_pool(proxy);
-    let route = |when: &When, target: Option<&str>| Route {
-        path: String::new(),
-        listener: proxy.name.clone(),
-        host: when.host.clone(),
-        path_prefix: when.path_prefix.clone(),
-        whole_segments: false,
-        condition: when.condition.clone(),
-        targets: target
-            .map(|name| (name.to_owned(), 1.0))
-            .into_iter()
-            .collect(),
-    };
-    for rule in proxy.answers.iter().chain(&proxy.rules) {
-        let target = rule.target.as_ref();
-        let target = target.and_then(|target| tables.target(desk, proxy, target, "use_backend"));
-        for when in &rule.whens {
-            routes.push((route(when, target), rule.range.clone()));
-        }
-    }
-    if let Some(default) = &proxy.inherited.default_backend {
-        let target = tables.target(desk, proxy, default, "default_backend");
-        routes.push((route(&When::default(), target), default.range.clone()));
-        if proxy.kind == Kind::Listen && !proxy.servers.is_empty() {
-            desk.unheeded(
-                &default.range,
-                "`default_backend` comes before the servers of this `listen`",
-                "its servers get nothing",
-                "remove `default_backend` or the servers",
-            );
-        }
-    } else if is_own {
-        let own = route(&When::default(), Some(&proxy.name));
-        routes.push((own, proxy.header.clone()));
-    }
-    routes
-}
-
-fn listener(desk: &mut Desk<'_, '_>, proxy: &Proxy, path: &str, tables: &Tables<'_>) -> Listener {
-    let inherited = &proxy.inherited;
-    if let (Some(first), Kind::Listen) = (proxy.binds.first(), proxy.kind) {
-        desk.place(path, &first.range);
-    }
-    for (name, key) in [
-        ("client", "client"),
-        ("http-request", "head"),
-        ("http-keep-alive", "idle"),
-    ] {
-        if let Some(time) = inherited.timeouts.get(name) {
-            desk.place(&format!("{path}.timeout.{key}"), &time.range);
-        }
-    }
-    if let Some(most) = &inherited.maxconn {
-        desk.place(&format!("{path}.connections_max"), &most.range);
-    }
-    let addresses: Vec<&str> = proxy.binds.iter().map(|bind| bind.value.as_str()).collect();
-    let most = inherited
-        .maxconn
-        .as_ref()
-        .or(tables.global.maxconn.as_ref());
-    Listener {
-        is_http: inherited.is_http,
-        is_tls: proxy.is_tls,
-        head_timeout: inherited.first_wait(&["http-request", "client"]),
-        client_timeout: inherited.wait("client"),
-        idle_timeout: inherited.first_wait(&["http-keep-alive", "http-request", "client"]),
-        connections_max: most.map(|most| most.value),
-        ..Listener::blank(&proxy.name, path, &addresses.join(","))
-    }
-}
-
 impl<'w> Tables<'w> {
     fn of(desk: &mut Desk<'_, '_>, whole: &'w Whole) -> Self {
         let mut tables = Self {
@@ -242,6 +140,7 @@ impl<'w> Tables<'w> {
             backs: BTreeMap::new(),
             stick: BTreeMap::new(),
             servers: BTreeMap::new(),
+            ports: keys::ports(whole.proxies.iter().flat_map(|proxy| &proxy.binds)),
         };
         let mut fronts = BTreeSet::new();
         for proxy in &whole.proxies {
@@ -266,17 +165,17 @@ impl<'w> Tables<'w> {
     }
 
     /// Whether a proxy shares requests among servers; one that only answers or only holds a table does not.
-    fn is_pool(proxy: &Proxy) -> bool {
+    pub(super) fn is_pool(proxy: &Proxy) -> bool {
         let has_members = !proxy.servers.is_empty() || proxy.dispatch.is_some();
-        let does_something_else = proxy.is_answering || proxy.table.is_some();
+        let does_something_else =
+            proxy.is_answering || proxy.table.is_some() || proxy.answers_all().is_some();
         let passes_on = proxy.kind == Kind::Listen
             && (proxy.inherited.default_backend.is_some() || !proxy.answers.is_empty());
-        has_members && !(proxy.kind == Kind::Backend && proxy.is_always_answering())
-            || !has_members && !does_something_else && !passes_on
+        has_members || !does_something_else && !passes_on
     }
 
     /// The pool that a rule names; `None`, with a finding where it is not there, without one.
-    fn target<'t>(
+    pub(super) fn target<'t>(
         &self,
         desk: &mut Desk<'_, '_>,
         proxy: &Proxy,
@@ -294,7 +193,13 @@ impl<'w> Tables<'w> {
                 format!("`{keyword} {name}` leads from `mode http` to a backend in `mode tcp`");
             desk.refuse(&target.range, message);
         }
-        Tables::is_pool(back).then_some(name)
+        let reaches = Tables::is_pool(back) && back.answers_all().is_none();
+        reaches.then_some(name)
+    }
+
+    /// The name of a proxy as the tables hold it.
+    pub(super) fn name(&self, name: &str) -> Option<&'w str> {
+        self.backs.get_key_value(name).map(|(name, _)| *name)
     }
 
     /// How long the table of `stick` keeps a client.
@@ -317,13 +222,14 @@ impl<'w> Tables<'w> {
         verify.unwrap_or(!self.global.trusts_servers)
     }
 
-    /// The proxy and the settings whose checks decide over a server that tracks another.
+    /// The server whose checks and state decide over a server that tracks another.
     pub(super) fn tracked(
         &self,
         desk: &mut Desk<'_, '_>,
         proxy: &Proxy,
         track: &At<String>,
-    ) -> Option<(&'w Proxy, &'w Settings)> {
+    ) -> Option<Tracked<'w>> {
+        let mut is_disabled = false;
         let mut from = proxy.name.as_str();
         let mut track = track;
         for _ in 0..TRACKS_MAX {
@@ -337,9 +243,16 @@ impl<'w> Tables<'w> {
                 desk.refuse(&track.range, message);
                 return None;
             };
+            is_disabled |= settings.disabled.is_some();
             match &settings.track {
                 Some(next) => (from, track) = (key, next),
-                None if settings.check.is_some() => return Some((proxy, settings)),
+                None if settings.check.is_some() || settings.agent.is_some() => {
+                    return Some(Tracked {
+                        proxy,
+                        settings,
+                        is_disabled,
+                    });
+                }
                 None => {
                     let message = format!(
                         "`track {}` names a server that is not checked",

@@ -121,14 +121,48 @@ impl Desk<'_, '_> {
         let (Some(first), Some(last)) = (words.first(), words.last()) else {
             return;
         };
+        let range = first.range.start..last.range.end;
+        let path = self.gap_path(&range);
+        if words.iter().any(|word| word.is_unknown) {
+            let because = "the environment sets a variable of it";
+            self.book.unknowable(&path, &quote(words), because, touches);
+        } else {
+            self.book.gap(&path, &quote(words), touches);
+        }
+    }
+
+    /// Words that are understood, and of which the file does not say what the forecast would need; with the reason.
+    pub(super) fn unknowable(
+        &mut self,
+        what: &str,
+        range: &Range<usize>,
+        because: &str,
+        touches: Touches,
+    ) {
+        let path = self.gap_path(range);
+        self.book.unknowable(&path, what, because, touches);
+    }
+
+    /// Words that are understood, and whose effect is not worked out here; with the reason.
+    pub(super) fn unforeseen(
+        &mut self,
+        what: &str,
+        range: &Range<usize>,
+        because: &str,
+        touches: Touches,
+    ) {
+        let path = self.gap_path(range);
+        self.book.gap_because(&path, what, because, touches);
+    }
+
+    /// Those beyond the bound are only counted, so their places are not kept.
+    fn gap_path(&mut self, range: &Range<usize>) -> String {
         self.gaps += 1;
-        // Those beyond the bound are only counted, so their places are not kept.
-        let path = if self.gaps > GAPS_MAX {
+        if self.gaps > GAPS_MAX {
             self.section.clone()
         } else {
-            self.here(&(first.range.start..last.range.end))
-        };
-        self.book.gap(&path, &quote(words), touches);
+            self.here(range)
+        }
     }
 
     /// A whole number the way C's `atol` reads it: what follows the digits is dropped, with a warning; `None` with a gap

@@ -5,36 +5,27 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::time::Duration;
 
 use evenkeel_model::setup::{Touches, Wait};
 
 use crate::BACKENDS_MAX;
-use crate::haproxy::acl::{Acls, When};
+use crate::haproxy::acl::{Acls, Local, When};
 use crate::haproxy::asides;
-use crate::haproxy::balance::{self, Balance, Hashing};
-use crate::haproxy::check::Checking;
 use crate::haproxy::desk::{At, Desk, quote};
+use crate::haproxy::inherited::Inherited;
+use crate::haproxy::keys::{self, Variety};
 use crate::haproxy::lexer::Word;
 use crate::haproxy::names;
 use crate::haproxy::server::{self, Server};
 
-/// The names of timeouts; those that nothing here needs are checked all the same.
-const TIMEOUTS: [&str; 14] = [
-    "check",
-    "client",
-    "client-fin",
-    "client-hs",
-    "connect",
-    "http-keep-alive",
-    "http-request",
-    "queue",
-    "server",
-    "server-fin",
-    "tarpit",
-    "tunnel",
-    "con",
-    "srv",
+/// Lines by which a section answers some requests itself.
+const ANSWERING: [&str; 6] = [
+    "stats",
+    "monitor-uri",
+    "errorfile",
+    "errorloc",
+    "errorloc302",
+    "errorloc303",
 ];
 
 /// What a section is.
@@ -65,50 +56,44 @@ impl Kind {
     }
 }
 
-/// What `defaults` can set.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub(super) struct Inherited {
-    /// Whether `mode http`; `mode tcp` is the default.
-    pub(super) is_http: bool,
-    pub(super) balance: Option<At<Balance>>,
-    pub(super) hashing: Hashing,
-    pub(super) timeouts: BTreeMap<&'static str, At<Duration>>,
-    pub(super) retries: Option<At<u32>>,
-    pub(super) retry_on: Option<At<RetryOn>>,
-    pub(super) cookie: Option<At<Cookie>>,
-    pub(super) allbackups: Option<At<()>>,
-    pub(super) maxconn: Option<At<u64>>,
-    pub(super) checking: Checking,
-    pub(super) server: server::Settings,
-    /// Whether connections to servers are closed after each response.
-    pub(super) closes: bool,
-    pub(super) disabled: bool,
-    pub(super) default_backend: Option<At<String>>,
-    pub(super) state_file: Option<At<()>>,
-    pub(super) prefer_last: Option<At<()>>,
-    pub(super) rdp_cookie: Option<At<()>>,
+/// When a rule is looked at, in the order of HAProxy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Stage {
+    /// `tcp-request connection`.
+    Connection,
+    /// `tcp-request session`.
+    Session,
+    /// `tcp-request content`.
+    Content,
+    /// `http-request`.
+    Request,
+    /// `stats uri`.
+    Stats,
+    /// `redirect`.
+    Redirect,
+    /// `use_backend`.
+    Switch,
 }
 
-/// What `retry-on` adds to failed connections.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum RetryOn {
-    Never,
-    BeforeSent,
-    AfterSent,
+impl Stage {
+    /// Whether it is passed over in `mode tcp`.
+    pub(super) const fn needs_http(self) -> bool {
+        matches!(self, Self::Request | Self::Stats | Self::Redirect)
+    }
 }
 
-/// `cookie`.
+/// What lets requests past the rest of a stage.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Cookie {
-    pub(super) name: String,
-    pub(super) lasts: Wait,
-    /// Whether values are made from addresses rather than named on the servers.
-    pub(super) is_dynamic: bool,
+pub(super) struct Pass {
+    /// As written.
+    pub(super) written: String,
+    pub(super) is_always: bool,
 }
 
 /// A rule that ends the search for a backend.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Rule {
+    pub(super) stage: Stage,
     pub(super) range: Range<usize>,
     pub(super) whens: Vec<When>,
     /// `None`: answered without a backend.
@@ -119,8 +104,45 @@ pub(super) struct Rule {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Stick {
     pub(super) by: String,
+    pub(super) variety: Variety,
     /// Another proxy's table.
     pub(super) table: Option<At<String>>,
+}
+
+/// One address of `bind`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Bind {
+    /// As written, one of a list.
+    pub(super) address: At<String>,
+    pub(super) is_tls: bool,
+    /// Whether the PROXY protocol says which port the client came to.
+    pub(super) is_told_port: bool,
+}
+
+impl Bind {
+    /// First and last port; `None`: it has none, as a socket in the file system.
+    pub(super) fn ports(&self) -> Option<(u16, u16)> {
+        let (_, ports) = self.address.value.rsplit_once(':')?;
+        let (low, high) = ports.split_once('-').unwrap_or((ports, ports));
+        Some((low.parse().ok()?, high.parse().ok()?))
+    }
+
+    /// Whether a test holds for all who come to this address; `None`: for some, or no telling.
+    pub(super) fn passes(&self, local: Local) -> Option<bool> {
+        match local {
+            Local::Tls(is_tls) => Some(self.is_tls == is_tls),
+            Local::Port(low, high, is_in) => {
+                let (first, last) = self.ports().filter(|_| !self.is_told_port)?;
+                if first >= low && last <= high {
+                    Some(is_in)
+                } else if last < low || first > high {
+                    Some(!is_in)
+                } else {
+                    None
+                }
+            }
+        }
+    }
 }
 
 /// One proxy section.
@@ -133,12 +155,13 @@ pub(super) struct Proxy {
     pub(super) header: Range<usize>,
     pub(super) inherited: Inherited,
     /// Addresses.
-    pub(super) binds: Vec<At<String>>,
-    pub(super) is_tls: bool,
+    pub(super) binds: Vec<Bind>,
     pub(super) acls: Acls,
-    /// Answers of `http-request`, which come before every `use_backend`.
+    /// What answers without a server, which comes before every `use_backend`; of a backend: what answers everything.
     pub(super) answers: Vec<Rule>,
     pub(super) rules: Vec<Rule>,
+    /// What lets requests past later answers, by stage.
+    pub(super) passes: BTreeMap<Stage, Pass>,
     /// Routes that the answers and rules come to.
     pub(super) alternatives: usize,
     /// Lines that change what the rules look at.
@@ -149,10 +172,8 @@ pub(super) struct Proxy {
     /// `stick-table` with its `expire`.
     pub(super) table: Option<At<Wait>>,
     pub(super) dispatch: Option<At<String>>,
-    /// Whether it answers by itself (`stats`, a rule without a condition, an error page).
+    /// Whether it answers by itself (`stats`, an error page), on purpose.
     pub(super) is_answering: bool,
-    /// Whether a rule without a condition answers everything.
-    pub(super) answers_all: bool,
     /// Whether `http-request disable-l7-retry` keeps some requests from being repeated.
     pub(super) spares_some: bool,
 }
@@ -172,9 +193,9 @@ impl Proxy {
             header,
             inherited,
             binds: Vec::new(),
-            is_tls: false,
             acls: Acls::default(),
             answers: Vec::new(),
+            passes: BTreeMap::new(),
             rules: Vec::new(),
             alternatives: 0,
             rewrites: Vec::new(),
@@ -184,14 +205,22 @@ impl Proxy {
             table: None,
             dispatch: None,
             is_answering: false,
-            answers_all: false,
             spares_some: false,
         }
     }
 
-    /// Whether no request that comes here reaches a server.
-    pub(super) fn is_always_answering(&self) -> bool {
-        self.answers_all
+    /// The rule by which no request that comes to this backend reaches a server.
+    pub(super) fn answers_all(&self) -> Option<&Range<usize>> {
+        let stats = self.inherited.stats.as_ref();
+        let stats = stats.filter(|uri| self.inherited.is_http && matches!(&*uri.value, "" | "/"));
+        let mut answers = self.answers.iter();
+        let by_rule = answers.find(|rule| {
+            (self.inherited.is_http || !rule.stage.needs_http())
+                && rule.whens.iter().any(When::is_always)
+        });
+        by_rule
+            .map(|rule| &rule.range)
+            .or(stats.map(|uri| &uri.range))
     }
 
     /// What a gap in this section may bend.
@@ -220,19 +249,16 @@ impl Proxy {
         let touches = self.touches();
         if !is_negated {
             asides::note(desk, word);
+            self.is_answering |= ANSWERING.contains(&name);
         }
         if name == "option" {
             self.option(desk, word, is_negated);
-        } else if self.inherited.read(desk, word, &touches)
+            return;
+        }
+        let is_read = self.inherited.read(desk, word, &touches)
             || self.read_back(desk, word, most)
-            || self.read_front(desk, word)
-        {
-        } else if names::is_harmless_in_proxy(name) {
-            self.is_answering |= matches!(
-                name,
-                "stats" | "errorfile" | "errorloc" | "errorloc302" | "errorloc303"
-            );
-        } else {
+            || self.read_front(desk, word);
+        if !is_read && !names::is_harmless_in_proxy(name) {
             desk.gap(word, self.touches());
         }
     }
@@ -327,7 +353,10 @@ impl Proxy {
             return;
         }
         self.acls.when(desk, condition);
-        desk.gap(words, self.touches());
+        let range = words.first().zip(words.last());
+        let range = range.map_or(0..0, |(a, b)| a.range.start..b.range.end);
+        let because = "the requests decide how many of them meet its condition";
+        desk.unknowable(&quote(words), &range, because, self.touches());
         if let Some(server) = words
             .get(1)
             .filter(|word| !word.is_unknown && !word.text.contains('%'))
@@ -361,6 +390,7 @@ impl Proxy {
         let table = table.and_then(|at| rest.get(at + 1));
         let stick = Stick {
             by: quote(std::slice::from_ref(by)),
+            variety: keys::variety(by),
             table: table.map(|word| At::new(word.text.clone(), word.range.clone())),
         };
         match what.text.as_str() {
@@ -371,206 +401,5 @@ impl Proxy {
             "store-request" | "store-response" => {}
             _ => desk.gap(words, self.touches()),
         }
-    }
-}
-
-impl Inherited {
-    /// Reads a line that `defaults` may hold as well; `false`: it is none.
-    fn read(&mut self, desk: &mut Desk<'_, '_>, words: &[Word], touches: &Touches) -> bool {
-        let Some(first) = words.first() else {
-            return true;
-        };
-        match first.text.as_str() {
-            "mode" => self.mode(desk, words),
-            "balance" => self.balance = balance::balance(desk, words).or(self.balance.take()),
-            "hash-type" => {
-                self.hashing.table = balance::hash_type(desk, words).or(self.hashing.table.take());
-            }
-            "hash-balance-factor" => self.hashing.factor = balance::factor(desk, words),
-            "timeout" => self.timeout(desk, words),
-            "contimeout" | "clitimeout" | "srvtimeout" => {
-                let message = format!("`{}` was removed in HAProxy 2.1", first.text);
-                desk.refuse(&first.range, message);
-            }
-            "retries" => {
-                let retries = desk.number(words, &Touches::Resilience);
-                self.retries = retries
-                    .map(|n| At::new(u32::try_from(n.value.max(0)).unwrap_or(u32::MAX), n.range));
-            }
-            "retry-on" => self.retry_on(desk, words),
-            "cookie" => self.cookie(desk, words),
-            "maxconn" => {
-                let most = desk.number(words, &Touches::Resilience);
-                self.maxconn = most
-                    .map(|n| At::new(u64::try_from(n.value).unwrap_or(0), n.range))
-                    .filter(|most| most.value > 0);
-            }
-            // The load at which `minconn` becomes `maxconn`; a server with `minconn` is a gap already.
-            "fullconn" => drop(desk.number(words, &Touches::Resilience)),
-            "http-check" => self.checking.http_check(desk, words),
-            // Bytes to send and to expect; that it is a check by connection is what counts.
-            "tcp-check" => {}
-            "default-server" => {
-                let mut id = None;
-                let rest = words.get(1..).unwrap_or_default();
-                self.server.read(desk, rest, touches, &mut id);
-            }
-            "default_backend" => self.default_backend(desk, words),
-            "disabled" => self.disabled = true,
-            "enabled" => self.disabled = false,
-            "load-server-state-from-file" => {
-                let from = words.get(1).filter(|word| word.text != "none");
-                self.state_file = from.map(|word| At::new((), word.range.clone()));
-            }
-            "rate-limit" => desk.gap(words, Touches::Resilience),
-            "persist" => self.rdp_cookie = Some(At::new((), first.range.clone())),
-            _ => return false,
-        }
-        true
-    }
-
-    fn default_backend(&mut self, desk: &mut Desk<'_, '_>, words: &[Word]) {
-        let name = words.get(1);
-        if words.len() != 2 {
-            let range = words.last().map_or(0..0, |word| word.range.clone());
-            let message = format!("`{}` must name one backend", quote(words));
-            desk.refuse(&range, message);
-        }
-        let name = name.filter(|name| {
-            if name.is_unknown {
-                desk.gap(words, Touches::Routing);
-            }
-            !name.is_unknown
-        });
-        self.default_backend = name.map(|name| At::new(name.text.clone(), name.range.clone()));
-    }
-
-    fn mode(&mut self, desk: &mut Desk<'_, '_>, words: &[Word]) {
-        match words.get(1).map(|word| word.text.as_str()) {
-            Some("http") => self.is_http = true,
-            Some("tcp") => self.is_http = false,
-            Some("log" | "spop" | "health") => desk.gap(words, Touches::Routing),
-            _ if words.iter().any(|word| word.is_unknown) => desk.gap(words, Touches::Routing),
-            _ => {
-                let range = words.last().map_or(0..0, |word| word.range.clone());
-                let message = format!("`{}` is no mode of HAProxy", quote(words));
-                desk.refuse(&range, message);
-            }
-        }
-    }
-
-    fn timeout(&mut self, desk: &mut Desk<'_, '_>, words: &[Word]) {
-        let Some(word) = words.get(1) else {
-            let range = words.first().map_or(0..0, |word| word.range.clone());
-            desk.refuse(&range, "`timeout` names none".to_owned());
-            return;
-        };
-        let Some(name) = TIMEOUTS.into_iter().find(|name| *name == word.text) else {
-            let message = format!("`{}` is no timeout of HAProxy", quote(&words[..2]));
-            desk.refuse(&word.range, message);
-            return;
-        };
-        let label = Word {
-            text: format!("timeout {name}"),
-            ..word.clone()
-        };
-        let labelled: Vec<Word> = std::iter::once(label)
-            .chain(words.get(2).cloned())
-            .collect();
-        if let Some(time) = desk.time(&labelled) {
-            // 0 is how HAProxy writes "without an end"; the place is kept, for the value is declared.
-            self.timeouts.insert(name, time);
-        }
-        if let Some(extra) = words.get(3) {
-            let message = format!("`{}` has a word too many", quote(&words[..4]));
-            desk.refuse(&extra.range, message);
-        }
-    }
-
-    fn retry_on(&mut self, desk: &mut Desk<'_, '_>, words: &[Word]) {
-        let mut on = RetryOn::BeforeSent;
-        for word in words.iter().skip(1) {
-            match word.text.as_str() {
-                "none" => on = RetryOn::Never,
-                "conn-failure" | "0rtt-rejected" => {}
-                "empty-response"
-                | "junk-response"
-                | "response-timeout"
-                | "all-retryable-errors"
-                | "401"
-                | "403"
-                | "404"
-                | "408"
-                | "421"
-                | "425"
-                | "429"
-                | "500"
-                | "501"
-                | "502"
-                | "503"
-                | "504" => on = RetryOn::AfterSent,
-                _ if word.is_unknown => desk.gap(words, Touches::Resilience),
-                _ => {
-                    let message = format!(
-                        "`retry-on` knows no `{}`",
-                        quote(std::slice::from_ref(word))
-                    );
-                    desk.refuse(&word.range, message);
-                }
-            }
-        }
-        let range = words.first().zip(words.last());
-        let range = range.map_or(0..0, |(a, b)| a.range.start..b.range.end);
-        self.retry_on = Some(At::new(on, range));
-    }
-
-    fn cookie(&mut self, desk: &mut Desk<'_, '_>, words: &[Word]) {
-        let Some(name) = words.get(1) else {
-            let range = words.first().map_or(0..0, |word| word.range.clone());
-            desk.refuse(&range, "`cookie` has no name".to_owned());
-            return;
-        };
-        let mut cookie = Cookie {
-            name: name.text.clone(),
-            lasts: Wait::Endless,
-            is_dynamic: false,
-        };
-        let mut rest = words.get(2..).unwrap_or_default();
-        while let Some(word) = rest.first() {
-            let used = match word.text.as_str() {
-                "rewrite" | "insert" | "prefix" | "indirect" | "nocache" | "postonly"
-                | "preserve" | "httponly" | "secure" => 1,
-                "dynamic" => {
-                    cookie.is_dynamic = true;
-                    1
-                }
-                "domain" | "attr" => 2,
-                "maxidle" | "maxlife" => {
-                    if let Some(time) = desk.time(rest) {
-                        // A number without a unit is seconds here.
-                        let is_bare = rest
-                            .get(1)
-                            .is_some_and(|w| w.text.bytes().all(|b| b.is_ascii_digit()));
-                        let time = if is_bare {
-                            time.value * 1_000
-                        } else {
-                            time.value
-                        };
-                        let shorter = cookie
-                            .lasts
-                            .duration()
-                            .map_or(time, |other| other.min(time));
-                        cookie.lasts = Wait::For(shorter);
-                    }
-                    2
-                }
-                _ => {
-                    desk.gap(words, Touches::Resilience);
-                    1
-                }
-            };
-            rest = rest.get(used..).unwrap_or_default();
-        }
-        self.cookie = Some(At::new(cookie, name.range.clone()));
     }
 }

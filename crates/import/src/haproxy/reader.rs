@@ -13,9 +13,10 @@ use crate::book::Book;
 use crate::haproxy::asides;
 use crate::haproxy::condition::{Blocks, Outcome};
 use crate::haproxy::desk::{At, Desk, quote, shorten};
+use crate::haproxy::inherited::Inherited;
 use crate::haproxy::lexer::{self, Word};
 use crate::haproxy::names;
-use crate::haproxy::proxy::{Inherited, Kind, Proxy};
+use crate::haproxy::proxy::{Kind, Proxy};
 use crate::{BACKENDS_MAX, FINDINGS_MAX};
 
 /// Most proxies, and most named `defaults`.
@@ -68,13 +69,17 @@ struct Reader<'b, 'f> {
     servers: usize,
     routes: usize,
     whole: Whole,
+    /// Whether the file is not UTF-8.
+    is_torn: bool,
     /// Set once a bound is passed, which ends the reading.
     is_full: bool,
 }
 
 /// Reads `text`, the source with that index.
 pub(super) fn read(book: &mut Book<'_>, source: usize, text: &str) -> Whole {
+    let is_torn = book.is_torn(source);
     let mut reader = Reader {
+        is_torn,
         desk: Desk {
             book,
             source,
@@ -145,12 +150,36 @@ impl Reader<'_, '_> {
         if first.text.starts_with('.') {
             self.directive(&words);
         } else if self.blocks.is_taken() {
+            if self.is_torn(&words) {
+                return;
+            }
             if names::SECTIONS.contains(&first.text.as_str()) {
                 self.header(&words);
             } else {
                 self.body(&words);
             }
         }
+    }
+
+    /// Whether the line holds bytes that are no text where they decide something; then it is not read.
+    fn is_torn(&mut self, words: &[Word]) -> bool {
+        let torn = words.iter().find(|word| word.text.contains('\u{fffd}'));
+        let Some(torn) = torn.filter(|_| self.is_torn) else {
+            return false;
+        };
+        let first = words.first().map_or("", |word| word.text.as_str());
+        let decides = names::SECTIONS.contains(&first)
+            || match &self.section {
+                Section::None => true,
+                Section::Other => false,
+                Section::Global => !names::is_harmless_global(first),
+                Section::Proxy(_) => first == "stats" || !names::is_harmless_in_proxy(first),
+            };
+        if decides {
+            let message = format!("the line of `{}` is not UTF-8 here", quote(&words[..1]));
+            self.desk.unreadable(&torn.range, message);
+        }
+        decides
     }
 
     fn directive(&mut self, words: &[Word]) {

@@ -3,22 +3,21 @@
 
 use evenkeel_model::setup::Touches;
 
+use crate::haproxy::acl::When;
 use crate::haproxy::balance::call;
 use crate::haproxy::desk::{At, Desk, quote};
 use crate::haproxy::lexer::Word;
 use crate::haproxy::names;
-use crate::haproxy::proxy::{Kind, Proxy, Rule};
+use crate::haproxy::proxy::{Bind, Kind, Pass, Proxy, Rule, Stage};
 
 /// Most addresses of one frontend that are kept.
 const BINDS_MAX: usize = 1_000;
 
 /// Actions that have nothing to do with where a request goes.
-const HARMLESS: [&str; 40] = [
+const HARMLESS: [&str; 38] = [
     "add-acl",
     "add-header",
     "add-headers-bin",
-    "allow",
-    "auth",
     "cache-use",
     "capture",
     "del-acl",
@@ -79,7 +78,7 @@ impl Proxy {
             }
             "acl" => self.acls.declare(desk, words),
             "use_backend" => self.use_backend(desk, words),
-            "redirect" => self.answer(desk, words, true),
+            "redirect" => self.answer(desk, words, Stage::Redirect, true),
             "http-request" => self.http_request(desk, words),
             "tcp-request" => self.tcp_request(desk, words),
             _ => return false,
@@ -93,16 +92,20 @@ impl Proxy {
             desk.refuse(&range, "`bind` needs an address".to_owned());
             return;
         };
-        if self.binds.len() < BINDS_MAX {
-            let at = At::new(address.text.clone(), address.range.clone());
-            self.binds.push(at);
-        }
-        let mut rest = rest;
+        let (mut rest, mut is_tls, mut is_told_port) = (rest, false, false);
         while let Some(word) = rest.first() {
             let used = match word.text.as_str() {
                 "ssl" => {
-                    self.is_tls = true;
+                    is_tls = true;
                     1
+                }
+                "accept-proxy" => {
+                    is_told_port = true;
+                    1
+                }
+                "accept-netscaler-cip" => {
+                    is_told_port = true;
+                    2
                 }
                 "maxconn" => {
                     desk.gap(rest.get(..2).unwrap_or(rest), Touches::Resilience);
@@ -117,6 +120,28 @@ impl Proxy {
                 ),
             };
             rest = rest.get(used..).unwrap_or_default();
+        }
+        let mut start = address.range.start;
+        // Quotes and escapes move what stands where, so a list is cut in place only where it is written plainly.
+        let is_plain = address.range.len() == address.text.len();
+        for one in address.text.split(',') {
+            let end = start + one.len();
+            let range = if is_plain {
+                start..end
+            } else {
+                address.range.clone()
+            };
+            start = end + 1;
+            if self.binds.len() >= BINDS_MAX {
+                let message = format!("a section binds more than {BINDS_MAX} addresses");
+                desk.too_much(&range, message);
+                return;
+            }
+            self.binds.push(Bind {
+                address: At::new(one.to_owned(), range),
+                is_tls: is_tls || one.starts_with("quic"),
+                is_told_port,
+            });
         }
     }
 
@@ -133,14 +158,21 @@ impl Proxy {
             return;
         }
         let whens = self.acls.when(desk, condition);
-        if target.is_unknown || target.text.contains("%[") {
+        let end = words.last().map_or(target.range.end, |word| word.range.end);
+        let range = first.range.start..end;
+        if target.is_unknown {
             desk.gap(words, Touches::Routing);
             return;
         }
-        let end = words.last().map_or(target.range.end, |word| word.range.end);
+        if target.text.contains("%[") {
+            let because = "the request names the backend";
+            desk.unknowable(&quote(words), &range, because, Touches::Routing);
+            return;
+        }
         self.alternatives += whens.len();
         self.rules.push(Rule {
-            range: first.range.start..end,
+            stage: Stage::Switch,
+            range,
             whens,
             target: Some(At::new(target.text.clone(), target.range.clone())),
         });
@@ -155,8 +187,13 @@ impl Proxy {
         let (name, _) = call(&action.text);
         let header = words.get(2).map_or("", |word| &word.text);
         match name {
-            "redirect" | "return" | "use-service" => self.answer(desk, words, true),
-            "deny" | "tarpit" | "reject" | "silent-drop" => self.answer(desk, words, false),
+            "redirect" | "return" | "use-service" => {
+                self.answer(desk, words, Stage::Request, true);
+            }
+            "deny" | "tarpit" | "reject" | "silent-drop" | "auth" => {
+                self.answer(desk, words, Stage::Request, false);
+            }
+            "allow" => self.pass(desk, words, Stage::Request),
             "set-path" | "set-pathq" | "set-uri" | "replace-path" | "replace-pathq"
             | "replace-uri" | "normalize-uri" | "set-query" => self.rewrites(words),
             "set-header" | "del-header" | "replace-header" | "replace-value" => {
@@ -187,31 +224,74 @@ impl Proxy {
     }
 
     fn tcp_request(&mut self, desk: &mut Desk<'_, '_>, words: &[Word]) {
-        let action = words.get(2).map_or("", |word| call(&word.text).0);
-        if matches!(action, "set-dst" | "set-dst-port" | "attach-srv") || action.starts_with("lua.")
-        {
-            desk.gap(words, self.touches());
+        let stage = match words.get(1).map(|word| word.text.as_str()) {
+            Some("connection") => Stage::Connection,
+            Some("session") => Stage::Session,
+            Some("content") => Stage::Content,
+            _ => return,
+        };
+        match words.get(2).map_or("", |word| call(&word.text).0) {
+            "reject" | "silent-drop" => self.answer(desk, words, stage, false),
+            "use-service" => self.answer(desk, words, stage, true),
+            "accept" => self.pass(desk, words, stage),
+            "set-dst" | "set-dst-port" | "attach-srv" => desk.gap(words, self.touches()),
+            name if name.starts_with("lua.") => desk.gap(words, self.touches()),
+            _ => {}
         }
     }
 
-    /// A rule that answers. One that only refuses, and only sometimes, protects and routes nothing.
-    fn answer(&mut self, desk: &mut Desk<'_, '_>, words: &[Word], is_reply: bool) {
+    /// When the rule with these words matches.
+    fn whens(&self, desk: &mut Desk<'_, '_>, words: &[Word]) -> Vec<When> {
         let is_condition = |word: &Word| matches!(word.text.as_str(), "if" | "unless");
         let condition = words.iter().position(is_condition);
         let condition = condition.map_or(&[][..], |at| &words[at..]);
-        let whens = self.acls.when(desk, condition);
-        let is_always = whens
-            .iter()
-            .any(|when| *when == crate::haproxy::acl::When::default());
-        self.is_answering |= is_always && self.kind == Kind::Backend;
-        self.answers_all |= is_always;
+        self.acls.when(desk, condition)
+    }
+
+    /// A rule that lets requests past the answers of its stage that follow.
+    fn pass(&mut self, desk: &mut Desk<'_, '_>, words: &[Word], stage: Stage) {
+        let is_always = self.whens(desk, words).iter().any(When::is_always);
+        let written = quote(words);
+        let pass = self
+            .passes
+            .entry(stage)
+            .or_insert(Pass { written, is_always });
+        pass.is_always |= is_always;
+    }
+
+    /// A rule that answers. One that only refuses, and by a condition that stays as written, protects and routes nothing.
+    fn answer(&mut self, desk: &mut Desk<'_, '_>, words: &[Word], stage: Stage, is_reply: bool) {
+        let mut whens = self.whens(desk, words);
         let Some((first, last)) = words.first().zip(words.last()) else {
             return;
         };
-        if (is_reply || is_always) && self.kind.has_front() {
+        let range = first.range.start..last.range.end;
+        if self.kind == Kind::Defaults {
+            let because = "a rule of `defaults` answers in every section that takes it over";
+            desk.unforeseen(&quote(words), &range, because, Touches::Routing);
+            return;
+        }
+        match self.passes.get(&stage) {
+            Some(pass) if pass.is_always => return,
+            Some(pass) => {
+                for when in &mut whens {
+                    let written = format!("not let past by `{}`", pass.written);
+                    when.condition.get_or_insert(written);
+                }
+            }
+            None => {}
+        }
+        if !is_reply {
+            whens.retain(|when| when.condition.is_none());
+        }
+        if self.kind == Kind::Backend {
+            whens.retain(When::is_always);
+        }
+        if !whens.is_empty() {
             self.alternatives += whens.len();
             self.answers.push(Rule {
-                range: first.range.start..last.range.end,
+                stage,
+                range,
                 whens,
                 target: None,
             });

@@ -3,12 +3,14 @@
 //! `default-server` holds for the servers that follow it. Settings that do not decide spread, limits, checks or
 //! stickiness are known by name; an unknown one makes the shares of its pool uncertain.
 
+use std::net::IpAddr;
 use std::ops::Range;
 use std::time::Duration;
 
 use evenkeel_model::setup::Touches;
 
-use crate::haproxy::desk::{At, Desk, quote};
+use crate::BACKENDS_MAX;
+use crate::haproxy::desk::{At, Desk, quote, shorten};
 use crate::haproxy::lexer::Word;
 use crate::haproxy::names;
 
@@ -88,10 +90,12 @@ pub(super) fn server(
     };
     let is_fine = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | ':');
     if let (Some(bad), false) = (name.text.chars().find(|c| !is_fine(*c)), name.is_unknown) {
-        let message = format!(
-            "`{}` is not allowed in the name of a server",
-            bad.escape_default()
-        );
+        let bad = if bad.is_control() {
+            "a control character".to_owned()
+        } else {
+            format!("`{bad}`")
+        };
+        let message = format!("{bad} is not allowed in the name of a server");
         desk.refuse(&name.range, message);
     }
     if address.is_unknown {
@@ -107,6 +111,13 @@ pub(super) fn server(
     let (range, name) = (server.range.clone(), server.name.clone());
     server.settings.finish(desk, &range, pool, &name, is_first);
     Some(server)
+}
+
+/// Whether an address needs no name to be resolved.
+fn is_literal(address: &str) -> bool {
+    let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    host.parse::<IpAddr>().is_ok()
 }
 
 /// The port of an address where it is a number too large for one.
@@ -137,7 +148,9 @@ pub(super) fn template(
     }
     let (low, high) = count.text.split_once('-').unwrap_or(("1", &count.text));
     let bounds = low.parse::<usize>().ok().zip(high.parse::<usize>().ok());
-    let Some((low, high)) = bounds.filter(|(low, high)| *low > 0 && low <= high) else {
+    let is_range = count.text.contains('-');
+    let is_some = |(low, high): &(usize, usize)| (is_range || *high > 0) && low <= high;
+    let Some((low, high)) = bounds.filter(is_some) else {
         let message = format!(
             "`server-template ... {}` is no number or range",
             quote(&words[2..3])
@@ -146,12 +159,16 @@ pub(super) fn template(
         return Vec::new();
     };
     if high - low >= most {
-        let message = format!("`server-template` makes more than {most} servers");
+        let message = format!("there are more than {BACKENDS_MAX} servers");
         desk.too_much(&count.range, message);
         return Vec::new();
     }
     // Each slot gets what its name resolves to; how many slots live shows only at run time.
-    desk.gap(&words[..4], touches.clone());
+    let whole = keyword.range.start..address.range.end;
+    if !is_literal(&address.text) {
+        let because = "DNS says how many of its slots are filled";
+        desk.unknowable(&quote(&words[..4]), &whole, because, touches.clone());
+    }
     let mut settings = defaults.clone();
     let mut id = None;
     settings.read(desk, rest, &touches, &mut id);
@@ -353,28 +370,24 @@ impl Settings {
         is_first: bool,
     ) {
         let is_told = |range: &Range<usize>| is_first || range.start >= server.start;
-        let noted = |text: &str, range: &Range<usize>| Word {
-            text: format!("server {name} {text}"),
-            range: range.clone(),
-            is_unknown: false,
-        };
+        let noted = |setting: &str| format!("server {} {setting}", shorten(name));
         let touches = || Touches::Pool(pool.to_owned());
         if let (Some(agent), false) = (&self.agent, self.agent_port) {
             let message = format!("server `{name}` has `agent-check` without `agent-port`");
             desk.refuse(&agent.range, message);
         } else if let Some(agent) = self.agent.as_ref().filter(|agent| is_told(&agent.range)) {
-            desk.gap(&[noted("agent-check", &agent.range)], touches());
+            let because = "the agent answers while HAProxy runs";
+            desk.unknowable(&noted("agent-check"), &agent.range, because, touches());
         }
         if let (Some(track), Some(_)) = (&self.track, &self.check) {
             let message = format!("server `{name}` has both `check` and `track`");
             desk.refuse(&track.range, message);
         }
         if let Some(none) = self.init_none.as_ref().filter(|none| is_told(&none.range)) {
-            desk.gap(&[noted("init-addr", &none.range)], touches());
+            let because = "the server is out until its name is resolved";
+            desk.unknowable(&noted("init-addr"), &none.range, because, touches());
         }
-        self.limit(desk, |minconn| {
-            is_told(minconn).then(|| noted("minconn", minconn))
-        });
+        self.limit(desk, |minconn| is_told(minconn).then(|| noted("minconn")));
         let is_checked = self.check.is_some() || self.track.is_some();
         if !is_checked {
             let observe = self.observe.take().map(|observe| observe.range);
@@ -395,15 +408,16 @@ impl Settings {
     }
 
     /// `minconn` and `maxconn` together.
-    fn limit(&mut self, desk: &mut Desk<'_, '_>, told: impl Fn(&Range<usize>) -> Option<Word>) {
+    fn limit(&mut self, desk: &mut Desk<'_, '_>, told: impl Fn(&Range<usize>) -> Option<String>) {
         let Some(minconn) = &self.minconn else {
             return;
         };
         match &self.maxconn {
             // Between the two the limit follows the load of the backend.
             Some(maxconn) if maxconn.value > minconn.value => {
-                if let Some(word) = told(&minconn.range) {
-                    desk.gap(&[word], Touches::Resilience);
+                if let Some(what) = told(&minconn.range) {
+                    let because = "the limit follows the load of the backend";
+                    desk.unknowable(&what, &minconn.range, because, Touches::Resilience);
                 }
             }
             // A maximum below the minimum, or none, is raised to it.
