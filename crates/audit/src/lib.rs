@@ -38,7 +38,17 @@ pub struct Verdict {
 
 /// Every finding of every rule, the worst first, then in the order of the file. Severities that a pool sets and
 /// waivers are applied; a waived finding is an info that says so.
+///
+/// What follows from another finding is told with that one: a slipped weight is one finding, whose effect names the
+/// overload that it makes.
 pub fn audit(subject: &Subject<'_>) -> Vec<Finding> {
+    let findings = decided(subject).into_iter();
+    let folded = rules::fold(subject, findings.map(|finding| (finding, false)).collect());
+    folded.into_iter().map(|(finding, _)| finding).collect()
+}
+
+/// Every finding by itself, with the decisions of the operator, in the order of [`audit`].
+fn decided(subject: &Subject<'_>) -> Vec<Finding> {
     let mut findings = spoken(subject);
     decisions::waive(subject, &mut findings);
     let place = |f: &Finding| f.location.as_ref().map_or(usize::MAX, |l| l.span.start);
@@ -53,7 +63,7 @@ pub fn audit(subject: &Subject<'_>) -> Vec<Finding> {
 /// Judges a candidate against what runs ([`Subject::running`]), both forecast under the same facts. What the running
 /// set-up already has is shown and never blocks its repair. With nothing running every error blocks.
 pub fn judge_change(subject: &Subject<'_>) -> Verdict {
-    let findings = audit(subject);
+    let findings = decided(subject);
     let known = subject
         .running
         .map(|running| known_errors(subject, running));
@@ -66,11 +76,14 @@ pub fn judge_change(subject: &Subject<'_>) -> Verdict {
         let before = at(&finding.path).or_else(whole);
         before.is_none_or(|magnitude| finding.magnitude_ppm > *magnitude)
     };
-    let blocking = findings
-        .iter()
-        .enumerate()
-        .filter(|(_, f)| f.severity == Severity::Error && is_new_or_worse(f))
-        .map(|(index, _)| index)
+    let judged = findings.into_iter().map(|finding| {
+        let blocks = finding.severity == Severity::Error && is_new_or_worse(&finding);
+        (finding, blocks)
+    });
+    let (findings, blocks): (Vec<Finding>, Vec<bool>) =
+        rules::fold(subject, judged.collect()).into_iter().unzip();
+    let blocking = (0..blocks.len())
+        .filter(|index| blocks.get(*index) == Some(&true))
         .collect();
     Verdict { findings, blocking }
 }

@@ -4,6 +4,7 @@ mod admin;
 mod capacity;
 mod connections;
 mod drift;
+mod effects;
 mod fold;
 mod health;
 mod retries;
@@ -14,6 +15,8 @@ mod traffic;
 mod warm;
 
 use crate::rule::Rule;
+
+pub(crate) use effects::fold;
 
 #[cfg(test)]
 mod probe;

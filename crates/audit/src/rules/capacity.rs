@@ -37,9 +37,6 @@ const EPSILON: f64 = 1e-9;
 /// How far above its limit, relative to it, an estimated utilisation must lie to count.
 const ESTIMATE_MARGIN: f64 = 0.05;
 
-/// More pools than this that cannot be judged are one finding.
-const NOT_JUDGED_APART_MAX: usize = 3;
-
 /// Highest utilisation that may be planned.
 pub(super) fn limit(pool: &Pool) -> f64 {
     1.0 - pool.headroom
@@ -55,18 +52,18 @@ fn judged_limit(pool: &Pool) -> f64 {
 }
 
 /// Backends that take traffic on a usual day.
-fn working(pool: &Pool) -> impl Iterator<Item = &Backend> + Clone {
+pub(super) fn working(pool: &Pool) -> impl Iterator<Item = &Backend> + Clone {
     let backends = pool.backends.iter();
     backends.filter(|b| b.role == Role::Active && b.weight > 0)
 }
 
 /// What all working backends carry together, requests per second.
-fn whole_capacity(pool: &Pool) -> f64 {
+pub(super) fn whole_capacity(pool: &Pool) -> f64 {
     working(pool).filter_map(|b| b.capacity_rps).sum()
 }
 
 /// The peak over the capacity of all working backends; `None`: nothing known, or nobody works.
-fn whole_utilisation(pool: &Pool, forecast: &PoolForecast) -> Option<f64> {
+pub(super) fn whole_utilisation(pool: &Pool, forecast: &PoolForecast) -> Option<f64> {
     let capacity = whole_capacity(pool);
     let rps = forecast.rps.filter(|_| capacity > 0.0)?;
     Some(rps / capacity)
@@ -93,38 +90,28 @@ fn is_served(pool: &Pool) -> bool {
     working(pool).next().is_some()
 }
 
-/// That pools are not judged by the rule `id`: one info a pool, or a single one where there are many.
-fn not_judged(subject: &Subject<'_>, id: &'static str, pools: &[(&Pool, String)]) -> Vec<Finding> {
-    let info = |pool: &Pool, message: String| {
-        let fix = if subject.setup.balancer == Balancer::Evenkeel {
-            "declare `peak_rps` and a `capacity_rps` for every backend"
-        } else {
-            "declare `peak_rps` and `capacity_rps` beside the file: a side file, or flags"
-        };
-        let words = Words {
-            message,
-            effect: "an overload by this configuration would not be foreseen".to_owned(),
-            fix: fix.to_owned(),
-        };
-        subject.finding(id, Severity::Info, (&pool.path, &pool.path), 0.0, words)
+/// That pools are not judged: a single info, whichever rule of this family lacks what is not declared.
+fn not_judged(subject: &Subject<'_>, pools: &[(&Pool, String)]) -> Option<Finding> {
+    let (first, reason) = pools.first()?;
+    let fix = if subject.setup.balancer == Balancer::Evenkeel {
+        "declare `peak_rps` and a `capacity_rps` for every backend"
+    } else {
+        "declare them beside the file: `--peak-rps` and `--capacity`, or a side file with `--facts`"
     };
-    // Files of other balancers never hold what is missing: that is one thing to know, not one for each pool and rule.
-    let apart_max = match (subject.setup.balancer, id) {
-        (Balancer::Evenkeel, _) => NOT_JUDGED_APART_MAX,
-        (_, "CAP-01") => 1,
-        _ => return Vec::new(),
-    };
-    if let Some((first, reason)) = pools.first().filter(|_| pools.len() > apart_max) {
-        let message = format!(
-            "{} pools are not judged, `{}` because {reason}",
-            pools.len(),
+    let message = match pools.len() {
+        1 => format!("pool `{}` is not judged: {reason}", first.name),
+        n => format!(
+            "{n} pools are not judged, `{}` because {reason}",
             first.name
-        );
-        return vec![info(first, message)];
-    }
-    let apart = pools.iter().map(|(pool, reason)| {
-        let message = format!("pool `{}` is not judged: {reason}", pool.name);
-        info(pool, message)
-    });
-    apart.collect()
+        ),
+    };
+    let words = Words {
+        message,
+        effect:
+            "an overload by this configuration, or by the loss of a backend, would not be foreseen"
+                .to_owned(),
+        fix: fix.to_owned(),
+    };
+    let place = (first.path.as_str(), first.path.as_str());
+    Some(subject.finding("CAP-01", Severity::Info, place, 0.0, words))
 }

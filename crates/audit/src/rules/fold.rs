@@ -6,8 +6,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use evenkeel_forecast::PoolForecast;
 use evenkeel_model::finding::{Finding, Severity};
-use evenkeel_model::setup::{Backend, Balancer, Pool, Role};
+use evenkeel_model::setup::{Backend, Balancer, Pool, Role, Setup};
 
 use crate::rule::{Subject, Words};
 
@@ -105,6 +106,31 @@ fn also(others: &[&str]) -> String {
 pub(super) fn serving(pool: &Pool) -> impl Iterator<Item = &Backend> {
     let serves = |backend: &&Backend| backend.role == Role::Active && backend.weight > 0;
     pool.backends.iter().filter(serves)
+}
+
+/// The backends that a request can reach, the backups among them, tried one after the other.
+pub(super) fn reachable(pool: &Pool) -> impl Iterator<Item = &Backend> {
+    let takes = |backend: &&Backend| backend.role != Role::Disabled && backend.weight > 0;
+    pool.backends.iter().filter(takes)
+}
+
+/// The largest share that one of the backends which `is_meant` has on a usual day; an even part where it is not known.
+pub(super) fn largest_share(
+    pool: &Pool,
+    forecast: &PoolForecast,
+    is_meant: impl Fn(&Backend) -> bool,
+) -> f64 {
+    let backends = pool.backends.iter().zip(&forecast.backends);
+    let shares = backends
+        .filter(|(backend, _)| is_meant(backend))
+        .filter_map(|(_, forecast)| forecast.expected_share);
+    let largest = shares.max_by(f64::total_cmp).filter(|share| *share > 0.0);
+    largest.unwrap_or_else(|| 1.0 / serving(pool).count().max(1) as f64)
+}
+
+/// Whether `pool` is an address that nginx passes requests to without an `upstream` of its own.
+pub(super) fn is_literal(setup: &Setup, pool: &Pool) -> bool {
+    setup.balancer == Balancer::Nginx && pool.path.contains("_pass.")
 }
 
 /// Where a value of `pool` stands: by Evenkeel's key, or by the path that the readers of other files use.

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use evenkeel_forecast::PoolForecast;
 use evenkeel_model::finding::{Finding, Severity};
 use evenkeel_model::setup::{Backend, Balancer, CheckKind, Health, Nobody, Passive, Pool};
 use evenkeel_model::units::format_duration;
 
-use super::fold::{Fault, serving, told};
+use super::fold::{Fault, largest_share, serving, told};
 use crate::rule::{Limit, Rule, Subject, Words, number, percent};
 
 mod removal;
@@ -43,15 +44,19 @@ a `server` line without the word `check` is not checked, whatever `option httpch
 };
 
 fn check_health(subject: &Subject<'_>) -> Vec<Finding> {
-    let fault = |pool| unchecked(subject, pool);
+    let fault = |(pool, forecast)| unchecked(subject, pool, forecast);
     told(
         subject,
         "HC-01",
-        subject.setup.pools.iter().filter_map(fault).collect(),
+        subject.pools().filter_map(fault).collect(),
     )
 }
 
-fn unchecked<'a>(subject: &Subject<'_>, pool: &'a Pool) -> Option<Fault<'a>> {
+fn unchecked<'a>(
+    subject: &Subject<'_>,
+    pool: &'a Pool,
+    forecast: &PoolForecast,
+) -> Option<Fault<'a>> {
     let count = serving(pool).count();
     let is_open =
         |backend: &&Backend| pool.check_of(backend).is_none() && backend.passive.is_none();
@@ -82,16 +87,15 @@ fn unchecked<'a>(subject: &Subject<'_>, pool: &'a Pool) -> Option<Fault<'a>> {
         Balancer::Nginx => "set `max_fails` and `fail_timeout` on every `server`".to_owned(),
         Balancer::Envoy => "add `health_checks` or `outlier_detection` to the cluster".to_owned(),
     };
-    let effect = format!(
-        "a dead backend keeps its share, about {} of the requests",
-        percent(1.0 / count as f64)
-    );
+    let is_open = |b: &Backend| pool.check_of(b).is_none() && b.passive.is_none();
+    let effect = keeps(pool, forecast, is_open);
     let words = Words {
         message,
         effect,
         fix,
     };
-    let kind = (open.len() == count).to_string();
+    // Pools whose largest share differs are told apart: the number is a part of what is said.
+    let kind = format!("{} {}", open.len() == count, words.effect);
     Some(Fault {
         pool,
         severity: Severity::Warning,
@@ -100,6 +104,14 @@ fn unchecked<'a>(subject: &Subject<'_>, pool: &'a Pool) -> Option<Fault<'a>> {
         magnitude: 0.0,
         words,
     })
+}
+
+/// What a dead backend of those that are meant keeps, the largest of them.
+fn keeps(pool: &Pool, forecast: &PoolForecast, is_meant: impl Fn(&Backend) -> bool) -> String {
+    format!(
+        "a dead backend keeps its share, up to {} of the requests",
+        percent(largest_share(pool, forecast, is_meant))
+    )
 }
 
 /// Checks of a pool that are told apart: it has a handful, and a file that has more must not be slow.

@@ -6,7 +6,7 @@ use evenkeel_model::finding::{Finding, Origin, Severity};
 use evenkeel_model::setup::{Backend, Balancer, Listener, Pool, Setup, Wait};
 
 use crate::rule::Subject;
-use crate::{audit, rules};
+use crate::{decided, rules};
 
 /// A pool of `count` backends with all its timeouts.
 pub(super) fn pool(name: &str, count: usize) -> Pool {
@@ -55,8 +55,8 @@ pub(super) fn says_of(setup: &Setup, facts: &Facts, origin: &Origin, id: &str) -
         now: Wall(0),
     };
     let rule = rules().find(|rule| rule.id == id).unwrap();
-    // The whole audit too: what one rule says must survive what is decided afterwards.
-    let whole = audit(&subject).into_iter().filter(|f| f.id == id).count();
+    // Among all rules too: what one rule says must survive what is decided afterwards.
+    let whole = decided(&subject).into_iter().filter(|f| f.id == id).count();
     let findings = (rule.check)(&subject);
     assert_eq!(whole, findings.len());
     findings

@@ -6,7 +6,7 @@ use evenkeel_model::finding::{Finding, Severity};
 use evenkeel_model::setup::{Balancer, Pool, Setup, Wait};
 use evenkeel_model::units::format_duration;
 
-use super::fold::{Fault, serving, told, value_at};
+use super::fold::{Fault, reachable, serving, told, value_at};
 use crate::rule::{Limit, Rule, Subject, Words, number, percent};
 
 /// The rules of this family.
@@ -275,7 +275,7 @@ minutes. Write `proxy_next_upstream_tries 2`.",
 
 fn check_unlimited(subject: &Subject<'_>) -> Vec<Finding> {
     let faults = subject.setup.pools.iter().filter_map(|pool| {
-        let tries = serving(pool).count();
+        let tries = reachable(pool).count();
         let is_bounded = pool.retry.attempts.is_some() || pool.timeouts.request != Wait::Endless;
         if is_bounded || tries as f64 <= UNLIMITED_MAX.of("RTY-03", pool) {
             return None;
@@ -343,7 +343,7 @@ fn check_safe(subject: &Subject<'_>) -> Vec<Finding> {
         let retries = pool
             .retry
             .attempts
-            .map_or(serving(pool).count().saturating_sub(1), |n| n as usize);
+            .map_or(reachable(pool).count().saturating_sub(1), |n| n as usize);
         let is_unsafe = pool.is_http && pool.retry.unsafe_methods && pool.retry.after_sent;
         if !is_unsafe || retries == 0 {
             return None;

@@ -10,8 +10,10 @@ use evenkeel_model::units::format_duration;
 use super::fold::{Fault, told, value_at};
 use crate::rule::{Limit, Rule, Subject, Words, number};
 
+mod unit;
+
 /// The rules of this family.
-pub(super) const RULES: &[Rule] = &[PRESENT, ORDER, KEPT, QUEUE];
+pub(super) const RULES: &[Rule] = &[PRESENT, ORDER, KEPT, QUEUE, unit::UNIT];
 
 /// TMO-01.
 const PRESENT: Rule = Rule {

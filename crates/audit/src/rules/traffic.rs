@@ -7,12 +7,16 @@ use evenkeel_model::setup::{Backend, Balancer, Pool, Role, Selection, Setup};
 use crate::rule::{Rule, Subject, Words};
 
 mod members;
+mod one_key;
+mod reach;
 mod routes;
 mod selection;
 mod spread;
 mod standby;
 mod step;
 mod zones;
+
+pub(super) use one_key::is_one_key;
 
 #[cfg(test)]
 mod tests;
@@ -33,6 +37,8 @@ pub(super) const RULES: &[Rule] = &[
     selection::KEYS,
     selection::CONNECTIONS,
     standby::BACKUPS,
+    one_key::ONE_KEY,
+    reach::REACHED,
 ];
 
 /// Slack for rounding in a comparison of two computed fractions.

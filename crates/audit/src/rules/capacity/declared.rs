@@ -2,7 +2,7 @@
 
 use evenkeel_forecast::PoolForecast;
 use evenkeel_model::finding::{Finding, Severity};
-use evenkeel_model::setup::{Backend, Pool};
+use evenkeel_model::setup::{Backend, Balancer, Pool};
 
 use super::{EPSILON, limit, unknown, whole_utilisation, working};
 use crate::rule::{Rule, Subject, Words, percent, rate};
@@ -56,7 +56,15 @@ fn check_capacities_of(subject: &Subject<'_>, pool: &Pool) -> Option<Finding> {
              would not be foreseen",
             count - missing.len()
         ),
-        fix: format!("measure `{}` and declare its `capacity_rps`", first.name),
+        fix: match subject.setup.balancer {
+            Balancer::Evenkeel => {
+                format!("measure `{}` and declare its `capacity_rps`", first.name)
+            }
+            _ => format!(
+                "measure `{}` and declare it: `--capacity {}/{}=RPS`, or a side file with `--facts`",
+                first.name, pool.name, first.name
+            ),
+        },
     };
     let magnitude = missing.len() as f64;
     let place = (pool.path.as_str(), first.path.as_str());

@@ -7,7 +7,7 @@ use evenkeel_model::config::NPlusOne;
 use evenkeel_model::finding::{Finding, Severity};
 use evenkeel_model::setup::{Backend, Pool};
 
-use super::{EPSILON, judged_limit, limit, not_judged, unknown, whole_capacity, working};
+use super::{EPSILON, judged_limit, limit, unknown, whole_capacity, working};
 use crate::rule::{Rule, Subject, Words, follows_load, percent};
 
 /// CAP-02.
@@ -23,7 +23,7 @@ the apply.
 
 Why: a pool that is full with all backends up turns the failure of one into the failure of all.
 
-Not judged, and said so as info: no peak known, or a backend without capacity_rps. A pool with a single
+Not judged, as CAP-01 then says: no peak known, or a backend without capacity_rps. A pool with a single
 backend is the matter of TRF-05.
 
 Example: peak 900 rps on three backends of 600 rps: with one out 75 % each, which is within 80 %. At a
@@ -34,17 +34,15 @@ peak of 1,000 rps it would be 83.3 %.",
 fn check_backend(subject: &Subject<'_>) -> Vec<Finding> {
     let losses = Losses::of(subject, "backend:");
     let mut findings = Vec::new();
-    let mut unjudged = Vec::new();
     for (pool, forecast) in subject.pools() {
         if working(pool).count() < 2 {
             continue;
         }
-        match unknown(pool, forecast) {
-            Some(reason) => unjudged.push((pool, reason)),
-            None => findings.extend(backend_loss(subject, &losses, pool, forecast)),
+        // What is not judged CAP-01 says.
+        if unknown(pool, forecast).is_none() {
+            findings.extend(backend_loss(subject, &losses, pool, forecast));
         }
     }
-    findings.extend(not_judged(subject, "CAP-02", &unjudged));
     findings
 }
 

@@ -24,8 +24,8 @@ the capacity of all backends together, that is said once, for the pool.
 Why: a backend that is planned above its capacity queues, then times out, then fails its checks, and
 its load moves to the others. The headroom pays for bursts and for the loss of a backend.
 
-Not judged, and said so as info: no peak known, or a backend without capacity_rps. Where the load decides
-the shares they are estimated: a backend counts from 5 % above its limit on.
+Not judged, and said so as one info for all pools: no peak known, or a backend without capacity_rps.
+Where the load decides the shares they are estimated: a backend counts from 5 % above its limit on.
 
 Example: peak 900 rps on three backends of 600 rps is 50 % each. With weights 10, 1, 1 the first
 carries 750 rps, 125 % of its capacity: refused.",
@@ -42,7 +42,7 @@ fn check_peak(subject: &Subject<'_>) -> Vec<Finding> {
             None => findings.extend(check_peak_of(subject, pool, forecast)),
         }
     }
-    findings.extend(not_judged(subject, "CAP-01", &unjudged));
+    findings.extend(not_judged(subject, &unjudged));
     findings
 }
 
@@ -155,7 +155,11 @@ fn whole_pool(subject: &Subject<'_>, pool: &Pool, used: f64, magnitude: f64) -> 
             percent(limit(pool))
         ),
         effect: format!("no spread of the load keeps every backend within its limit{lost}"),
-        fix: "add backends, or correct `peak_rps` or `capacity_rps`".to_owned(),
+        fix: match subject.setup.balancer {
+            Balancer::Evenkeel => "add backends, or correct `peak_rps` or `capacity_rps`",
+            _ => "add backends, or correct the peak or the capacities that were declared beside the file",
+        }
+        .to_owned(),
     };
     let at = format!("{}.peak_rps", pool.path);
     subject.finding(

@@ -59,13 +59,16 @@ fn a_pool_that_is_full_as_a_whole_is_one_finding_with_what_is_lost() {
 #[test]
 fn many_pools_that_cannot_be_judged_are_one_info() {
     let pools = |count: usize| (0..count).map(|i| pool(&format!("p{i}"), 2)).collect();
-    let infos = |balancer, id, count| says(&setup(balancer, pools(count)), id).len();
-    for id in ["CAP-01", "CAP-02"] {
-        let own = |count| infos(Balancer::Evenkeel, id, count);
-        assert_eq!((own(3), own(4), own(40)), (3, 1, 1));
+    for balancer in [Balancer::Evenkeel, Balancer::Nginx] {
+        for count in [1, 2, 40] {
+            let setup = setup(balancer, pools(count));
+            assert_eq!(severities(&says(&setup, "CAP-01")), [Severity::Info]);
+            assert!(says(&setup, "CAP-02").is_empty(), "said twice");
+        }
     }
-    assert_eq!(infos(Balancer::Nginx, "CAP-01", 2), 1);
-    assert_eq!(infos(Balancer::Nginx, "CAP-02", 2), 0);
+    let fix = |balancer| says(&setup(balancer, pools(2)), "CAP-01")[0].fix.clone();
+    assert!(fix(Balancer::Haproxy).contains("`--peak-rps` and `--capacity`"));
+    assert!(fix(Balancer::Evenkeel).contains("`capacity_rps` for every backend"));
 }
 
 #[test]

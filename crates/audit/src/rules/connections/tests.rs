@@ -80,6 +80,11 @@ fn con_02_is_the_time_that_a_client_may_stay_at_the_peak() {
     let findings = says(&setup, "CON-02");
     assert_eq!(heads(&findings), ["warning connections_max"]);
     assert!(findings[0].effect.contains("0.56 s on average"));
+    // One narrow place is told once; a listener that is narrower still is another one.
+    setup.listeners[0].connections_max = Some(500);
+    assert_eq!(says(&setup, "CON-02").len(), 1);
+    setup.listeners[0].connections_max = Some(400);
+    assert_eq!(says(&setup, "CON-02").len(), 2);
     setup.connections_max = None;
     setup.listeners[0].connections_max = Some(500);
     assert_eq!(

@@ -1,8 +1,8 @@
 //! HC-05 to HC-09: whether taking out works, in time, and what happens when it takes out everybody.
 
 use super::{
-    CheckKind, Duration, Fault, Finding, Limit, Nobody, Passive, Rule, Severity, Subject, Words,
-    checks, format_duration, number, percent, serving, told,
+    Backend, CheckKind, Duration, Fault, Finding, Limit, Nobody, Passive, Rule, Severity, Subject,
+    Words, checks, format_duration, keeps, largest_share, number, percent, serving, told,
 };
 use crate::rules::fold::value_at;
 
@@ -144,7 +144,7 @@ Example: `outlier_detection: {}` on a cluster of three: 3 x 10 % rounds down to 
 };
 
 fn check_possible(subject: &Subject<'_>) -> Vec<Finding> {
-    let faults = subject.setup.pools.iter().filter_map(|pool| {
+    let faults = subject.pools().filter_map(|(pool, forecast)| {
         let ejection = pool.ejection.as_ref()?;
         let count = serving(pool).count();
         let room = (count as f64 * ejection.part_max + 1e-9).floor();
@@ -169,14 +169,14 @@ fn check_possible(subject: &Subject<'_>) -> Vec<Finding> {
         let effect = if is_checked {
             "only the active check takes a backend out; one that answers checks and fails requests stays in".to_owned()
         } else {
-            format!("a dead backend keeps its share, about {} of the requests", percent(1.0 / count as f64))
+            keeps(pool, forecast, |_| true)
         };
         let words = Words {
             message: format!("outlier ejection can never take a backend of pool `{}` out: {why}", pool.name),
             effect,
             fix: format!("allow at least {} of the pool to be out, and count consecutive failures", percent(1.0 / count as f64)),
         };
-        Some(Fault { pool, severity, at: ejection.path.clone(), kind: count.to_string(), magnitude: 0.0, words })
+        Some(Fault { pool, severity, at: ejection.path.clone(), kind: format!("{count} {}", words.effect), magnitude: 0.0, words })
     });
     told(subject, "HC-07", faults.collect())
 }
@@ -200,10 +200,10 @@ requests takes `proxy_connect_timeout` longer, 60 s unless set.",
 };
 
 fn check_passive(subject: &Subject<'_>) -> Vec<Finding> {
-    let faults = subject.setup.pools.iter().filter_map(|pool| {
+    let faults = subject.pools().filter_map(|(pool, forecast)| {
         let count = serving(pool).count();
         let is_off = |passive: &Passive| passive.failures == 0;
-        let off = |backend: &&evenkeel_model::setup::Backend| {
+        let off = |backend: &&Backend| {
             pool.check_of(backend).is_none() && backend.passive.as_ref().is_some_and(is_off)
         };
         let off: Vec<_> = serving(pool).filter(off).collect();
@@ -218,13 +218,13 @@ fn check_passive(subject: &Subject<'_>) -> Vec<Finding> {
                 first.name
             ),
             effect: format!(
-                "a dead one keeps about {} of the requests, and each waits {wait} for it first",
-                percent(1.0 / count as f64)
+                "a dead one keeps up to {} of the requests, and each waits {wait} for it first",
+                percent(largest_share(pool, forecast, |b| b.passive.as_ref().is_some_and(is_off)))
             ),
             fix: "leave `max_fails` out (1) or set it to 2 or 3 with a `fail_timeout` of some seconds".to_owned(),
         };
         let at = format!("{}.max_fails", first.path);
-        let kind = (off.len() == count).to_string();
+        let kind = format!("{} {}", off.len() == count, words.effect);
         Some(Fault { pool, severity: Severity::Warning, at, kind, magnitude: 0.0, words })
     });
     told(subject, "HC-08", faults.collect())
@@ -274,10 +274,10 @@ fn check_prompt(subject: &Subject<'_>) -> Vec<Finding> {
         if took.as_secs_f64() <= limit {
             return None;
         }
-        let lost = forecast
-            .rps
-            .map(|rps| rps / count as f64 * took.as_secs_f64());
-        let share = percent(1.0 / count as f64);
+        let is_slow = |b: &Backend| pool.check_of(b).is_some_and(|h| until_out(h) == took);
+        let share = largest_share(pool, forecast, is_slow);
+        let lost = forecast.rps.map(|rps| rps * share * took.as_secs_f64());
+        let share = percent(share);
         let words = Words {
             message: format!(
                 "a dead backend of pool `{}` stays in for up to {}; the limit is {}",
@@ -286,10 +286,10 @@ fn check_prompt(subject: &Subject<'_>) -> Vec<Finding> {
                 format_duration(Duration::from_secs_f64(limit))
             ),
             effect: lost.map_or_else(
-                || format!("about {share} of the requests go to it until then"),
+                || format!("up to {share} of the requests go to it until then"),
                 |lost| {
                     format!(
-                        "about {share} of the requests, {lost:.0} at the peak, go to it until then"
+                        "up to {share} of the requests, {lost:.0} at the peak, go to it until then"
                     )
                 },
             ),

@@ -50,7 +50,20 @@ fn hc_01_wants_every_backend_watched_in_one_way_or_another() {
     assert!(says(&with(1, |p| p.health = None), "HC-01").is_empty());
     let findings = says(&with(4, |p| p.health = None), "HC-01");
     assert_eq!(heads(&findings), ["warning backend.app"]);
-    assert!(findings[0].effect.contains("about 25 %"));
+    assert!(findings[0].effect.contains("up to 25 %"));
+    // The largest share of those that nobody watches, as it is forecast: 5 of 8.
+    let uneven = says(
+        &with(4, |p| {
+            p.health = None;
+            p.backends[2].weight = 5;
+        }),
+        "HC-01",
+    );
+    assert!(
+        uneven[0].effect.contains("up to 62.5 %"),
+        "{}",
+        uneven[0].effect
+    );
     let one = says(&with(3, |p| p.backends[1].check = Check::Never), "HC-01");
     assert!(
         one[0]

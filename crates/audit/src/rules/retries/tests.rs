@@ -126,6 +126,19 @@ fn rty_04_is_about_requests_that_must_not_be_repeated() {
             .ends_with("up to 3 times")
     );
     assert_eq!(twice(retry(None, None, true)).len(), 1);
+    let with_backup = with(
+        2,
+        Retry {
+            unsafe_methods: true,
+            ..retry(None, None, true)
+        },
+        |p| p.backends[1].role = evenkeel_model::setup::Role::Backup,
+    );
+    let found = says(&with_backup, "RTY-04");
+    assert!(
+        found[0].effect.ends_with("up to 2 times"),
+        "a backup is tried, too"
+    );
     assert!(twice(retry(Some(0), None, true)).is_empty());
     assert!(twice(retry(Some(2), None, false)).is_empty());
     assert!(says(&with(3, retry(Some(2), None, true), |_| {}), "RTY-04").is_empty());

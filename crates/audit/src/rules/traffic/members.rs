@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use evenkeel_model::finding::{Finding, Severity};
 use evenkeel_model::setup::{Backend, Backups, Pool, Role, Touches};
 
-use super::active;
+use super::{active, reach, routes};
 use crate::rule::{Rule, Subject, Words, percent};
-use crate::rules::fold::{Fault, told};
+use crate::rules::fold::{Fault, is_literal, told};
 
 /// TRF-05.
 pub(super) const MEMBERS: Rule = Rule {
@@ -18,9 +18,10 @@ pub(super) const MEMBERS: Rule = Rule {
     text: "\
 A pool with no backend, or whose backends are all disabled or of weight 0, has nobody to send a request
 to: an error. So is a pool that consists of backups of which only the first takes over: the others
-stand by while one carries everything. A pool that no route leads to loses nothing and gets a warning.
+stand by while one carries everything. A pool that no request reaches loses nothing and gets a warning.
 A pool whose members the file does not hold (service discovery) is not judged.
-A pool with a single backend that can take traffic works, but its next restart is an outage: a warning.
+A pool with a single backend that can take traffic works, but its next restart is an outage: a warning,
+an info for an address that stands in an nginx `proxy_pass`. Of a pool that no request reaches TRF-16 speaks.
 
 Why: `weight = 0` on each backend, or `backup` copied to every line, is valid to most balancers.
 
@@ -30,8 +31,8 @@ haproxy.cfg, three servers marked `backup` without `option allbackups`: the firs
 };
 
 fn check_members(subject: &Subject<'_>) -> Vec<Finding> {
-    let targets = subject.setup.routes.iter().flat_map(|route| &route.targets);
-    let reached: BTreeSet<&str> = targets.map(|(pool, _)| pool.as_str()).collect();
+    let reached = routes::reached(subject.setup);
+    let is_told = !subject.setup.listeners.is_empty() && reach::is_sure(subject.setup);
     let gaps = subject.setup.gaps.iter();
     let discovered: BTreeSet<&str> = gaps
         .filter_map(|gap| match &gap.touches {
@@ -45,12 +46,16 @@ fn check_members(subject: &Subject<'_>) -> Vec<Finding> {
             return None;
         }
         let (severity, words) = judge_members(pool)?;
-        let is_idle = severity == Severity::Error && !reached.contains(pool.name.as_str());
-        let (severity, words) = if is_idle {
-            let effect = "none today: no route leads to the pool".to_owned();
-            (Severity::Warning, Words { effect, ..words })
-        } else {
-            (severity, words)
+        let is_idle = !reached.contains(pool.name.as_str());
+        let (severity, words) = match severity {
+            Severity::Error if is_idle => {
+                let effect = "none today: no request reaches the pool".to_owned();
+                (Severity::Warning, Words { effect, ..words })
+            }
+            // TRF-16 says that nothing reaches it; who is in it does not matter then.
+            _ if is_idle && is_told => return None,
+            Severity::Warning if is_literal(subject.setup, pool) => (Severity::Info, words),
+            _ => (severity, words),
         };
         Some(Fault {
             pool,

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use evenkeel_model::finding::{Finding, Severity};
-use evenkeel_model::setup::{Balancer, Listener, Route};
+use evenkeel_model::setup::{Balancer, Listener, Route, Setup};
 
 use crate::rule::{Rule, Subject, Words};
 
@@ -99,6 +99,20 @@ fn prefix_of(route: &Route) -> &str {
 fn hosts_over(host: Option<&str>) -> impl Iterator<Item = Option<&str>> {
     let itself = host.into_iter().map(Some);
     itself.chain([None])
+}
+
+/// The pools that some route leads to which is not hidden.
+pub(super) fn reached(setup: &Setup) -> BTreeSet<&str> {
+    let mut by_listener: BTreeMap<&str, Earlier<'_>> = BTreeMap::new();
+    let mut reached = BTreeSet::new();
+    for route in &setup.routes {
+        let earlier = by_listener.entry(&route.listener).or_default();
+        if earlier.hiding(route).is_none() {
+            reached.extend(route.targets.iter().map(|(pool, _)| pool.as_str()));
+        }
+        earlier.add(route);
+    }
+    reached
 }
 
 fn check_unreachable(subject: &Subject<'_>) -> Vec<Finding> {

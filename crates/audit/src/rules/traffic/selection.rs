@@ -5,6 +5,7 @@ use evenkeel_forecast::outlook::Method;
 use evenkeel_model::finding::{Finding, Severity};
 use evenkeel_model::setup::{Backend, Hash, HashTable, Pool, Role, Selection};
 
+use super::one_key::is_one_key;
 use super::spread::weight_shares;
 use super::{EPSILON, active};
 use crate::rule::{Limit, Rule, Subject, Words, number, percent};
@@ -152,6 +153,10 @@ fn check_keys(subject: &Subject<'_>) -> Vec<Finding> {
         let Selection::Hash(hash) = &pool.selection else {
             return None;
         };
+        // One key for all: TRF-15 says what that means.
+        if is_one_key(pool) {
+            return None;
+        }
         let (magnitude, words) = hot_key(subject, pool, hash)
             .or_else(|| few_keys(subject, pool))
             .or_else(|| uneven_table(pool, forecast, hash))?;
@@ -166,7 +171,8 @@ fn hot_key(subject: &Subject<'_>, pool: &Pool, hash: &Hash) -> Option<(f64, Word
     let top = keys.top_share.filter(|_| hash.balance_factor.is_none())?;
     let count = active(pool).filter(|b| b.weight > 0).count();
     let even = 1.0 / count.max(1) as f64;
-    let words = || Words {
+    let words = || {
+        Words {
         message: format!(
             "one key carries {} of the requests of pool `{}`; an even share of {count} backends is {}",
             percent(top),
@@ -177,7 +183,19 @@ fn hot_key(subject: &Subject<'_>, pool: &Pool, hash: &Hash) -> Option<(f64, Word
             "the backend of that key gets at least {} times an even share",
             number(top / even)
         ),
-        fix: "bound the load (HAProxy `hash-balance-factor`), or hash something finer".to_owned(),
+        fix: match hash.table {
+            HashTable::HaproxyMap | HashTable::HaproxyRing => {
+                "bound the load: `hash-type consistent` with `hash-balance-factor 125`, or hash something finer"
+            }
+            HashTable::EnvoyRing { .. } | HashTable::EnvoyMaglev { .. } => {
+                "bound the load: `hash_balance_factor: 125`, or hash something finer"
+            }
+            HashTable::NginxModulo | HashTable::NginxRing => {
+                "hash something finer, such as `$request_uri`, or choose by load with `least_conn`"
+            }
+        }
+        .to_owned(),
+    }
     };
     (count > 1 && top > even + EPSILON).then(|| (top / even, words()))
 }
@@ -223,13 +241,18 @@ fn uneven_table(pool: &Pool, forecast: &PoolForecast, hash: &Hash) -> Option<(f6
     }
     let fix = match hash.table {
         HashTable::HaproxyRing => {
-            "raise all weights alike: HAProxy places 16 points per unit of weight".to_owned()
+            "multiply all weights alike, up to 256: HAProxy places 16 points per unit of weight"
+                .to_owned()
         }
         HashTable::EnvoyRing { .. } => "raise `minimum_ring_size`, or use Maglev".to_owned(),
-        HashTable::NginxRing => "raise all weights alike: 160 points per unit of weight".to_owned(),
-        HashTable::HaproxyMap | HashTable::NginxModulo | HashTable::EnvoyMaglev { .. } => {
-            "raise the table's size or the weights alike".to_owned()
+        HashTable::NginxRing => {
+            "multiply all weights alike: nginx places 160 points per unit of weight".to_owned()
         }
+        HashTable::EnvoyMaglev { .. } => {
+            "raise `table_size` to a prime of at least 100 places for each backend".to_owned()
+        }
+        // These need no table and follow the weights.
+        HashTable::HaproxyMap | HashTable::NginxModulo => return None,
     };
     let words = Words {
         message: format!(

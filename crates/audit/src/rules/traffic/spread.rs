@@ -5,6 +5,7 @@ use evenkeel_model::config::Intent;
 use evenkeel_model::finding::{Finding, Severity};
 use evenkeel_model::setup::{Backend, Balancer, Pool, Selection};
 
+use super::super::capacity::{limit, whole_utilisation};
 use super::{EPSILON, active, at_weight, has_intent, uses_weights, weight_fix};
 use crate::rule::{Limit, Rule, Subject, Words, follows_load, number, percent};
 
@@ -127,7 +128,7 @@ fn share_finding(subject: &Subject<'_>, pool: &Pool, off: &Off<'_>) -> Finding {
     });
     let otherwise = match subject.setup.balancer {
         Balancer::Evenkeel => "or write `intent = \"weight\"` if these shares are meant",
-        _ => "or say that these shares are meant: `intent = \"weight\"` in the side file",
+        _ => "or say that these shares are meant: `intent = \"weight\"` in a side file (`--facts`)",
     };
     let gets = if *intended > 0.0 {
         format!("{} times its share", number(expected / intended))
@@ -160,9 +161,12 @@ pub(super) const WEIGHTS: Rule = Rule {
 The largest weight of a pool may be at most 1.5 x (largest capacity / smallest capacity) times the
 smallest weight above 0. With `capacity_rps` declared by every backend a wider span is an error;
 without, the backends count as equal and it is a warning; in the files of other balancers, which have no
-place to declare a capacity, an info up to a factor of 10, unless the pool sets a limit. It is not judged
-where `intent = \"weight\"` and no capacity is declared (nothing independent is known then), nor where
-the selection ignores weights.
+place to declare a capacity, an info up to a factor of 10, unless the pool sets a limit. Under
+`intent = \"weight\"` the weights are what is meant: with capacities a wider span is an error only when it
+plans a backend above 1 - headroom of its capacity at the peak, else an info; without capacities it is not
+judged (nothing independent is known then). Nor is it where the selection ignores weights.
+
+What the weights do to the load (CAP-01, CAP-02, TRF-01) is told with this finding, as its effect.
 
 Why: weights are typed by hand, and a slipped digit (1 -> 10, 50 -> 500) is a valid number. Declared
 capacity is the independent fact that it can be held against.
@@ -174,14 +178,46 @@ is 1.5. In a haproxy.cfg, `weight 256` beside `weight 1` gives one server 99.6 %
 };
 
 fn check_weights(subject: &Subject<'_>) -> Vec<Finding> {
-    let pools = subject.setup.pools.iter();
+    let pools = subject.pools();
     pools
-        .filter(|pool| uses_weights(pool))
-        .filter_map(|pool| check_weights_of(subject, pool))
+        .filter(|(pool, _)| uses_weights(pool))
+        .filter_map(|(pool, forecast)| check_weights_of(subject, pool, forecast))
         .collect()
 }
 
-fn check_weights_of(subject: &Subject<'_>, pool: &Pool) -> Option<Finding> {
+/// Whether the weights plan a backend above its limit though the pool as a whole could carry its peak.
+fn overloads(pool: &Pool, forecast: &PoolForecast) -> bool {
+    let limit = limit(pool) + EPSILON;
+    let whole = whole_utilisation(pool, forecast);
+    let highest = forecast.highest_utilisation();
+    whole.is_some_and(|used| used <= limit) && highest.is_some_and(|used| used > limit)
+}
+
+/// How bad a span beyond the limit is.
+fn severity_of(
+    subject: &Subject<'_>,
+    pool: &Pool,
+    forecast: &PoolForecast,
+    (is_declared, weight_span): (bool, f64),
+) -> Severity {
+    let may_be_meant = subject.setup.balancer != Balancer::Evenkeel
+        && weight_span < SLIPPED_DIGIT
+        && !pool.policy.limits.contains_key("TRF-02");
+    match (is_declared, pool.intent) {
+        // The weights are the intent: only what they overload speaks against them.
+        (true, Intent::Weight) if overloads(pool, forecast) => Severity::Error,
+        (true, Intent::Weight) => Severity::Info,
+        (true, Intent::Even | Intent::Capacity) => Severity::Error,
+        (false, _) if may_be_meant => Severity::Info,
+        (false, _) => Severity::Warning,
+    }
+}
+
+fn check_weights_of(
+    subject: &Subject<'_>,
+    pool: &Pool,
+    forecast: &PoolForecast,
+) -> Option<Finding> {
     // Levels of fail-over carry traffic one after the other: only the first is compared.
     let first_level = active(pool).map(|b| b.priority).min()?;
     let active: Vec<&Backend> = active(pool)
@@ -224,17 +260,15 @@ fn check_weights_of(subject: &Subject<'_>, pool: &Pool) -> Option<Finding> {
         fix: weight_fix(
             subject.setup,
             pool,
-            "or declare the `capacity_rps` that justifies it",
+            match subject.setup.balancer {
+                Balancer::Evenkeel => "or declare the `capacity_rps` that justifies it",
+                _ => {
+                    "or declare the capacities that justify it: `--capacity`, or a side file with `--facts`"
+                }
+            },
         ),
     };
-    let may_be_meant = subject.setup.balancer != Balancer::Evenkeel
-        && weight_span < SLIPPED_DIGIT
-        && !pool.policy.limits.contains_key("TRF-02");
-    let severity = match (is_declared, may_be_meant) {
-        (true, _) => Severity::Error,
-        (false, false) => Severity::Warning,
-        (false, true) => Severity::Info,
-    };
+    let severity = severity_of(subject, pool, forecast, (is_declared, weight_span));
     let rule = ("TRF-02", severity);
     let magnitude = weight_span / capacity_span;
     Some(at_weight(subject, rule, (pool, culprit), magnitude, words))
