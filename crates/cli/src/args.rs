@@ -265,6 +265,9 @@ pub(crate) struct Check {
     /// Show every failure case
     #[arg(long)]
     pub(crate) cases: bool,
+    /// Only name the files that are read, one on each line; 78 where one cannot be
+    #[arg(long)]
+    pub(crate) files: bool,
 }
 
 #[derive(Debug, Args)]

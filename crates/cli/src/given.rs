@@ -6,36 +6,31 @@ use std::path::{Path, PathBuf};
 
 use evenkeel_balance::Standing;
 use evenkeel_control::judge::{judge, judge_setup};
-use evenkeel_control::{Judged, source, wall};
+use evenkeel_control::{Judged, wall};
 use evenkeel_forecast::Facts;
 use evenkeel_import::{Aside, File};
 use evenkeel_model::config::Config;
-use evenkeel_model::finding::Severity;
+use evenkeel_model::finding::{Finding, Severity};
 use evenkeel_model::parse::{self, Side};
 use evenkeel_model::setup::{Balancer, Setup};
 
 use crate::args::{Format, Reading};
 use crate::disk::Disk;
 use crate::exit::{Exit, coded};
+use crate::input;
+use crate::render::name;
 
 /// Names that an error lists.
 const NAMES_SHOWN: usize = 20;
-
-/// Reads a configuration; `-` is standard input.
-pub(crate) fn read(path: &Path) -> anyhow::Result<String> {
-    let text = if path == Path::new("-") {
-        source::read_from(std::io::stdin(), Path::new("standard input"))
-    } else {
-        source::read(path)
-    };
-    text.map_err(|error| coded(Exit::Invalid, error.to_string()))
-}
 
 /// A file that was read, and whose it is.
 #[derive(Debug)]
 pub(crate) struct Given {
     path: PathBuf,
+    /// Of another balancer's file, with marks in place of what is no text.
     pub(crate) text: String,
+    /// The file of another balancer.
+    bytes: Vec<u8>,
     pub(crate) balancer: Balancer,
     disk: Disk,
 }
@@ -51,11 +46,18 @@ pub(crate) struct Before<'a> {
 impl Given {
     /// Reads the file at `path` and tells whose it is.
     pub(crate) fn read(path: &Path, reading: &Reading) -> anyhow::Result<Self> {
-        let text = read(path)?;
+        let bytes = input::bytes(path)?;
+        let text = String::from_utf8_lossy(&bytes).into_owned();
         let balancer = balancer_of(path, &text, reading)?;
+        let (text, bytes) = if balancer == Balancer::Evenkeel {
+            (input::as_text(path, bytes)?, Vec::new())
+        } else {
+            (text, bytes)
+        };
         Ok(Self {
             path: path.to_owned(),
             text,
+            bytes,
             balancer,
             disk: Disk::around(path, &reading.root)?,
         })
@@ -124,13 +126,15 @@ impl Given {
     ) -> anyhow::Result<(Judged, Vec<Aside>)> {
         let main = File {
             name: self.name(),
-            bytes: self.text.clone().into_bytes(),
+            bytes: self.bytes.clone(),
         };
         let read = evenkeel_import::read(self.balancer, main, &self.disk);
         let (mut origin, mut findings) = (read.origin, read.findings);
         let mut setup = read.setup;
         if let Some(setup) = &mut setup {
-            findings.extend(beside.side.apply(setup, &mut origin));
+            let applied = beside.side.apply(setup, &mut origin);
+            refuse_flags(&applied)?;
+            findings.extend(applied);
         }
         let is_whole = !findings.iter().any(|f| f.severity == Severity::Error);
         let Some(setup) = setup.filter(|_| is_whole) else {
@@ -148,6 +152,19 @@ impl Given {
     }
 }
 
+/// A flag that names what the file does not hold does not fit, as `--without` does not; what stands in a side file has
+/// a place there and is a finding.
+fn refuse_flags(applied: &[Finding]) -> anyhow::Result<()> {
+    let is_of_flag = |f: &&Finding| f.id == "CFG-05" && f.path.is_empty();
+    applied.iter().find(is_of_flag).map_or(Ok(()), |finding| {
+        let (message, fix) = (&finding.message, &finding.fix);
+        Err(coded(
+            Exit::Usage,
+            format!("{message}\n  effect: nothing was judged\n  fix: {fix}"),
+        ))
+    })
+}
+
 /// What is known beside a configuration: the side file and the flags.
 #[derive(Debug, Default)]
 pub(crate) struct Beside {
@@ -158,7 +175,7 @@ pub(crate) struct Beside {
 impl Beside {
     pub(crate) fn read(reading: &Reading) -> anyhow::Result<Self> {
         let mut side = match &reading.facts {
-            Some(path) => parse::side(&read(path)?, path.to_str()),
+            Some(path) => parse::side(&input::text(path)?, path.to_str()),
             None => Side::default(),
         };
         let usage = |error: parse::FlagError| coded(Exit::Usage, error.to_string());
@@ -242,11 +259,11 @@ const fn balancer(format: Format) -> Balancer {
 }
 
 fn recognise(path: &Path, text: &str) -> anyhow::Result<Balancer> {
-    let name = match path.to_str() {
+    let file = match path.to_str() {
         Some("-") | None => "",
         Some(name) => name,
     };
-    let known = evenkeel_import::recognise(name, text);
+    let known = evenkeel_import::recognise(file, text);
     // TOML is what no other balancer writes.
     let own = || {
         text.parse::<toml::Table>()
@@ -258,7 +275,7 @@ fn recognise(path: &Path, text: &str) -> anyhow::Result<Balancer> {
             Exit::Usage,
             format!(
                 "no telling whose configuration `{}` is; say it with --format evenkeel, haproxy, nginx or envoy",
-                path.display()
+                name(path)
             ),
         )
     })

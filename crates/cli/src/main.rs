@@ -9,6 +9,7 @@ mod commands;
 mod disk;
 mod exit;
 mod given;
+mod input;
 mod render;
 mod terminal;
 

@@ -10,6 +10,7 @@ pub(crate) mod sarif;
 pub(crate) mod summary;
 
 use std::fmt::{self, Write as _};
+use std::path::Path;
 
 /// Writes formatted text to the end of a `String`, which cannot fail.
 pub(crate) trait Text {
@@ -27,6 +28,24 @@ impl Text for String {
         self.text(text);
         self.push('\n');
     }
+}
+
+/// The name of a file in a line of text, which it must not end: control characters are escaped.
+pub(crate) fn name(path: &Path) -> String {
+    named(&path.to_string_lossy())
+}
+
+/// The same for a name that is text.
+pub(crate) fn named(name: &str) -> String {
+    let escape = |c: char| c.escape_default().collect::<String>();
+    let part = |c: char| {
+        if c.is_control() {
+            escape(c)
+        } else {
+            c.to_string()
+        }
+    };
+    name.chars().map(part).collect()
 }
 
 /// A fraction as a percentage with one decimal; `-` when unknown.

@@ -10,6 +10,8 @@
     reason = "a test ends at the first surprise"
 )]
 
+#[path = "corpus/carried.rs"]
+mod carried;
 #[path = "corpus/head.rs"]
 mod head;
 #[path = "corpus/huge.rs"]

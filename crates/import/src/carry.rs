@@ -13,11 +13,13 @@ mod failure;
 mod names;
 mod paper;
 mod pool;
+mod protocol;
 mod terms;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use evenkeel_model::finding::Origin;
 use evenkeel_model::setup::{Setup, Touches};
 
 use crate::{Aside, AsideKind};
@@ -68,17 +70,18 @@ pub struct Renamed {
     pub to: String,
 }
 
-/// Writes `setup` as an evenkeel.toml, with what did not come along. `asides`: what the original does to requests besides
-/// spreading them; it is told first, protection before all.
-pub fn carry(setup: &Setup, asides: &[Aside], addresses: &Addresses) -> Carried {
+/// Writes `setup` as an evenkeel.toml, with what did not come along. `origin` tells what was stated, rather than taken by
+/// default; `asides`, what the original does to requests besides spreading them; protection is told before all.
+pub fn carry(setup: &Setup, origin: &Origin, asides: &[Aside], addresses: &Addresses) -> Carried {
     let mut work = Work {
         setup,
+        origin,
         asides,
         addresses,
         losses: Vec::new(),
         names: Names::default(),
     };
-    let open = work.asides();
+    work.asides();
     for gap in &setup.gaps {
         work.loss(
             &gap.path,
@@ -91,6 +94,9 @@ pub fn carry(setup: &Setup, asides: &[Aside], addresses: &Addresses) -> Carried 
     }
     let pools = work.pools();
     let edge = work.edge(&pools);
+    work.losses.sort_by_key(|loss| rank(loss.aside));
+    let is_open = |loss: &&Loss| loss.aside == Some(AsideKind::Access);
+    let open: Vec<&Loss> = work.losses.iter().filter(is_open).collect();
     let text = (!edge.routes.is_empty()).then(|| {
         let mut paper = Paper::default();
         paper.remark(&format!(
@@ -98,9 +104,9 @@ pub fn carry(setup: &Setup, asides: &[Aside], addresses: &Addresses) -> Carried 
             setup.balancer.title()
         ));
         if !open.is_empty() {
-            paper.remark("NOT PROTECTED: the following rules of the original do not come along");
+            paper.remark("NOT PROTECTED: the following of the original does not come along");
             for rule in &open {
-                paper.remark(&format!("  {rule}"));
+                paper.remark(&format!("  {}", rule.what));
             }
         }
         paper.remark("Comments with `left out` name what has no counterpart here.");
@@ -117,9 +123,20 @@ pub fn carry(setup: &Setup, asides: &[Aside], addresses: &Addresses) -> Carried 
     }
 }
 
+/// Asides first, those that protect before all.
+const fn rank(kind: Option<AsideKind>) -> u8 {
+    match kind {
+        Some(AsideKind::Access) => 0,
+        Some(AsideKind::Protocol) => 1,
+        Some(AsideKind::Rewrite) => 2,
+        None => 3,
+    }
+}
+
 /// A set-up being carried over.
 pub(crate) struct Work<'a> {
     pub(crate) setup: &'a Setup,
+    pub(crate) origin: &'a Origin,
     pub(crate) asides: &'a [Aside],
     pub(crate) addresses: &'a Addresses,
     losses: Vec<Loss>,
@@ -127,20 +144,14 @@ pub(crate) struct Work<'a> {
 }
 
 impl Work<'_> {
-    /// Tells the asides, the same one once; gives the rules that protected.
-    fn asides(&mut self) -> Vec<String> {
+    /// Tells the asides, the same one once.
+    fn asides(&mut self) {
         let mut told: BTreeMap<(u8, &str), (&Aside, usize)> = BTreeMap::new();
         for aside in self.asides {
-            let rank = match aside.kind {
-                AsideKind::Access => 0,
-                AsideKind::Protocol => 1,
-                AsideKind::Rewrite => 2,
-            };
-            told.entry((rank, aside.what.as_str()))
+            told.entry((rank(Some(aside.kind)), aside.what.as_str()))
                 .or_insert((aside, 0))
                 .1 += 1;
         }
-        let mut open = Vec::new();
         for (aside, count) in told.into_values() {
             let what = match count {
                 1 => format!("`{}`", aside.what),
@@ -155,7 +166,7 @@ impl Work<'_> {
                 AsideKind::Protocol => (
                     "Evenkeel speaks plain HTTP/1 to clients and backends",
                     "requests that need this protocol fail",
-                    "keep this part where it is",
+                    "keep this part where it is; or remove the line if nobody speaks it, and import again",
                 ),
                 AsideKind::Rewrite => (
                     "Evenkeel changes no requests or responses",
@@ -163,9 +174,6 @@ impl Work<'_> {
                     "do it in front of Evenkeel or in the backends",
                 ),
             };
-            if aside.kind == AsideKind::Access {
-                open.push(what.clone());
-            }
             self.loss(
                 &aside.path,
                 Touches::Routing,
@@ -174,11 +182,15 @@ impl Work<'_> {
                 consequence,
                 alternative,
             );
-            if let Some(loss) = self.losses.last_mut() {
-                loss.aside = Some(aside.kind);
-            }
+            self.told_as(aside.kind);
         }
-        open
+    }
+
+    /// Marks what was told last as something done to requests besides spreading them.
+    pub(crate) fn told_as(&mut self, kind: AsideKind) {
+        if let Some(loss) = self.losses.last_mut() {
+            loss.aside = Some(kind);
+        }
     }
 
     pub(crate) fn loss(

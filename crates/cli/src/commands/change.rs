@@ -14,7 +14,6 @@ use crate::admin::Admin;
 use crate::args::{Apply, Deploy, Global, Rollback};
 use crate::commands::{plan, saved};
 use crate::exit::{Exit, coded};
-use crate::given;
 use crate::render::findings::{self, Texts};
 use crate::render::{self, Text as _};
 use crate::terminal::Terminal;
@@ -78,7 +77,7 @@ pub(crate) fn apply(options: &Apply, global: &Global, terminal: Terminal) -> any
 
 /// The text to apply, the name of its file, and the saved plan that it came in.
 fn candidate(options: &Apply) -> anyhow::Result<(String, Option<String>, Option<saved::Saved>)> {
-    let text = given::read(&options.config)?;
+    let text = crate::input::text(&options.config)?;
     let Some(plan) = saved::parse(&text)? else {
         return Ok((text, options.config.to_str().map(str::to_owned), None));
     };

@@ -17,7 +17,7 @@ use crate::args::Import;
 use crate::exit::{Exit, coded};
 use crate::given::{Beside, Given};
 use crate::render::findings;
-use crate::render::{Text as _, counted};
+use crate::render::{Text as _, counted, name, named};
 use crate::terminal::Terminal;
 
 /// Losses that a person is shown.
@@ -30,7 +30,7 @@ pub(crate) fn import(options: &Import, terminal: Terminal) -> anyhow::Result<Exi
     if given.balancer == Balancer::Evenkeel {
         return Err(coded(
             Exit::Usage,
-            format!("`{}` is an evenkeel.toml already", options.config.display()),
+            format!("`{}` is an evenkeel.toml already", name(&options.config)),
         ));
     }
     let (judged, asides) = given.judge_other(&beside, None)?;
@@ -41,11 +41,11 @@ pub(crate) fn import(options: &Import, terminal: Terminal) -> anyhow::Result<Exi
             Exit::Invalid,
             format!(
                 "`{}` cannot be read; nothing was written",
-                options.config.display()
+                name(&options.config)
             ),
         ));
     };
-    let carried = carry(setup, &asides, &addresses);
+    let carried = carry(setup, &judged.origin, &asides, &addresses);
     let view = view(&carried, &judged.origin);
     if terminal.json {
         terminal.json(&view)?;
@@ -155,7 +155,7 @@ fn report(view: &CarriedView, balancer: Balancer) -> String {
     losses.sort_by_key(order);
     for loss in losses.iter().take(SHOWN_MAX) {
         let place = match (&loss.file, loss.line) {
-            (Some(file), Some(line)) => format!("{file}:{line}: "),
+            (Some(file), Some(line)) => format!("{}:{line}: ", named(file)),
             _ => String::new(),
         };
         out.line(format_args!("{place}{}", loss.what));
@@ -178,8 +178,8 @@ fn report(view: &CarriedView, balancer: Balancer) -> String {
 
 /// Judges what was written, so that a sound file is never only assumed.
 fn conclude(path: Option<&Path>, text: &str, terminal: Terminal) {
-    let name = path.map(|path| path.to_string_lossy().into_owned());
-    let judged = judge(text, name.as_deref(), None, &Facts::default(), wall());
+    let file = path.map(|path| path.to_string_lossy().into_owned());
+    let judged = judge(text, file.as_deref(), None, &Facts::default(), wall());
     let only_errors: Vec<_> = judged
         .findings
         .iter()
@@ -190,7 +190,7 @@ fn conclude(path: Option<&Path>, text: &str, terminal: Terminal) {
     terminal.say(shown.trim_end());
     let errors = judged.count(Severity::Error);
     let Some(path) = path else { return };
-    let path = path.display();
+    let path = name(path);
     let next = if errors > 0 {
         format!(
             "{} to put right, then `evenkeel check {path}`",
@@ -211,7 +211,7 @@ fn write(path: &Path, text: &str, overwrite: bool) -> anyhow::Result<()> {
         open.create_new(true);
     }
     let failed = |error: std::io::Error| {
-        let path = path.display();
+        let path = name(path);
         let words = match error.kind() {
             std::io::ErrorKind::AlreadyExists => {
                 format!("`{path}` exists; nothing was written; use --overwrite to replace it")

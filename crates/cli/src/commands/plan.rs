@@ -13,7 +13,7 @@ use crate::commands::saved::{self, Saved};
 use crate::exit::{Exit, coded};
 use crate::given::{self, Before, Beside, Given};
 use crate::render::findings::{self, Texts};
-use crate::render::{changes, forecast, markdown, sarif, summary};
+use crate::render::{changes, forecast, markdown, name, sarif, summary};
 use crate::terminal::Terminal;
 
 pub(crate) fn plan(options: &Plan, global: &Global, terminal: Terminal) -> anyhow::Result<Exit> {
@@ -52,14 +52,14 @@ pub(crate) fn plan(options: &Plan, global: &Global, terminal: Terminal) -> anyho
         if matches!(exit, Exit::Invalid | Exit::Refused) {
             terminal.say(&format!(
                 "no plan is saved to `{}`: an apply of it would be refused",
-                out.display()
+                name(out)
             ));
         } else {
             saved::write(out, &Saved::of(&view, &shown.text, &options.config)?)?;
             terminal.say(&format!(
                 "saved to `{}`; next: `evenkeel apply {}`",
-                out.display(),
-                out.display()
+                name(out),
+                name(out)
             ));
         }
     }
@@ -82,14 +82,14 @@ impl Shown {
 }
 
 fn online(options: &Plan, global: &Global) -> anyhow::Result<(PlanView, Shown)> {
-    let text = given::read(&options.config)?;
+    let text = crate::input::text(&options.config)?;
     let balancer = given::balancer_of(&options.config, &text, &options.reading)?;
     if balancer != Balancer::Evenkeel {
         return Err(coded(
             Exit::Usage,
             format!(
                 "`{}` is a configuration of {}; it is compared with another file: --offline --current FILE",
-                options.config.display(),
+                name(&options.config),
                 balancer.title()
             ),
         ));
@@ -119,7 +119,7 @@ fn offline(options: &Plan, current: &Path) -> anyhow::Result<(PlanView, Shown)> 
             Exit::Invalid,
             format!(
                 "`{}` is not a configuration: {}",
-                current.display(),
+                name(current),
                 first.map_or("", |finding| finding.message.as_str())
             ),
         ));

@@ -140,7 +140,10 @@ pub(crate) fn write(path: &Path, saved: &Saved) -> anyhow::Result<()> {
     let failed = |why: String| {
         coded(
             Exit::Failed,
-            format!("cannot save the plan to `{}`: {why}", path.display()),
+            format!(
+                "cannot save the plan to `{}`: {why}",
+                crate::render::name(path)
+            ),
         )
     };
     match std::fs::read_to_string(path) {

@@ -6,7 +6,7 @@ use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 use evenkeel_model::finding::{Finding, Origin, Severity};
 use evenkeel_web::views::{FindingView, GapView};
 
-use super::{Text as _, counted};
+use super::{Text as _, counted, named};
 
 /// Findings of each severity that a person is shown.
 const SHOWN_MAX: usize = 20;
@@ -91,7 +91,7 @@ fn one(finding: &FindingView, texts: &Texts<'_>, renderer: &Renderer) -> String 
             let number = usize::try_from(finding.line.unwrap_or(1)).unwrap_or(1);
             let snippet = Snippet::source(line)
                 .line_start(number)
-                .path(finding.file.as_deref().unwrap_or("configuration"))
+                .path(named(finding.file.as_deref().unwrap_or("configuration")))
                 .annotation(AnnotationKind::Primary.span(span));
             title.element(snippet)
         }
@@ -155,7 +155,7 @@ fn info(finding: &FindingView) -> String {
 /// ` (haproxy.cfg:12)`, or nothing.
 fn place(file: Option<&str>, line: Option<u32>) -> String {
     match (file, line) {
-        (Some(file), Some(line)) => format!(" ({file}:{line})"),
+        (Some(file), Some(line)) => format!(" ({}:{line})", named(file)),
         (None, Some(line)) => format!(" (line {line})"),
         _ => String::new(),
     }

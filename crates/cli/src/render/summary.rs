@@ -6,7 +6,7 @@ use std::path::Path;
 use evenkeel_model::finding::Severity;
 use evenkeel_web::views::{ForecastView, PlanView, PoolForecastView, VerifyView};
 
-use super::{Text as _, counted, findings, forecast, percent};
+use super::{Text as _, counted, findings, forecast, name, percent};
 
 /// A share that moves by more than this is worth a canary.
 const MOVED_MUCH: f64 = 0.10;
@@ -62,7 +62,7 @@ pub(crate) fn confidence(view: &PlanView) -> Option<String> {
 
 /// The one line at the end of a check.
 pub(crate) fn verdict(path: &Path, view: &PlanView, failed: bool) -> String {
-    let path = path.display();
+    let path = name(path);
     let count = findings::count(&view.findings);
     let Some(shown) = &view.forecast else {
         return format!("{path}: not a configuration that can be judged ({count})");

@@ -39,23 +39,24 @@ pub(crate) fn check(dir: &Path, name: &str, flags: &[String]) -> Ran {
 
 /// `evenkeel check NAME FLAGS` in `dir`.
 pub(crate) fn check_text(dir: &Path, name: &str, flags: &[String]) -> Ran {
+    let mut line = vec!["check".to_owned(), name.to_owned()];
+    line.extend_from_slice(flags);
+    run(dir, &line)
+}
+
+/// `evenkeel LINE` in `dir`.
+pub(crate) fn run(dir: &Path, line: &[String]) -> Ran {
     let limited = format!("ulimit -v {MEMORY_MAX_KIB} && exec \"$0\" \"$@\"");
     let mut command = Command::new("sh");
     command
-        .args([
-            "-c",
-            &limited,
-            env!("CARGO_BIN_EXE_evenkeel"),
-            "check",
-            name,
-        ])
-        .args(flags)
+        .args(["-c", &limited, env!("CARGO_BIN_EXE_evenkeel")])
+        .args(line)
         .current_dir(dir)
         .env("NO_COLOR", "1")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
-    ended(command.spawn().unwrap(), name)
+    ended(command.spawn().unwrap(), &line.join(" "))
 }
 
 fn ended(child: Child, name: &str) -> Ran {

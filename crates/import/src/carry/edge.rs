@@ -9,8 +9,10 @@ use evenkeel_model::setup::{Listener, Route, Touches};
 use super::address::{self, Stays};
 use super::paper::{Paper, quoted};
 use super::pool::PoolText;
+use super::protocol::Protocols;
 use super::terms::{self, CLIENT_WAIT_MAX, COUNT_MAX};
 use super::{Loss, Work};
+use crate::AsideKind;
 
 /// Most routes that Evenkeel accepts.
 const ROUTES_MAX: usize = 10_000;
@@ -96,9 +98,14 @@ impl Work<'_> {
         let setup = self.setup;
         let names = setup.listeners.iter().map(|l| l.name.as_str());
         self.names.reserve(KIND, names);
+        let protocols = Protocols::of(setup, self.asides, self.addresses);
         let mut listeners: Vec<Listening> = Vec::new();
-        let mut by_name: BTreeMap<&str, String> = BTreeMap::new();
+        let mut by_name: BTreeMap<&str, (String, &str)> = BTreeMap::new();
         for listener in &setup.listeners {
+            if let Some(spoken) = protocols.on(listener) {
+                self.foreign(listener, spoken);
+                continue;
+            }
             let Some(new) = self.listener(listener) else {
                 continue;
             };
@@ -108,13 +115,13 @@ impl Work<'_> {
                 if twin != new.name {
                     self.merged(listener, &twin);
                 }
-                by_name.insert(&listener.name, twin);
+                by_name.insert(&listener.name, (twin, &listener.path));
                 continue;
             }
-            by_name.insert(&listener.name, new.name.clone());
+            by_name.insert(&listener.name, (new.name.clone(), &listener.path));
             listeners.push(new);
         }
-        let routes = self.routes(&by_name, pools);
+        let routes = self.routes(&by_name, &protocols, pools);
         let used: BTreeSet<&str> = routes
             .iter()
             .filter_map(|route| match route {
@@ -129,6 +136,20 @@ impl Work<'_> {
             routes: if is_served { routes } else { Vec::new() },
             listeners,
         }
+    }
+
+    /// A listener that expects another protocol than HTTP/1.
+    fn foreign(&mut self, listener: &Listener, spoken: &str) {
+        self.loss(
+            &listener.path,
+            Touches::Routing,
+            format!("listener `{}` on {}", listener.name, listener.address),
+            &format!(
+                "its clients speak another protocol (`{spoken}`); Evenkeel speaks plain HTTP/1"
+            ),
+            "it is left out, with the routes on it: every connection to it would fail",
+            "keep this part where it is",
+        );
     }
 
     fn merged(&mut self, listener: &Listener, twin: &str) {
@@ -179,12 +200,16 @@ impl Work<'_> {
             );
             self.loss(
                 &listener.path,
-                Touches::Resilience,
-                format!("TLS of listener `{}`", listener.name),
+                Touches::Routing,
+                format!(
+                    "TLS of listener `{}` on {}",
+                    listener.name, listener.address
+                ),
                 "Evenkeel terminates no TLS in this version",
-                "the listener speaks plain HTTP and is put on loopback",
+                "NOT PROTECTED: the listener speaks plain HTTP, and is put on loopback for that",
                 "put a TLS terminator in front of it",
             );
+            self.told_as(AsideKind::Access);
         }
         Some(Listening {
             name: self.names.of(KIND, &listener.name),
@@ -227,7 +252,12 @@ impl Work<'_> {
         keys
     }
 
-    fn routes(&mut self, listeners: &BTreeMap<&str, String>, pools: &[PoolText]) -> Vec<Routing> {
+    fn routes(
+        &mut self,
+        listeners: &BTreeMap<&str, (String, &str)>,
+        protocols: &Protocols<'_>,
+        pools: &[PoolText],
+    ) -> Vec<Routing> {
         let setup = self.setup;
         let mut routes = Vec::new();
         let mut seen = BTreeSet::new();
@@ -243,10 +273,11 @@ impl Work<'_> {
                 );
                 break;
             }
-            let Some(listener) = listeners.get(route.listener.as_str()) else {
+            let Some((listener, path)) = listeners.get(route.listener.as_str()) else {
                 continue;
             };
-            match self.route(route, listener, pools) {
+            let passed = protocols.through(route, path);
+            match self.route(route, listener, passed, pools) {
                 Ok(Routing::Route {
                     listener,
                     host,
@@ -288,9 +319,10 @@ impl Work<'_> {
         &mut self,
         route: &Route,
         listener: &str,
+        passed: Option<&str>,
         pools: &[PoolText],
     ) -> Result<Routing, String> {
-        let (target, pool) = match fits(route, pools) {
+        let (target, pool) = match fits(route, passed, pools) {
             Ok(found) => found,
             Err((why, alternative)) => {
                 let what = format!("the route {}to {}", when(route), to(route));
@@ -354,6 +386,7 @@ impl Work<'_> {
 /// The target of a route and its pool, or why there is none, and what to do instead.
 fn fits<'r, 'p>(
     route: &'r Route,
+    passed: Option<&str>,
     pools: &'p [PoolText],
 ) -> Result<(&'r str, &'p PoolText), (String, &'static str)> {
     if let Some(condition) = &route.condition {
@@ -364,6 +397,11 @@ fn fits<'r, 'p>(
         let why = "its host or prefix has a form that Evenkeel does not accept";
         let form = "write the host as `shop.example.com` or `*.example.com`";
         return Err((why.to_owned(), form));
+    }
+    if let Some(passed) = passed.filter(|_| !route.targets.is_empty()) {
+        let why = format!("it passes on another protocol (`{passed}`), which Evenkeel does not");
+        let plain = "keep it in front; or remove that line if nobody uses it, and import again";
+        return Err((why, plain));
     }
     let heaviest = route.targets.iter().max_by(|a, b| a.1.total_cmp(&b.1));
     let Some((target, _)) = heaviest else {

@@ -1,5 +1,7 @@
 //! How a pool meets failure: retries, checks, and what Evenkeel has no counterpart for.
 
+use std::time::Duration;
+
 use evenkeel_model::setup::{Backend, CheckKind, Health, Nobody, Pool, Touches, Wait};
 
 use super::Work;
@@ -8,24 +10,33 @@ use super::terms::{self, ATTEMPTS_MAX, BACKEND_WAIT_MAX, CHECKS_MAX, INTERVAL_MI
 
 /// Longest path of a check that Evenkeel accepts.
 const PATH_MAX: usize = 1_024;
-/// Further tries per request where the original has no budget: what the audit accepts (RTY-01).
-const BUDGET: f64 = 0.2;
+/// Most further tries per request over time: what the audit accepts (RTY-01).
+const BUDGET_MAX: f64 = 0.2;
+/// Every status there is.
+const ANY_STATUS: (u16, u16) = (100, 599);
 
 impl Work<'_> {
-    pub(super) fn retry(&mut self, pool: &Pool) -> Vec<(&'static str, String)> {
+    pub(super) fn retry(&mut self, pool: &Pool, attempts: u32) -> Vec<(&'static str, String)> {
         let retry = pool.retry;
-        let attempts = retry.attempts.unwrap_or(ATTEMPTS_MAX).min(ATTEMPTS_MAX);
         let mut keys = vec![("attempts", attempts.to_string())];
+        let budget = retry.budget.unwrap_or(f64::INFINITY).min(BUDGET_MAX);
         if attempts > 0 {
-            let budget = retry.budget.unwrap_or(BUDGET);
-            keys.push(("budget", terms::percent(budget, 0.0, 1.0)));
+            keys.push(("budget", terms::percent(budget, 0.0, BUDGET_MAX)));
         }
         let mut lost = Vec::new();
         if retry.attempts != Some(attempts) {
             lost.push(format!("at most {attempts} further tries"));
         }
-        if attempts > 0 && retry.budget.is_none() {
-            lost.push("at most one further try per five requests over time".to_owned());
+        if attempts > 0 && retry.budget != Some(budget) {
+            let was = retry.budget.map_or_else(String::new, |budget| {
+                format!(
+                    ", not {}",
+                    terms::percent(budget, 0.0, 1e3).replace('"', "")
+                )
+            });
+            lost.push(format!(
+                "at most one further try per five requests over time{was}"
+            ));
         }
         if attempts > 0 && retry.unsafe_methods {
             lost.push("POST and the like are never sent twice".to_owned());
@@ -53,7 +64,11 @@ impl Work<'_> {
     ) -> Vec<(&'static str, String)> {
         let checks: Vec<Option<&Health>> = kept.iter().map(|(b, _)| pool.check_of(b)).collect();
         let Some(first) = checks.iter().copied().flatten().next() else {
-            return Vec::new();
+            return if is_passive(pool, kept) {
+                self.any_answer(pool, &blank_check(pool))
+            } else {
+                Vec::new()
+            };
         };
         let what = format!("the health check of pool `{}`", pool.name);
         let http = match &first.kind {
@@ -61,15 +76,7 @@ impl Work<'_> {
             _ => None,
         };
         let Some((path, expect)) = http else {
-            self.loss(
-                &first.path,
-                Touches::Resilience,
-                what,
-                "Evenkeel checks by an HTTP request for a path, and this is none",
-                "backends count as healthy until requests fail",
-                "add `[pool.NAME.health]` with a path that tells whether a backend can serve",
-            );
-            return Vec::new();
+            return self.any_answer(pool, first);
         };
         let same = |check: Option<&Health>| {
             check.is_some_and(|check| {
@@ -79,11 +86,7 @@ impl Work<'_> {
                 } == *first
             })
         };
-        let interval = first.interval.clamp(INTERVAL_MIN, BACKEND_WAIT_MAX);
-        let (timeout, _) = terms::wait(Wait::For(first.timeout), BACKEND_WAIT_MAX);
-        let row = |n: u32| n.clamp(1, CHECKS_MAX);
-        let in_range = (interval, timeout) == (first.interval, first.timeout)
-            && (row(first.rise), row(first.fall)) == (first.rise, first.fall);
+        let (keys, in_range) = check(first, path, *expect);
         if !checks.iter().copied().all(same) || !in_range {
             self.loss(
                 &first.path,
@@ -94,14 +97,21 @@ impl Work<'_> {
                 "put backends that are checked in another way into a pool of their own",
             );
         }
-        vec![
-            ("path", quoted(path)),
-            ("interval", terms::duration(interval)),
-            ("timeout", terms::duration(timeout)),
-            ("rise", row(first.rise).to_string()),
-            ("fall", row(first.fall).to_string()),
-            ("expect_status", format!("\"{}-{}\"", expect.0, expect.1)),
-        ]
+        keys
+    }
+
+    /// A check that any answer passes, in place of one by connections or of counting failed requests: without one nobody
+    /// who is dead would be taken out.
+    fn any_answer(&mut self, pool: &Pool, like: &Health) -> Vec<(&'static str, String)> {
+        self.loss(
+            &like.path,
+            Touches::Resilience,
+            format!("how pool `{}` finds out who is dead", pool.name),
+            "Evenkeel checks by an HTTP request for a path, and the original does not",
+            "each backend is asked for `/`, and any answer counts as healthy, an error as well",
+            "set `path` and `expect_status` of the check to what tells whether a backend can serve",
+        );
+        check(like, "/", ANY_STATUS).0
     }
 
     /// What has no counterpart at all.
@@ -144,11 +154,7 @@ impl Work<'_> {
                 "plan capacity for it",
             ));
         }
-        let passive = pool.ejection.is_some()
-            || kept
-                .iter()
-                .any(|(b, _)| b.passive.as_ref().is_some_and(|p| p.failures > 0));
-        if passive {
+        if is_passive(pool, kept) {
             lost.push(plain(
                 format!("taking backends of pool `{name}` out by failed requests"),
                 "this version takes them out by health checks only",
@@ -164,17 +170,61 @@ impl Work<'_> {
                 "let the health check pass only when it is warm",
             ));
         }
-        if kept.iter().any(|(b, _)| b.tls_verified.is_some()) {
-            lost.push(plain(
-                format!("TLS to the backends of pool `{name}`"),
-                "this version speaks plain HTTP to backends",
-                "a backend that wants TLS fails every request",
-                "let the backends listen without TLS on a network you trust, or wait",
-            ));
-        }
         for (path, touches, what, why, consequence, alternative) in lost {
             self.loss(&path, touches, what, why, consequence, alternative);
         }
+    }
+}
+
+/// How often a request is tried again: as in the original within what is accepted; where the original tries every
+/// backend once, as often as there are others.
+pub(super) fn attempts(pool: &Pool, backends: usize) -> u32 {
+    let others = u32::try_from(backends.saturating_sub(1)).unwrap_or(u32::MAX);
+    pool.retry.attempts.unwrap_or(others).min(ATTEMPTS_MAX)
+}
+
+/// Whether failed requests take a backend out.
+fn is_passive(pool: &Pool, kept: &[(&Backend, String)]) -> bool {
+    let by_requests = |b: &Backend| b.passive.as_ref().is_some_and(|p| p.failures > 0);
+    pool.ejection.is_some() || kept.iter().any(|(b, _)| by_requests(b))
+}
+
+/// A check with the values that a check has by default.
+fn blank_check(pool: &Pool) -> Health {
+    Health {
+        path: pool.path.clone(),
+        kind: CheckKind::Tcp,
+        interval: Duration::from_secs(2),
+        timeout: Duration::from_secs(1),
+        rise: 2,
+        fall: 3,
+    }
+}
+
+/// The keys of a check that asks for `path` as often as `like` does, and whether its values are as they were.
+fn check(like: &Health, path: &str, expect: (u16, u16)) -> (Vec<(&'static str, String)>, bool) {
+    let interval = like.interval.clamp(INTERVAL_MIN, BACKEND_WAIT_MAX);
+    let (timeout, _) = terms::wait(Wait::For(like.timeout), BACKEND_WAIT_MAX);
+    let row = |n: u32| n.clamp(1, CHECKS_MAX);
+    let in_range = (interval, timeout) == (like.interval, like.timeout)
+        && (row(like.rise), row(like.fall)) == (like.rise, like.fall);
+    let keys = vec![
+        ("path", quoted(path)),
+        ("interval", terms::duration(interval)),
+        ("timeout", terms::duration(timeout)),
+        ("rise", row(like.rise).to_string()),
+        ("fall", row(like.fall).to_string()),
+        ("expect_status", statuses(expect)),
+    ];
+    (keys, in_range)
+}
+
+/// A single status is a number.
+fn statuses((first, last): (u16, u16)) -> String {
+    if first == last {
+        first.to_string()
+    } else {
+        format!("\"{first}-{last}\"")
     }
 }
 

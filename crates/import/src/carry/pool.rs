@@ -1,5 +1,7 @@
 //! Pools: how a backend is chosen, who they are, how they are checked, how long things may take.
 
+use std::time::Duration;
+
 use evenkeel_model::canonical::path_segment;
 use evenkeel_model::config::{Intent, NPlusOne};
 use evenkeel_model::setup::{
@@ -7,12 +9,14 @@ use evenkeel_model::setup::{
 };
 
 use super::paper::{Paper, quoted};
-use super::terms::{self, ATTEMPTS_MAX, BACKEND_WAIT_MAX, COUNT_MAX};
-use super::{Loss, Work, address, edge};
+use super::terms::{self, BACKEND_WAIT_MAX, COUNT_MAX};
+use super::{Loss, Work, address, edge, failure};
 
 use crate::{Aside, AsideKind};
 
 const KIND: &str = "pool";
+/// Longest time for a connection where the original has no limit.
+const CONNECT_MAX: Duration = Duration::from_secs(60);
 
 /// A pool as it will stand in the text.
 pub(super) struct PoolText {
@@ -102,8 +106,10 @@ impl Work<'_> {
             keys: vec![("algorithm", self.algorithm(pool))],
             remarks: left_out,
         };
-        facts(pool, &kept, &mut main.keys);
-        self.waits(pool, &mut main.keys);
+        let is_stated = self.origin.declares(&format!("{}.intent", pool.path));
+        facts(pool, &kept, is_stated, &mut main.keys);
+        let attempts = failure::attempts(pool, kept.len());
+        self.waits(pool, attempts, &mut main.keys);
         self.limits(pool, &kept, &mut main.keys);
         let mut tables = vec![main];
         if let Some(objective) = pool.objective {
@@ -114,7 +120,7 @@ impl Work<'_> {
             ];
             tables.push(table(".objective", keys));
         }
-        tables.push(table(".retry", self.retry(pool)));
+        tables.push(table(".retry", self.retry(pool, attempts)));
         let health = self.health(pool, &kept);
         tables.push(table(".health", health));
         self.behaviour(pool, &kept);
@@ -139,6 +145,14 @@ impl Work<'_> {
                     "its weight is 0".to_owned(),
                     "it takes no traffic, as now".to_owned(),
                     "add it when it is to serve".to_owned(),
+                ),
+                (Ok(_), true) if backend.tls_verified.is_some() => (
+                    "it is spoken to by TLS, and Evenkeel speaks plain HTTP to backends".to_owned(),
+                    format!(
+                        "the other backends of `{}` take its part of the traffic",
+                        pool.name
+                    ),
+                    "let it listen without TLS on a network you trust, then add it".to_owned(),
                 ),
                 (Ok(address), true) => {
                     kept.push((backend, address));
@@ -244,46 +258,50 @@ impl Work<'_> {
         format!("\"{word}\"")
     }
 
-    fn waits(&mut self, pool: &Pool, keys: &mut Vec<(&'static str, String)>) {
+    fn waits(&mut self, pool: &Pool, attempts: u32, keys: &mut Vec<(&'static str, String)>) {
         let waits = pool.timeouts;
-        let mut cut = Vec::new();
-        let mut tries = std::time::Duration::ZERO;
-        for (key, wait) in [
-            ("connect_timeout", waits.connect),
-            ("response_timeout", waits.response),
-            ("idle_timeout", waits.idle),
-        ] {
-            let (time, is_same) = terms::wait(wait, BACKEND_WAIT_MAX);
-            if key != "idle_timeout" {
-                tries += time;
-            }
-            keys.push((key, terms::duration(time)));
-            if !is_same {
-                cut.push(format!("{key} = {}", terms::duration(time)));
-            }
-        }
-        // Without a limit of its own a request takes as long as its tries.
-        let attempts = pool
-            .retry
-            .attempts
-            .unwrap_or(ATTEMPTS_MAX)
-            .min(ATTEMPTS_MAX);
-        let all = Wait::For((tries * (attempts + 1)).min(BACKEND_WAIT_MAX));
-        let request = match waits.request {
-            Wait::Endless => all,
+        let tries = attempts + 1;
+        // Tries of which none has an end must fit into the longest request that there is.
+        let response = match waits.response {
+            Wait::Endless => Wait::For(BACKEND_WAIT_MAX / tries),
             limited @ Wait::For(_) => limited,
         };
-        let (time, is_same) = terms::wait(request, BACKEND_WAIT_MAX);
-        keys.push(("request_timeout", terms::duration(time)));
-        if !is_same {
-            cut.push(format!("request_timeout = {}", terms::duration(time)));
-        }
+        // Who waits longer for a connection than for an answer holds requests for a backend that is gone.
+        let connect = match (waits.connect, response) {
+            (Wait::Endless, Wait::For(answer)) => Wait::For(answer.min(CONNECT_MAX)),
+            (given, _) => given,
+        };
+        let mut cut = Vec::new();
+        let mut put = |key: &'static str, given: Wait, wait: Wait| {
+            let (time, _) = terms::wait(wait, BACKEND_WAIT_MAX);
+            keys.push((key, terms::duration(time)));
+            if given != Wait::For(time) {
+                cut.push(format!("{key} = {}", terms::duration(time)));
+            }
+            time
+        };
+        let connect = put("connect_timeout", waits.connect, connect);
+        let each = put("response_timeout", waits.response, response);
+        put("idle_timeout", waits.idle, waits.idle);
+        // Without a limit of its own a request takes as long as its tries; and so it does where a try may take all of
+        // it, or the first slow one would leave no time for another.
+        let request = match waits.request {
+            Wait::Endless => Wait::For(((connect + each) * tries).min(BACKEND_WAIT_MAX)),
+            Wait::For(whole) if attempts > 0 && whole <= each => Wait::For(each * tries),
+            limited @ Wait::For(_) => limited,
+        };
+        let is_own = waits.request == Wait::Endless;
+        put(
+            "request_timeout",
+            if is_own { request } else { waits.request },
+            request,
+        );
         if !cut.is_empty() {
             self.loss(
                 &pool.path,
                 Touches::Resilience,
                 format!("timeouts of pool `{}`", pool.name),
-                "Evenkeel ends every wait: from 1 ms to 1 hour",
+                "Evenkeel ends every wait, from 1 ms to 1 hour, and a request outlasts its tries",
                 &format!("what stands now: {}", cut.join(", ")),
                 "choose what a request may take",
             );
@@ -360,7 +378,12 @@ impl Work<'_> {
 }
 
 /// What was declared about the pool.
-fn facts(pool: &Pool, kept: &[(&Backend, String)], keys: &mut Vec<(&'static str, String)>) {
+fn facts(
+    pool: &Pool,
+    kept: &[(&Backend, String)],
+    is_stated: bool,
+    keys: &mut Vec<(&'static str, String)>,
+) {
     let by_capacity = kept
         .iter()
         .all(|(b, _)| b.capacity_rps.and_then(terms::rate).is_some());
@@ -368,11 +391,12 @@ fn facts(pool: &Pool, kept: &[(&Backend, String)], keys: &mut Vec<(&'static str,
         Intent::Capacity if !by_capacity => Intent::Even,
         intent => intent,
     };
-    // Files of other balancers state no intent: their weights are all that tells what was meant.
+    // Files of other balancers state no intent: unless somebody did beside them, their weights are all that tells what
+    // was meant.
     let unequal = kept
         .windows(2)
         .any(|two| two[0].0.weight != two[1].0.weight);
-    let intent = if intent == Intent::Even && unequal {
+    let intent = if intent == Intent::Even && unequal && !is_stated {
         Intent::Weight
     } else {
         intent

@@ -7,8 +7,8 @@ use evenkeel_model::units::{Ratio, format_duration};
 
 /// Most connections of a listener, and most requests at once on a backend.
 pub(super) const COUNT_MAX: u64 = 1_000_000;
-/// Most further tries.
-pub(super) const ATTEMPTS_MAX: u32 = 5;
+/// Most further tries: what the audit accepts (RTY-02).
+pub(super) const ATTEMPTS_MAX: u32 = 3;
 /// Largest weight.
 pub(super) const WEIGHT_MAX: u32 = 65_535;
 /// Most checks in a row.

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use evenkeel_model::config::Intent;
-use evenkeel_model::finding::Severity;
+use evenkeel_model::finding::{Origin, Severity};
 use evenkeel_model::parse::parse;
 use evenkeel_model::setup::{
     Backend, Balancer, CheckKind, Hash, HashKey, HashTable, Health, Listener, Nobody, Pool, Role,
@@ -14,6 +14,8 @@ use std::time::Duration;
 
 use super::{Addresses, Carried, carry};
 use crate::{Aside, AsideKind};
+
+mod breaks;
 
 fn shop(weights: &[u32]) -> Setup {
     let mut pool = Pool::blank("app", "backend.app");
@@ -41,7 +43,7 @@ fn shop(weights: &[u32]) -> Setup {
 }
 
 fn carried(setup: &Setup) -> Carried {
-    carry(setup, &[], &Addresses::new())
+    carry(setup, &Origin::default(), &[], &Addresses::new())
 }
 
 /// The set-up that the text makes, which must be a configuration.
@@ -113,18 +115,18 @@ fn a_backend_known_by_name_is_left_out_aloud_unless_its_address_is_given() {
         "{text}"
     );
     let known = [("web.internal".to_owned(), IpAddr::from([10, 0, 0, 9]))];
-    let with = carry(&setup, &[], &known.into());
+    let with = carry(&setup, &Origin::default(), &[], &known.into());
     assert_eq!(back(&with).pools[0].backends[1].address, "10.0.0.9:80");
     assert!(!with.losses.iter().any(|l| l.what.contains("web.internal")));
 }
 
 #[test]
 fn backups_disabled_servers_stickiness_and_hashes_are_reported_with_their_consequence() {
-    let mut setup = shop(&[1, 1, 1]);
+    let mut setup = shop(&[1, 1, 1, 1]);
     let pool = &mut setup.pools[0];
     pool.backends[1].role = Role::Backup;
     pool.backends[2].role = Role::Disabled;
-    pool.backends[0].tls_verified = Some(false);
+    pool.backends[3].tls_verified = Some(false);
     pool.sticky = Some(Sticky {
         path: "backend.app.sticky".to_owned(),
         by: "cookie SRV".to_owned(),
@@ -141,7 +143,7 @@ fn backups_disabled_servers_stickiness_and_hashes_are_reported_with_their_conseq
     for what in [
         "`s1`",
         "`s2`",
-        "TLS to the backends",
+        "`s3`",
         "stickiness by cookie SRV",
         "a hash",
         "refusing",
@@ -245,7 +247,7 @@ fn listeners_on_one_address_become_one_and_the_admin_address_keeps_clear() {
 }
 
 #[test]
-fn a_check_by_http_comes_along_and_one_by_connection_does_not() {
+fn a_check_by_http_comes_along_and_one_by_connection_becomes_one_that_any_answer_passes() {
     let mut setup = shop(&[1, 1]);
     let check = |kind| Health {
         path: "backend.app.health".to_owned(),
@@ -267,8 +269,17 @@ fn a_check_by_http_comes_along_and_one_by_connection_does_not() {
     );
     setup.pools[0].health = Some(check(CheckKind::Tcp));
     let carried = carried(&setup);
-    assert_eq!(back(&carried).pools[0].health, None);
-    assert!(lost(&carried, "health check").why.contains("HTTP"));
+    let health = back(&carried).pools[0].health.clone();
+    let any = CheckKind::Http {
+        path: "/".to_owned(),
+        expect: (100, 599),
+    };
+    assert_eq!(
+        health.map(|h| (h.kind, h.interval)),
+        Some((any, Duration::from_secs(2)))
+    );
+    let told = lost(&carried, "who is dead");
+    assert!(told.consequence.contains("any answer"), "{told:?}");
 }
 
 #[test]
@@ -284,7 +295,7 @@ fn access_rules_are_told_first_and_stand_at_the_top_of_the_text() {
         aside("deny", AsideKind::Access),
         aside("deny", AsideKind::Access),
     ];
-    let carried = carry(&shop(&[1]), &asides, &Addresses::new());
+    let carried = carry(&shop(&[1]), &Origin::default(), &asides, &Addresses::new());
     let told: Vec<_> = carried.losses.iter().filter_map(|l| l.aside).collect();
     assert_eq!(
         told,
@@ -303,7 +314,7 @@ fn a_pool_that_speaks_another_protocol_does_not_become_one_of_http() {
         what: "fastcgi_pass".to_owned(),
         kind: AsideKind::Protocol,
     };
-    let carried = carry(&shop(&[1]), &[fcgi], &Addresses::new());
+    let carried = carry(&shop(&[1]), &Origin::default(), &[fcgi], &Addresses::new());
     assert_eq!(carried.text, None);
     assert!(lost(&carried, "pool `app`").why.contains("fastcgi_pass"));
 }

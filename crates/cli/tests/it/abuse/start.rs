@@ -54,7 +54,7 @@ fn a_config_that_is_missing_or_no_file_is_78_and_says_so() {
     std::fs::write(home.dir().join("large.toml"), vec![b'#'; 20 << 20]).unwrap();
     run(std::process::Command::new("mkfifo").arg(home.dir().join("fifo.toml"))).expect(0);
     for (path, said) in [
-        ("missing.toml", "No such file"),
+        ("missing.toml", "o such file"),
         ("dir.toml", "directory"),
         ("latin1.toml", "UTF-8"),
         ("large.toml", "16777216 bytes"),

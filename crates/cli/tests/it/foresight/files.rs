@@ -16,10 +16,10 @@ fn what_is_no_configuration_ends_with_78_and_says_why() {
     home.write("broken.yaml", "static_resources: [\n");
     home.write("empty.toml", "");
     for (file, word) in [
-        ("missing.cfg", "No such file"),
+        ("missing.cfg", "there is no such file"),
         ("folder.cfg", "directory"),
         ("big.cfg", "larger than"),
-        ("binary.cfg", "not UTF-8"),
+        ("binary.cfg", "NUL byte"),
         ("broken.conf", "error[IMP-0"),
         ("broken.yaml", "error[IMP-0"),
         ("empty.toml", "CFG-04"),
@@ -31,6 +31,81 @@ fn what_is_no_configuration_ends_with_78_and_says_why() {
     let unknown = home.ends("check what", 64);
     assert!(unknown.err.contains("--format"), "{}", unknown.err);
     home.ends("check haproxy.cfg --root no-such-place", 64);
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_told_with_effect_and_fix() {
+    let home = home();
+    fs::create_dir(home.dir().join("folder.cfg")).unwrap();
+    let locked = home.write("locked.cfg", HAPROXY);
+    fs::set_permissions(&locked, fs::Permissions::from_mode(0o000)).unwrap();
+    // Whoever may read everything (root) reads the locked file too: then it is no error.
+    let may_read_all = fs::read(&locked).is_ok();
+    for (file, fix) in [
+        ("missing.cfg", "name a file that exists"),
+        ("folder.cfg", "name the main file in it"),
+        ("locked.cfg", "let this user read it"),
+    ] {
+        if file == "locked.cfg" && may_read_all {
+            continue;
+        }
+        for verb in ["check", "import"] {
+            let ran = home.offline(&[verb, file]).expect(78);
+            assert!(ran.err.contains("effect: nothing was judged"), "{ran:?}");
+            assert!(ran.err.contains(&format!("fix: {fix}")), "{ran:?}");
+        }
+    }
+}
+
+#[test]
+fn a_name_with_a_line_end_writes_no_line_of_its_own() {
+    let home = home();
+    let name = "a\nsound.cfg";
+    home.write(name, HAPROXY);
+    for verb in [&["check", name][..], &["import", name, "--to", "b\nc.toml"]] {
+        let ran = home.offline(verb).expect(0);
+        let all = ran.out + &ran.err;
+        assert!(
+            !all.lines()
+                .any(|line| line.starts_with("sound.cfg") || line.starts_with("c.toml")),
+            "{all}"
+        );
+    }
+    let gone = home.offline(&["check", "x\nerror: y"]).expect(78);
+    assert!(gone.err.contains(r"`x\nerror: y`"), "{}", gone.err);
+}
+
+#[test]
+fn a_flag_that_names_what_the_file_does_not_hold_is_a_fault_of_use() {
+    let home = home();
+    for flag in [
+        "--capacity nosuch=5",
+        "--peak-rps nosuch=5",
+        "--capacity app/gone=5",
+    ] {
+        let ran = home.ends(&format!("check haproxy.cfg {flag}"), 64);
+        assert!(ran.err.contains("fix: "), "{flag}: {}", ran.err);
+    }
+    home.write("side.toml", "[pool.nosuch]\npeak_rps = 5\n");
+    home.ends("check haproxy.cfg --facts side.toml", 78);
+}
+
+#[test]
+fn the_files_that_are_read_are_named() {
+    let home = home();
+    let ran = home.ends("check nginx.conf --files", 0);
+    let names: Vec<&str> = ran.out.lines().collect();
+    assert!(
+        names.iter().any(|n| n.ends_with("/nginx.conf")),
+        "{names:?}"
+    );
+    assert!(
+        names.iter().any(|n| n.ends_with("/conf.d/app.conf")),
+        "{names:?}"
+    );
+    home.write("conf.d/app.conf", "upstream {");
+    let broken = home.ends("check nginx.conf --files", 78);
+    assert!(broken.out.contains("/conf.d/app.conf"), "{broken:?}");
 }
 
 #[test]
