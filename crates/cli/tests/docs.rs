@@ -198,9 +198,10 @@ fn paths_of_the_repository_that_documents_name_exist() {
 fn run_blocks(running: bool) -> usize {
     let mut seen = 0;
     for document in documents() {
+        let is_output = |b: &Block| b.mark == "output";
         let marked: Vec<Block> = blocks(&document)
             .into_iter()
-            .filter(|b| b.mark == "test" || b.mark.starts_with("test:"))
+            .filter(|b| b.mark == "test" || b.mark.starts_with("test:") || is_output(b))
             .filter(|b| b.mark.contains("running") == running)
             .collect();
         if marked.is_empty() {
@@ -211,13 +212,19 @@ fn run_blocks(running: bool) -> usize {
         } else {
             Place::empty()
         };
+        let mut printed = String::new();
         for block in marked {
+            if is_output(&block) {
+                assert_eq!(printed.trim_end(), block.text.trim_end(), "{}", block.place);
+                continue;
+            }
             let wanted: i32 = block
                 .mark
                 .split_once("exit ")
                 .map_or(0, |(_, code)| code.trim().parse().expect("a number"));
             let (code, output) = place.sh(&block.text);
             assert_eq!(code, Some(wanted), "{}\n{output}", block.place);
+            printed = output;
             seen += 1;
         }
     }
@@ -267,8 +274,10 @@ fn the_http_chapter_names_every_code_of_a_refused_message() {
 #[test]
 fn every_marker_is_one_that_is_known() {
     let known = |mark: &str| {
-        matches!(mark, "" | "test" | "example" | "example: fragment")
-            || mark.starts_with("test: running")
+        matches!(
+            mark,
+            "" | "test" | "output" | "example" | "example: fragment"
+        ) || mark.starts_with("test: running")
             || mark.starts_with("test: exit ")
             || mark.starts_with("example: examples/")
     };

@@ -89,11 +89,13 @@ impl Place {
 
     /// Runs a script with the program on the path; its exit code and everything it printed.
     pub(crate) fn sh(&self, script: &str) -> (Option<i32>, String) {
+        // In the order in which a person sees it.
+        let script = format!("exec 2>&1\n{script}");
         let bin: PathBuf = Path::new(PROGRAM).parent().expect("a folder").to_owned();
         let path = std::env::var("PATH").unwrap_or_default();
         let mut command = Command::new("timeout");
         command
-            .args([DEADLINE, "bash", "-euo", "pipefail", "-c", script])
+            .args([DEADLINE, "bash", "-euo", "pipefail", "-c", &script])
             .current_dir(self.dir.path())
             .env("PATH", format!("{}:{path}", bin.display()))
             .env("NO_COLOR", "1")

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::{HAPROXY, home};
+use super::{HAPROXY, NGINX, NGINX_UPSTREAM, home};
 use crate::support::{Home, Ran, run};
 
 fn shipped(path: &str) -> PathBuf {
@@ -45,19 +45,59 @@ fn the_pre_commit_hook_stops_a_commit_with_an_error_and_judges_what_is_staged() 
         said.contains("gone") && said.contains("the commit is not made"),
         "{said}"
     );
-    assert!(!said.contains(".evenkeel-staged"), "{said}");
-    git(&home, &["add", "haproxy.cfg"]).expect(0);
-    let left: Vec<_> = std::fs::read_dir(home.dir())
-        .unwrap()
-        .flatten()
-        .filter(|entry| {
-            entry
-                .file_name()
-                .to_string_lossy()
-                .starts_with(".evenkeel-staged")
-        })
-        .collect();
-    assert!(left.is_empty(), "{left:?}");
+}
+
+/// A repository with the hook and a first commit of the three files.
+fn repository() -> Home {
+    let home = home();
+    git(&home, &["init", "-q", "."]).expect(0);
+    let hook = home.dir().join(".git/hooks/pre-commit");
+    std::fs::remove_file(home.dir().join("evenkeel.toml")).unwrap();
+    git(&home, &["add", "."]).expect(0);
+    git(&home, &["commit", "-q", "-m", "as it is"]).expect(0);
+    std::fs::copy(shipped("packaging/hooks/pre-commit"), &hook).unwrap();
+    home
+}
+
+#[test]
+fn a_commit_of_an_include_alone_is_judged_by_what_includes_it_as_it_is_staged() {
+    let home = repository();
+    let broken = NGINX_UPSTREAM.replace("10.0.0.1:8080 weight=1", "10.0.0.1:8080 weight=x");
+    home.write("conf.d/app.conf", &broken);
+    git(&home, &["add", "conf.d/app.conf"]).expect(0);
+    // The working tree is put right, the index is not: what is committed counts.
+    home.write("conf.d/app.conf", NGINX_UPSTREAM);
+    let stopped = git(&home, &["commit", "-q", "-m", "include"]).expect(1);
+    let said = stopped.out + &stopped.err;
+    assert!(
+        said.contains("conf.d/app.conf:3") && said.contains("nginx.conf:"),
+        "{said}"
+    );
+    assert!(!said.contains("haproxy.cfg"), "{said}");
+    // What no configuration reads is committed without a word, also beside a configuration that is wrong.
+    git(&home, &["add", "conf.d/app.conf"]).expect(0);
+    home.write("nginx.conf", &NGINX.replace("http://app", "http://$"));
+    git(&home, &["add", "nginx.conf"]).expect(0);
+    git(&home, &["commit", "-q", "--no-verify", "-m", "wrong"]).expect(0);
+    home.write("conf.d/notes.txt", "nothing\n");
+    git(&home, &["add", "conf.d/notes.txt"]).expect(0);
+    let silent = git(&home, &["commit", "-q", "-m", "notes"]).expect(0);
+    assert_eq!(silent.out + &silent.err, "");
+}
+
+#[test]
+fn a_commit_that_takes_an_include_away_is_judged() {
+    let home = repository();
+    home.write(
+        "nginx.conf",
+        &NGINX.replace("conf.d/*.conf", "conf.d/app.conf"),
+    );
+    git(&home, &["add", "."]).expect(0);
+    git(&home, &["commit", "-q", "-m", "by name"]).expect(0);
+    git(&home, &["rm", "-q", "conf.d/app.conf"]).expect(0);
+    let stopped = git(&home, &["commit", "-q", "-m", "away"]).expect(1);
+    let said = stopped.out + &stopped.err;
+    assert!(said.contains("conf.d/app.conf"), "{said}");
 }
 
 #[test]
@@ -72,8 +112,22 @@ fn the_entry_for_pre_commit_com_passes_flags_on_and_ends_with_the_code_of_a_bad_
     check(&["haproxy.cfg", "nginx.conf"]).expect(0);
     check(&["--deny", "warnings", "haproxy.cfg"]).expect(78);
     check(&["haproxy.cfg", "missing.cfg"]).expect(78);
+    home.write("it's mine.cfg", HAPROXY);
+    check(&[
+        "--without",
+        "app/web-1",
+        "--output",
+        "json",
+        "it's mine.cfg",
+    ])
+    .expect(0);
+    check(&["--without", "app/no such", "haproxy.cfg"]).expect(64);
+    let named = check(&["--files", "haproxy.cfg", "nginx.conf"]).expect(0);
+    assert_eq!(named.out.lines().count(), 3, "{named:?}");
     let hooks = std::fs::read_to_string(shipped(".pre-commit-hooks.yaml")).unwrap();
-    assert!(hooks.contains("entry: packaging/hooks/check-files"));
+    for entry in ["check-files", "pre-commit"] {
+        assert!(hooks.contains(&format!("entry: packaging/hooks/{entry}")));
+    }
 }
 
 /// The workflow cannot run here; every line of it that calls the program can.
