@@ -255,7 +255,7 @@ impl<'f> Book<'f> {
                 "IMP-04",
                 "a name or address holds a control character".to_owned(),
             );
-            self.error(&path, words);
+            self.error_once(&path, words);
         }
     }
 

@@ -88,7 +88,7 @@ impl Book<'_> {
         // The first is the one that was asked for by name.
         for source in 1..self.origin.sources.len() {
             let name = self.name(source).to_owned();
-            if !self.files.is_outside(&name) || !self.is_broken(&name) {
+            if !self.is_broken(&name) || !self.files.is_outside(&name) {
                 continue;
             }
             for finding in &mut self.findings {
@@ -96,6 +96,8 @@ impl Book<'_> {
                     finding.message = format!(
                         "`{name}` is no configuration here; it lies outside of the directory that is checked, so its text is not shown"
                     );
+                    "name a file of this configuration, or point to the directory that it lies in by `--root`"
+                        .clone_into(&mut finding.fix);
                 }
             }
             // The first place says enough.

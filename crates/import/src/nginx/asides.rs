@@ -3,11 +3,14 @@
 //! They are found by name in the whole tree, blocks in effect or not, so that one directive may be both a rule of the
 //! spread and an aside. The headers that nearly every file sets for the backends are noted once for the whole file.
 
+use std::collections::BTreeMap;
+
 use evenkeel_model::canonical::path_segment;
 
 use crate::AsideKind::{self, Access, Protocol, Rewrite};
 use crate::book::Book;
 use crate::nginx::scope::PROTOCOLS;
+use crate::nginx::site;
 use crate::nginx::tree::Directive;
 
 /// Directives by name.
@@ -84,16 +87,26 @@ const CHARS_MAX: usize = 100;
 struct Around {
     /// Configuration path.
     path: String,
+    /// Path of the server.
+    server: String,
     /// Whether below `stream`.
     is_stream: bool,
     /// The prefix of the location.
     prefix: Option<String>,
 }
 
+/// What the walk remembers.
+#[derive(Default)]
+struct Seen {
+    /// Whether the usual headers are noted.
+    usual: bool,
+    /// How often each location of a server occurred.
+    taken: BTreeMap<String, usize>,
+}
+
 /// Notes what the directives of `tree` do besides.
 pub(super) fn note(book: &mut Book<'_>, tree: &[Directive]) {
-    let mut has_usual = false;
-    block(book, tree, &Around::default(), &mut has_usual);
+    block(book, tree, &Around::default(), &mut Seen::default());
 }
 
 /// Notes that a pool is spoken to in another protocol than HTTP/1 or plain TCP.
@@ -105,13 +118,13 @@ pub(super) fn spoken(book: &mut Book<'_>, pool: &str, protocol: &str, name: &str
 }
 
 /// Calls itself as deep as blocks nest, which the frame bounds.
-fn block(book: &mut Book<'_>, tree: &[Directive], around: &Around, has_usual: &mut bool) {
+fn block(book: &mut Book<'_>, tree: &[Directive], around: &Around, seen: &mut Seen) {
     let mut servers = 0;
     for directive in tree {
         if !book.takes_asides() {
             return;
         }
-        one(book, directive, around, has_usual);
+        one(book, directive, around, seen);
         if directive.block.is_none() {
             continue;
         }
@@ -122,22 +135,26 @@ fn block(book: &mut Book<'_>, tree: &[Directive], around: &Around, has_usual: &m
             "server" => {
                 let kind = if around.is_stream { "stream." } else { "" };
                 inner.path = format!("{kind}server.{servers}");
+                inner.server.clone_from(&inner.path);
+                seen.taken.clear();
                 servers += 1;
             }
             "location" => {
-                inner.path = format!("{}.location.{}", around.path, path_segment(pattern));
+                if let Some(path) = site::path_of(directive, &around.server, &mut seen.taken) {
+                    inner.path = path;
+                }
                 let is_prefix = pattern.starts_with('/') && !directive.arg(0).starts_with('~');
                 inner.prefix = is_prefix.then(|| pattern.to_owned());
             }
             _ => {}
         }
         if !matches!(directive.name(), "map" | "geo" | "types" | "upstream") {
-            block(book, directive.inner(), &inner, has_usual);
+            block(book, directive.inner(), &inner, seen);
         }
     }
 }
 
-fn one(book: &mut Book<'_>, directive: &Directive, around: &Around, has_usual: &mut bool) {
+fn one(book: &mut Book<'_>, directive: &Directive, around: &Around, seen: &mut Seen) {
     let name = directive.name();
     let first = directive.arg(0);
     let find = |table: &[(&str, AsideKind)], name: &str| {
@@ -155,7 +172,7 @@ fn one(book: &mut Book<'_>, directive: &Directive, around: &Around, has_usual: &
         "proxy_pass" => changes_path(directive, around).then_some(Rewrite),
         "proxy_set_header" if first.eq_ignore_ascii_case("upgrade") => Some(Protocol),
         "proxy_set_header" if USUAL_HEADERS.contains(&first.to_ascii_lowercase().as_str()) => {
-            if !std::mem::replace(has_usual, true) {
+            if !std::mem::replace(&mut seen.usual, true) {
                 let what = "proxy_set_header of Host, Connection or X-Forwarded-..";
                 at(book, directive, around, what, Rewrite);
             }

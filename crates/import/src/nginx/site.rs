@@ -173,23 +173,13 @@ impl<'t> Places<'t> {
                 reader.refuse_at(directive, message, "move it out");
                 continue;
             }
-            let key = match kind {
-                Kind::Exact => format!("= {pattern}"),
-                _ => pattern.clone(),
-            };
-            let count = self.taken.entry(key.clone()).or_insert(0);
-            *count += 1;
-            if *count > 1 && kind != Kind::Regex {
+            let key = key(kind, &pattern);
+            let (count, path) = named(&self.path, &key, &mut self.taken);
+            if count > 1 && kind != Kind::Regex {
                 let message = format!("there is a second location `{key}`");
                 reader.refuse_at(directive, message, "keep the one that is meant");
                 continue;
             }
-            let name = if *count > 1 {
-                format!("{key}#{count}")
-            } else {
-                key
-            };
-            let path = format!("{}.location.{}", self.path, path_segment(&name));
             reader.place_directive(&path, directive);
             let inner = scope.with(reader, directive.inner());
             let mut own = Locals::within(locals);
@@ -450,6 +440,35 @@ fn matches_extension(pattern: &str, extension: Option<&str>) -> Option<bool> {
         return None;
     }
     Some(extension.is_some_and(|extension| endings.split('|').any(|one| one == extension)))
+}
+
+/// What a location is known by in its server.
+fn key(kind: Kind, pattern: &str) -> String {
+    match kind {
+        Kind::Exact => format!("= {pattern}"),
+        _ => pattern.to_owned(),
+    }
+}
+
+/// How often `key` has occurred in the server at `path`, this time included, and the path of this location.
+fn named(path: &str, key: &str, taken: &mut BTreeMap<String, usize>) -> (usize, String) {
+    let count = taken.entry(key.to_owned()).or_insert(0);
+    *count += 1;
+    let name = match *count {
+        1 => key.to_owned(),
+        number => format!("{key}#{number}"),
+    };
+    (*count, format!("{path}.location.{}", path_segment(&name)))
+}
+
+/// The path of the next location of the server at `server`, in file order: the same that its routes have.
+pub(super) fn path_of(
+    directive: &Directive,
+    server: &str,
+    taken: &mut BTreeMap<String, usize>,
+) -> Option<String> {
+    let (kind, pattern) = pattern(directive)?;
+    Some(named(server, &key(kind, &pattern), taken).1)
 }
 
 /// Kind and pattern of a location.

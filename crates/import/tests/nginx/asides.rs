@@ -90,3 +90,25 @@ fn a_line_end_in_a_word_stays_out_of_the_list() {
         [(1, Rewrite, "add_header X-A b c".to_owned())]
     );
 }
+
+#[test]
+fn an_aside_of_a_location_has_the_path_of_its_route() {
+    let text = "events {} http { upstream a { server b:1; } server { listen 80;
+        location /out { deny 10.0.0.1; location /out/in { limit_rate 1k; proxy_pass http://a; } }
+        location = /x { limit_rate 1k; proxy_pass http://a; }
+        location ~ y { limit_rate 1k; proxy_pass http://a; }
+        location ~ y { limit_rate 1k; proxy_pass http://a; } } }";
+    let imported = read(text);
+    let routes = imported.setup.map(|setup| setup.routes).unwrap_or_default();
+    let asides = imported.asides.iter().filter(|a| a.what == "limit_rate 1k");
+    let without = |path: &str| path.split(".limit_rate").next().unwrap_or("").to_owned();
+    let paths: Vec<String> = asides.map(|aside| without(&aside.path)).collect();
+    assert_eq!(paths.len(), 4);
+    for path in &paths {
+        assert!(routes.iter().any(|route| route.path == *path), "{path}");
+    }
+    assert!(
+        paths.contains(&"server.0.location.\"~ y#2\"".to_owned()),
+        "{paths:?}"
+    );
+}
