@@ -46,22 +46,20 @@ pub(crate) fn changes(changes: &[ChangeView], colour: bool) -> String {
     out
 }
 
-/// The table of a path and the key in it; a quoted segment may hold dots.
+/// The table of a path and the key in it; a quoted segment may hold dots and escaped quotes.
 fn parts(path: &str) -> (&str, &str) {
-    let cut = if path.ends_with('"') {
-        path.get(..path.len() - 1)
-            .and_then(|p| p.rfind('"'))
-            .map(|quote| quote.saturating_sub(1))
-    } else {
-        path.rfind('.')
-    };
-    match cut {
-        Some(at) if at > 0 => (
-            path.get(..at).unwrap_or(path),
-            path.get(at + 1..).unwrap_or(""),
-        ),
-        _ => ("", path),
+    let (mut is_quoted, mut is_escaped, mut cut) = (false, false, None);
+    for (at, c) in path.char_indices() {
+        match c {
+            _ if is_escaped => is_escaped = false,
+            '\\' if is_quoted => is_escaped = true,
+            '"' => is_quoted = !is_quoted,
+            '.' if !is_quoted => cut = Some(at),
+            _ => {}
+        }
     }
+    cut.and_then(|at| Some((path.get(..at)?, path.get(at + 1..)?)))
+        .unwrap_or(("", path))
 }
 
 /// `Plan: 1 to add, 2 to change, 0 to remove.`
@@ -91,6 +89,14 @@ mod tests {
         assert_eq!(
             parts(r#"pool.p.backend."a.b""#),
             ("pool.p.backend", r#""a.b""#)
+        );
+        assert_eq!(
+            parts(r#"pool.p.backend."10.0.0.1:80""#),
+            ("pool.p.backend", r#""10.0.0.1:80""#)
+        );
+        assert_eq!(
+            parts(r#"pool.p.backend."a\".b""#),
+            ("pool.p.backend", r#""a\".b""#)
         );
         let change = |path: &str, before: Option<&str>, after: Option<&str>| ChangeView {
             path: path.to_owned(),

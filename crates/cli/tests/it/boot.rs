@@ -37,7 +37,7 @@ fn a_first_config_with_an_audit_error_ends_with_78_unless_forced_with_a_reason()
     let run = ["run", "evenkeel.toml", "--data", "data"];
     let refused = home.offline(&run).expect(78);
     assert!(
-        refused.err.contains("CAP-01") && refused.err.contains("--force --reason"),
+        refused.err.contains("TRF-02") && refused.err.contains("--force --reason"),
         "{refused:#?}"
     );
     let mut forced = run.to_vec();

@@ -72,7 +72,7 @@ fn check_and_an_offline_plan_end_with_the_codes_and_keys_of_the_contract() {
         .find(|f| f["severity"] == "error")
         .unwrap();
     has_keys(finding, FINDING);
-    assert_eq!(finding["id"], "CAP-01", "{finding:#}");
+    assert_eq!(finding["id"], "TRF-02", "{finding:#}");
     assert!(finding["line"].as_u64().unwrap() > 0 && finding["column"].as_u64().unwrap() > 0);
     assert!(finding["file"].as_str().unwrap().ends_with("typo.toml"));
     forecast_has_its_keys(&errors["forecast"]);

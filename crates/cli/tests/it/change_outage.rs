@@ -152,7 +152,7 @@ fn a_forced_weight_typo_before_nginx_is_found_explained_undone_and_refused_from_
     let refused = instance
         .ends("--json apply typo.toml --yes --reason capacity", 3)
         .json();
-    assert_eq!(refused["findings"][0]["id"], "CAP-01", "{refused:#}");
+    assert_eq!(refused["findings"][0]["id"], "TRF-02", "{refused:#}");
     assert_eq!(instance.status()["revision"], "r1");
     assert!(even(&instance));
     until("the end of the hold of a start", PATIENCE, || {

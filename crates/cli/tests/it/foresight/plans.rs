@@ -113,7 +113,7 @@ fn a_plan_says_what_moves_the_risk_and_what_verification_and_rollback_will_do() 
     home.write("typo.toml", &config(&nobody(), [10, 1, 1], ""));
     let refused = instance.ends("plan typo.toml", 3).out;
     assert!(
-        refused.contains("Risk: high: an apply would be refused (CAP-01)"),
+        refused.contains("Risk: high: an apply would be refused (TRF-02)"),
         "{refused}"
     );
 }
