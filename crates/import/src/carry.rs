@@ -94,6 +94,10 @@ pub fn carry(setup: &Setup, origin: &Origin, asides: &[Aside], addresses: &Addre
     }
     let pools = work.pools();
     let edge = work.edge(&pools);
+    let (pools, idle): (Vec<_>, Vec<_>) = pools.into_iter().partition(|p| edge.leads_to(&p.name));
+    for pool in &idle {
+        work.unreached(&pool.original);
+    }
     work.losses.sort_by_key(|loss| rank(loss.aside));
     let is_open = |loss: &&Loss| loss.aside == Some(AsideKind::Access);
     let open: Vec<&Loss> = work.losses.iter().filter(is_open).collect();
@@ -113,6 +117,13 @@ pub fn carry(setup: &Setup, origin: &Origin, asides: &[Aside], addresses: &Addre
         edge.write(&mut paper);
         for pool in &pools {
             pool.write(&mut paper);
+        }
+        for pool in &idle {
+            paper.blank();
+            paper.remark(&format!(
+                "left out: pool `{}`: no route leads to it",
+                pool.original
+            ));
         }
         paper.text()
     });
@@ -191,6 +202,19 @@ impl Work<'_> {
         if let Some(loss) = self.losses.last_mut() {
             loss.aside = Some(kind);
         }
+    }
+
+    /// A pool that no route of the text leads to would only look as if it served.
+    fn unreached(&mut self, pool: &str) {
+        let path = self.setup.pool(pool).map_or("", |pool| pool.path.as_str());
+        self.loss(
+            path,
+            Touches::Pool(pool.to_owned()),
+            format!("pool `{pool}`"),
+            "no route that was carried over leads to it",
+            "it is left out",
+            "see what became of the routes to it",
+        );
     }
 
     pub(crate) fn loss(

@@ -50,6 +50,13 @@ pub(super) enum Routing {
 }
 
 impl Edge {
+    /// Whether a route leads to `pool`.
+    pub(super) fn leads_to(&self, name: &str) -> bool {
+        self.routes
+            .iter()
+            .any(|route| matches!(route, Routing::Route { pool, .. } if pool == name))
+    }
+
     pub(super) fn write(&self, paper: &mut Paper) {
         if let Some(admin) = self.admin {
             paper.table("[admin]");

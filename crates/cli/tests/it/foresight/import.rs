@@ -92,3 +92,33 @@ fn import_ends_with_the_code_that_says_what_stood_in_the_way() {
     home.write("bad.conf", "http {\n");
     home.ends("import bad.conf", 78);
 }
+
+#[test]
+fn two_doors_of_one_frontend_become_two_listeners_and_lost_tls_stands_at_the_top() {
+    let home = home();
+    let doors = "    bind :8080\n    bind :8443 ssl crt /etc/site.pem alpn h2,http/1.1\n";
+    home.write("doors.cfg", &HAPROXY.replace("    bind :8080\n", doors));
+    let ran = home.ends("import doors.cfg --to doors.toml", 0);
+    assert!(ran.err.contains("NOT PROTECTED"), "{}", ran.err);
+    let text = std::fs::read_to_string(home.dir().join("doors.toml")).unwrap();
+    for wanted in [
+        "address = \"0.0.0.0:8080\"",
+        "address = \"127.0.0.1:8443\"",
+        "# NOT PROTECTED",
+        "#   TLS of listener `web:8443` on :8443",
+    ] {
+        assert!(text.contains(wanted), "{wanted}: {text}");
+    }
+    assert_eq!(text.matches("[[route]]").count(), 2, "{text}");
+    home.ends("check doors.toml", 0);
+}
+
+#[test]
+fn an_intent_of_the_side_file_is_the_one_that_is_imported() {
+    let home = home();
+    home.write("side.toml", "[pool.app]\nintent = \"even\"\n");
+    let weight = home.ends("import haproxy.cfg", 0);
+    assert!(weight.out.contains("intent = \"weight\""), "{}", weight.out);
+    let even = home.ends("import haproxy.cfg --facts side.toml", 0);
+    assert!(even.out.contains("intent = \"even\""), "{}", even.out);
+}

@@ -108,6 +108,19 @@ fn an_upgrade_of_one_route_or_of_a_whole_chain_leaves_out_just_that() {
 }
 
 #[test]
+fn a_pool_that_no_route_leads_to_is_left_out_and_told() {
+    let mut setup = shop(&[1]);
+    let mut idle = setup.pools[0].clone();
+    idle.name = "idle".to_owned();
+    setup.pools.push(idle);
+    let carried = carried(&setup);
+    assert_eq!(back(&carried).pools.len(), 1);
+    let told = carried.losses.iter().find(|l| l.what == "pool `idle`");
+    assert!(told.unwrap().why.contains("no route"));
+    assert!(carried.text.unwrap().contains("# left out: pool `idle`"));
+}
+
+#[test]
 fn tls_that_does_not_come_along_stands_among_what_is_not_protected() {
     let mut setup = shop(&[1]);
     setup.listeners[0].is_tls = true;
