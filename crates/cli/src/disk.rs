@@ -116,9 +116,10 @@ impl Files for Disk {
     }
 
     fn is_outside(&self, name: &str) -> bool {
-        let base = match self.base.as_os_str().is_empty() {
-            true => Path::new("."),
-            false => &self.base,
+        let base = if self.base.as_os_str().is_empty() {
+            Path::new(".")
+        } else {
+            &self.base
         };
         let trees = self.roots.iter().map(|root| root.dir.as_path());
         let mut trees = trees
