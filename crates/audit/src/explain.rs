@@ -160,7 +160,17 @@ least_request  Two backends are drawn by weight and the one with fewer requests 
                its weight gets the request. Slow backends get less. Shares follow the load: the
                forecast estimates them by simulation, and TRF-01 does not judge them.
 random         Weighted random. The same shares as round_robin, without its evenness from one request
-               to the next."),
+               to the next.
+maglev         By a key of the request that `hash` names: the same key goes to the same backend, on every
+               worker and instance. Parts of the key space follow the weights to one of 65,537; when a
+               backend leaves or comes about one key in a hundred moves besides those that must.
+rendezvous     The same, with parts that stray by a hundredth or less, and no key moves but those of the
+               backend that leaves, comes or changes its weight.
+ring_hash      The same on a ring of points: parts stray by a few hundredths, no key moves that need not.
+
+Under the last three a request without the key falls by weight, and `bounded_load = 1.25` passes keys on
+when their backend holds more than 1.25 times its part of what is in flight. Their picks are forced by
+keys: they are shown, and no test of shares judges them."),
     ("intent", "how traffic should be spread", "\
 even      the same to each backend: the default when a backend declares no capacity_rps.
 capacity  in proportion to capacity_rps: the default when every backend declares it. Weights that are

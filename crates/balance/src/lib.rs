@@ -4,8 +4,10 @@
 //! runs. It is pure: time comes in as [`evenkeel_model::clock::Mono`], chance as [`evenkeel_model::rng::Rng`].
 //! One [`Picker`] belongs to one worker and one pool; nothing here is shared and nothing locks.
 //!
-//! Not here yet: slow start, passive ejection, hash and latency-aware algorithms.
+//! Not here yet: slow start, passive ejection, latency-aware algorithms.
 
+pub mod digest;
+pub mod hash;
 pub mod health;
 pub mod member;
 pub mod pick;
@@ -15,7 +17,8 @@ pub mod route;
 mod smooth;
 mod table;
 
+pub use hash::KeyTable;
 pub use member::{
     FailOpen, Member, Standing, effective_members, effective_members_by_standing, expected_shares,
 };
-pub use pick::{Ask, Load, Pick, Picker, Spec, Why, round_robin_bound};
+pub use pick::{Ask, Load, Pick, Picker, SharedKeys, Spec, Why, round_robin_bound};

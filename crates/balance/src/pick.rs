@@ -1,9 +1,12 @@
 //! Choosing a backend: one [`Picker`] per worker and pool.
 
+use std::sync::Arc;
+
 use evenkeel_model::clock::Mono;
 use evenkeel_model::config::{Algorithm, Pool};
 use evenkeel_model::rng::Rng;
 
+use crate::hash::KeyTable;
 use crate::member::Member;
 use crate::smooth::Smooth;
 use crate::table::Table;
@@ -27,6 +30,12 @@ const PASSED_OVER_MAX: usize = 8;
 pub trait Load {
     /// Requests in flight at the member with this index.
     fn in_flight(&self, member: usize) -> u32;
+
+    /// Requests in flight at all of `members` together; asked for only under a bounded load. The default adds them up,
+    /// which costs O(n): who has many keeps the sum.
+    fn total(&self, members: usize) -> u64 {
+        (0..members).map(|i| u64::from(self.in_flight(i))).sum()
+    }
 }
 
 impl<F: Fn(usize) -> u32> Load for F {
@@ -42,6 +51,10 @@ pub struct Spec {
     pub algorithm: Algorithm,
     /// Most requests at once on one backend; beyond it the backend is passed over. `None`: no limit.
     pub max_in_flight: Option<u32>,
+    /// Under a hash: no backend takes more by its keys than this times its part of all requests in flight.
+    pub bounded_load: Option<f64>,
+    /// Under a hash: the table that was built for all workers. `None`: the picker builds its own.
+    pub keys: Option<SharedKeys>,
 }
 
 impl Spec {
@@ -50,7 +63,27 @@ impl Spec {
         Self {
             algorithm: pool.algorithm,
             max_in_flight: pool.max_in_flight,
+            bounded_load: pool.affinity.bounded_load,
+            keys: None,
         }
+    }
+
+    /// With the table that was built for the members that go with it.
+    pub fn with_keys(self, keys: Option<&Arc<KeyTable>>) -> Self {
+        Self {
+            keys: keys.map(|table| SharedKeys(Arc::clone(table))),
+            ..self
+        }
+    }
+}
+
+/// A table that several pickers look at. Two are equal when they are the same one.
+#[derive(Debug, Clone)]
+pub struct SharedKeys(Arc<KeyTable>);
+
+impl PartialEq for SharedKeys {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
     }
 }
 
@@ -60,6 +93,8 @@ impl From<Algorithm> for Spec {
         Self {
             algorithm,
             max_in_flight: None,
+            bounded_load: None,
+            keys: None,
         }
     }
 }
@@ -71,6 +106,8 @@ pub struct Ask<'a> {
     pub now: Mono,
     /// Members that already failed this request; empty for a first try.
     pub tried: &'a [usize],
+    /// What the request is known by, as [`crate::digest::key`] gives it; `None`: it has no key, or none is looked at.
+    pub key: Option<u64>,
 }
 
 /// What was picked.
@@ -82,11 +119,14 @@ pub struct Pick {
     pub why: Why,
 }
 
-/// Why a member was picked: only [`Why::Free`] says something of the algorithm's shares.
+/// Why a member was picked: only [`Why::Free`] says something of the algorithm's shares, and
+/// clients cannot steer it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Why {
     /// By the algorithm alone.
     Free,
+    /// By a key of the request.
+    Forced,
     /// As a further try of the same request.
     Retry,
 }
@@ -100,6 +140,8 @@ pub struct Picker {
     table: Table,
     /// Only under `round_robin`.
     smooth: Smooth,
+    /// Only under a hash.
+    keys: Option<Arc<KeyTable>>,
     rng: Rng,
 }
 
@@ -108,9 +150,10 @@ impl Picker {
     pub fn new(spec: Spec, members: &[Member], mut rng: Rng) -> Self {
         let smooth = match spec.algorithm {
             Algorithm::RoundRobin => Smooth::new(members, &mut rng),
-            Algorithm::LeastRequest | Algorithm::Random => Smooth::default(),
+            _ => Smooth::default(),
         };
         Self {
+            keys: keys(&spec, members, None),
             spec,
             members: members.to_vec(),
             table: Table::new(members),
@@ -131,8 +174,9 @@ impl Picker {
                 self.smooth.carry(members, &mut self.rng)
             }
             (Algorithm::RoundRobin, _) => Smooth::new(members, &mut self.rng),
-            (Algorithm::LeastRequest | Algorithm::Random, _) => Smooth::default(),
+            _ => Smooth::default(),
         };
+        self.keys = keys(spec, members, self.keys.take());
         spec.clone_into(&mut self.spec);
         self.table = Table::new(members);
         members.clone_into(&mut self.members);
@@ -145,7 +189,8 @@ impl Picker {
 
     /// Chooses a member. Passes over who is tried, not eligible, of weight 0 or at its in-flight limit; `None` when
     /// nobody is left. A pick with `tried` is drawn by weight over the rest and leaves the round-robin accounts alone,
-    /// so that a failing backend does not bend the shares of first tries.
+    /// so that a failing backend does not bend the shares of first tries; with a key it goes to the next in the order of
+    /// that key.
     pub fn pick(&mut self, load: &impl Load, ask: Ask<'_>) -> Option<Pick> {
         let limit = self.spec.max_in_flight.unwrap_or(u32::MAX);
         let may = |index: usize| {
@@ -156,12 +201,45 @@ impl Picker {
         } else {
             Why::Retry
         };
+        if let (Some(key), Some(table)) = (ask.key, &self.keys) {
+            let member = self.by_key(table, key, load, may)?;
+            let why = if why == Why::Free { Why::Forced } else { why };
+            return Some(Pick { member, why });
+        }
         let member = match self.spec.algorithm {
             Algorithm::RoundRobin if why == Why::Free => self.next_in_turn(may),
-            Algorithm::RoundRobin | Algorithm::Random => self.table.draw(&mut self.rng, None, may),
+            Algorithm::RoundRobin
+            | Algorithm::Random
+            | Algorithm::RingHash
+            | Algorithm::Maglev
+            | Algorithm::Rendezvous => self.table.draw(&mut self.rng, None, may),
             Algorithm::LeastRequest => self.less_loaded_of_two(load, may),
         }?;
         Some(Pick { member, why })
+    }
+
+    /// Consistent hashing with bounded loads (Mirrokni, Thorup, Zadimoghaddam 2018, arXiv 1608.01350): with m requests in
+    /// flight and this one, a backend of weight w of W holds at most `ceil(factor (m + 1) w / W)`. The bounds add up to
+    /// more than m, so somebody has room; where counts of other workers changed meanwhile and nobody seems to, the bound
+    /// gives way rather than the request.
+    fn by_key(
+        &self,
+        table: &KeyTable,
+        key: u64,
+        load: &impl Load,
+        may: impl Fn(usize) -> bool,
+    ) -> Option<usize> {
+        let Some(factor) = self.spec.bounded_load else {
+            return table.choose(key, may);
+        };
+        let all = (load.total(self.members.len()) + 1) as f64;
+        let per_weight = factor * all / self.table.total().max(1) as f64;
+        let has_room = |index: usize| {
+            let bound = (per_weight * self.table.weight(index) as f64).ceil();
+            f64::from(load.in_flight(index)) < bound
+        };
+        let within = table.choose(key, |index| has_room(index) && may(index));
+        within.or_else(|| table.choose(key, may))
     }
 
     /// A member at its limit forfeits its turn rather than saving it up: its part falls to the others by weight, and
@@ -191,4 +269,13 @@ impl Picker {
         let second_is_less_loaded = cost(second, first) < cost(first, second);
         Some(if second_is_less_loaded { second } else { first })
     }
+}
+
+/// The table for `members`: the shared one, the one there is if it still fits, else a new one.
+fn keys(spec: &Spec, members: &[Member], old: Option<Arc<KeyTable>>) -> Option<Arc<KeyTable>> {
+    if let Some(SharedKeys(shared)) = &spec.keys {
+        return Some(Arc::clone(shared));
+    }
+    let old = old.filter(|table| table.fits(spec.algorithm, members));
+    old.or_else(|| KeyTable::of(spec.algorithm, members).map(Arc::new))
 }

@@ -1,6 +1,6 @@
 //! Why a backend has its share: the pieces of text that status and page show.
 
-use evenkeel_model::config::Algorithm;
+use evenkeel_model::config::{Affinity, Algorithm};
 
 use crate::member::{FailOpen, Member, Standing};
 
@@ -39,6 +39,12 @@ pub fn share(
             "the less loaded of two drawn by weight ({} of {total})",
             member.weight
         ),
+        Algorithm::RingHash | Algorithm::Maglev | Algorithm::Rendezvous => {
+            format!(
+                "requests without a key by weight ({} of {total})",
+                member.weight
+            )
+        }
     };
     match (out, fail_open) {
         (_, FailOpen::Yes) => {
@@ -51,11 +57,24 @@ pub fn share(
     text
 }
 
+/// What keys give a backend: `hash of header x-user: 33.1 % of the key space`. `part` is its part as
+/// [`crate::KeyTable::parts`] has it.
+pub fn keys(affinity: &Affinity, part: f64) -> Option<String> {
+    let hash = affinity.hash.as_ref()?;
+    let bound = affinity.bounded_load.map_or_else(String::new, |factor| {
+        format!(", at most {factor} times its part of the requests in flight")
+    });
+    let percent = part * 100.0;
+    Some(format!(
+        "hash of {hash}: {percent:.1} % of the key space{bound}"
+    ))
+}
+
 #[cfg(test)]
 mod tests {
-    use super::share;
+    use super::{keys, share};
     use crate::member::{FailOpen, Member, Standing};
-    use evenkeel_model::config::Algorithm;
+    use evenkeel_model::config::{Affinity, Algorithm, HashKey};
     use evenkeel_model::ids::Name;
 
     fn member(name: &str, weight: u32, eligible: bool) -> Member {
@@ -89,6 +108,20 @@ mod tests {
         assert_eq!(say(3, Standing::Drained), "not eligible: drained");
         assert_eq!(say(4, Standing::Up), "weight 0: takes no traffic");
         assert_eq!(say(9, Standing::Up), "not a member of the pool");
+    }
+
+    #[test]
+    fn a_part_of_the_keys_comes_with_its_key_and_its_bound() {
+        let mut affinity = Affinity {
+            hash: Some(HashKey::Header("x-user".to_owned())),
+            ..Affinity::default()
+        };
+        let text = "hash of header x-user: 33.1 % of the key space";
+        assert_eq!(keys(&affinity, 0.3312).as_deref(), Some(text));
+        affinity.bounded_load = Some(1.25);
+        let bound = ", at most 1.25 times its part of the requests in flight";
+        assert_eq!(keys(&affinity, 0.3312), Some(format!("{text}{bound}")));
+        assert_eq!(keys(&Affinity::default(), 0.5), None);
     }
 
     #[test]

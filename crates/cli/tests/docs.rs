@@ -112,6 +112,7 @@ fn the_configuration_chapter_names_exactly_the_keys_that_the_parser_knows() {
         ("## `[listener.NAME]`", "[listener.x]"),
         ("## `[[route]]`", "[[route]]"),
         ("## `[pool.NAME]`", "[pool.x]"),
+        ("### `[pool.NAME.hash]`", "[pool.x.hash]"),
         ("### `[pool.NAME.objective]`", "[pool.x.objective]"),
         ("### `[pool.NAME.session]`", "[pool.x.session]"),
         ("### `[pool.NAME.retry]`", "[pool.x.retry]"),

@@ -163,7 +163,11 @@ fn within(
                 method: Method::Table,
             })
         }
-        Selection::Hash(hash) => Some(hash::shares(hash, &seats.members, facts.keys(pool), budget)),
+        Selection::Hash(hash) => {
+            let keys = facts.keys(pool);
+            let members = &seats.members;
+            Some(hash::shares(hash, &pool.backends, members, keys, budget))
+        }
         Selection::First => {
             let (shares, known) = first::shares(seats, rps);
             let method = if known {

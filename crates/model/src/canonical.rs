@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
-use crate::config::{Backend, Config, Health, Listener, NPlusOne, Pool, Role, Session};
+use crate::config::{
+    Affinity, Backend, Config, HashKey, Health, Listener, NPlusOne, Pool, Role, Session,
+};
 use crate::day::Day;
 use crate::finding::Severity;
 use crate::policy::{Policy, Waiver, rule};
@@ -281,12 +283,28 @@ fn listener_section(listener: &Listener) -> Section {
     )
 }
 
+/// Nothing where nothing is tied, so that the hashes of older revisions stay.
+fn affinity_entries(affinity: &Affinity) -> Vec<(&'static str, String)> {
+    let hash = affinity.hash.as_ref().map(|key| match key {
+        HashKey::Header(name) => ("hash.header", quote(name)),
+        HashKey::Cookie(name) => ("hash.cookie", quote(name)),
+        HashKey::Query(name) => ("hash.query", quote(name)),
+        HashKey::Path => ("hash.path", true.to_string()),
+        HashKey::ClientAddress => ("hash.client_address", true.to_string()),
+    });
+    let bound = affinity
+        .bounded_load
+        .map(|factor| ("bounded_load", number(factor)));
+    hash.into_iter().chain(bound).collect()
+}
+
 fn pool_sections(pool: &Pool, sections: &mut Vec<Section>) {
     let path = format!("pool.{}", path_segment(pool.name.as_str()));
     let mut entries = vec![
         ("algorithm", quote(pool.algorithm.as_str())),
         ("intent", quote(pool.intent.as_str())),
     ];
+    entries.extend(affinity_entries(&pool.affinity));
     if let Some(peak_rps) = pool.peak_rps {
         entries.push(("peak_rps", number(peak_rps)));
     }

@@ -135,11 +135,24 @@ pub enum Algorithm {
     LeastRequest,
     /// Weighted random.
     Random,
+    /// By a key of the request: the next of the backends' points on a ring.
+    RingHash,
+    /// By a key of the request: the table of Maglev.
+    Maglev,
+    /// By a key of the request: the highest weighted random score.
+    Rendezvous,
 }
 
 impl Algorithm {
     /// Every algorithm.
-    pub const ALL: &'static [Self] = &[Self::RoundRobin, Self::LeastRequest, Self::Random];
+    pub const ALL: &'static [Self] = &[
+        Self::RoundRobin,
+        Self::LeastRequest,
+        Self::Random,
+        Self::RingHash,
+        Self::Maglev,
+        Self::Rendezvous,
+    ];
 
     /// The word in the configuration.
     pub const fn as_str(self) -> &'static str {
@@ -147,6 +160,50 @@ impl Algorithm {
             Self::RoundRobin => "round_robin",
             Self::LeastRequest => "least_request",
             Self::Random => "random",
+            Self::RingHash => "ring_hash",
+            Self::Maglev => "maglev",
+            Self::Rendezvous => "rendezvous",
+        }
+    }
+
+    /// Whether a key of the request decides, so that `hash` must say which.
+    pub const fn is_hash(self) -> bool {
+        matches!(self, Self::RingHash | Self::Maglev | Self::Rendezvous)
+    }
+}
+
+/// What ties requests to backends. Default: nothing.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Affinity {
+    /// What of a request is hashed; there exactly under the algorithms that hash.
+    pub hash: Option<HashKey>,
+    /// No backend takes more by its keys than this times its part of all requests in flight (above 1). `None`: no bound.
+    pub bounded_load: Option<f64>,
+}
+
+/// `hash = { header = ".." }` and the like: what of a request is its key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HashKey {
+    /// The value of this header (lower case).
+    Header(String),
+    /// The value of this cookie.
+    Cookie(String),
+    /// The value of this query parameter, as sent.
+    Query(String),
+    /// The path, as sent, without the query.
+    Path,
+    /// The address that the client's connection comes from.
+    ClientAddress,
+}
+
+impl fmt::Display for HashKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Header(name) => write!(f, "header {name}"),
+            Self::Cookie(name) => write!(f, "cookie {name}"),
+            Self::Query(name) => write!(f, "query parameter {name}"),
+            Self::Path => f.write_str("path"),
+            Self::ClientAddress => f.write_str("client address"),
         }
     }
 }
@@ -216,6 +273,8 @@ pub struct Pool {
     pub name: Name,
     /// How a backend is chosen. See [`Pool::ALGORITHM_DEFAULT`].
     pub algorithm: Algorithm,
+    /// What ties requests to backends.
+    pub affinity: Affinity,
     /// How traffic should be spread. Default: capacity when every backend declares it, else even.
     pub intent: Intent,
     /// What the pool must carry, requests per second. `None`: the highest minute seen x 1.2, else not judged.

@@ -11,6 +11,7 @@ use toml::de::DeTable;
 use crate::config::Config;
 use crate::finding::{Finding, Origin};
 
+mod affinity;
 mod edge;
 pub mod keys;
 mod operations;

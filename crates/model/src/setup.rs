@@ -345,6 +345,12 @@ pub enum HashTable {
         /// Entries of the table, a prime.
         size: u64,
     },
+    /// Evenkeel's `ring_hash`.
+    EvenkeelRing,
+    /// Evenkeel's `maglev`.
+    EvenkeelMaglev,
+    /// Evenkeel's `rendezvous`.
+    EvenkeelRendezvous,
 }
 
 /// Who returns to the backend it had.

@@ -52,6 +52,7 @@ impl EpochCells {
     pub(crate) fn picked(&self, backend: usize, why: Why) {
         self.with(backend, |cell| match why {
             Why::Free => cell.picks_free += 1,
+            Why::Forced => cell.picks_forced += 1,
             Why::Retry => cell.picks_retry += 1,
         });
     }

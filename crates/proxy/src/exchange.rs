@@ -15,7 +15,7 @@ use crate::answer::{self, To};
 use crate::attempt::{Failed, Upstream};
 use crate::connection::{Connection, Next};
 use crate::fault::Fault;
-use crate::ident::{REQUEST_ID, RequestId, is_sane_id};
+use crate::ident::{REQUEST_ID, RequestId, hash_key, is_sane_id};
 use crate::record::{Record, Try};
 use crate::state::{Heads, PoolView, View};
 
@@ -32,6 +32,8 @@ pub(crate) struct Exchange<'a> {
     pub(crate) id: &'a str,
     pub(crate) listener: &'a Listener,
     pub(crate) record: &'a mut Record,
+    /// What the pool's hash knows the request by.
+    pub(crate) key: Option<u64>,
 }
 
 /// How an exchange ended.
@@ -136,6 +138,8 @@ async fn exchange(
     if let Some(cell) = view.routes.get(route) {
         cell.matched();
     }
+    let hash = pool.state.pool.affinity.hash.as_ref();
+    let key = hash.and_then(|hash| hash_key(hash, head, text, connection.peer));
     let mut exchange = Exchange {
         connection,
         head,
@@ -143,6 +147,7 @@ async fn exchange(
         id,
         listener,
         record,
+        key,
     };
     match exchange.find_backend(pool, response).await {
         Ok((upstream, attempt)) => exchange.relay(pool, upstream, attempt, response).await,
@@ -216,15 +221,11 @@ impl Exchange<'_> {
     }
 
     fn pick(&mut self, pool: &Rc<PoolView>, tried: &Tried, now: Instant) -> Result<Try, Fault> {
-        let gauges = &pool.state.gauges;
-        let load = |member: usize| {
-            gauges
-                .get(member)
-                .map_or(u32::MAX, |gauge| gauge.in_flight())
-        };
+        let load = pool.state.load();
         let ask = Ask {
             now: self.connection.worker.mono(now),
             tried: tried.list(),
+            key: self.key,
         };
         let picked = pool.pool.picker.borrow_mut().pick(&load, ask);
         if let Some(pick) = picked {

@@ -6,10 +6,12 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use evenkeel_balance::{KeyTable, Member};
 use evenkeel_model::clock::Mono;
+use evenkeel_model::config::Algorithm;
 use evenkeel_model::ids::Name;
 use evenkeel_model::tally::Vitals;
 
@@ -81,19 +83,75 @@ impl BackendGauge {
     }
 }
 
+/// Requests in flight in a whole pool over all workers, kept where a bounded load asks for it at every pick.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub(crate) struct PoolGauge(AtomicU32);
+
+impl PoolGauge {
+    pub(crate) fn in_flight(&self) -> u32 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn enter(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn leave(&self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// The gauges of every backend that was ever configured in this process, by (pool, backend).
+///
+/// With them what else of a pool outlives a snapshot: its sum and its table of keys.
 ///
 /// Cloning gives a further handle to the same gauges. Locked only when a snapshot is built, never by a request.
 #[derive(Debug, Clone, Default)]
-pub struct Gauges(Arc<Mutex<ByBackend>>);
+pub struct Gauges(Arc<Mutex<Kept>>);
 
-type ByBackend = BTreeMap<(Name, Name), Arc<BackendGauge>>;
+#[derive(Debug, Default)]
+struct Kept {
+    backends: BTreeMap<(Name, Name), Arc<BackendGauge>>,
+    pools: BTreeMap<Name, Arc<PoolGauge>>,
+    keys: BTreeMap<Name, Arc<KeyTable>>,
+}
 
 impl Gauges {
     /// The gauge of `backend` in `pool`, made on first use.
     pub fn get(&self, pool: &Name, backend: &Name) -> Arc<BackendGauge> {
-        let mut gauges = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(gauges.entry((pool.clone(), backend.clone())).or_default())
+        let mut kept = self.lock();
+        let key = (pool.clone(), backend.clone());
+        Arc::clone(kept.backends.entry(key).or_default())
+    }
+
+    /// The gauge of all of `pool`, made on first use.
+    pub(crate) fn pool(&self, pool: &Name) -> Arc<PoolGauge> {
+        Arc::clone(self.lock().pools.entry(pool.clone()).or_default())
+    }
+
+    /// The table of keys of `pool` for `members`: the one there is while it fits, else a new one, which costs what
+    /// [`KeyTable::of`] says. `None` where the algorithm is no hash.
+    pub(crate) fn keys(
+        &self,
+        pool: &Name,
+        algorithm: Algorithm,
+        members: &[Member],
+    ) -> Option<Arc<KeyTable>> {
+        let known = self.lock().keys.get(pool).map(Arc::clone);
+        if let Some(known) = known.filter(|table| table.fits(algorithm, members)) {
+            return Some(known);
+        }
+        let table = KeyTable::of(algorithm, members).map(Arc::new);
+        match &table {
+            Some(table) => self.lock().keys.insert(pool.clone(), Arc::clone(table)),
+            None => self.lock().keys.remove(pool),
+        };
+        table
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Kept> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -1,9 +1,12 @@
 //! Who a request is from and what it is called.
 
 use std::hash::{BuildHasher as _, RandomState};
+use std::net::IpAddr;
 use std::ops::Range;
 
-use evenkeel_model::config::Session;
+use evenkeel_balance::digest;
+use evenkeel_http1::RequestHead;
+use evenkeel_model::config::{HashKey, Session};
 
 use crate::stream::Peer;
 
@@ -67,6 +70,33 @@ pub(crate) fn client_hash<'a>(
         Peer::Ip(ip) => keys.hash_one((2u8, ip)),
         Peer::Unix => keys.hash_one(3u8),
     }
+}
+
+/// What the hash of a pool knows a request by; `None`: the request has no such value, or an empty one.
+pub(crate) fn hash_key(key: &HashKey, head: &RequestHead, text: &[u8], peer: Peer) -> Option<u64> {
+    let value = match key {
+        HashKey::Header(name) => head.field(text, name)?,
+        HashKey::Cookie(name) => {
+            let mut cookies = head.values(text, "cookie");
+            cookies.find_map(|header| cookie(header, name.as_bytes()))?
+        }
+        HashKey::Query(name) => parameter(head.query(text)?, name)?.as_bytes(),
+        HashKey::Path => head.path(text).as_bytes(),
+        HashKey::ClientAddress => {
+            return match peer {
+                Peer::Ip(IpAddr::V4(ip)) => Some(digest::key(&ip.octets())),
+                Peer::Ip(IpAddr::V6(ip)) => Some(digest::key(&ip.octets())),
+                Peer::Unix => None,
+            };
+        }
+    };
+    (!value.is_empty()).then(|| digest::key(value))
+}
+
+/// The value of parameter `name` in a query.
+fn parameter<'a>(query: &'a str, name: &str) -> Option<&'a str> {
+    let mut pairs = query.split('&');
+    pairs.find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))
 }
 
 /// The value of cookie `name` in a Cookie header.

@@ -167,6 +167,9 @@ impl Try {
         if let Some(gauge) = pool.state.gauges.get(backend) {
             gauge.enter();
         }
+        if let Some(total) = &pool.state.total {
+            total.enter();
+        }
         Self {
             pool: Rc::clone(pool),
             backend,
@@ -203,6 +206,9 @@ impl Drop for Try {
         self.end(Outcome::ClientAbort);
         if let Some(gauge) = self.pool.state.gauges.get(self.backend) {
             gauge.leave();
+        }
+        if let Some(total) = &self.pool.state.total {
+            total.leave();
         }
     }
 }

@@ -5,13 +5,13 @@
 
 use std::sync::Arc;
 
-use evenkeel_balance::Member;
 use evenkeel_balance::route::RouteTable;
+use evenkeel_balance::{KeyTable, Load, Member, Spec};
 use evenkeel_model::config::{Config, Listener, Pool};
 use evenkeel_model::ids::{Epoch, RevisionId};
 use evenkeel_model::tally::RouteKey;
 
-use crate::gauge::{BackendGauge, Gauges};
+use crate::gauge::{BackendGauge, Gauges, PoolGauge};
 
 /// Runtime facts of one pool, as the control shell knows them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,6 +55,31 @@ pub struct PoolState {
     pub members: Vec<Member>,
     /// In file order; kept over reloads by name.
     pub gauges: Vec<Arc<BackendGauge>>,
+    /// Under a hash: whose each key is, built once for all workers.
+    pub(crate) keys: Option<Arc<KeyTable>>,
+    /// Under a bounded load: requests in flight in the whole pool.
+    pub(crate) total: Option<Arc<PoolGauge>>,
+}
+
+/// What the backends of a pool hold now.
+#[derive(Debug)]
+pub(crate) struct PoolLoad<'a> {
+    gauges: &'a [Arc<BackendGauge>],
+    total: Option<&'a PoolGauge>,
+}
+
+impl Load for PoolLoad<'_> {
+    fn in_flight(&self, member: usize) -> u32 {
+        let gauge = self.gauges.get(member);
+        gauge.map_or(u32::MAX, |gauge| gauge.in_flight())
+    }
+
+    fn total(&self, members: usize) -> u64 {
+        match self.total {
+            Some(total) => u64::from(total.in_flight()),
+            None => (0..members).map(|i| u64::from(self.in_flight(i))).sum(),
+        }
+    }
 }
 
 /// Everything that a worker needs to serve requests.
@@ -107,6 +132,19 @@ impl Snapshot {
 }
 
 impl PoolState {
+    /// What its backends hold now.
+    pub(crate) fn load(&self) -> PoolLoad<'_> {
+        PoolLoad {
+            gauges: &self.gauges,
+            total: self.total.as_deref(),
+        }
+    }
+
+    /// What a picker of it needs to know besides the members.
+    pub(crate) fn spec(&self) -> Spec {
+        Spec::of(&self.pool).with_keys(self.keys.as_ref())
+    }
+
     fn new(
         pool: &Pool,
         revision: RevisionId,
@@ -119,12 +157,20 @@ impl PoolState {
                 pool: pool.name.to_string(),
             });
         }
+        let keys = match &pool.affinity.hash {
+            Some(_) => gauges.keys(&pool.name, pool.algorithm, &facts.members),
+            None => None,
+        };
+        let bounded = pool.affinity.bounded_load.is_some();
+        let total = bounded.then(|| gauges.pool(&pool.name));
         let gauges = pool
             .backends
             .iter()
             .map(|backend| gauges.get(&pool.name, &backend.name))
             .collect();
         Ok(Self {
+            keys,
+            total,
             pool: pool.clone(),
             revision,
             epoch: facts.epoch,

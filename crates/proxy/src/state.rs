@@ -12,8 +12,8 @@ use std::sync::atomic::Ordering;
 use std::task::Context;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use evenkeel_balance::Picker;
 use evenkeel_balance::retry::Budget;
-use evenkeel_balance::{Picker, Spec};
 use evenkeel_http1::{RequestHead, ResponseHead};
 use evenkeel_model::clock::{Mono, Wall};
 use evenkeel_model::config::{Address, Listener};
@@ -163,7 +163,7 @@ impl Worker {
                 .unwrap_or_else(|| Rc::new(self.new_pool(state, now)));
             pool.picker
                 .borrow_mut()
-                .update(&Spec::of(&state.pool), &state.members);
+                .update(&state.spec(), &state.members);
             let addresses = state.pool.backends.iter().map(|backend| &backend.address);
             let mut origin = |address: &Address| {
                 let new = || {
@@ -199,7 +199,7 @@ impl Worker {
 
     fn new_pool(&self, state: &PoolState, now: Mono) -> WorkerPool {
         let rng = self.rng.borrow_mut().fork(0);
-        let picker = Picker::new(Spec::of(&state.pool), &state.members, rng);
+        let picker = Picker::new(state.spec(), &state.members, rng);
         WorkerPool {
             picker: RefCell::new(picker),
             budget: RefCell::new(Budget::new(now)),

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use evenkeel_balance::Ask;
 use evenkeel_balance::retry::{Decision, Failure, decide, is_idempotent};
+use evenkeel_balance::{Ask, digest};
 use evenkeel_model::clock::Mono;
+use evenkeel_model::config::HashKey;
 use evenkeel_model::ids::Epoch;
 use evenkeel_model::tally::{BackendTally, Outcomes};
 
@@ -162,6 +163,15 @@ impl Engine {
             let station = state.stations.get(member);
             station.map_or(0, |id| stations[*id as usize].in_flight)
         };
+        let source = &self.sources[request.stream as usize];
+        let key = state.pool.affinity.hash.as_ref().map(|hash| match hash {
+            HashKey::Path => {
+                let path = &source.kinds[usize::from(request.kind)].path;
+                digest::key(path.split('?').next().unwrap_or(path).as_bytes())
+            }
+            // A client is who it is in whatever it is known by.
+            _ => digest::key(&source.client_hash(request.client).to_le_bytes()),
+        });
         // What failed this request, as indices into the members of now.
         let mut tried = [0usize; TRIES_MAX];
         let mut tried_len = 0;
@@ -174,6 +184,7 @@ impl Engine {
         let ask = Ask {
             now: Mono(self.now),
             tried: &tried[..tried_len],
+            key,
         };
         let picked = mine.picker.pick(&load, ask);
         let Some(pick) = picked.filter(|pick| pick.member < state.stations.len()) else {

@@ -189,6 +189,7 @@ impl WorkerPool {
         if let Some(cell) = self.cell(epoch, pick.member) {
             match pick.why {
                 Why::Free => cell.picks_free += 1,
+                Why::Forced => cell.picks_forced += 1,
                 Why::Retry => cell.picks_retry += 1,
             }
         }

@@ -35,7 +35,11 @@ pub(super) fn winner(
         HashTable::HaproxyMap
         | HashTable::HaproxyRing
         | HashTable::EnvoyRing { .. }
-        | HashTable::EnvoyMaglev { .. } => None,
+        | HashTable::EnvoyMaglev { .. }
+        // A key of Evenkeel is a value of the request, never one that the file holds.
+        | HashTable::EvenkeelRing
+        | HashTable::EvenkeelMaglev
+        | HashTable::EvenkeelRendezvous => None,
     }
 }
 

@@ -17,15 +17,19 @@ use crate::outlook::Method;
 const Z95: f64 = 1.959_963_984_540_054;
 const TAIL: f64 = 0.025;
 
-/// The share of each member.
+/// The share of each of `members`, who take traffic, of the backends `all` of a pool.
 pub(super) fn shares(
     hash: &Hash,
+    all: &[Backend],
     members: &[&Backend],
     keys: Option<Keys>,
     budget: &mut Budget,
 ) -> Estimated {
     let by_weight = in_proportion(members, |w| w);
-    let (parts, per_weight) = parts(hash.table, members, budget);
+    let (parts, per_weight) = match ring::own(hash.table, all, members, budget) {
+        Some(parts) => (parts, None),
+        None => parts(hash.table, members, budget),
+    };
     let is_built = per_weight.is_none() && ring::points(hash.table, members) > 0;
     let method = if is_built {
         Method::Table

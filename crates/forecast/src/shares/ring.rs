@@ -8,6 +8,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use evenkeel_balance::hash::{KeyTable, Seat};
+use evenkeel_model::config::Algorithm;
 use evenkeel_model::setup::{Backend, HashTable};
 
 use crate::estimate::Budget;
@@ -98,8 +100,12 @@ impl Ring {
 /// What building `table` costs, in points of a small ring; 0 for what needs no table.
 fn cost(table: HashTable, members: &[&Backend]) -> u64 {
     match table {
-        HashTable::EnvoyRing { .. } => points(table, members).saturating_mul(4),
-        HashTable::EnvoyMaglev { .. } => points(table, members).saturating_mul(2),
+        HashTable::EnvoyRing { .. } | HashTable::EvenkeelRendezvous => {
+            points(table, members).saturating_mul(4)
+        }
+        HashTable::EnvoyMaglev { .. } | HashTable::EvenkeelMaglev => {
+            points(table, members).saturating_mul(2)
+        }
         _ => points(table, members),
     }
 }
@@ -113,6 +119,9 @@ pub(super) fn points(table: HashTable, members: &[&Backend]) -> u64 {
         HashTable::NginxRing => weight * NGINX_POINTS,
         HashTable::EnvoyRing { min, max, .. } => envoy_scale(members, min, max).ceil() as u64,
         HashTable::EnvoyMaglev { size } => size.max(members.len() as u64),
+        HashTable::EvenkeelRing | HashTable::EvenkeelMaglev | HashTable::EvenkeelRendezvous => {
+            KeyTable::places_of(members.len())
+        }
     }
 }
 
@@ -124,7 +133,12 @@ pub(super) fn parts(
     budget: &mut Budget,
 ) -> Option<Vec<f64>> {
     match table {
-        HashTable::HaproxyMap | HashTable::NginxModulo => None,
+        // Evenkeel's own are built by `own`, which knows who is not among the members.
+        HashTable::HaproxyMap
+        | HashTable::NginxModulo
+        | HashTable::EvenkeelRing
+        | HashTable::EvenkeelMaglev
+        | HashTable::EvenkeelRendezvous => None,
         HashTable::HaproxyRing | HashTable::NginxRing => {
             if !budget.ring.holds(table, members) {
                 if !budget.take_points(cost(table, members)) {
@@ -155,6 +169,39 @@ pub(super) fn parts(
             Some(maglev(members, size))
         }
     }
+}
+
+/// The same for Evenkeel's own tables, by the code that runs: `members` take traffic, `all` are those of the pool.
+pub(super) fn own(
+    table: HashTable,
+    all: &[Backend],
+    members: &[&Backend],
+    budget: &mut Budget,
+) -> Option<Vec<f64>> {
+    let algorithm = match table {
+        HashTable::EvenkeelRing => Algorithm::RingHash,
+        HashTable::EvenkeelMaglev => Algorithm::Maglev,
+        HashTable::EvenkeelRendezvous => Algorithm::Rendezvous,
+        _ => return None,
+    };
+    if !budget.take_points(cost(table, members)) {
+        return None;
+    }
+    let within: BTreeSet<&str> = members.iter().map(|b| b.name.as_str()).collect();
+    let seats: Vec<Seat<'_>> = all
+        .iter()
+        .map(|b| Seat {
+            name: &b.name,
+            weight: b.weight,
+            eligible: within.contains(b.name.as_str()),
+        })
+        .collect();
+    let parts = KeyTable::new(algorithm, &seats)?.parts();
+    let of = all
+        .iter()
+        .zip(parts)
+        .filter(|(b, _)| within.contains(b.name.as_str()));
+    Some(of.map(|(_, part)| part).collect())
 }
 
 /// Whose the point of nginx's ring is that takes `hash`; `None`: servers share a name and take turns, or the budget does

@@ -9,10 +9,8 @@ use super::reader::{Named, Reader, Report, Section, list};
 use super::reference::sub;
 use super::typed::Limits;
 use super::weights::{WEIGHT_MAX, derive};
-use super::{BACKENDS_MAX, keys, policy, text, too_many};
-use crate::config::{
-    Address, Algorithm, Backend, Health, Intent, NPlusOne, Objective, Pool, Retry, Session,
-};
+use super::{BACKENDS_MAX, affinity, keys, policy, text, too_many};
+use crate::config::{Address, Backend, Health, Intent, NPlusOne, Objective, Pool, Retry, Session};
 use crate::units::Ratio;
 
 const MS: Duration = Duration::from_millis(1);
@@ -107,10 +105,7 @@ pub(super) fn read(reader: &mut Reader, named: &Named<'_>, budget: &mut usize) -
     derive(intent, &mut backends);
     let min_healthy = s.integer(reader, "min_healthy", &MIN_HEALTHY).unwrap_or(1);
     too_few(reader, &s, min_healthy, capacities.len());
-    let algorithms = Algorithm::ALL
-        .iter()
-        .map(|a| (a.as_str(), *a))
-        .collect::<Vec<_>>();
+    let (algorithm, affinity) = affinity::read(reader, &s);
     let refusals = [("warn", NPlusOne::Warn), ("refuse", NPlusOne::Refuse)];
     let mut timeout = |key, default_s| {
         s.timeout(reader, key, &TIMEOUT)
@@ -124,9 +119,8 @@ pub(super) fn read(reader: &mut Reader, named: &Named<'_>, budget: &mut usize) -
         (timeout("idle_timeout", 30), timeout("request_timeout", 30));
     let twenty = Ratio::from_percent(20);
     Some(Pool {
-        algorithm: s
-            .choice(reader, "algorithm", &algorithms)
-            .unwrap_or(Pool::ALGORITHM_DEFAULT),
+        algorithm,
+        affinity,
         intent,
         peak_rps: s.number(reader, "peak_rps", &RPS),
         headroom: s.ratio(reader, "headroom", &HEADROOM).unwrap_or(twenty),

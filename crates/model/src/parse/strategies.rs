@@ -15,8 +15,8 @@ use proptest::prelude::*;
 use super::weights::derive;
 use crate::clock::Wall;
 use crate::config::{
-    Address, Admin, AdminToken, Algorithm, Backend, Config, EscalationLevel, Health, Intent,
-    Listener, NPlusOne, Objective, Pool, Receiver, Retry, Role, Route, Session,
+    Address, Admin, AdminToken, Affinity, Algorithm, Backend, Config, EscalationLevel, HashKey,
+    Health, Intent, Listener, NPlusOne, Objective, Pool, Receiver, Retry, Role, Route, Session,
 };
 use crate::finding::Severity;
 use crate::ids::Name;
@@ -152,11 +152,31 @@ where
     }
 }
 
-type Spread = (Algorithm, Intent, Option<f64>, NPlusOne, bool);
+type Spread = ((Algorithm, Affinity), Intent, Option<f64>, NPlusOne, bool);
+
+/// An algorithm with what it may tie requests by.
+fn algorithm() -> impl Strategy<Value = (Algorithm, Affinity)> {
+    let key = prop_oneof![
+        "[a-z][a-z-]{0,10}".prop_map(HashKey::Header),
+        "[a-zA-Z]{1,10}".prop_map(HashKey::Cookie),
+        "[a-zA-Z]{1,10}".prop_map(HashKey::Query),
+        Just(HashKey::Path),
+        Just(HashKey::ClientAddress),
+    ];
+    let bound = option::of((101u32..=1_000).prop_map(|percent| f64::from(percent) / 100.0));
+    (proptest::sample::select(Algorithm::ALL), key, bound).prop_map(|(algorithm, key, bound)| {
+        let mut affinity = Affinity::default();
+        if algorithm.is_hash() {
+            affinity.hash = Some(key);
+            affinity.bounded_load = bound;
+        }
+        (algorithm, affinity)
+    })
+}
 
 fn spread() -> impl Strategy<Value = Spread> {
     (
-        proptest::sample::select(Algorithm::ALL),
+        algorithm(),
         proptest::sample::select(Intent::ALL),
         option::of(rps()),
         prop_oneof![Just(NPlusOne::Warn), Just(NPlusOne::Refuse)],
@@ -192,7 +212,7 @@ fn pool() -> impl Strategy<Value = Pool> {
     )
         .prop_map(
             |(spread, n, session, timeouts, health, policy, mut backends)| {
-                let (algorithm, intent, peak_rps, n_plus_one, has_capacity) = spread;
+                let ((algorithm, affinity), intent, peak_rps, n_plus_one, has_capacity) = spread;
                 if intent != Intent::Capacity && !has_capacity {
                     // Some declare it, some do not: allowed under every other intent.
                     backends
@@ -204,6 +224,7 @@ fn pool() -> impl Strategy<Value = Pool> {
                 Pool {
                     name: Name::new("p").unwrap(),
                     algorithm,
+                    affinity,
                     intent,
                     peak_rps,
                     headroom: n.0,

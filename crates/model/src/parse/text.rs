@@ -144,6 +144,30 @@ pub(super) fn cookie_name(text: &str) -> Result<String, Expected> {
     ))
 }
 
+/// The name of a header (a token, RFC 9110 section 5.1) in lower case.
+pub(super) fn header_name(text: &str) -> Result<String, Expected> {
+    cookie_name(text)
+        .map(|name| name.to_ascii_lowercase())
+        .map_err(|_not_a_token| {
+            Expected::new(
+                "the name of a header, at most 128 bytes",
+                "write only its name, such as \"x-user\"",
+            )
+        })
+}
+
+/// The name of a query parameter as it stands in a request.
+pub(super) fn query_name(text: &str) -> Result<String, Expected> {
+    let allowed = |b: u8| b.is_ascii_graphic() && !b"&=#?".contains(&b);
+    if text.len() <= 128 && text.bytes().all(allowed) {
+        return Ok(text.to_owned());
+    }
+    Err(Expected::new(
+        "the name of a query parameter, at most 128 bytes",
+        "write only its name as it is sent, such as \"user\"",
+    ))
+}
+
 /// A webhook's address.
 pub(super) fn url(text: &str) -> Result<String, Expected> {
     let rest = text

@@ -5,8 +5,8 @@ use std::time::Duration;
 use crate::canonical::path_segment;
 use crate::config::{self, Algorithm, Config};
 use crate::setup::{
-    Among, Backend, Balancer, CheckKind, Cost, Failover, Health, LeastLoaded, Listener, Nobody,
-    Pool, Retry, Route, Selection, Setup, Tie, Timeouts, Wait,
+    Among, Backend, Balancer, CheckKind, Cost, Failover, Hash, HashKey, HashTable, Health,
+    LeastLoaded, Listener, Nobody, Pool, Retry, Route, Selection, Setup, Tie, Timeouts, Wait,
 };
 
 impl Setup {
@@ -64,7 +64,7 @@ fn pool(pool: &config::Pool) -> Pool {
     };
     let backends = pool.backends.iter().map(backend).collect();
     Pool {
-        selection: selection(pool.algorithm),
+        selection: selection(pool),
         failover: Failover {
             nobody: Nobody::UseAll,
             ..Pool::blank("", "").failover
@@ -100,15 +100,35 @@ fn pool(pool: &config::Pool) -> Pool {
 }
 
 /// What an algorithm of Evenkeel does.
-fn selection(algorithm: Algorithm) -> Selection {
-    match algorithm {
+fn selection(pool: &config::Pool) -> Selection {
+    match pool.algorithm {
         Algorithm::RoundRobin | Algorithm::Random => Selection::ByWeight,
         Algorithm::LeastRequest => Selection::LeastLoaded(LeastLoaded {
             among: Among::DrawnByWeight(2),
             cost: Cost::PerWeight,
             tie: Tie::FirstDrawn,
         }),
+        Algorithm::RingHash => hash(&pool.affinity, HashTable::EvenkeelRing),
+        Algorithm::Maglev => hash(&pool.affinity, HashTable::EvenkeelMaglev),
+        Algorithm::Rendezvous => hash(&pool.affinity, HashTable::EvenkeelRendezvous),
     }
+}
+
+fn hash(affinity: &config::Affinity, table: HashTable) -> Selection {
+    let key = match &affinity.hash {
+        Some(config::HashKey::Header(name)) => HashKey::Header(name.clone()),
+        Some(config::HashKey::Cookie(name)) => HashKey::Cookie(name.clone()),
+        Some(config::HashKey::Query(name)) => HashKey::Query(name.clone()),
+        Some(config::HashKey::Path) => HashKey::Uri,
+        Some(config::HashKey::ClientAddress) => HashKey::ClientAddress,
+        // Without a key every pick is by weight.
+        None => return Selection::ByWeight,
+    };
+    Selection::Hash(Hash {
+        key,
+        table,
+        balance_factor: affinity.bounded_load,
+    })
 }
 
 fn check(health: &config::Health, pool: &str) -> Health {

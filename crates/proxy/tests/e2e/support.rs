@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use evenkeel_balance::effective_members;
 use evenkeel_model::config::{
-    Address, Admin, Algorithm, Backend, Config, Health, Intent, Listener, NPlusOne, Objective,
-    Pool, Retry, Route, Session,
+    Address, Admin, Affinity, Algorithm, Backend, Config, Health, Intent, Listener, NPlusOne,
+    Objective, Pool, Retry, Route, Session,
 };
 use evenkeel_model::ids::{Epoch, Name, RevisionId};
 use evenkeel_model::tally::{BackendTally, Tally};
@@ -56,6 +56,7 @@ pub(crate) fn pool(label: &str, backends: &[SocketAddr]) -> Pool {
     Pool {
         name: name(label),
         algorithm: Algorithm::RoundRobin,
+        affinity: Affinity::default(),
         intent: Intent::Even,
         peak_rps: None,
         headroom: Ratio::from_percent(20),
@@ -203,6 +204,7 @@ impl Bench {
 
 fn add(sum: &mut BackendTally, cell: &BackendTally) {
     sum.picks_free += cell.picks_free;
+    sum.picks_forced += cell.picks_forced;
     sum.picks_retry += cell.picks_retry;
     sum.harmed += cell.harmed;
     sum.slow += cell.slow;

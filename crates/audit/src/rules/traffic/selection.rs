@@ -190,6 +190,9 @@ fn hot_key(subject: &Subject<'_>, pool: &Pool, hash: &Hash) -> Option<(f64, Word
             HashTable::EnvoyRing { .. } | HashTable::EnvoyMaglev { .. } => {
                 "bound the load: `hash_balance_factor: 125`, or hash something finer"
             }
+            HashTable::EvenkeelRing | HashTable::EvenkeelMaglev | HashTable::EvenkeelRendezvous => {
+                "bound the load: `bounded_load = 1.25`, or hash something finer"
+            }
             HashTable::NginxModulo | HashTable::NginxRing => {
                 "hash something finer, such as `$request_uri`, or choose by load with `least_conn`"
             }
@@ -250,6 +253,11 @@ fn uneven_table(pool: &Pool, forecast: &PoolForecast, hash: &Hash) -> Option<(f6
         }
         HashTable::EnvoyMaglev { .. } => {
             "raise `table_size` to a prime of at least 100 places for each backend".to_owned()
+        }
+        HashTable::EvenkeelRing => "write `algorithm = \"maglev\"`".to_owned(),
+        HashTable::EvenkeelMaglev | HashTable::EvenkeelRendezvous => {
+            "multiply all weights alike, or raise the smallest: it asks for less than a slot"
+                .to_owned()
         }
         // These need no table and follow the weights.
         HashTable::HaproxyMap | HashTable::NginxModulo => return None,

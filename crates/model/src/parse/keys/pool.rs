@@ -1,5 +1,6 @@
 //! evenkeel.toml: `[pool.NAME]` and what lies in it.
 
+use super::super::affinity::BOUNDED_LOAD;
 use super::super::pool::{
     CHECK_INTERVAL, CHECK_TIMEOUT, CHECKS_IN_A_ROW, ERROR_RATE, HARMED_CLIENTS, HEADROOM,
     MAX_IN_FLIGHT, MIN_HEALTHY, P99, RETRY_ATTEMPTS, RETRY_BUDGET, RPS, TIMEOUT, TOLERANCE, WEIGHT,
@@ -62,10 +63,27 @@ pub(in super::super) static POOL: Table = Table {
     keys: &[
         Key::new(
             "algorithm",
-            Kind::Choice(&["round_robin", "least_request", "random"]),
+            Kind::Choice(&[
+                "round_robin",
+                "least_request",
+                "random",
+                "ring_hash",
+                "maglev",
+                "rendezvous",
+            ]),
             "How a backend is chosen.",
         )
         .or("\"round_robin\""),
+        Key::new(
+            "hash",
+            Kind::Table(&HASH),
+            "What of a request is its key, under ring_hash, maglev and rendezvous.",
+        ),
+        Key::new(
+            "bounded_load",
+            Kind::number(&BOUNDED_LOAD),
+            "No backend takes more by its keys than this times its part of all requests in flight.",
+        ),
         INTENT,
         PEAK_RPS,
         HEADROOM_KEY,
@@ -139,6 +157,29 @@ pub(in super::super) static OBJECTIVE: Table = Table {
             "Response time that 99 % of requests must keep.",
         )
         .or("\"1s\""),
+    ],
+};
+
+pub(in super::super) static HASH: Table = Table {
+    about: "What of a request is its key: exactly one of these.",
+    keys: &[
+        Key::new("header", Kind::Text("x-user"), "The value of this header."),
+        Key::new("cookie", Kind::Text("sid"), "The value of this cookie."),
+        Key::new(
+            "query",
+            Kind::Text("user"),
+            "The value of this query parameter, as sent.",
+        ),
+        Key::new(
+            "path",
+            Kind::Boolean,
+            "The path, as sent, without the query.",
+        ),
+        Key::new(
+            "client_address",
+            Kind::Boolean,
+            "The address that the client's connection comes from.",
+        ),
     ],
 };
 
