@@ -153,7 +153,8 @@ proptest! {
         lighter[which].eligible = lighter[which].weight > 0;
         let before = owners(&table(Algorithm::Rendezvous, &lighter), &members, 5_000);
         let after = owners(&table(Algorithm::Rendezvous, &heavier), &members, 5_000);
-        prop_assert_eq!(moved(&before, &after, |_, is| *is != members[which].name), 0.0);
+        let others = moved(&before, &after, |_, is| *is != members[which].name);
+        prop_assert!(others <= 0.0, "{others}");
     }
 
     #[test]

@@ -297,6 +297,11 @@ impl Counts {
         self.clients.merge(&tally.clients);
     }
 
+    /// All picks of the running epoch.
+    pub(crate) fn picks(&self) -> u64 {
+        self.totals.iter().sum::<u64>() + self.others
+    }
+
     /// Closes the second; `in_flight` are the samples of its end.
     pub(crate) fn tick(&mut self, at: Mono, wall: Wall, in_flight: impl Iterator<Item = u32>) {
         for (cell, sample) in self.cells.iter_mut().zip(in_flight) {

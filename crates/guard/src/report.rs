@@ -156,7 +156,11 @@ impl Inner {
         let picks: u64 = cells.iter().map(Cell::picks).sum();
         let enough = picks >= ENOUGH;
         let totals = watch.counts.totals();
-        let trials: u64 = totals.iter().sum();
+        let trials: u64 = if watch.key_parts.is_some() {
+            0
+        } else {
+            totals.iter().sum()
+        };
         let hits = totals.get(index).copied().unwrap_or(0);
         let ci = (trials > 0).then(|| interval(hits, trials, ALPHA_STATUS));
         let verdict = watch.verdicts.get(index).copied().unwrap_or_default();
@@ -173,8 +177,12 @@ impl Inner {
             zone: backend.zone.clone(),
             version: backend.version.clone(),
             intended_share: watch.intended.get(index).copied(),
-            expected_share: watch.expected.as_ref().and_then(|e| e.get(index)).copied(),
-            observed_share: (free >= ENOUGH).then(|| f64::from(cell.free) / free as f64),
+            expected_share: watch.shown_shares().and_then(|e| e.get(index)).copied(),
+            observed_share: if watch.key_parts.is_some() {
+                enough.then(|| cell.picks() as f64 / picks as f64)
+            } else {
+                (free >= ENOUGH).then(|| f64::from(cell.free) / free as f64)
+            },
             ci_low: ci.map(|ci| ci.lo),
             ci_high: ci.map(|ci| ci.hi),
             verdict: self.overlaid(verdict),
@@ -229,7 +237,7 @@ impl Inner {
             text = format!("{more}; {text}");
         }
         if verdict == Verdict::Unknown {
-            let picks: u64 = watch.counts.totals().iter().sum();
+            let picks = watch.judged_picks();
             text = format!("{text}; {picks} picks so far, {ENOUGH} are needed");
         }
         text
@@ -261,7 +269,14 @@ fn share_reason(watch: &PoolWatch, index: usize, pool: &Pool) -> String {
     };
     let open = members.iter().any(|m| m.eligible) && members.iter().all(|m| down(&m.name));
     let fail_open = if open { FailOpen::Yes } else { FailOpen::No };
-    reason::share(pool.algorithm, &members, index, standing, fail_open)
+    let text = reason::share(pool.algorithm, &members, index, standing, fail_open);
+    let taken = told.is_some_and(|m| m.eligible && m.weight > 0);
+    let part = watch.key_parts.as_ref().and_then(|parts| parts.get(index));
+    let keys = part.filter(|_| taken);
+    match keys.and_then(|part| reason::keys(&pool.affinity, *part)) {
+        Some(keys) => format!("{keys}; {text}"),
+        None => text,
+    }
 }
 
 fn rate(hits: u64, of: u64, enough: bool) -> Option<f64> {

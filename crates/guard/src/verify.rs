@@ -208,6 +208,11 @@ fn lacks(watch: &PoolWatch, revision: RevisionId) -> Option<String> {
     if watch.overlay {
         return Some("the end of a slow start: shares are not judged before".to_owned());
     }
+    if watch.key_parts.is_some() {
+        // Keys decide the shares: there is nothing to pin down but that traffic flows and harms nobody.
+        let enough = watch.judged_picks() >= ENOUGH;
+        return (!enough).then(|| format!("{ENOUGH} picks"));
+    }
     if watch.expected.is_none() {
         let enough = watch.counts.totals().iter().sum::<u64>() >= ENOUGH;
         let known = watch.verdicts.iter().all(|v| v.is_fine());

@@ -11,7 +11,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use evenkeel_balance::{Member, expected_shares};
+use evenkeel_balance::{KeyTable, Member, expected_shares};
 use evenkeel_detect::arl::Arl;
 use evenkeel_detect::harm::{self, HarmEvidence, HarmTest};
 use evenkeel_detect::load::{self, LoadCount, LoadEvidence, LoadTest};
@@ -101,7 +101,11 @@ pub(crate) struct PoolWatch {
     pub(crate) vitals: Vec<Vitals>,
     pub(crate) health: BTreeMap<Name, Health>,
     pub(crate) intended: Vec<f64>,
+    /// The shares that free picks should have.
     pub(crate) expected: Option<Vec<f64>>,
+    /// Under a hash: the part of the key space that belongs to each backend. Its picks are forced by keys, which clients
+    /// choose: they are shown and never judged.
+    pub(crate) key_parts: Option<Vec<f64>>,
     pub(crate) said: Said,
     pub(crate) verdicts: Vec<Verdict>,
     /// The share tests are suspended for the running epoch: some backend is in slow start or the like.
@@ -122,12 +126,27 @@ impl PoolWatch {
             health: BTreeMap::new(),
             intended: Vec::new(),
             expected: None,
+            key_parts: None,
             said: Said::default(),
             verdicts: Vec::new(),
             overlay: false,
             client_rule: ClientRule::default(),
             at_limit: false,
             tests: None,
+        }
+    }
+
+    /// The shares that status shows as expected.
+    pub(crate) fn shown_shares(&self) -> Option<&Vec<f64>> {
+        self.key_parts.as_ref().or(self.expected.as_ref())
+    }
+
+    /// The picks that a verdict stands on: free ones, or all where keys decide.
+    pub(crate) fn judged_picks(&self) -> u64 {
+        if self.key_parts.is_some() {
+            self.counts.picks()
+        } else {
+            self.counts.totals().iter().sum()
         }
     }
 
@@ -187,6 +206,10 @@ impl PoolWatch {
             .collect();
         self.overlay = fact.members.iter().any(|m| m.eligible && !m.why.is_empty());
         self.expected = expected_shares(self.pool.algorithm, &members);
+        let hash = self.pool.affinity.hash.as_ref();
+        self.key_parts = hash
+            .and_then(|_| KeyTable::of(self.pool.algorithm, &members))
+            .map(|table| table.parts());
         let intended = self.pool.intended_shares(eligible);
         self.intended = match (&self.expected, kept || self.overlay) {
             (Some(expected), true) => expected.clone(),
@@ -353,7 +376,8 @@ impl PoolWatch {
                 load::Verdict::Unknown => Verdict::Unknown,
             };
         }
-        if !member.why.is_empty() || self.at_limit {
+        let by_keys = self.key_parts.is_some() && self.counts.picks() >= ENOUGH;
+        if !member.why.is_empty() || self.at_limit || by_keys {
             Verdict::Explained
         } else if picks < ENOUGH {
             Verdict::Unknown

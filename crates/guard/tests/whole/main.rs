@@ -11,6 +11,8 @@ mod closed_loop;
 #[cfg(test)]
 mod drills;
 #[cfg(test)]
+mod keyed;
+#[cfg(test)]
 mod random;
 #[cfg(test)]
 mod world;
