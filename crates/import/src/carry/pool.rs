@@ -5,7 +5,7 @@ use std::time::Duration;
 use evenkeel_model::canonical::path_segment;
 use evenkeel_model::config::{Intent, NPlusOne};
 use evenkeel_model::setup::{
-    Among, Backend, Cost, LeastLoaded, Pool, Role, Selection, Tie, Touches, Wait,
+    Among, Backend, Cost, HashKey, LeastLoaded, Pool, Role, Selection, Tie, Touches, Wait,
 };
 
 use super::paper::{Paper, quoted};
@@ -32,6 +32,36 @@ struct Table {
     sub: String,
     keys: Vec<(&'static str, String)>,
     remarks: Vec<String>,
+}
+
+/// The key of a hash as the pool's `hash`; `None`: Evenkeel has none like it.
+fn hash_key(key: &HashKey) -> Option<String> {
+    let letter = |b: u8| b.is_ascii_alphanumeric() || b"-._~".contains(&b);
+    let named = |kind: &str, name: &str| {
+        let is_plain = (1..=128).contains(&name.len()) && name.bytes().all(letter);
+        is_plain.then(|| format!("{{ {kind} = {} }}", quoted(name)))
+    };
+    match key {
+        HashKey::ClientAddress => Some("{ client_address = true }".to_owned()),
+        HashKey::Uri => Some("{ path = true }".to_owned()),
+        HashKey::Header(name) => named("header", name),
+        HashKey::Cookie(name) => named("cookie", name),
+        HashKey::Query(name) => named("query", name),
+        HashKey::Constant(_) | HashKey::Other(_) => None,
+    }
+}
+
+/// `hash` and `bounded_load` of a pool that hashes.
+fn by_key(pool: &Pool, keys: &mut Vec<(&'static str, String)>) {
+    const BOUND: (f64, f64) = (1.01, 10.0);
+    let Selection::Hash(hash) = &pool.selection else {
+        return;
+    };
+    if let Some(key) = hash_key(&hash.key) {
+        keys.push(("hash", key));
+        let bound = hash.balance_factor.map(|f| f.clamp(BOUND.0, BOUND.1));
+        keys.extend(bound.map(|factor| ("bounded_load", factor.to_string())));
+    }
 }
 
 impl PoolText {
@@ -107,6 +137,7 @@ impl Work<'_> {
             remarks: left_out,
         };
         let is_stated = self.origin.declares(&format!("{}.intent", pool.path));
+        by_key(pool, &mut main.keys);
         facts(pool, &kept, is_stated, &mut main.keys);
         let attempts = failure::attempts(pool, kept.len());
         self.waits(pool, attempts, &mut main.keys);
@@ -220,11 +251,19 @@ impl Work<'_> {
                     "at low load the shares follow the weights, which they may not do now",
                 )),
             ),
+            Selection::Hash(hash) if hash_key(&hash.key).is_some() => (
+                "maglev",
+                Some((
+                    "the table of the hash",
+                    "Evenkeel places keys by a table of its own",
+                    "every key may have another backend than now; caches of the backends start cold",
+                )),
+            ),
             Selection::Hash(_) => (
                 "round_robin",
                 Some((
                     "choosing by a hash",
-                    "no algorithm of this version hashes",
+                    "its key is none that Evenkeel hashes",
                     "requests of one key reach every backend; caches of the backends fill several times",
                 )),
             ),

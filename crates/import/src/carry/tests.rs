@@ -145,12 +145,44 @@ fn backups_disabled_servers_stickiness_and_hashes_are_reported_with_their_conseq
         "`s2`",
         "`s3`",
         "stickiness by cookie SRV",
-        "a hash",
+        "the table of the hash",
         "refusing",
     ] {
         assert!(!lost(&carried, what).consequence.is_empty());
     }
-    assert_eq!(back(&carried).pools[0].backends.len(), 1);
+    let pool = &back(&carried).pools[0];
+    assert_eq!(pool.backends.len(), 1);
+    assert!(
+        matches!(&pool.selection, Selection::Hash(h) if h.key == HashKey::Uri && h.table == HashTable::EvenkeelMaglev)
+    );
+}
+
+#[test]
+fn a_hash_keeps_its_key_and_its_bound_and_one_without_a_like_key_is_said_to_be_lost() {
+    let mut setup = shop(&[1, 1]);
+    let hash = |key, balance_factor| {
+        Selection::Hash(Hash {
+            key,
+            table: HashTable::EnvoyMaglev { size: 65_537 },
+            balance_factor,
+        })
+    };
+    setup.pools[0].selection = hash(HashKey::Header("x-user".to_owned()), Some(1.25));
+    let pool = &back(&carried(&setup)).pools[0];
+    let Selection::Hash(kept) = &pool.selection else {
+        panic!("{:?}", pool.selection);
+    };
+    assert_eq!(kept.key, HashKey::Header("x-user".to_owned()));
+    assert_eq!(kept.balance_factor, Some(1.25));
+    for key in [
+        HashKey::Other("hdr_ip(x)".to_owned()),
+        HashKey::Header("a b\"".to_owned()),
+    ] {
+        setup.pools[0].selection = hash(key, None);
+        let carried = carried(&setup);
+        assert!(!lost(&carried, "choosing by a hash").consequence.is_empty());
+        assert_eq!(back(&carried).pools[0].selection, Selection::ByWeight);
+    }
 }
 
 #[test]
