@@ -108,6 +108,9 @@ pub struct Ask<'a> {
     pub tried: &'a [usize],
     /// What the request is known by, as [`crate::digest::key`] gives it; `None`: it has no key, or none is looked at.
     pub key: Option<u64>,
+    /// The member that a cookie of the client is bound to. It is taken where it may be, also at weight 0: a weight says
+    /// who gets new clients.
+    pub bound: Option<usize>,
 }
 
 /// What was picked.
@@ -125,7 +128,7 @@ pub struct Pick {
 pub enum Why {
     /// By the algorithm alone.
     Free,
-    /// By a key of the request.
+    /// By a key or a cookie of the request.
     Forced,
     /// As a further try of the same request.
     Retry,
@@ -188,7 +191,7 @@ impl Picker {
     }
 
     /// Chooses a member. Passes over who is tried, not eligible, of weight 0 or at its in-flight limit; `None` when
-    /// nobody is left. A pick with `tried` is drawn by weight over the rest and leaves the round-robin accounts alone,
+    /// nobody is left. Who is bound to a member that takes traffic gets it. A pick with `tried` is drawn by weight over the rest and leaves the round-robin accounts alone,
     /// so that a failing backend does not bend the shares of first tries; with a key it goes to the next in the order of
     /// that key.
     pub fn pick(&mut self, load: &impl Load, ask: Ask<'_>) -> Option<Pick> {
@@ -201,6 +204,14 @@ impl Picker {
         } else {
             Why::Retry
         };
+        let bound = ask.bound.filter(|index| {
+            let member = self.members.get(*index);
+            member.is_some_and(|member| member.eligible) && may(*index)
+        });
+        if let (Some(member), Why::Free) = (bound, why) {
+            let why = Why::Forced;
+            return Some(Pick { member, why });
+        }
         if let (Some(key), Some(table)) = (ask.key, &self.keys) {
             let member = self.by_key(table, key, load, may)?;
             let why = if why == Why::Free { Why::Forced } else { why };

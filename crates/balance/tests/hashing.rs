@@ -345,3 +345,42 @@ fn keys_stay_where_this_version_puts_them() {
     let pinned = [[1, 0, 0, 0, 0, 2], [0, 2, 1, 2, 1, 2], [1, 2, 1, 1, 1, 2]];
     assert_eq!(owners, pinned);
 }
+
+#[test]
+fn a_bound_request_goes_to_its_backend_under_every_algorithm_also_at_weight_0_unless_it_may_not() {
+    let mut members = even(4);
+    members[1].weight = 0;
+    members[2].eligible = false;
+    for algorithm in Algorithm::ALL {
+        let spec = Spec {
+            max_in_flight: Some(5),
+            ..(*algorithm).into()
+        };
+        let mut picker = picker(spec, &members);
+        let mut bound = |to, load: &dyn Fn(usize) -> u32, tried: &[usize]| {
+            let ask = Ask {
+                bound: Some(to),
+                tried,
+                ..Ask::default()
+            };
+            picker.pick(&|i: usize| load(i), ask).unwrap()
+        };
+        for home in [0, 1, 3] {
+            let pick = bound(home, &|_| 4, &[]);
+            assert_eq!(
+                (pick.member, pick.why),
+                (home, Why::Forced),
+                "{algorithm:?}"
+            );
+        }
+        // Out, gone, at its limit, or just failed: chosen anew.
+        assert_eq!(bound(2, &|_| 0, &[]).why, Why::Free);
+        assert_eq!(bound(9, &|_| 0, &[]).why, Why::Free);
+        let full = bound(0, &|i| if i == 0 { 5 } else { 0 }, &[]);
+        assert_eq!((full.member, full.why), (3, Why::Free));
+        assert_eq!(
+            (bound(0, &|_| 0, &[0]).member, bound(0, &|_| 0, &[0]).why),
+            (3, Why::Retry)
+        );
+    }
+}

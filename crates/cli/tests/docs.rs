@@ -113,6 +113,7 @@ fn the_configuration_chapter_names_exactly_the_keys_that_the_parser_knows() {
         ("## `[[route]]`", "[[route]]"),
         ("## `[pool.NAME]`", "[pool.x]"),
         ("### `[pool.NAME.hash]`", "[pool.x.hash]"),
+        ("### `[pool.NAME.sticky]`", "[pool.x.sticky]"),
         ("### `[pool.NAME.objective]`", "[pool.x.objective]"),
         ("### `[pool.NAME.session]`", "[pool.x.session]"),
         ("### `[pool.NAME.retry]`", "[pool.x.retry]"),

@@ -12,7 +12,7 @@ use evenkeel_guard::{EpochFact, HealthFact, MemberFact};
 use evenkeel_model::config::{Address, Config, Pool};
 use evenkeel_model::ids::{Epoch, Name, RevisionId};
 use evenkeel_proxy::check::CheckResult;
-use evenkeel_proxy::{Gauges, PoolRuntime, Snapshot, SnapshotError};
+use evenkeel_proxy::{Gauges, PoolRuntime, Snapshot, SnapshotError, StickyKey};
 
 /// Health of one backend.
 #[derive(Debug, Clone)]
@@ -38,6 +38,14 @@ pub(crate) struct Flip {
 }
 
 impl Fleet {
+    /// A fleet of which nothing is known, whose sticky cookies are signed with `key`.
+    pub(crate) fn new(key: StickyKey) -> Self {
+        Self {
+            gauges: Gauges::with_sticky_key(key),
+            ..Self::default()
+        }
+    }
+
     /// Starts a new epoch in every pool that `starts` says and builds the snapshot of `config`.
     pub(crate) fn snapshot(
         &mut self,

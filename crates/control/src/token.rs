@@ -10,6 +10,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use evenkeel_model::config::{Admin, Role};
+use evenkeel_proxy::StickyKey;
 
 /// File of the first token inside the data directory.
 pub(crate) const FILE: &str = "admin.token";
@@ -93,6 +94,18 @@ impl Tokens {
     }
 }
 
+/// File of the key of sticky cookies inside the data directory.
+const STICKY_FILE: &str = "sticky.key";
+
+/// Reads or makes DIR/sticky.key. Instances that share a copy of it know each other's cookies.
+pub(crate) fn sticky_key(dir: &Path) -> Result<StickyKey, TokenError> {
+    let path = dir.join(STICKY_FILE);
+    if !path.exists() {
+        create(&path)?;
+    }
+    read(&path).map(|text| StickyKey::of(&text))
+}
+
 fn create(path: &Path) -> Result<(), TokenError> {
     let fail = |why: String| TokenError::File {
         path: path.to_owned(),
@@ -127,7 +140,7 @@ fn read(path: &Path) -> Result<String, TokenError> {
 
 #[cfg(test)]
 mod tests {
-    use super::{FILE, TokenError, Tokens};
+    use super::{FILE, STICKY_FILE, TokenError, Tokens, sticky_key};
     use evenkeel_model::config::{Admin, AdminToken, Role};
     use evenkeel_model::ids::Name;
     use std::os::unix::fs::PermissionsExt as _;
@@ -167,5 +180,18 @@ mod tests {
         std::fs::write(&file, "short\n").unwrap();
         let short = Tokens::load(dir.path(), &admin(vec![token])).unwrap_err();
         assert!(matches!(short, TokenError::Short { got: 5, .. }));
+    }
+
+    #[test]
+    fn the_key_of_sticky_cookies_outlives_a_restart_and_is_of_this_directory() {
+        let (dir, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let key = sticky_key(dir.path()).unwrap();
+        let mode = std::fs::metadata(dir.path().join(STICKY_FILE)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        assert_eq!(sticky_key(dir.path()).unwrap(), key);
+        assert_ne!(sticky_key(other.path()).unwrap(), key);
+        // A copy of the file makes two instances one.
+        std::fs::copy(dir.path().join(STICKY_FILE), other.path().join(STICKY_FILE)).unwrap();
+        assert_eq!(sticky_key(other.path()).unwrap(), key);
     }
 }

@@ -64,6 +64,8 @@ pub struct Engine {
     sources: Vec<Source>,
     requests: Slab<Request>,
     tries: Slab<Try>,
+    /// Sticky cookies that clients hold: by pool, stream and client the station and when it is forgotten.
+    bindings: BTreeMap<(u32, u32, u32), (u32, u64)>,
     /// The balancer itself is down until then.
     down_until: u64,
     totals: Totals,
@@ -118,6 +120,7 @@ impl Engine {
             sources: Vec::new(),
             requests: Slab::default(),
             tries: Slab::default(),
+            bindings: BTreeMap::new(),
             down_until: 0,
             totals: Totals::default(),
             rng,

@@ -271,6 +271,10 @@ fn share_reason(watch: &PoolWatch, index: usize, pool: &Pool) -> String {
     let fail_open = if open { FailOpen::Yes } else { FailOpen::No };
     let text = reason::share(pool.algorithm, &members, index, standing, fail_open);
     let taken = told.is_some_and(|m| m.eligible && m.weight > 0);
+    let text = match pool.affinity.sticky.as_ref().filter(|_| taken) {
+        Some(cookie) => format!("{text}; clients with cookie {} stay", cookie.name),
+        None => text,
+    };
     let part = watch.key_parts.as_ref().and_then(|parts| parts.get(index));
     let keys = part.filter(|_| taken);
     match keys.and_then(|part| reason::keys(&pool.affinity, *part)) {

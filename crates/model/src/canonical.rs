@@ -295,7 +295,11 @@ fn affinity_entries(affinity: &Affinity) -> Vec<(&'static str, String)> {
     let bound = affinity
         .bounded_load
         .map(|factor| ("bounded_load", number(factor)));
-    hash.into_iter().chain(bound).collect()
+    let sticky = affinity.sticky.iter().flat_map(|cookie| {
+        let name = ("sticky.cookie", quote(&cookie.name));
+        [name, ("sticky.ttl", duration(cookie.ttl))]
+    });
+    hash.into_iter().chain(bound).chain(sticky).collect()
 }
 
 fn pool_sections(pool: &Pool, sections: &mut Vec<Section>) {

@@ -179,6 +179,17 @@ pub struct Affinity {
     pub hash: Option<HashKey>,
     /// No backend takes more by its keys than this times its part of all requests in flight (above 1). `None`: no bound.
     pub bounded_load: Option<f64>,
+    /// A cookie that ties a client to the backend that served it first.
+    pub sticky: Option<StickyCookie>,
+}
+
+/// `sticky = { cookie, ttl }`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StickyCookie {
+    /// Its name.
+    pub name: String,
+    /// How long a client that is not heard of stays bound. Default 1 h.
+    pub ttl: Duration,
 }
 
 /// `hash = { header = ".." }` and the like: what of a request is its key.

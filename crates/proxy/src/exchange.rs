@@ -15,9 +15,10 @@ use crate::answer::{self, To};
 use crate::attempt::{Failed, Upstream};
 use crate::connection::{Connection, Next};
 use crate::fault::Fault;
-use crate::ident::{REQUEST_ID, RequestId, hash_key, is_sane_id};
+use crate::ident::{REQUEST_ID, RequestId, cookie, hash_key, is_sane_id};
 use crate::record::{Record, Try};
 use crate::state::{Heads, PoolView, View};
+use crate::sticky::Binding;
 
 /// Tries of one request at most: the first, five retries (the configuration's maximum), and as many fresh
 /// connections in place of stale ones.
@@ -34,6 +35,8 @@ pub(crate) struct Exchange<'a> {
     pub(crate) record: &'a mut Record,
     /// What the pool's hash knows the request by.
     pub(crate) key: Option<u64>,
+    /// What a valid sticky cookie of the request says.
+    pub(crate) binding: Option<Binding>,
 }
 
 /// How an exchange ended.
@@ -140,6 +143,12 @@ async fn exchange(
     }
     let hash = pool.state.pool.affinity.hash.as_ref();
     let key = hash.and_then(|hash| hash_key(hash, head, text, connection.peer));
+    let sticky = pool.state.sticky.as_ref();
+    let binding = sticky.and_then(|sticky| {
+        let now = connection.worker.wall(record.started);
+        let mut cookies = head.values(text, "cookie");
+        cookies.find_map(|header| sticky.read(cookie(header, sticky.cookie().as_bytes())?, now))
+    });
     let mut exchange = Exchange {
         connection,
         head,
@@ -148,6 +157,7 @@ async fn exchange(
         listener,
         record,
         key,
+        binding,
     };
     match exchange.find_backend(pool, response).await {
         Ok((upstream, attempt)) => exchange.relay(pool, upstream, attempt, response).await,
@@ -226,6 +236,7 @@ impl Exchange<'_> {
             now: self.connection.worker.mono(now),
             tried: tried.list(),
             key: self.key,
+            bound: self.binding.map(|binding| binding.member),
         };
         let picked = pool.pool.picker.borrow_mut().pick(&load, ask);
         if let Some(pick) = picked {

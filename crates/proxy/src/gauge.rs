@@ -15,6 +15,8 @@ use evenkeel_model::config::Algorithm;
 use evenkeel_model::ids::Name;
 use evenkeel_model::tally::Vitals;
 
+use crate::sticky::StickyKey;
+
 /// A reported utilisation older than this is no longer shown: the backend may have stopped reporting.
 pub const REPORT_FRESH: Duration = Duration::from_secs(10);
 
@@ -115,6 +117,7 @@ struct Kept {
     backends: BTreeMap<(Name, Name), Arc<BackendGauge>>,
     pools: BTreeMap<Name, Arc<PoolGauge>>,
     keys: BTreeMap<Name, Arc<KeyTable>>,
+    sticky: Option<StickyKey>,
 }
 
 impl Gauges {
@@ -123,6 +126,26 @@ impl Gauges {
         let mut kept = self.lock();
         let key = (pool.clone(), backend.clone());
         Arc::clone(kept.backends.entry(key).or_default())
+    }
+
+    /// Gauges of an instance whose sticky cookies are signed with `key`.
+    pub fn with_sticky_key(key: StickyKey) -> Self {
+        let gauges = Self::default();
+        gauges.lock().sticky = Some(key);
+        gauges
+    }
+
+    /// The key of sticky cookies: the one given, else one of this process, with which cookies do not outlive it.
+    pub(crate) fn sticky_key(&self) -> Result<StickyKey, getrandom::Error> {
+        let mut kept = self.lock();
+        if let Some(key) = &kept.sticky {
+            return Ok(key.clone());
+        }
+        let mut bytes = [0; 32];
+        getrandom::fill(&mut bytes)?;
+        let key = StickyKey::new(bytes);
+        kept.sticky = Some(key.clone());
+        Ok(key)
     }
 
     /// The gauge of all of `pool`, made on first use.

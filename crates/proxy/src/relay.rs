@@ -17,6 +17,7 @@ use crate::orca;
 use crate::pump::{Blocked, Encoding, Pump, PumpError};
 use crate::record::Try;
 use crate::state::PoolView;
+use crate::sticky::Binding;
 
 /// When a byte last moved.
 struct Progress {
@@ -35,7 +36,14 @@ impl Exchange<'_> {
     ) -> End {
         let head_at = Instant::now();
         self.book_head(pool, &upstream, &attempt, response, head_at);
-        let (mut download, keep_alive, framing) = self.start_response(&mut upstream, response);
+        let cookie = if response.status < 500 {
+            self.sticky_cookie(pool, attempt.backend(), head_at)
+        } else {
+            // Nobody is bound to a backend for failing.
+            None
+        };
+        let (mut download, keep_alive, framing) =
+            self.start_response(&mut upstream, response, cookie.as_deref());
         let mut progress = Progress {
             at: head_at,
             moved: 0,
@@ -108,22 +116,34 @@ impl Exchange<'_> {
         }
     }
 
+    /// The sticky cookie to set: only where the client has none, another one, or one that is old.
+    fn sticky_cookie(&self, pool: &PoolView, backend: usize, now: Instant) -> Option<String> {
+        let sticky = pool.state.sticky.as_ref()?;
+        let holds = |binding: &Binding| binding.member == backend && !binding.is_old;
+        if self.binding.as_ref().is_some_and(holds) {
+            return None;
+        }
+        sticky.write(backend, self.connection.worker.wall(now))
+    }
+
     /// Writes the head for the client; returns the body that follows it, whether the client's connection lives on, and
     /// how the body is framed.
     fn start_response(
         &mut self,
         upstream: &mut Upstream,
         response: &ResponseHead,
+        cookie: Option<&str>,
     ) -> (Pump, bool, BodyLength) {
         let mut out = self.connection.worker.blocks.take_text();
         let in_step = upstream.sent_at.is_some() && !upstream.upload_failed;
+        let cookie = cookie.map(|value| ("Set-Cookie", value));
         let rewrite = ResponseRewrite {
             client_version: self.head.version,
             keep_alive: in_step && may_go_on(self.connection, self.head),
             pseudonym: PSEUDONYM,
             request_id: self.id,
             strip: &[orca::HEADER],
-            extra: &[],
+            extra: cookie.as_slice(),
         };
         let framing = write_response_head(&mut out, response, upstream.buf.filled(), &rewrite);
         upstream.buf.consume(upstream.head_length);

@@ -12,6 +12,7 @@ use evenkeel_model::ids::{Epoch, RevisionId};
 use evenkeel_model::tally::RouteKey;
 
 use crate::gauge::{BackendGauge, Gauges, PoolGauge};
+use crate::sticky::Sticky;
 
 /// Runtime facts of one pool, as the control shell knows them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,6 +35,9 @@ pub enum SnapshotError {
         /// Entries given.
         given: usize,
     },
+    /// No randomness from the system for the key of sticky cookies.
+    #[error("the system gives no random bytes: {0}")]
+    Random(getrandom::Error),
     /// Not the members of the pool.
     #[error("the members given for pool `{pool}` are not its backends in file order")]
     Members {
@@ -59,6 +63,8 @@ pub struct PoolState {
     pub(crate) keys: Option<Arc<KeyTable>>,
     /// Under a bounded load: requests in flight in the whole pool.
     pub(crate) total: Option<Arc<PoolGauge>>,
+    /// Whose a client is, where a cookie says so.
+    pub(crate) sticky: Option<Sticky>,
 }
 
 /// What the backends of a pool hold now.
@@ -161,6 +167,11 @@ impl PoolState {
             Some(_) => gauges.keys(&pool.name, pool.algorithm, &facts.members),
             None => None,
         };
+        let cookie = pool.affinity.sticky.as_ref();
+        let sticky = cookie
+            .map(|cookie| Ok(Sticky::new(&gauges.sticky_key()?, pool, cookie)))
+            .transpose()
+            .map_err(SnapshotError::Random)?;
         let bounded = pool.affinity.bounded_load.is_some();
         let total = bounded.then(|| gauges.pool(&pool.name));
         let gauges = pool
@@ -171,6 +182,7 @@ impl PoolState {
         Ok(Self {
             keys,
             total,
+            sticky,
             pool: pool.clone(),
             revision,
             epoch: facts.epoch,

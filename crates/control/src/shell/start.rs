@@ -19,6 +19,7 @@ use crate::facts::Seen;
 use crate::fleet::Fleet;
 use crate::handle::{COMMANDS_MAX, Handle, Published};
 use crate::series::Series;
+use crate::token;
 
 /// The sending ends that belong to the loop's inboxes.
 struct Outboxes {
@@ -91,7 +92,8 @@ impl Shell {
         let admin = admin.local_addr().map_err(StartError::Thread)?;
         let config = Arc::clone(&boot.running.config);
         let revision = boot.running.record.id;
-        let mut fleet = Fleet::default();
+        let sticky = token::sticky_key(&options.data)?;
+        let mut fleet = Fleet::new(sticky);
         let (snapshot, epochs) = fleet
             .snapshot(revision, &config, |_| true)
             .map_err(|error| StartError::Thread(std::io::Error::other(error)))?;

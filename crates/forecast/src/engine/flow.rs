@@ -155,6 +155,7 @@ impl Engine {
         let Some(request) = self.requests.get(request_ref) else {
             return;
         };
+        let (key, bound) = self.ties(request);
         let pool_id = request.pool as usize;
         let state = &self.pools[pool_id];
         let mine = &mut self.workers[usize::from(request.worker)].pools[pool_id];
@@ -163,15 +164,6 @@ impl Engine {
             let station = state.stations.get(member);
             station.map_or(0, |id| stations[*id as usize].in_flight)
         };
-        let source = &self.sources[request.stream as usize];
-        let key = state.pool.affinity.hash.as_ref().map(|hash| match hash {
-            HashKey::Path => {
-                let path = &source.kinds[usize::from(request.kind)].path;
-                digest::key(path.split('?').next().unwrap_or(path).as_bytes())
-            }
-            // A client is who it is in whatever it is known by.
-            _ => digest::key(&source.client_hash(request.client).to_le_bytes()),
-        });
         // What failed this request, as indices into the members of now.
         let mut tried = [0usize; TRIES_MAX];
         let mut tried_len = 0;
@@ -185,6 +177,7 @@ impl Engine {
             now: Mono(self.now),
             tried: &tried[..tried_len],
             key,
+            bound,
         };
         let picked = mine.picker.pick(&load, ask);
         let Some(pick) = picked.filter(|pick| pick.member < state.stations.len()) else {
@@ -222,6 +215,27 @@ impl Engine {
         self.stations[station as usize].in_flight += 1;
         self.pools[pool_id].deadlines.add(deadline, try_ref);
         self.deliver(try_ref);
+    }
+
+    /// What ties a request to a backend: the hash of its key, and the member that its client is bound to.
+    fn ties(&self, request: &Request) -> (Option<u64>, Option<usize>) {
+        let state = &self.pools[request.pool as usize];
+        let source = &self.sources[request.stream as usize];
+        let key = state.pool.affinity.hash.as_ref().map(|hash| match hash {
+            HashKey::Path => {
+                let path = &source.kinds[usize::from(request.kind)].path;
+                digest::key(path.split('?').next().unwrap_or(path).as_bytes())
+            }
+            // A client is who it is in whatever it is known by.
+            _ => digest::key(&source.client_hash(request.client).to_le_bytes()),
+        });
+        let binding = (request.pool, request.stream, request.client);
+        let bound = self
+            .bindings
+            .get(&binding)
+            .filter(|(_, until)| self.now < *until);
+        let bound = bound.and_then(|(to, _)| state.stations.iter().position(|id| id == to));
+        (key, bound)
     }
 
     /// A try reaches its backend, or does not.
@@ -308,7 +322,26 @@ impl Engine {
             cell.latency.record(us);
         }
         if let Some(request) = this.request {
+            if status < 500 {
+                self.bind(request, &this);
+            }
             self.end(request, End::Answered(status), Some(&this));
+        }
+    }
+
+    /// The client of a request takes the sticky cookie that came with the answer, if one did.
+    fn bind(&mut self, request_ref: Ref, this: &Try) {
+        let sticky = self.pools[this.pool as usize].pool.affinity.sticky.as_ref();
+        let (Some(cookie), Some(request)) = (sticky, self.requests.get(request_ref)) else {
+            return;
+        };
+        let ttl = nanos(cookie.ttl);
+        let binding = (request.pool, request.stream, request.client);
+        let (to, until) = self.bindings.get(&binding).copied().unwrap_or_default();
+        // As the proxy does it: a cookie is written anew when half of its time is over.
+        if to != this.station || until < self.now.saturating_add(ttl / 2) {
+            let until = self.now.saturating_add(ttl);
+            self.bindings.insert(binding, (this.station, until));
         }
     }
 

@@ -1,19 +1,28 @@
-//! How a backend is chosen: `algorithm`, and what ties requests to backends (`hash`, `bounded_load`).
+//! How a backend is chosen: `algorithm`, and what ties requests to backends (`hash`, `bounded_load`,
+//! `sticky`).
 //!
 //! These keys belong together: a hash without a key would be something else than what is written, and a key that no
 //! algorithm reads would be a belief.
+
+use std::time::Duration;
 
 use super::keys;
 use super::reader::{Reader, Report, Section, list};
 use super::reference::sub;
 use super::text;
 use super::typed::Limits;
-use crate::config::{Affinity, Algorithm, HashKey, Pool};
+use crate::config::{Affinity, Algorithm, HashKey, Pool, StickyCookie};
 
 pub(super) const BOUNDED_LOAD: Limits<f64> = Limits {
     min: 1.01,
     max: 10.0,
     outside: "nearly every request would leave the backend of its key, or the bound bounds nothing",
+};
+
+pub(super) const STICKY_TTL: Limits<Duration> = Limits {
+    min: Duration::from_secs(1),
+    max: Duration::from_hours(24 * 365),
+    outside: "clients would be bound for less than a request, or for ever",
 };
 
 /// What a key that is not written costs.
@@ -26,9 +35,13 @@ pub(super) fn read(reader: &mut Reader, s: &Section<'_>) -> (Algorithm, Affinity
     let algorithm = written.unwrap_or(Pool::ALGORITHM_DEFAULT);
     let hash = hash(reader, s);
     let bounded_load = s.number(reader, "bounded_load", &BOUNDED_LOAD);
+    let mut affinity = Affinity {
+        sticky: sticky(reader, s),
+        ..Affinity::default()
+    };
     if written.is_none() && s.has("algorithm") {
         // What was meant is not known.
-        return (algorithm, Affinity::default());
+        return (algorithm, affinity);
     }
     if algorithm.is_hash() {
         let example = "hash = { header = \"x-user\" }";
@@ -37,12 +50,28 @@ pub(super) fn read(reader: &mut Reader, s: &Section<'_>) -> (Algorithm, Affinity
             algorithm.as_str()
         );
         s.require(reader, "hash", &effect, example);
-        return (algorithm, Affinity { hash, bounded_load });
+        affinity.hash = hash;
+        affinity.bounded_load = bounded_load;
+        return (algorithm, affinity);
     }
     for key in ["hash", "bounded_load"] {
         without_hash(reader, s, key, algorithm);
     }
-    (algorithm, Affinity::default())
+    (algorithm, affinity)
+}
+
+fn sticky(reader: &mut Reader, s: &Section<'_>) -> Option<StickyCookie> {
+    let s = sub(reader, s, "sticky", &keys::STICKY)?;
+    s.require(
+        reader,
+        "cookie",
+        "no client would be bound",
+        "cookie = \"ek\"",
+    );
+    let ttl = s.duration(reader, "ttl", &STICKY_TTL);
+    let name = s.read(reader, "cookie", text::cookie_name)?;
+    let ttl = ttl.unwrap_or(Duration::from_hours(1));
+    Some(StickyCookie { name, ttl })
 }
 
 /// `key` under an algorithm that does not hash.
@@ -133,6 +162,23 @@ mod tests {
             assert_eq!(pool.affinity.hash, Some(key));
             assert_eq!(pool.affinity.bounded_load, Some(1.25));
         }
+    }
+
+    #[test]
+    fn a_sticky_cookie_goes_with_every_algorithm_and_lasts_an_hour_unless_told() {
+        let of = |keys: &str| pool(keys).config.unwrap().pools.remove(0).affinity;
+        let sticky = of("sticky = { cookie = 'ek' }").sticky.unwrap();
+        assert_eq!((sticky.name.as_str(), sticky.ttl.as_secs()), ("ek", 3_600));
+        let both = of(
+            "algorithm = 'maglev'\nhash = { path = true }\nsticky = { cookie = 'ek', ttl = '5m' }",
+        );
+        assert_eq!(both.sticky.unwrap().ttl.as_secs(), 300);
+        assert_eq!(both.hash, Some(HashKey::Path));
+        assert_eq!(pool("sticky = { ttl = '5m' }").findings[0].id, "CFG-04");
+        assert_eq!(
+            pool("sticky = { cookie = 'ek', ttl = '1ms' }").findings[0].id,
+            "CFG-06"
+        );
     }
 
     #[test]

@@ -17,6 +17,7 @@ use crate::clock::Wall;
 use crate::config::{
     Address, Admin, AdminToken, Affinity, Algorithm, Backend, Config, EscalationLevel, HashKey,
     Health, Intent, Listener, NPlusOne, Objective, Pool, Receiver, Retry, Role, Route, Session,
+    StickyCookie,
 };
 use crate::finding::Severity;
 use crate::ids::Name;
@@ -164,8 +165,18 @@ fn algorithm() -> impl Strategy<Value = (Algorithm, Affinity)> {
         Just(HashKey::ClientAddress),
     ];
     let bound = option::of((101u32..=1_000).prop_map(|percent| f64::from(percent) / 100.0));
-    (proptest::sample::select(Algorithm::ALL), key, bound).prop_map(|(algorithm, key, bound)| {
-        let mut affinity = Affinity::default();
+    let sticky = option::of(
+        ("[a-z]{1,10}", 1u64..=1_000_000).prop_map(|(name, seconds)| StickyCookie {
+            name,
+            ttl: Duration::from_secs(seconds),
+        }),
+    );
+    let all = (proptest::sample::select(Algorithm::ALL), key, bound, sticky);
+    all.prop_map(|(algorithm, key, bound, sticky)| {
+        let mut affinity = Affinity {
+            sticky,
+            ..Affinity::default()
+        };
         if algorithm.is_hash() {
             affinity.hash = Some(key);
             affinity.bounded_load = bound;

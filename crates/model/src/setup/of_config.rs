@@ -6,7 +6,8 @@ use crate::canonical::path_segment;
 use crate::config::{self, Algorithm, Config};
 use crate::setup::{
     Among, Backend, Balancer, CheckKind, Cost, Failover, Hash, HashKey, HashTable, Health,
-    LeastLoaded, Listener, Nobody, Pool, Retry, Route, Selection, Setup, Tie, Timeouts, Wait,
+    LeastLoaded, Listener, Nobody, Pool, Retry, Route, Selection, Setup, Sticky, Tie, Timeouts,
+    Wait,
 };
 
 impl Setup {
@@ -65,6 +66,12 @@ fn pool(pool: &config::Pool) -> Pool {
     let backends = pool.backends.iter().map(backend).collect();
     Pool {
         selection: selection(pool),
+        sticky: pool.affinity.sticky.as_ref().map(|cookie| Sticky {
+            path: format!("{path}.sticky"),
+            by: format!("cookie {}", cookie.name),
+            lasts: Wait::For(cookie.ttl),
+            one_key: false,
+        }),
         failover: Failover {
             nobody: Nobody::UseAll,
             ..Pool::blank("", "").failover

@@ -3,8 +3,9 @@
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
-use evenkeel_model::config::{Algorithm, Config, HashKey};
+use evenkeel_model::config::{Algorithm, Config, HashKey, StickyCookie};
 
 use crate::support::{Bench, Client, Origin, eventually, refused, simple};
 
@@ -197,4 +198,86 @@ fn a_bounded_load_passes_a_hot_key_on_and_takes_it_back() {
     eventually("everything is answered", idle);
     let back = answer(&mut bench.client(), "/", "X-User: hot\r\n");
     assert_eq!(back, home.to_string());
+}
+
+fn sticky(backends: &[SocketAddr]) -> Config {
+    let mut config = simple(backends);
+    config.pools[0].affinity.sticky = Some(StickyCookie {
+        name: "ek".to_owned(),
+        ttl: Duration::from_secs(3_600),
+    });
+    config
+}
+
+/// Who answers a request with this `Cookie`, and the sticky cookie that it sets.
+fn visit(bench: &Bench, cookie: &str) -> (String, Option<String>) {
+    let mut client = bench.client();
+    client.send(&format!(
+        "GET / HTTP/1.1\r\nHost: test\r\nCookie: a=1; {cookie}; b=2\r\n\r\n"
+    ));
+    let response = client.response();
+    assert_eq!(response.status, 200, "{}", response.head);
+    let set = response.header("set-cookie").map(|set| {
+        assert!(
+            set.contains("; HttpOnly; SameSite=Lax") && set.contains("Path=/"),
+            "{set}"
+        );
+        set.split(';').next().unwrap().to_owned()
+    });
+    (response.text().to_owned(), set)
+}
+
+#[test]
+fn a_client_with_its_cookie_stays_on_every_worker_across_reloads_and_at_weight_0() {
+    let config = sticky(&origins());
+    let mut bench = Bench::start_with(config.clone(), 4);
+    let homes: Vec<_> = (0..3).map(|_| visit(&bench, "c=3")).collect();
+    let stay = |bench: &Bench| {
+        for (home, cookie) in &homes {
+            for _ in 0..10 {
+                // Nothing is set anew while nothing has changed.
+                assert_eq!(visit(bench, cookie.as_ref().unwrap()), (home.clone(), None));
+            }
+        }
+    };
+    stay(&bench);
+    let mut drained = config;
+    for backend in &mut drained.pools[0].backends[..2] {
+        backend.weight = 0;
+    }
+    bench.swap(drained);
+    stay(&bench);
+    let (newcomer, _) = visit(&bench, "c=3");
+    assert_eq!(newcomer, "2");
+    let tallies = bench.finish();
+    let cells = tallies.iter().flat_map(|(_, cells)| cells);
+    let sums = cells.fold((0, 0), |(free, forced), cell| {
+        (free + cell.picks_free, forced + cell.picks_forced)
+    });
+    assert_eq!(sums, (4, 60));
+}
+
+#[test]
+fn a_client_whose_backend_refuses_or_whose_cookie_is_forged_is_bound_anew() {
+    let addresses = origins();
+    let mut bench = Bench::start(sticky(&addresses));
+    let (home, cookie) = visit(&bench, "c=3");
+    let cookie = cookie.unwrap();
+    let forged = format!("{}0", &cookie[..cookie.len() - 1]);
+    let forged = if forged == cookie {
+        forged.replace("ek=", "ek=1")
+    } else {
+        forged
+    };
+    assert!(visit(&bench, &forged).1.is_some());
+    let mut gone = addresses;
+    gone[home.parse::<usize>().unwrap()] = refused();
+    bench.swap(sticky(&gone));
+    let (other, moved) = visit(&bench, &cookie);
+    assert_ne!(other, home);
+    let moved = moved.unwrap();
+    assert_eq!(visit(&bench, &moved), (other, None));
+    // Another instance has another key unless it is given the same.
+    let stranger = Bench::start(sticky(&gone));
+    assert!(visit(&stranger, &moved).1.is_some());
 }

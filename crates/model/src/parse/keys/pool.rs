@@ -1,6 +1,6 @@
 //! evenkeel.toml: `[pool.NAME]` and what lies in it.
 
-use super::super::affinity::BOUNDED_LOAD;
+use super::super::affinity::{BOUNDED_LOAD, STICKY_TTL};
 use super::super::pool::{
     CHECK_INTERVAL, CHECK_TIMEOUT, CHECKS_IN_A_ROW, ERROR_RATE, HARMED_CLIENTS, HEADROOM,
     MAX_IN_FLIGHT, MIN_HEALTHY, P99, RETRY_ATTEMPTS, RETRY_BUDGET, RPS, TIMEOUT, TOLERANCE, WEIGHT,
@@ -83,6 +83,11 @@ pub(in super::super) static POOL: Table = Table {
             "bounded_load",
             Kind::number(&BOUNDED_LOAD),
             "No backend takes more by its keys than this times its part of all requests in flight.",
+        ),
+        Key::new(
+            "sticky",
+            Kind::Table(&STICKY),
+            "A signed cookie that ties a client to the backend that served it first.",
         ),
         INTENT,
         PEAK_RPS,
@@ -180,6 +185,24 @@ pub(in super::super) static HASH: Table = Table {
             Kind::Boolean,
             "The address that the client's connection comes from.",
         ),
+    ],
+};
+
+pub(in super::super) static STICKY: Table = Table {
+    about: "A signed cookie that ties a client to the backend that served it first.",
+    keys: &[
+        Key::new(
+            "cookie",
+            Kind::Text("ek"),
+            "Its name; one that the backends do not use.",
+        )
+        .required(),
+        Key::new(
+            "ttl",
+            Kind::duration(&STICKY_TTL),
+            "How long a client that is not heard of stays bound.",
+        )
+        .or("\"1h\""),
     ],
 };
 
