@@ -278,7 +278,7 @@ fn boot_event(state: &State, running: Restorable, notes: &mut Vec<String>) -> Bo
         rollbacks: rollbacks(state),
         epochs: Vec::new(),
         journal_ok: true,
-        last_audit: None,
+        last_audit: state.last_audit.clone(),
     }
 }
 

@@ -19,6 +19,7 @@ use evenkeel_model::tally::{Latency, Tally};
 
 mod routes;
 
+pub use routes::RouteCounter;
 use routes::Routes;
 
 /// Utilisation of every backend at the rates and with the backends of `pools`. Where load decides the share, the
@@ -235,6 +236,11 @@ impl Seen {
             }
         }
         self.routes.take(tally.worker, &tally.routes);
+    }
+
+    /// Requests by route.
+    pub(crate) fn routes(&self) -> Vec<RouteCounter> {
+        self.routes.counters()
     }
 
     /// The newest older revision that had evidence once is what a rollback goes back to.

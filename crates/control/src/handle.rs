@@ -22,6 +22,7 @@ use evenkeel_model::parse;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::counters::{PoolCounters, WorkerCounters};
+use crate::facts::RouteCounter;
 use crate::judge::{Judged, judge};
 use crate::series::Series;
 use crate::token::Tokens;
@@ -42,6 +43,8 @@ pub struct Published {
     pub config: Arc<Config>,
     /// Totals by pool, in no order.
     pub pools: Vec<(Name, PoolCounters)>,
+    /// Totals by route, in no order.
+    pub routes: Vec<RouteCounter>,
     /// Totals by worker.
     pub workers: Vec<(u16, WorkerCounters)>,
     /// The last minutes.
@@ -69,6 +72,7 @@ impl Published {
             view: None,
             config,
             pools: Vec::new(),
+            routes: Vec::new(),
             workers: Vec::new(),
             series: Series::default(),
             facts: Facts::default(),

@@ -1,7 +1,7 @@
 //! The audit clock: when the running revision is audited again and what comes of it.
 //!
 //! A scheduled audit records its findings and opens an incident only for an error that the audit before did not
-//! have. Limits: one audit at a time; an audit that is not answered is asked for again at its next turn.
+//! have, the last one before a restart included. Limits: one audit at a time; an audit that is not answered is asked for again at its next turn.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use evenkeel_model::clock::{Mono, Wall};
 use evenkeel_model::finding::{Finding, Severity};
-use evenkeel_model::record::Entry;
+use evenkeel_model::record::{Entry, LastAudit};
 
 use crate::action::Action;
 use crate::event::{AuditFact, Token};
@@ -30,17 +30,28 @@ pub(crate) struct Audits {
 }
 
 impl Audits {
-    pub(crate) fn new(last: Option<AuditFact>, every: Duration, now: Mono, wall: Wall) -> Self {
-        let wait = last.map_or(Duration::ZERO, |last| {
+    pub(crate) fn new(last: Option<LastAudit>, every: Duration, now: Mono, wall: Wall) -> Self {
+        let wait = last.as_ref().map_or(Duration::ZERO, |last| {
             every.max(EVERY_MIN).saturating_sub(wall.since(last.at))
         });
         Self {
-            last,
+            last: last.as_ref().map(|last| AuditFact {
+                at: last.at,
+                errors: last.errors,
+                warnings: last.warnings,
+            }),
             due: now.plus(wait),
             asked: None,
-            errors: None,
+            errors: last.and_then(known_errors),
         }
     }
+}
+
+/// The errors that an audit before the start had; `None` when its entry does not name them all.
+fn known_errors(last: LastAudit) -> Option<BTreeSet<String>> {
+    let errors = usize::try_from(last.errors).unwrap_or(usize::MAX);
+    let is_whole = errors <= last.findings.len();
+    is_whole.then(|| last.findings.into_iter().take(errors).collect())
 }
 
 impl Inner {
@@ -81,7 +92,8 @@ impl Inner {
         let wrong = findings.iter().filter(|f| f.severity == Severity::Error);
         let now: BTreeSet<String> = wrong.clone().map(key).collect();
         let before = self.audits.errors.replace(now);
-        let named = findings.iter().take(FINDINGS_MAX);
+        let others = findings.iter().filter(|f| f.severity != Severity::Error);
+        let named = wrong.clone().chain(others).take(FINDINGS_MAX);
         self.record(vec![Entry::Audit {
             at: self.wall,
             revision: self.running.record.id,

@@ -11,7 +11,7 @@ use evenkeel_model::config::Config;
 use evenkeel_model::finding::Finding;
 use evenkeel_model::ids::{Epoch, IncidentId, Name, RevisionId};
 use evenkeel_model::record::{
-    ContentHash, DeploymentRecord, IncidentKind, IncidentRecord, RevisionRecord,
+    ContentHash, DeploymentRecord, IncidentKind, IncidentRecord, LastAudit, RevisionRecord,
 };
 use evenkeel_model::tally::{Tally, Vitals};
 
@@ -160,7 +160,7 @@ pub struct Boot {
     /// Whether the journal takes entries.
     pub journal_ok: bool,
     /// The last audit.
-    pub last_audit: Option<AuditFact>,
+    pub last_audit: Option<LastAudit>,
 }
 
 /// A revision that can be put in place at once: its record and its parsed configuration.

@@ -222,6 +222,8 @@ const REVISIONS: &str = "SELECT seq, recorded_at, kind, body FROM entry
   WHERE kind IN ('revision', 'revision_state', 'confirm_by') AND ref > (SELECT coalesce(max(ref), 0) FROM entry WHERE kind = 'revision') - ?1
   ORDER BY seq";
 const QUARANTINE: &str = "SELECT seq, recorded_at, kind, body FROM entry WHERE kind IN ('quarantine', 'release') ORDER BY seq";
+const LAST_AUDIT: &str = "SELECT seq, recorded_at, kind, body FROM entry
+  WHERE seq = (SELECT max(seq) FROM entry WHERE kind = 'audit')";
 
 /// Revisions, incidents and deployments taken into the state at boot.
 const STATE_REVISIONS: i64 = 1_000;
@@ -235,6 +237,7 @@ impl Read for SqliteReader {
             self.entries(QUARANTINE, &[])?,
             self.entries(NEWEST_OF_EACH, &[&"incident", &STATE_OTHERS])?,
             self.entries(NEWEST_OF_EACH, &[&"deployment", &STATE_OTHERS])?,
+            self.entries(LAST_AUDIT, &[])?,
         ];
         for entry in parts.iter().flatten() {
             state.fold(&entry.value);

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use evenkeel_model::ids::{DeploymentId, IncidentId, RevisionId};
 use evenkeel_model::record::{
-    ContentHash, DeploymentRecord, Entry, IncidentRecord, IncidentStatus, RevisionRecord,
-    RevisionState,
+    ContentHash, DeploymentRecord, Entry, IncidentRecord, IncidentStatus, LastAudit,
+    RevisionRecord, RevisionState,
 };
 
 use crate::way_back::WayBack;
@@ -21,6 +21,8 @@ pub struct State {
     pub deployments: BTreeMap<DeploymentId, DeploymentRecord>,
     /// Incidents by number, each as it now stands.
     pub incidents: BTreeMap<IncidentId, IncidentRecord>,
+    /// The newest audit.
+    pub last_audit: Option<LastAudit>,
     /// When the way back was last walked.
     pub way_back: WayBack,
 }
@@ -61,7 +63,21 @@ impl State {
             Entry::Release { hash, .. } => {
                 self.quarantine.remove(hash);
             }
-            Entry::Event(_) | Entry::Audit { .. } => {}
+            Entry::Audit {
+                at,
+                errors,
+                warnings,
+                findings,
+                ..
+            } => {
+                self.last_audit = Some(LastAudit {
+                    at: *at,
+                    errors: *errors,
+                    warnings: *warnings,
+                    findings: findings.clone(),
+                });
+            }
+            Entry::Event(_) => {}
         }
     }
 

@@ -173,6 +173,13 @@ fn everything() -> Vec<Entry> {
             at: Wall(5),
         },
         Entry::Audit {
+            at: Wall(5),
+            revision: RevisionId(1),
+            errors: 1,
+            warnings: 0,
+            findings: vec!["CAP-01 pool.shop".to_owned()],
+        },
+        Entry::Audit {
             at: Wall(6),
             revision: RevisionId(1),
             errors: 0,
@@ -206,6 +213,9 @@ fn every_entry_reads_back_as_it_was_written_and_both_stores_agree() {
     );
     assert_eq!(state.revisions[&RevisionId(2)].confirm_by, None);
     assert_eq!(state.quarantine.len(), 1);
+    let audit = state.last_audit.unwrap();
+    assert_eq!((audit.at, audit.errors, audit.warnings), (Wall(6), 0, 1));
+    assert_eq!(audit.findings, ["CAP-02 pool.shop"]);
     assert_eq!(
         reader.timeline(None, 10).unwrap(),
         memory.timeline(None, 10).unwrap()

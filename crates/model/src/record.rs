@@ -377,7 +377,20 @@ pub enum Entry {
         errors: u32,
         /// Warnings.
         warnings: u32,
-        /// Ids of the findings, `TRF-01 pool.shop...`.
+        /// Ids of the findings, `TRF-01 pool.shop...`, those of the errors first.
         findings: Vec<String>,
     },
+}
+
+/// The newest audit, as [`Entry::Audit`] tells of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LastAudit {
+    /// When.
+    pub at: Wall,
+    /// Error findings.
+    pub errors: u32,
+    /// Warnings.
+    pub warnings: u32,
+    /// Ids of the findings, those of the errors first; may end before the last.
+    pub findings: Vec<String>,
 }

@@ -1,8 +1,8 @@
 //! GET /metrics: what runs as numbers for a collector, in OpenMetrics text.
 //!
 //! Every scrape is computed from the published present; nothing is registered or counted here, so a reload, a
-//! renamed backend or a dropped pool leaves no stale series. Labels are names from the configuration and words from
-//! closed sets, never paths, clients or messages. What is unknown is absent, never 0.
+//! renamed backend or a dropped pool leaves no stale series. Labels are names and routes from the configuration and
+//! words from closed sets, never paths of requests, clients or messages. What is unknown is absent, never 0.
 //!
 //! Limits: the sum of a histogram is estimated from its buckets (within 10 %), because workers count buckets only.
 

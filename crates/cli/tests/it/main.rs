@@ -9,6 +9,7 @@
 
 mod abuse;
 mod boot;
+mod boot_audit;
 mod boot_disk;
 mod boot_kill;
 mod change_confirm;

@@ -1,4 +1,6 @@
-//! Requests by route: the highest whole minute of each, over all workers and over reloads that move it.
+//! Requests by route, over all workers and over reloads that move it: the highest whole minute of each for a forecast,
+//! the total of each and of where it leads for metrics. What a worker counted in the second of a move goes to the pool
+//! after it.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -19,10 +21,23 @@ pub(super) struct Routes {
     seconds: usize,
 }
 
+/// Requests that a route led to its pool since the start of the process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RouteCounter {
+    /// What it matches.
+    pub route: Arc<RouteKey>,
+    /// Where it leads now.
+    pub pool: Name,
+    /// Requests that it led there.
+    pub requests: u64,
+}
+
 #[derive(Debug)]
 struct Seen {
     /// Where it leads.
     pool: Name,
+    /// Requests by where it led, of the pools that are still there.
+    totals: BTreeMap<Name, u64>,
     /// The last count of each worker.
     told: BTreeMap<WorkerId, u64>,
     /// Requests of the second that is being counted.
@@ -38,6 +53,7 @@ impl Seen {
     const fn new(pool: Name) -> Self {
         Self {
             pool,
+            totals: BTreeMap::new(),
             told: BTreeMap::new(),
             second: 0,
             seconds: VecDeque::new(),
@@ -65,6 +81,8 @@ impl Routes {
             // The first of two alike gets the requests.
             self.by_key.entry(key).or_insert_with(|| {
                 seen.pool.clone_from(&route.pool);
+                let is_there = |name: &Name| config.pools.iter().any(|pool| pool.name == *name);
+                seen.totals.retain(|name, _| is_there(name));
                 seen
             });
         }
@@ -99,7 +117,9 @@ impl Routes {
             if let Some(seen) = self.by_key.get_mut(&tally.route) {
                 let before = seen.told.insert(worker, tally.requests).unwrap_or(0);
                 let more = tally.requests.checked_sub(before);
-                seen.second += more.unwrap_or(tally.requests);
+                let more = more.unwrap_or(tally.requests);
+                seen.second += more;
+                *seen.totals.entry(seen.pool.clone()).or_default() += more;
             }
         }
     }
@@ -119,6 +139,16 @@ impl Routes {
                 seen.highest = seen.highest.max(seen.sum);
             }
         }
+    }
+
+    /// The total of every route of the running configuration.
+    pub(super) fn counters(&self) -> Vec<RouteCounter> {
+        let counter = |(key, seen): (&Arc<RouteKey>, &Seen)| RouteCounter {
+            route: Arc::clone(key),
+            pool: seen.pool.clone(),
+            requests: seen.totals.get(&seen.pool).copied().unwrap_or(0),
+        };
+        self.by_key.iter().map(counter).collect()
     }
 
     /// What a forecast can use; routes without requests are left out.
@@ -214,5 +244,31 @@ mod tests {
         routes.take(WorkerId(0), &[tally(&config, 0, 60)]);
         routes.second();
         assert_eq!(seen(&routes, &config, 0), Some((11.0, "a".to_owned())));
+    }
+
+    /// Totals of `/` and `/cart`, in this order, with the pools they lead to.
+    fn totals(routes: &Routes) -> Vec<(String, u64)> {
+        let counters = routes.counters().into_iter();
+        counters
+            .map(|counter| (counter.pool.to_string(), counter.requests))
+            .collect()
+    }
+
+    #[test]
+    fn totals_go_by_where_the_route_leads_and_never_fall() {
+        let (at_a, at_b) = (config("a", "b"), config("b", "b"));
+        let mut routes = Routes::default();
+        routes.lead(&at_a);
+        let to = |pool: &str, requests| (pool.to_owned(), requests);
+        assert_eq!(totals(&routes), [to("b", 0), to("a", 0)]);
+        routes.take(WorkerId(0), &[tally(&at_a, 0, 5), tally(&at_a, 1, 2)]);
+        routes.take(WorkerId(1), &[tally(&at_a, 0, 3)]);
+        assert_eq!(totals(&routes), [to("b", 2), to("a", 8)]);
+        // Elsewhere it begins at 0; back again it goes on from where it was.
+        routes.lead(&at_b);
+        routes.take(WorkerId(0), &[tally(&at_b, 0, 6)]);
+        assert_eq!(totals(&routes), [to("b", 2), to("b", 1)]);
+        routes.lead(&at_a);
+        assert_eq!(totals(&routes), [to("b", 2), to("a", 8)]);
     }
 }

@@ -160,6 +160,7 @@ impl Shell {
                 .iter()
                 .map(|(name, pool)| (name.clone(), pool.clone()))
                 .collect(),
+            routes: self.seen.routes(),
             workers: counters
                 .workers
                 .iter()

@@ -21,7 +21,7 @@ use evenkeel_model::config::Config;
 use evenkeel_model::finding::Finding;
 use evenkeel_model::ids::{Epoch, Name, RevisionId};
 use evenkeel_model::parse::parse;
-use evenkeel_model::record::{Entry, IncidentRecord, RevisionRecord, RevisionState};
+use evenkeel_model::record::{Entry, IncidentRecord, LastAudit, RevisionRecord, RevisionState};
 
 /// 2026-01-01T00:00:00Z.
 pub(crate) const START: Wall = Wall(1_767_225_600_000);
@@ -104,6 +104,16 @@ impl World {
     }
 
     pub(crate) fn with_streams(seed: u64, streams: Vec<Stream>, config: Config) -> Self {
+        Self::after(seed, streams, config, None)
+    }
+
+    /// A world that was audited before it started.
+    pub(crate) fn after(
+        seed: u64,
+        streams: Vec<Stream>,
+        config: Config,
+        last_audit: Option<LastAudit>,
+    ) -> Self {
         let config = Arc::new(config);
         let snapshot = Snapshot::all_up(Arc::clone(&config), Epoch(1));
         let engine = Engine::new(EngineSpec {
@@ -152,7 +162,7 @@ impl World {
             rollbacks: Vec::new(),
             epochs: world.facts(),
             journal_ok: true,
-            last_audit: None,
+            last_audit,
         };
         world.send(Event::Booted(Box::new(boot)));
         world

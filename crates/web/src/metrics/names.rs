@@ -47,6 +47,8 @@ metrics! {
         "Time from the pick to the end of the response head, in seconds; the sum is estimated from the buckets.";
     Unpicked: Counter "evenkeel_unpicked",
         "Requests for which no backend could be picked.";
+    RouteRequests: Counter "evenkeel_route_requests",
+        "Requests that a route led to its pool; route: host, if it names one, and path prefix.";
     Share: Gauge "evenkeel_share",
         "Share of the picks of the pool, 0 to 1; which: intended, expected (by the configuration), observed (last 10 s).";
     Verdict: Gauge "evenkeel_verdict",

@@ -1,6 +1,6 @@
 //! The samples of each metric, from the published present.
 
-use evenkeel_control::{BackendCounters, Published};
+use evenkeel_control::{BackendCounters, Published, RouteCounter};
 use evenkeel_guard::{BackendView, GuardView, HealthView, PoolView, Status};
 use evenkeel_model::record::IncidentSeverity;
 use evenkeel_model::tally::Latency;
@@ -60,6 +60,7 @@ pub(super) fn of(metric: Metric, published: &Published) -> Vec<Sample> {
                 })
                 .collect()
         }
+        Metric::RouteRequests => published.routes.iter().map(led).collect(),
         Metric::Share
         | Metric::Verdict
         | Metric::InFlight
@@ -92,6 +93,18 @@ fn sample<const N: usize>(labels: [(&'static str, String); N], value: Value) -> 
 
 fn one(value: Value) -> Vec<Sample> {
     vec![sample([], value)]
+}
+
+/// What came by a route.
+fn led(counter: &RouteCounter) -> Sample {
+    let key = &counter.route;
+    let host = key.host.as_deref().unwrap_or_default();
+    let labels = [
+        ("listener", key.listener.clone()),
+        ("route", format!("{host}{}", key.path_prefix)),
+        ("pool", counter.pool.to_string()),
+    ];
+    sample(labels, Value::Count(counter.requests))
 }
 
 /// What the workers counted.

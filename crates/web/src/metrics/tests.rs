@@ -3,10 +3,12 @@
 use super::names::Metric;
 use super::render;
 use crate::sample;
-use evenkeel_control::{BackendCounters, PoolCounters, Published, Series, WorkerCounters};
+use evenkeel_control::{
+    BackendCounters, PoolCounters, Published, RouteCounter, Series, WorkerCounters,
+};
 use evenkeel_model::clock::Wall;
 use evenkeel_model::ids::Name;
-use evenkeel_model::tally::{Latency, Outcomes};
+use evenkeel_model::tally::{Latency, Outcomes, RouteKey};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -37,6 +39,10 @@ fn published(state: sample::State) -> Published {
         view: Some(state.view),
         config: Arc::new(state.config),
         pools: vec![(Name::new("shop").unwrap(), pool)],
+        routes: vec![
+            route(None, "/cart", 40),
+            route(Some("*.shop.example"), "/", 83),
+        ],
         workers: vec![
             (0, WorkerCounters { picks: 70 }),
             (1, WorkerCounters { picks: 53 }),
@@ -47,6 +53,18 @@ fn published(state: sample::State) -> Published {
         connections: 12,
         access_log_lost: 0,
         started_at: Wall(1_767_200_000_500),
+    }
+}
+
+fn route(host: Option<&str>, path_prefix: &str, requests: u64) -> RouteCounter {
+    RouteCounter {
+        route: Arc::new(RouteKey {
+            listener: "web".to_owned(),
+            host: host.map(str::to_owned),
+            path_prefix: path_prefix.to_owned(),
+        }),
+        pool: Name::new("shop").unwrap(),
+        requests,
     }
 }
 

@@ -118,10 +118,10 @@ fn metrics_are_in_the_text_format_and_count_what_was_served() {
     for _request in 0..30 {
         assert_eq!(get(instance.front(), "/").status(), 200);
     }
-    let picks = |all: &[Sample]| -> f64 {
+    let sum = |all: &[Sample], wanted: &str| -> f64 {
         all.iter()
             .filter(|(name, labels, _)| {
-                name == "evenkeel_picks_total" && labels.get("pool").is_some_and(|p| p == "shop")
+                name == wanted && labels.get("pool").is_some_and(|p| p == "shop")
             })
             .map(|(_, _, value)| value)
             .sum()
@@ -136,7 +136,8 @@ fn metrics_are_in_the_text_format_and_count_what_was_served() {
         );
         let all = samples(&whole(&answer));
         assert!(all.len() > 20, "{}", all.len());
-        (picks(&all) >= 30.0).then_some(())
+        let by_route = sum(&all, "evenkeel_route_requests_total");
+        (sum(&all, "evenkeel_picks_total") >= 30.0 && by_route >= 30.0).then_some(())
     });
 }
 
