@@ -39,12 +39,12 @@ pub struct Verdict {
 /// Every finding of every rule, the worst first, then in the order of the file. Severities that a pool sets and
 /// waivers are applied; a waived finding is an info that says so.
 ///
-/// What follows from another finding is told with that one: a slipped weight is one finding, whose effect names the
-/// overload that it makes.
+/// What follows from another finding is told with that one as well: of a slipped weight the finding names the overload
+/// that it makes, and the finding of the overload says that it is an effect.
 pub fn audit(subject: &Subject<'_>) -> Vec<Finding> {
     let findings = decided(subject).into_iter();
-    let folded = rules::fold(subject, findings.map(|finding| (finding, false)).collect());
-    folded.into_iter().map(|(finding, _)| finding).collect()
+    let marked = rules::mark(subject, findings.map(|finding| (finding, false)).collect());
+    marked.into_iter().map(|(finding, _)| finding).collect()
 }
 
 /// Every finding by itself, with the decisions of the operator, in the order of [`audit`].
@@ -81,7 +81,7 @@ pub fn judge_change(subject: &Subject<'_>) -> Verdict {
         (finding, blocks)
     });
     let (findings, blocks): (Vec<Finding>, Vec<bool>) =
-        rules::fold(subject, judged.collect()).into_iter().unzip();
+        rules::mark(subject, judged.collect()).into_iter().unzip();
     let blocking = (0..blocks.len())
         .filter(|index| blocks.get(*index) == Some(&true))
         .collect();

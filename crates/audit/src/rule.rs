@@ -95,6 +95,7 @@ impl<'a> Subject<'a> {
             file,
             location,
             waived: None,
+            effect_of: None,
         }
     }
 

@@ -16,7 +16,7 @@ mod warm;
 
 use crate::rule::Rule;
 
-pub(crate) use effects::fold;
+pub(crate) use effects::mark;
 
 #[cfg(test)]
 mod probe;

@@ -109,5 +109,6 @@ fn finding(
         file: None,
         location: None,
         waived: None,
+ effect_of: None,
     })
 }

@@ -69,6 +69,8 @@ pub struct Finding {
     pub location: Option<Location>,
     /// That it is accepted for a while; it is then an info. `None`: it counts.
     pub waived: Option<Waived>,
+    /// Id of the finding that causes it and tells it as its effect. `None`: it stands for itself.
+    pub effect_of: Option<&'static str>,
 }
 
 /// By what a finding is accepted.

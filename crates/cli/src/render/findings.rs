@@ -56,7 +56,9 @@ pub(crate) fn shown(findings: &[FindingView], texts: &Texts<'_>, colour: bool) -
         let word = severity.as_str();
         let of_it = || {
             let all = findings.iter();
-            all.filter(move |f| f.severity == word && f.id != NOT_UNDERSTOOD)
+            all.filter(move |f| {
+                f.severity == word && f.id != NOT_UNDERSTOOD && f.effect_of.is_none()
+            })
         };
         for finding in of_it().take(SHOWN_MAX) {
             if severity == Severity::Info {
@@ -190,12 +192,12 @@ pub(crate) fn gaps(gaps: &[GapView]) -> String {
     out
 }
 
-/// `1 error, 2 warnings`.
+/// `1 error, 2 warnings`; what follows from another finding is not counted by itself.
 pub(crate) fn count(findings: &[FindingView]) -> String {
     let of = |severity: Severity| {
         let word = severity.as_str();
-        let count = findings.iter().filter(|f| f.severity == word).count();
-        counted(count, word)
+        let of_it = |f: &&FindingView| f.severity == word && f.effect_of.is_none();
+        counted(findings.iter().filter(of_it).count(), word)
     };
     format!("{}, {}", of(Severity::Error), of(Severity::Warning))
 }

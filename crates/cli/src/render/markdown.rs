@@ -110,7 +110,7 @@ fn body(out: &mut String, view: &PlanView) {
 }
 
 fn list(out: &mut String, all: &[FindingView]) {
-    let listed = |f: &&FindingView| f.severity != "info";
+    let listed = |f: &&FindingView| f.severity != "info" && f.effect_of.is_none();
     let mut findings: Vec<&FindingView> = all.iter().filter(listed).collect();
     // Errors first, each severity in the order of the file.
     findings.sort_by_key(|f| f.severity != "error");

@@ -102,6 +102,9 @@ impl Head {
         }
         let mut open: Vec<&Expected> = self.findings.iter().collect();
         for finding in view["findings"].as_array().into_iter().flatten() {
+            if !finding["effect_of"].is_null() {
+                continue;
+            }
             let line = line_of(dir, finding);
             let what = format!(
                 "{} {}",

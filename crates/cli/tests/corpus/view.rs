@@ -10,6 +10,10 @@ pub(crate) fn short(name: &str, code: i32, view: &Value) -> String {
     let confidence = view["confidence"].as_str().unwrap_or("none");
     let mut text = format!("exit {code}, confidence {confidence}\n");
     for finding in view["findings"].as_array().into_iter().flatten() {
+        // Told by its cause; the text form shows that one only.
+        if !finding["effect_of"].is_null() {
+            continue;
+        }
         let word = |key: &str| finding[key].as_str().unwrap_or("");
         let file = Some(word("file")).filter(|file| *file != name && !file.is_empty());
         let file = file.map_or_else(String::new, |file| format!("{file}:"));

@@ -109,6 +109,7 @@ impl Reader {
             file: None,
             location: None,
             waived: None,
+ effect_of: None,
         };
         self.findings.push((span, finding));
     }
@@ -433,5 +434,6 @@ fn too_many(dropped: usize) -> Finding {
         file: None,
         location: None,
         waived: None,
+ effect_of: None,
     }
 }

@@ -32,6 +32,9 @@ pub struct FindingView {
     pub blocking: bool,
     /// By what it is accepted for a while; it is then an info.
     pub waived: Option<WaivedView>,
+    /// Id of the finding that causes it and tells it as its effect; text and pages show that one only.
+    #[serde(default)]
+    pub effect_of: Option<String>,
 }
 
 /// By what a finding is accepted.
@@ -63,6 +66,7 @@ impl FindingView {
                 reason: waived.reason.clone(),
                 until: Day::before(waived.until).to_string(),
             }),
+            effect_of: finding.effect_of.map(str::to_owned),
         }
     }
 

@@ -245,7 +245,8 @@ mod tests {
             running: None,
             now: Wall(0),
         });
-        assert!(whole.iter().all(|finding| finding.id != "TRF-08"));
+        let hidden = whole.iter().find(|finding| finding.id == "TRF-08");
+        assert_eq!(hidden.and_then(|finding| finding.effect_of), Some("TRF-16"));
         let error = whole.iter().find(|finding| finding.id == "TRF-16").unwrap();
         assert!(
             error.effect.contains("TRF-08: this route"),

@@ -373,5 +373,6 @@ fn finding(path: &str, report: Report) -> Finding {
         file: None,
         location: None,
         waived: None,
+ effect_of: None,
     }
 }
