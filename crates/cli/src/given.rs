@@ -217,7 +217,8 @@ impl Beside {
     /// What the forecast is told: who is down.
     pub(crate) fn facts(&self, setup: &Setup) -> anyhow::Result<Facts> {
         let mut facts = Facts::default();
-        for (pool, backend) in &self.without {
+        for (pool_name, backend) in &self.without {
+            let pool = pool_name;
             let known = setup.pool(pool).and_then(|known| known.backend(backend));
             if known.is_none() {
                 let names = setup.pools.iter().flat_map(|pool| {
@@ -236,9 +237,26 @@ impl Beside {
             }
             let pool = facts.pools.entry(pool.clone()).or_default();
             pool.standings.insert(backend.clone(), Standing::Down);
+            for (follower, name) in followers(setup, pool_name, backend) {
+                let pool = facts.pools.entry(follower).or_default();
+                pool.standings.insert(name, Standing::Down);
+            }
         }
         Ok(facts)
     }
+}
+
+/// The backends, with their pools, that are out whenever `backend` of `pool` is.
+fn followers(setup: &Setup, pool: &str, backend: &str) -> Vec<(String, String)> {
+    let all = setup.pools.iter();
+    let all = all.flat_map(|pool| pool.backends.iter().map(move |b| (&pool.name, b)));
+    let follows = |b: &evenkeel_model::setup::Backend| {
+        let of = b.follows.as_ref();
+        of.is_some_and(|(of, name)| of == pool && name == backend)
+    };
+    all.filter(|(_, b)| follows(b))
+        .map(|(pool, b)| (pool.clone(), b.name.clone()))
+        .collect()
 }
 
 /// Whose configuration it is: as it was said, else by name and text.

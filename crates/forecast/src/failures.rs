@@ -1,6 +1,6 @@
-//! The days on which something is out: each single backend, each zone.
+//! The days on which something is out: each single backend, with those whose state follows it, and each zone.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use evenkeel_model::setup::{Pool, Setup};
 
@@ -28,6 +28,11 @@ pub(crate) fn all(
 ) -> Vec<FailureCase> {
     let mut failures = Vec::new();
     let mut values = VALUES_MAX;
+    let backends = setup.pools.iter().flat_map(|pool| &pool.backends);
+    let followed = backends.filter_map(|b| b.follows.as_ref());
+    let followed: BTreeSet<(&str, &str)> = followed
+        .map(|(pool, name)| (pool.as_str(), name.as_str()))
+        .collect();
     for (pool, base) in setup.pools.iter().zip(base) {
         let count = pool.backends.len();
         let is_full = count <= FAILURES_FULL_MAX && count * count <= values;
@@ -49,6 +54,10 @@ pub(crate) fn all(
                 pool: pool.name.clone(),
                 backend: backend.name.clone(),
             };
+            if followed.contains(&(pool.name.as_str(), backend.name.as_str())) {
+                failures.extend(one(setup, facts, &name, budget));
+                continue;
+            }
             let day = Day {
                 out: &|index| index == out,
                 ..Day::usual()
@@ -83,7 +92,11 @@ pub(crate) fn one(
 ) -> Option<FailureCase> {
     let is_out = |pool: &Pool, index: usize| {
         pool.backends.get(index).is_some_and(|b| match out {
-            Out::Backend { pool: p, backend } => pool.name == *p && b.name == *backend,
+            Out::Backend { pool: p, backend } => {
+                let followed = b.follows.as_ref();
+                (pool.name == *p && b.name == *backend)
+                    || followed.is_some_and(|(of, name)| of == p && name == backend)
+            }
             Out::Zone(zone) => b.zone.as_ref() == Some(zone),
         })
     };

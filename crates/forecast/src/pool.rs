@@ -38,7 +38,10 @@ pub(crate) fn turnout(pool: &Pool, facts: &Facts, day: &Day<'_>) -> Turnout {
     let stands = facts.standings(pool);
     let counts_the_unhealthy = pool.failover.panic_below > 0.0
         || pool.backends.len() == 1
-        || pool.backends.iter().any(|b| b.priority > 0);
+        || pool
+            .backends
+            .iter()
+            .any(|b| b.priority > 0 || b.is_degraded);
     let failed = if counts_the_unhealthy {
         Standing::Down
     } else {

@@ -66,10 +66,9 @@ fn feeds_under<'a>(setup: &'a Setup, facts: &'a Facts) -> BTreeMap<&'a str, Feed
         let Some(taker) = routes.find(|route| takes_all(route, key)) else {
             continue;
         };
-        let parts: f64 = taker.targets.iter().map(|(_, part)| part).sum();
-        for (pool, part) in &taker.targets {
+        for (pool, part) in taker.parts() {
             let rps = feeds.entry(pool).or_default().entry(key).or_default();
-            *rps += seen.highest_minute_rps * part / parts;
+            *rps += seen.highest_minute_rps * part;
         }
     }
     feeds

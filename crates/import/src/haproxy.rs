@@ -43,6 +43,7 @@ mod lexer;
 mod member;
 mod names;
 mod pool;
+mod probed;
 mod probing;
 mod proxy;
 mod reader;

@@ -68,17 +68,21 @@ fn routes(setup: &Setup) -> Values {
         while values.contains_key(&path) {
             path.push_str(" (again)");
         }
-        let targets: Vec<String> = match route.targets.as_slice() {
+        let mut targets: Vec<String> = match route.targets.as_slice() {
             [] => vec!["no pool".to_owned()],
-            [(pool, _)] => vec![pool.clone()],
-            several => several
-                .iter()
-                .map(|(p, part)| format!("{p} {part}"))
-                .collect(),
+            [(pool, _)] if route.rest() <= 0.0 => vec![pool.clone()],
+            _ => route.parts().map(|(p, part)| in_percent(p, part)).collect(),
         };
+        if route.rest() > 0.0 && !route.targets.is_empty() {
+            targets.push(in_percent("no pool", route.rest()));
+        }
         values.insert(path, targets.join(", "));
     }
     values
+}
+
+fn in_percent(pool: &str, part: f64) -> String {
+    format!("{pool} {} %", (part * 10_000.0).round() / 100.0)
 }
 
 fn place(route: &Route) -> String {

@@ -7,6 +7,8 @@ use evenkeel_model::setup::Balancer;
 
 #[path = "envoy/asides.rs"]
 mod asides;
+#[path = "envoy/states.rs"]
+mod states;
 #[path = "envoy/unreached.rs"]
 mod unreached;
 

@@ -156,7 +156,8 @@ pub struct Route {
     pub whole_segments: bool,
     /// A further condition as written, not evaluated here; a route that has one is taken to match sometimes.
     pub condition: Option<String>,
-    /// Pools by name with their parts (above 0, of any sum). Empty: answered without a pool.
+    /// Pools by name with their parts (above 0): parts of their sum, or of 1 where the sum is less. The rest to 1 is
+    /// answered without a pool, as all of it is where this is empty. [`Route::parts`] gives them as parts of 1.
     pub targets: Vec<(String, f64)>,
 }
 
@@ -508,6 +509,11 @@ pub struct Backend {
     /// Whether it starts out as unhealthy and stays so unless a check says otherwise (Envoy's `health_status`): it takes
     /// no traffic, but counts among the unhealthy.
     pub marked_down: bool,
+    /// Whether it is healthy and takes only what the healthy ones are too few for (Envoy's `DEGRADED`): its level
+    /// counts it neither as healthy nor as unhealthy.
+    pub is_degraded: bool,
+    /// Pool and backend whose checks decide over it, so that both are out together (HAProxy's `track`).
+    pub follows: Option<(String, String)>,
     /// What it can carry, requests per second.
     pub capacity_rps: Option<f64>,
     /// Where it stands.
@@ -571,6 +577,25 @@ impl Setup {
             let rest = path.strip_prefix(pool.path.as_str());
             rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
         })
+    }
+}
+
+impl Route {
+    /// The pools with their parts of all requests on this route, each 0..1. Their sum is at most 1: what is left is
+    /// answered without a pool.
+    pub fn parts(&self) -> impl Iterator<Item = (&str, f64)> {
+        let sum: f64 = self.targets.iter().map(|(_, part)| part).sum();
+        let whole = sum.max(1.0);
+        self.targets
+            .iter()
+            .map(move |(pool, part)| (pool.as_str(), part / whole))
+    }
+
+    /// The part of the requests on this route that is answered without a pool, 0..1.
+    pub fn rest(&self) -> f64 {
+        let rest = 1.0 - self.parts().map(|(_, part)| part).sum::<f64>();
+        // Decimal percentages do not add up to 1 to the last bit.
+        if rest < 1e-9 { 0.0 } else { rest }
     }
 }
 

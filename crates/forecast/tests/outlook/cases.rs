@@ -218,3 +218,32 @@ fn a_backend_that_is_marked_down_takes_nothing_until_there_is_a_panic() {
         "{shares:?}"
     );
 }
+
+#[test]
+fn who_follows_a_backend_is_out_with_it_and_not_the_other_way_round() {
+    let mut main = three(150.0);
+    main.backends[1].follows = Some(("p".to_owned(), "b0".to_owned()));
+    let mut beside = Pool {
+        name: "q".to_owned(),
+        ..three(150.0)
+    };
+    beside.backends[2].follows = Some(("p".to_owned(), "b0".to_owned()));
+    let mut both = setup(main);
+    both.pools.push(beside);
+    let forecast = forecast(&both, &Facts::default());
+    let shares = |out: &str| -> Vec<Vec<Option<f64>>> {
+        let case = forecast.failures.iter().find(|case| case.out == out);
+        let pools = &case.unwrap().pools;
+        let shares = pools.iter().map(|pool| pool.backends.iter());
+        shares
+            .map(|b| b.map(|b| b.expected_share).collect())
+            .collect()
+    };
+    let (none, half) = (Some(0.0), Some(0.5));
+    assert_eq!(
+        shares("backend:p/b0"),
+        [vec![none, none, Some(1.0)], vec![half, half, none]]
+    );
+    assert_eq!(shares("backend:p/b1"), [vec![half, none, half]]);
+    assert_eq!(shares("backend:q/b2"), [vec![half, half, none]]);
+}

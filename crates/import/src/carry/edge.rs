@@ -344,13 +344,19 @@ impl Work<'_> {
                 return Err(format!("left out: {what}: {why}"));
             }
         };
-        if route.targets.len() > 1 {
+        let rest = route.rest();
+        if route.targets.len() > 1 || rest > 0.0 {
+            let also = if rest > 0.0 {
+                format!(", also the {} that no pool answers now", percent(rest))
+            } else {
+                String::new()
+            };
             self.loss(
                 &route.path,
                 Touches::Routing,
                 format!("the split between {}", to(route)),
                 "a route of Evenkeel has one pool",
-                &format!("all of it goes to `{target}`, the largest part"),
+                &format!("all of it goes to `{target}`, the largest part{also}"),
                 "put the backends into one pool with weights in these parts",
             );
         }
@@ -430,11 +436,13 @@ fn fits<'r, 'p>(
 /// The pools of a route in words.
 fn to(route: &Route) -> String {
     let names: Vec<String> = route
-        .targets
-        .iter()
-        .map(|(pool, part)| match route.targets.len() {
-            1 => format!("`{pool}`"),
-            _ => format!("`{pool}` ({part})"),
+        .parts()
+        .map(|(pool, part)| {
+            if part < 1.0 {
+                format!("`{pool}` ({})", percent(part))
+            } else {
+                format!("`{pool}`")
+            }
         })
         .collect();
     if names.is_empty() {
@@ -442,6 +450,11 @@ fn to(route: &Route) -> String {
     } else {
         names.join(", ")
     }
+}
+
+/// A part of 1 in words, to a hundredth of a percent.
+fn percent(part: f64) -> String {
+    format!("{} %", (part * 10_000.0).round() / 100.0)
 }
 
 fn when(route: &Route) -> String {

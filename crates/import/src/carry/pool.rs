@@ -169,7 +169,8 @@ impl Work<'_> {
         for backend in &pool.backends {
             let known = format!("backend `{}` ({})", backend.name, backend.address);
             let found = address::backend(&backend.address, self.setup.balancer, self.addresses);
-            let active = backend.role == Role::Active && backend.priority == 0;
+            let active =
+                backend.role == Role::Active && backend.priority == 0 && !backend.is_degraded;
             let idle = active && backend.weight == 0;
             let (why, consequence, alternative) = match (found, active) {
                 _ if idle => (
@@ -194,12 +195,7 @@ impl Work<'_> {
                     "it takes no traffic, as now".to_owned(),
                     "add it when it is to serve".to_owned(),
                 ),
-                (_, false) => (
-                    "it is a backup, and Evenkeel has none".to_owned(),
-                    "it takes no traffic, also when the others are down".to_owned(),
-                    "make it a backend like the others, or keep capacity for the loss of one"
-                        .to_owned(),
-                ),
+                (_, false) => stands_by(backend),
                 (Err(stays), true) => {
                     let (why, alternative) = edge::reasons(&stays);
                     let consequence = format!(
@@ -460,4 +456,20 @@ fn table(sub: &str, keys: Vec<(&'static str, String)>) -> Table {
         keys,
         remarks: Vec::new(),
     }
+}
+
+/// Why a backend that takes traffic only when others do not suffice stays behind, what follows, and what to do.
+fn stands_by(backend: &Backend) -> (String, String, String) {
+    if backend.is_degraded {
+        return (
+            "it is degraded, and Evenkeel has no such state".to_owned(),
+            "it takes no traffic, also when too few of the others are healthy".to_owned(),
+            "make it a backend like the others once it is well".to_owned(),
+        );
+    }
+    (
+        "it is a backup, and Evenkeel has none".to_owned(),
+        "it takes no traffic, also when the others are down".to_owned(),
+        "make it a backend like the others, or keep capacity for the loss of one".to_owned(),
+    )
 }

@@ -223,6 +223,17 @@ fn a_route_that_would_take_too_much_is_left_out() {
 }
 
 #[test]
+fn the_part_of_a_split_that_no_pool_answers_is_told_in_percent() {
+    let mut setup = shop(&[1]);
+    let part = 0.333;
+    setup.routes[0].targets = vec![("app".to_owned(), part)];
+    let carried = carried(&setup);
+    let loss = lost(&carried, "the split between `app` (33.3 %)");
+    let told = "also the 66.7 % that no pool answers now";
+    assert!(loss.consequence.contains(told), "{}", loss.consequence);
+}
+
+#[test]
 fn names_are_rewritten_one_for_one_and_listed() {
     let mut setup = shop(&[1, 1, 1]);
     for (backend, name) in setup.pools[0]

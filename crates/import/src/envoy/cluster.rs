@@ -309,6 +309,7 @@ fn fill(
     }
     let is_uneven = is_folded || by_level != weights::Differ::Nowhere;
     pool.selection = selection(pool, balance, is_uneven);
+    hash_with_degraded(reading, pool, &members);
     for member in members.hosts {
         let mut backend = member.backend;
         if balance.by_hostname {
@@ -322,6 +323,21 @@ fn fill(
         }
         pool.backends.push(backend);
     }
+}
+
+/// A hash gives degraded hosts nothing while a healthy one is in their level (tried on Envoy 1.40), and what they get
+/// without one is not worked out here.
+fn hash_with_degraded(reading: &mut Reading<'_, '_>, pool: &mut Pool, members: &Members) {
+    let degraded = members.hosts.iter().find(|host| host.backend.is_degraded);
+    let (Some(host), Selection::Hash(_)) = (degraded, &pool.selection) else {
+        return;
+    };
+    let what = "a hash over hosts that are DEGRADED";
+    let because = "who takes their part depends on who is healthy beside them";
+    let touches = Touches::Pool(pool.name.clone());
+    let at = format!("{}.role", host.backend.path);
+    reading.book.gap_because(&at, what, because, touches);
+    pool.selection = Selection::Other(what.to_owned());
 }
 
 /// What `balance` does with weights that are equal or not.

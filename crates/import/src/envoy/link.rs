@@ -4,7 +4,7 @@
 //! lead to one pool, the longest timeout and the most retries are taken: what the pool may have to bear. The place of
 //! the value is that of the route it came from.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use evenkeel_model::setup::{Fallback, HashKey, Pool, Retry, Selection, Sticky, Touches, Wait};
 
@@ -71,6 +71,7 @@ pub(super) fn link(reading: &mut Reading<'_, '_>) {
             put(reading.book, &path, place);
         }
     }
+    by_scheme(reading);
     for pool in &mut reading.setup.pools {
         note_random_key(pool);
     }
@@ -200,6 +201,40 @@ fn carry(pool: &mut Pool, manners: &[&Manner]) -> Vec<(String, Place)> {
         });
     }
     places
+}
+
+/// A hash of `:scheme` has one value where all listeners that lead to the pool speak TLS, or none does.
+fn by_scheme(reading: &mut Reading<'_, '_>) {
+    let setup = &mut reading.setup;
+    let is_scheme = |pool: &Pool| {
+        let key = HashKey::Header(":scheme".to_owned());
+        matches!(&pool.selection, Selection::Hash(hash) if hash.key == key)
+    };
+    if !setup.pools.iter().any(is_scheme) {
+        return;
+    }
+    let listeners = setup.listeners.iter();
+    let is_tls: BTreeMap<&str, bool> = listeners.map(|l| (l.name.as_str(), l.is_tls)).collect();
+    let mut schemes: BTreeMap<&str, BTreeSet<bool>> = BTreeMap::new();
+    for route in &setup.routes {
+        let Some(is_tls) = is_tls.get(route.listener.as_str()) else {
+            continue;
+        };
+        for (pool, _) in &route.targets {
+            schemes.entry(pool).or_default().insert(*is_tls);
+        }
+    }
+    for pool in setup.pools.iter_mut().filter(|pool| is_scheme(pool)) {
+        let of_pool = schemes.get(pool.name.as_str());
+        let only = of_pool.filter(|schemes| schemes.len() == 1);
+        match (only.and_then(BTreeSet::first), &mut pool.selection) {
+            (Some(is_tls), Selection::Hash(hash)) => {
+                let scheme = if *is_tls { "https" } else { "http" };
+                hash.key = HashKey::Constant(scheme.to_owned());
+            }
+            _ => pool.keys = Some(2),
+        }
+    }
 }
 
 /// The words of a key that is drawn anew for each request.

@@ -228,12 +228,10 @@ fn read_host(
     // Such a host takes nothing, but it counts in the percentages and is used in panic; one that drains does neither
     // (measured on 1.40).
     backend.marked_down = matches!(health, Some("UNHEALTHY" | "TIMEOUT"));
-    backend.role = match health {
-        Some("DRAINING") => Role::Disabled,
-        // Degraded hosts take traffic when the healthy ones do not suffice.
-        Some("DEGRADED") => Role::Backup,
-        _ => Role::Active,
-    };
+    backend.is_degraded = health == Some("DEGRADED");
+    if health == Some("DRAINING") {
+        backend.role = Role::Disabled;
+    }
     metadata(book, &mut fields, &mut backend);
     fields.close(book, &[], &roster.touches);
     Some(Member {

@@ -180,7 +180,16 @@ fn sample(expression: &str, variety: &Variety) -> Method {
     let name = name.split(',').next().unwrap_or(name);
     let is_connection = matches!(
         name,
-        "src" | "src_port" | "dst" | "dst_port" | "fc_pp_unique_id"
+        "src"
+            | "src_port"
+            | "dst"
+            | "dst_port"
+            | "fc_pp_unique_id"
+            | "fe_name"
+            | "fe_id"
+            | "fe_defbe"
+            | "be_name"
+            | "be_id"
     ) || name.starts_with("req.payload")
         || name.starts_with("req.ssl_")
         || name.starts_with("ssl_")

@@ -8,11 +8,11 @@ use evenkeel_model::setup::{Balancer, Setup, Wait};
 use crate::book::Book;
 use crate::haproxy::desk::{At, Desk, shorten};
 use crate::haproxy::front;
-use crate::haproxy::keys;
+use crate::haproxy::keys::{self, Values, Variety};
 use crate::haproxy::pool;
 use crate::haproxy::proxy::{Kind, Proxy, Stick};
 use crate::haproxy::reader::{Global, Whole};
-use crate::haproxy::server::Settings;
+use crate::haproxy::server::{Server, Settings};
 
 /// Longest chain of servers that track each other.
 const TRACKS_MAX: usize = 100;
@@ -24,16 +24,19 @@ pub(super) struct Tables<'w> {
     backs: BTreeMap<&'w str, &'w Proxy>,
     /// Every proxy that has a stick-table.
     stick: BTreeMap<&'w str, Wait>,
-    /// Place of each server in its proxy, by proxy and name.
-    servers: BTreeMap<(&'w str, &'w str), &'w Settings>,
-    /// Ports that clients come to, of all frontends; `None`: not known.
-    pub(super) ports: Option<u32>,
+    /// Each server by proxy and name.
+    servers: BTreeMap<(&'w str, &'w str), &'w Server>,
+    /// Sections with addresses by the backends that they lead to.
+    fronts: BTreeMap<&'w str, Vec<&'w Proxy>>,
+    /// Sections with addresses that may lead to any backend, as the request names it.
+    open_fronts: Vec<&'w Proxy>,
 }
 
 /// Whose state a server has that tracks another.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Tracked<'w> {
     pub(super) proxy: &'w Proxy,
+    pub(super) name: &'w str,
     pub(super) settings: &'w Settings,
     /// Whether it, or one in between, is out.
     pub(super) is_disabled: bool,
@@ -140,7 +143,8 @@ impl<'w> Tables<'w> {
             backs: BTreeMap::new(),
             stick: BTreeMap::new(),
             servers: BTreeMap::new(),
-            ports: keys::ports(whole.proxies.iter().flat_map(|proxy| &proxy.binds)),
+            fronts: BTreeMap::new(),
+            open_fronts: Vec::new(),
         };
         let mut fronts = BTreeSet::new();
         for proxy in &whole.proxies {
@@ -152,16 +156,56 @@ impl<'w> Tables<'w> {
                 let message = format!("there are two `{name}`");
                 desk.refuse(&proxy.header, message);
             }
+            tables.lead(proxy);
             if let Some(table) = &proxy.table {
                 tables.stick.insert(name, table.value);
             }
             for server in &proxy.servers {
-                tables
-                    .servers
-                    .insert((name, &server.name), &server.settings);
+                tables.servers.insert((name, &server.name), server);
             }
         }
         tables
+    }
+
+    /// Notes which backends a section leads to.
+    fn lead(&mut self, proxy: &'w Proxy) {
+        if !proxy.kind.has_front() || proxy.inherited.disabled || proxy.binds.is_empty() {
+            return;
+        }
+        if proxy.is_led_by_request {
+            self.open_fronts.push(proxy);
+            return;
+        }
+        let default = proxy.inherited.default_backend.as_ref();
+        let named = proxy.rules.iter().filter_map(|rule| rule.target.as_ref());
+        let named = named.chain(default).map(|target| target.value.as_str());
+        let own = (proxy.kind == Kind::Listen && !proxy.servers.is_empty()).then_some(&*proxy.name);
+        let names: BTreeSet<&str> = named.chain(own).collect();
+        for name in names {
+            self.fronts.entry(name).or_default().push(proxy);
+        }
+    }
+
+    /// What an expression of the backend `proxy` can be, as far as the sections say that lead to it.
+    pub(super) fn values(&self, proxy: &Proxy, variety: &Variety) -> Values {
+        let led = self.fronts.get(proxy.name.as_str()).into_iter().flatten();
+        let fronts: Vec<&Proxy> = led.chain(&self.open_fronts).copied().collect();
+        let found = match variety {
+            Variety::Constant(value) => return Values::One(value.clone()),
+            Variety::Few(count) => return Values::AtMost(*count),
+            Variety::Any => None,
+            Variety::Backend => return Values::One(proxy.name.clone()),
+            Variety::Frontends => Some(fronts.iter().map(|front| front.name.clone()).collect()),
+            Variety::Ports => keys::ports(fronts.iter().flat_map(|front| &front.binds)),
+            Variety::Addresses => keys::addresses(fronts.iter().flat_map(|front| &front.binds)),
+        };
+        let mut found: Vec<String> =
+            found.map_or_else(Vec::new, |set: BTreeSet<String>| set.into_iter().collect());
+        match (found.len(), found.pop()) {
+            (1, Some(only)) => Values::One(only),
+            (count, Some(_)) => u32::try_from(count).map_or(Values::Any, Values::AtMost),
+            _ => Values::Any,
+        }
     }
 
     /// Whether a proxy shares requests among servers; one that only answers or only holds a table does not.
@@ -238,17 +282,19 @@ impl<'w> Tables<'w> {
                 .backs
                 .get_key_value(back)
                 .zip(self.servers.get(&(back, name)));
-            let Some(((key, proxy), settings)) = found else {
+            let Some(((key, proxy), server)) = found else {
                 let message = format!("`track {}` names no server", shorten(&track.value));
                 desk.refuse(&track.range, message);
                 return None;
             };
+            let settings = &server.settings;
             is_disabled |= settings.disabled.is_some();
             match &settings.track {
                 Some(next) => (from, track) = (key, next),
                 None if settings.check.is_some() || settings.agent.is_some() => {
                     return Some(Tracked {
                         proxy,
+                        name: &server.name,
                         settings,
                         is_disabled,
                     });

@@ -20,6 +20,8 @@ pub(super) struct Checking {
     /// What `http-check send uri` names.
     uri: Option<String>,
     expect: Option<Expect>,
+    /// Whether a rule of the check connects, to a port of its own perhaps.
+    pub(super) connects: bool,
     /// The first rule of `http-check`.
     pub(super) rule: Option<At<()>>,
 }

@@ -3,6 +3,9 @@
 //! Fetches that name the same for every request, and fetches of a protocol with a handful of values. Whatever is not
 //! known here can have any number.
 
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
 use crate::haproxy::balance::call;
 use crate::haproxy::lexer::Word;
 use crate::haproxy::proxy::Bind;
@@ -16,6 +19,20 @@ pub(super) enum Variety {
     Few(u32),
     /// As many as there are ports that clients come to.
     Ports,
+    /// As many as there are addresses that clients come to.
+    Addresses,
+    /// As many as there are frontends that lead to the backend.
+    Frontends,
+    /// The one backend that it is asked in.
+    Backend,
+    Any,
+}
+
+/// What an expression can be in one backend.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Values {
+    One(String),
+    AtMost(u32),
     Any,
 }
 
@@ -68,6 +85,9 @@ pub(super) fn variety(word: &Word) -> Variety {
         ("always_false", _) => Variety::Constant("0".to_owned()),
         ("hostname" | "nbthread" | "nbproc", _) => Variety::Constant(name.to_owned()),
         ("dst_port", _) => Variety::Ports,
+        ("dst", _) => Variety::Addresses,
+        ("fe_name" | "fe_id" | "fe_defbe", _) => Variety::Frontends,
+        ("be_name" | "be_id", _) => Variety::Backend,
         (name, Some(value)) if CONSTANT.contains(&name) => Variety::Constant(value.to_owned()),
         (name, _) => {
             let few = FEW.iter().find(|(few, _)| *few == name);
@@ -76,15 +96,41 @@ pub(super) fn variety(word: &Word) -> Variety {
     }
 }
 
+/// Converters after which different values are the same.
+const MERGING: [&str; 9] = [
+    "and", "bool", "even", "length", "mod", "not", "odd", "or", "strcmp",
+];
+
+/// Whether a converter of the expression leaves fewer values than there were, and how many does not show.
+pub(super) fn is_merged(expression: &str) -> bool {
+    let converters = expression.split(',').skip(1);
+    let mut names = converters.map(|part| call(part).0);
+    names.any(|name| MERGING.contains(&name))
+}
+
 /// The ports of these addresses together; `None`: not known, or too many to matter.
-pub(super) fn ports<'b>(binds: impl Iterator<Item = &'b Bind>) -> Option<u32> {
-    let mut ports = std::collections::BTreeSet::new();
+pub(super) fn ports<'b>(binds: impl Iterator<Item = &'b Bind>) -> Option<BTreeSet<String>> {
+    let mut ports = BTreeSet::new();
     for bind in binds {
         let (first, last) = bind.ports().filter(|_| !bind.is_told_port)?;
         if first != last {
             return None;
         }
-        ports.insert(first);
+        ports.insert(first.to_string());
     }
-    u32::try_from(ports.len()).ok().filter(|count| *count > 0)
+    Some(ports)
+}
+
+/// The addresses without their ports; `None`: not known, as one that stands for all of the machine.
+pub(super) fn addresses<'b>(binds: impl Iterator<Item = &'b Bind>) -> Option<BTreeSet<String>> {
+    let mut addresses = BTreeSet::new();
+    for bind in binds.map(|bind| (!bind.is_told_port).then_some(bind)) {
+        let (host, _) = bind?.address.value.rsplit_once(':')?;
+        let ip = host.parse::<IpAddr>().ok()?;
+        if ip.is_unspecified() {
+            return None;
+        }
+        addresses.insert(ip.to_string());
+    }
+    Some(addresses)
 }

@@ -12,7 +12,8 @@ use crate::haproxy::probing;
 use crate::haproxy::proxy::Proxy;
 use crate::haproxy::server::Server;
 
-/// The numbers by which a hash knows servers: their `id`, else the next free one from 1.
+/// The numbers by which a hash knows servers: their `id`, else the first free one from their place in the section on,
+/// which is 1 for the first. Tried on HAProxy 2.6: behind `id 7` and `id 1234` follow 3 and 4.
 pub(super) struct Ids {
     taken: BTreeSet<u32>,
     next: u32,
@@ -39,16 +40,16 @@ impl Ids {
     }
 
     pub(super) fn next(&mut self, server: &Server) -> u32 {
-        let id = server.id.as_ref().map_or_else(
-            || {
-                while self.taken.contains(&self.next) {
-                    self.next = self.next.saturating_add(1);
-                }
+        let id = if let Some(id) = &server.id {
+            id.value
+        } else {
+            while self.taken.contains(&self.next) {
                 self.next = self.next.saturating_add(1);
-                self.next - 1
-            },
-            |id| id.value,
-        );
+            }
+            self.next
+        };
+        // HAProxy counts on past servers that bring an `id` as well.
+        self.next = self.next.saturating_add(1);
         self.is_sorted &= id > self.last;
         self.last = id;
         id
@@ -130,6 +131,7 @@ pub(super) fn backend(
         },
         in_flight_max: settings.maxconn.as_ref().map(|most| most.value),
         slow_start,
+        follows: tracked.map(|tracked| (tracked.proxy.name.clone(), tracked.name.to_owned())),
         check: probing::check(desk, proxy, server, tracked, &path, pool),
         tls_verified: settings.ssl.as_ref().map(|_| tables.is_verified(settings)),
         ..Backend::blank(&server.name, &path, &server.address)

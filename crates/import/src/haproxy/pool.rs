@@ -4,15 +4,16 @@ use std::ops::Range;
 use std::time::Duration;
 
 use evenkeel_model::setup::{
-    Backend, Backups, Check, Failover, Pool, Retry, Selection, Timeouts, Wait,
+    Backend, Backups, Check, Failover, HashKey, Pool, Retry, Selection, Timeouts, Wait,
 };
 
-use crate::haproxy::balance::{self, Method};
+use crate::haproxy::balance;
 use crate::haproxy::build::Tables;
 use crate::haproxy::desk::{Desk, shorten};
 use crate::haproxy::inherited::{Inherited, RetryOn};
-use crate::haproxy::keys::Variety;
+use crate::haproxy::keys::{self, Values};
 use crate::haproxy::member::{self, Ids};
+use crate::haproxy::probed;
 use crate::haproxy::probing;
 use crate::haproxy::proxy::Proxy;
 use crate::haproxy::sticky::sticky;
@@ -75,7 +76,7 @@ pub(super) fn pool(desk: &mut Desk<'_, '_>, proxy: &Proxy, tables: &Tables<'_>) 
     retries(desk, proxy, &mut pool);
     probing::checks(desk, proxy, &mut pool);
     pool.sticky = sticky(desk, proxy, tables);
-    pool.keys = keys(proxy, tables);
+    keys(desk, proxy, tables, &mut pool);
     let mut ids = Ids::of(desk, proxy);
     for server in &proxy.servers {
         let id = ids.next(server);
@@ -88,6 +89,11 @@ pub(super) fn pool(desk: &mut Desk<'_, '_>, proxy: &Proxy, tables: &Tables<'_>) 
         let check = Check::Never;
         pool.backends.push(Backend { check, ..backend });
     }
+    let mut servers = proxy.servers.iter();
+    if servers.any(|server| server.settings.is_weight_unknown) {
+        pool.selection = Selection::Other("a weight that the environment sets".to_owned());
+    }
+    probed::check(desk, proxy);
     unsure(desk, proxy, &pool, ids.is_sorted);
     pool
 }
@@ -148,26 +154,32 @@ fn retries(desk: &mut Desk<'_, '_>, proxy: &Proxy, pool: &mut Pool) {
     }
 }
 
-/// A bound of the distinct keys, where what is hashed or bound by can have only a few values.
-fn keys(proxy: &Proxy, tables: &Tables<'_>) -> Option<u32> {
-    let hashed = proxy
-        .inherited
-        .balance
-        .as_ref()
-        .map(|balance| &balance.value);
-    let hashed = hashed.filter(|balance| matches!(balance.method, Method::Hash { .. }));
-    let bound = proxy.sticks.first().map(|stick| &stick.value.variety);
-    let varieties = hashed
-        .map(|balance| &balance.variety)
-        .into_iter()
-        .chain(bound);
-    varieties
-        .filter_map(|variety| match variety {
-            Variety::Few(values) => Some(*values),
-            Variety::Ports => tables.ports,
-            Variety::Constant(_) | Variety::Any => None,
-        })
-        .min()
+/// What is known of the distinct keys: that there is one, or a bound where there can be only a few.
+fn keys(desk: &mut Desk<'_, '_>, proxy: &Proxy, tables: &Tables<'_>, pool: &mut Pool) {
+    let mut bounds = Vec::new();
+    if let Selection::Hash(hash) = &mut pool.selection
+        && let Some(balance) = &proxy.inherited.balance
+    {
+        match tables.values(proxy, &balance.value.variety) {
+            Values::One(value) => hash.key = HashKey::Constant(value),
+            Values::AtMost(count) => bounds.push(count),
+            Values::Any => {
+                if let HashKey::Other(written) = &hash.key
+                    && keys::is_merged(written)
+                {
+                    let what = format!("balance {}", balance.value.written);
+                    let because = "its key has few values, and the requests decide how many come";
+                    desk.unknowable(&what, &balance.range, because, proxy.touches());
+                }
+            }
+        }
+    }
+    if let Some(stick) = proxy.sticks.first()
+        && let Values::AtMost(count) = tables.values(proxy, &stick.value.variety)
+    {
+        bounds.push(count);
+    }
+    pool.keys = bounds.into_iter().min();
 }
 
 /// What makes the shares uncertain and shows only in the whole.

@@ -164,6 +164,8 @@ pub(super) struct Proxy {
     pub(super) passes: BTreeMap<Stage, Pass>,
     /// Routes that the answers and rules come to.
     pub(super) alternatives: usize,
+    /// Whether a `use_backend` takes the name of the backend from the request.
+    pub(super) is_led_by_request: bool,
     /// Lines that change what the rules look at.
     pub(super) rewrites: Vec<Word>,
     pub(super) servers: Vec<Server>,
@@ -198,6 +200,7 @@ impl Proxy {
             passes: BTreeMap::new(),
             rules: Vec::new(),
             alternatives: 0,
+            is_led_by_request: false,
             rewrites: Vec::new(),
             servers: Vec::new(),
             use_servers: Vec::new(),
@@ -248,6 +251,8 @@ impl Proxy {
         }
         let touches = self.touches();
         if !is_negated {
+            self.inherited.checking.connects |= matches!(name, "tcp-check" | "http-check")
+                && word.get(1).is_some_and(|word| word.text == "connect");
             asides::note(desk, word);
             self.is_answering |= ANSWERING.contains(&name);
         }

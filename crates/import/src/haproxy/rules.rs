@@ -160,6 +160,7 @@ impl Proxy {
         let whens = self.acls.when(desk, condition);
         let end = words.last().map_or(target.range.end, |word| word.range.end);
         let range = first.range.start..end;
+        self.is_led_by_request |= target.is_unknown || target.text.contains("%[");
         if target.is_unknown {
             desk.gap(words, Touches::Routing);
             return;

@@ -10,7 +10,7 @@ use std::time::Duration;
 use evenkeel_model::setup::Touches;
 
 use crate::BACKENDS_MAX;
-use crate::haproxy::desk::{At, Desk, quote, shorten};
+use crate::haproxy::desk::{At, Desk, atol, quote, shorten};
 use crate::haproxy::lexer::Word;
 use crate::haproxy::names;
 
@@ -21,6 +21,8 @@ const WEIGHT_MAX: i64 = 256;
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Settings {
     pub(super) weight: Option<At<u32>>,
+    /// Whether a variable of the environment is the weight: unset it is 0, and no share of the pool is known.
+    pub(super) is_weight_unknown: bool,
     pub(super) check: Option<At<()>>,
     pub(super) inter: Option<At<Duration>>,
     pub(super) rise: Option<At<u32>>,
@@ -40,6 +42,10 @@ pub(super) struct Settings {
     pub(super) on_error: Option<At<OnError>>,
     pub(super) agent: Option<At<()>>,
     pub(super) agent_port: bool,
+    /// `port`: where it is checked; 0 is none.
+    pub(super) check_port: Option<At<u64>>,
+    /// `addr`: where it is checked, with a port perhaps.
+    pub(super) check_addr: Option<At<String>>,
     pub(super) resolvers: Option<At<String>>,
     pub(super) init_none: Option<At<()>>,
     pub(super) track: Option<At<String>>,
@@ -168,6 +174,20 @@ pub(super) fn template(
     if !is_literal(&address.text) {
         let because = "DNS says how many of its slots are filled";
         desk.unknowable(&quote(&words[..4]), &whole, because, touches.clone());
+    } else if low < high && !address.is_unknown {
+        let count = high - low + 1;
+        desk.unheeded(
+            &whole,
+            &format!(
+                "`{}` makes {count} servers of one address",
+                quote(&words[..4])
+            ),
+            &format!(
+                "the server at {} gets the part of {count}, and fails as {count}",
+                shorten(&address.text)
+            ),
+            "write a name that DNS answers with an address each, or one `server` line each",
+        );
     }
     let mut settings = defaults.clone();
     let mut id = None;
@@ -253,6 +273,7 @@ impl Settings {
         let name = words.first().map_or("", |word| word.text.as_str());
         match name {
             "weight" => {
+                self.is_weight_unknown = words.get(1).is_some_and(|word| word.is_unknown);
                 if let Some(weight) = desk.number(words, touches) {
                     if (0..=WEIGHT_MAX).contains(&weight.value) {
                         self.weight = Some(At::new(weight.value as u32, weight.range));
@@ -323,6 +344,16 @@ impl Settings {
         match name {
             "cookie" => self.cookie = at(&value.text),
             "track" => self.track = at(&value.text),
+            "addr" => self.check_addr = at(&value.text),
+            "port" => {
+                // Set by the environment, so there is one.
+                let port = if value.is_unknown {
+                    u64::MAX
+                } else {
+                    u64::try_from(atol(&value.text).0).unwrap_or(0)
+                };
+                self.check_port = Some(At::new(port, value.range.clone()));
+            }
             "resolvers" => self.resolvers = at(&value.text),
             "ca-file" => self.ca_file = Some(At::new((), value.range.clone())),
             "verify" => match value.text.as_str() {

@@ -6,7 +6,7 @@ use evenkeel_model::setup::{Sticky, Wait};
 
 use crate::haproxy::build::Tables;
 use crate::haproxy::desk::{Desk, shorten};
-use crate::haproxy::keys::Variety;
+use crate::haproxy::keys::Values;
 use crate::haproxy::proxy::Proxy;
 
 /// Who returns to the server it had.
@@ -24,7 +24,7 @@ pub(super) fn sticky(
             path: path.clone(),
             by: stick.value.by.clone(),
             lasts,
-            one_key: matches!(stick.value.variety, Variety::Constant(_)),
+            one_key: matches!(tables.values(proxy, &stick.value.variety), Values::One(_)),
         });
     }
     if let Some(at) = proxy

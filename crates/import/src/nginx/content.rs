@@ -324,7 +324,29 @@ impl<'t> Content<'t> {
                 None => case.targets.push((name.to_owned(), branch.part)),
             }
         }
-        cases.into_iter().map(|(_, case)| case).collect()
+        let cases: Vec<Case> = cases.into_iter().map(|(_, case)| case).collect();
+        self.rest(reader, directive, &cases);
+        cases
+    }
+
+    /// Parts of a split that name no target: nginx answers them with 500.
+    fn rest(&self, reader: &mut Reader<'_, '_>, directive: &Directive, cases: &[Case]) {
+        let rests = cases.iter().filter(|case| !case.targets.is_empty());
+        let rests = rests.map(|case| 1.0 - case.targets.iter().map(|(_, part)| part).sum::<f64>());
+        let most = rests.fold(0.0, f64::max);
+        if most < 1e-9 {
+            return;
+        }
+        let path = format!("{}.rest", self.path);
+        reader.place_directive(&path, directive);
+        let percent = (most * 1_000.0).round() / 10.0;
+        let message = format!(
+            "`{}` names no target for {percent} % of the requests",
+            directive.brief()
+        );
+        let effect = format!("nginx answers 500 to {percent} % of the requests that come here");
+        let fix = "give the rest of `split_clients` a target: `* POOL;`";
+        reader.accepted(true, &path, message, effect, fix);
     }
 }
 

@@ -29,7 +29,12 @@ pub(super) fn note(reader: &mut Reader<'_, '_>, block: &[Directive]) {
             words.find_map(|word| word.text.strip_prefix(name))
         };
         let zone = value("zone=").and_then(|zone| zone.split(':').next());
-        if let (Some(zone), Variety::One(text)) = (zone, keys::variety(reader, key)) {
+        let text = match keys::variety(reader, key) {
+            Variety::One(text) => text,
+            Variety::Hidden => key.text.clone(),
+            Variety::Few(_) | Variety::AtMost(_) | Variety::Any => continue,
+        };
+        if let Some(zone) = zone {
             zones.insert((user, zone), (text, value("rate=").unwrap_or("")));
         }
     }

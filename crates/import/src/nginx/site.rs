@@ -94,6 +94,7 @@ pub(super) fn read<'t>(
     }
     if found.is_answered {
         places.route(&path, None, Case::bare(None));
+        never_passed(reader, block, &path);
     } else {
         places.collect(reader, block, &scope, &Rc::new(content.locals), None);
         places.order(reader);
@@ -115,6 +116,34 @@ pub(super) fn read<'t>(
         scope,
         routes: places.routes,
     }
+}
+
+/// A `return` of the server comes before any location is looked for.
+fn never_passed(reader: &mut Reader<'_, '_>, block: &[Directive], path: &str) {
+    let locations = block.iter().filter(|d| d.name() == "location");
+    let passing = locations.filter(|location| passes_within(location)).count();
+    let answer = block.iter().find(|d| d.name() == "return");
+    let Some(answer) = answer.filter(|_| passing > 0) else {
+        return;
+    };
+    let path = format!("{path}.return");
+    reader.place_directive(&path, answer);
+    let message = format!(
+        "`{}` answers every request of the server before its locations are looked at",
+        answer.brief()
+    );
+    let effect = match passing {
+        1 => "the location that passes requests on gets none of them".to_owned(),
+        count => format!("the {count} locations that pass requests on get none of them"),
+    };
+    let fix = "move `return` into a location, or remove the locations";
+    reader.accepted(true, &path, message, effect, fix);
+}
+
+/// Whether a block passes requests on. Calls itself as deep as blocks nest, which is bounded.
+fn passes_within(directive: &Directive) -> bool {
+    let mut inner = directive.inner().iter();
+    inner.any(|d| d.name().ends_with("_pass") || passes_within(d))
 }
 
 struct Places<'t> {

@@ -305,7 +305,7 @@ impl<'t> Group<'t> {
     }
 
     /// What the file says about the values of the key.
-    fn key(&mut self, reader: &Reader<'_, '_>, inner: &Directive, selection: &mut Selection) {
+    fn key(&mut self, reader: &mut Reader<'_, '_>, inner: &Directive, selection: &mut Selection) {
         // A method further down replaces this one.
         self.draft.pool.keys = None;
         let (Selection::Hash(hash), Some(word)) = (&mut *selection, inner.args().first()) else {
@@ -322,7 +322,21 @@ impl<'t> Group<'t> {
                 *selection = Selection::ByWeight;
             }
             Variety::One(value) => hash.key = HashKey::Constant(value),
+            Variety::Hidden => {
+                hash.key = HashKey::Other(word.text.clone());
+                self.draft.pool.keys = Some(1);
+            }
             Variety::Few(count) => self.draft.pool.keys = Some(count),
+            Variety::AtMost(count) => {
+                let path = format!("{}.algorithm", self.path);
+                let because = format!(
+                    "its key has at most {count} values, and the requests decide how many of them come"
+                );
+                let touches = Touches::Pool(self.draft.pool.name.clone());
+                reader
+                    .book
+                    .unknowable(&path, &inner.brief(), &because, touches);
+            }
             Variety::Any => {}
         }
     }
@@ -404,13 +418,13 @@ impl<'t> Group<'t> {
             }
         }
         if self.by_name > 0 && all > 1 {
-            let message = format!(
-                "{} of {all} servers of `{}` are names",
-                self.by_name, self.name
+            let what = format!("upstream {}", self.name);
+            let because = format!(
+                "{} of its {all} servers are names, and nginx puts in every address of a name with the full weight; the forecast takes one each",
+                self.by_name
             );
-            let effect = "nginx puts in every address of a name with the full weight; the forecast takes one each";
-            let fix = "read on if each name has one address, else write the addresses";
-            reader.inform(&self.path, message, effect, fix);
+            let touches = Touches::Pool(self.draft.pool.name.clone());
+            reader.book.unknowable(&self.path, &what, &because, touches);
         }
         self.draft.keep = self.is_kept.then_some(Wait::For(self.keep_timeout));
         if !reader.pools.add_group(self.is_http, self.name, self.draft) {

@@ -17,6 +17,7 @@ use evenkeel_model::setup::Balancer;
 use proptest::prelude::*;
 
 mod asides;
+mod known;
 mod reach;
 
 #[path = "../support/summary.rs"]

@@ -124,7 +124,6 @@ fn fetches_with_few_values_bound_the_keys() {
     let keys = |balance: &str| pool(&format!(" balance {balance}\n")).keys;
     assert_eq!(keys("hash ssl_fc_protocol"), Some(5));
     assert_eq!(keys("hash method"), Some(9));
-    assert_eq!(keys("hash dst_port"), Some(1));
     assert_eq!(keys("hash src"), None);
     assert_eq!(keys("roundrobin"), None);
     let sticky = " stick-table type string size 1k expire 1m\n stick on ssl_fc_has_crt\n";

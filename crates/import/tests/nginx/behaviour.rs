@@ -100,7 +100,7 @@ fn a_setting_holds_from_the_innermost_block_that_has_it() {
 
 #[test]
 fn the_strictest_place_holds_for_a_pool_and_the_difference_is_a_gap() {
-    let text = "upstream a { server b; server c; } server {
+    let text = "upstream a { server 10.0.0.1; server 10.0.0.2; } server {
         location /a { proxy_pass http://a; proxy_read_timeout 30s; proxy_next_upstream_tries 3; }
         location /b { proxy_pass http://a; proxy_read_timeout 5s; } }";
     let setup = setup(text);

@@ -7,7 +7,7 @@
 
 use evenkeel_import::Imported;
 use evenkeel_model::finding::{Finding, Severity};
-use evenkeel_model::setup::{HashKey, Pool, Route, Selection, Setup};
+use evenkeel_model::setup::{HashKey, Pool, Route, Selection, Setup, Touches};
 
 use crate::read;
 
@@ -64,6 +64,141 @@ fn a_key_that_never_changes_is_known_with_its_value() {
     assert_eq!(key("hash ${k}b;", "", "set $k abc;"), constant("abcb"));
     // One port for all servers.
     assert_eq!(key("hash $server_port;", "", ""), constant("80"));
+    assert_eq!(key("hash $scheme;", "", ""), constant("http"));
+    let named = "server_name Shop other;";
+    assert_eq!(key("hash $server_name;", "", named), constant("shop"));
+    let at = "listen 127.0.0.1:80;";
+    let only = |listen: &str| {
+        let text = format!(
+            "upstream a {{ hash $server_addr; server b:1; server c:1; }} server {{ {listen} location / {{ proxy_pass http://a; }} }}"
+        );
+        setup(&text).pools.remove(0)
+    };
+    let Selection::Hash(hash) = only(at).selection else {
+        panic!("no hash");
+    };
+    assert_eq!(hash.key, constant("127.0.0.1"));
+    for open in ["listen 80;", "listen 127.0.0.1:80; listen [::]:80;", ""] {
+        assert!(
+            matches!(only(open).selection, Selection::Hash(h) if h.key == HashKey::Other("$server_addr".to_owned())),
+            "{open}"
+        );
+        assert_eq!(only(open).keys, None, "{open}");
+    }
+    assert_eq!(
+        only("listen 127.0.0.1:80; listen 127.0.0.2:80;").keys,
+        Some(2)
+    );
+}
+
+#[test]
+fn a_constant_whose_value_is_not_in_the_file_is_one_key_without_a_winner() {
+    for (method, server) in [
+        ("hash $hostname;", ""),
+        ("hash $hostname consistent;", ""),
+        ("hash $scheme$proxy_host;", ""),
+        ("hash $server_name;", "server_name *.example.com;"),
+    ] {
+        let pool = pool(method, "", server);
+        let Selection::Hash(hash) = pool.selection else {
+            panic!("{method}");
+        };
+        assert!(matches!(hash.key, HashKey::Other(_)), "{method}");
+        assert_eq!(pool.keys, Some(1), "{method}");
+    }
+    // Where another protocol leaves the variable empty it has two values.
+    let other = "location /f { fastcgi_pass a; }";
+    assert_eq!(pool("hash $proxy_host;", "", other).keys, None);
+    // Plain and by TLS.
+    let tls = "listen 443 ssl; ssl_certificate c; ssl_certificate_key k;";
+    assert_eq!(pool("hash $scheme;", "", tls).keys, Some(2));
+}
+
+#[test]
+fn combinations_of_few_values_are_told_as_a_bound_and_not_as_a_number() {
+    let text =
+        "upstream a { hash $request_method$server_protocol; server 10.0.0.1:1; server 10.0.0.2:1; }
+                server { listen 80; location / { proxy_pass http://a; } }";
+    let finding = said(text, "its key has at most 28 values");
+    assert_eq!(finding.severity, Severity::Warning);
+    let setup = setup(text);
+    assert_eq!(setup.pools[0].keys, None);
+    assert_eq!(setup.gaps.len(), 1);
+}
+
+#[test]
+fn names_of_servers_cannot_be_known_as_their_addresses_count() {
+    let text = |one: &str| {
+        format!(
+            "upstream a {{ server {one}:1; server 10.0.0.2:1; }} server {{ listen 80; location / {{ proxy_pass http://a; }} }}"
+        )
+    };
+    let gaps = |one: &str| setup(&text(one)).gaps;
+    assert_eq!(
+        gaps("app.internal")[0].touches,
+        Touches::Pool("a".to_owned())
+    );
+    assert_eq!(gaps("10.0.0.1"), []);
+}
+
+#[test]
+fn a_split_without_a_rest_keeps_its_parts_and_says_what_is_refused() {
+    let text = |rest: &str, last: &str| {
+        format!(
+            "split_clients $remote_addr $g {{ 10% a; 20% b; {rest} }} upstream a {{ server 10.0.0.1:1; }} \
+             upstream b {{ server 10.0.0.2:1; }} server {{ listen 80; location / {{ proxy_pass http://$g{last}; }} }}"
+        )
+    };
+    for rest in ["", "* \"\";"] {
+        let text = text(rest, "");
+        let setup = setup(&text);
+        let route = setup.routes.iter().find(|r| !r.targets.is_empty()).unwrap();
+        let parts: Vec<f64> = route.parts().map(|(_, part)| part).collect();
+        assert_eq!(parts, [0.1, 0.2], "{rest}");
+        assert!((route.rest() - 0.7).abs() < 1e-9, "{rest}");
+        let finding = said(&text, "names no target for 70 % of the requests");
+        assert_eq!(finding.severity, Severity::Warning);
+        assert!(finding.effect.contains("500 to 70 %"), "{}", finding.effect);
+    }
+    let whole = imported(&text("* a;", ""));
+    assert!(
+        whole
+            .findings
+            .iter()
+            .all(|f| !f.message.contains("names no target"))
+    );
+    let routes = whole.setup.unwrap().routes;
+    let route = routes.iter().find(|r| !r.targets.is_empty()).unwrap();
+    assert_eq!(route.rest(), 0.0);
+}
+
+#[test]
+fn a_return_of_the_server_over_locations_that_pass_on_is_told() {
+    let text = |server: &str| {
+        format!("upstream a {{ server 10.0.0.1:1; }} server {{ listen 80; {server} }}")
+    };
+    let pass = "location / { proxy_pass http://a; }";
+    let finding = said(
+        &text(&format!("return 301 https://$host; {pass}")),
+        "before its locations",
+    );
+    assert_eq!(
+        (finding.severity, finding.id),
+        (Severity::Warning, "IMP-06")
+    );
+    for fine in [
+        "return 301 https://$host;",
+        "location / { return 404; }",
+        pass,
+    ] {
+        let findings = imported(&text(fine)).findings;
+        assert!(
+            findings
+                .iter()
+                .all(|f| !f.message.contains("before its locations")),
+            "{fine}"
+        );
+    }
 }
 
 #[test]
@@ -95,8 +230,7 @@ fn an_empty_key_is_no_key_and_requests_are_served_in_turn() {
 #[test]
 fn a_key_with_few_values_bounds_the_number_of_keys() {
     let keys = |method: &str, http: &str, server: &str| pool(method, http, server).keys;
-    assert_eq!(keys("hash $scheme;", "", ""), Some(2));
-    assert_eq!(keys("hash $scheme$request_method;", "", ""), Some(14));
+    assert_eq!(keys("hash $scheme$request_method;", "", ""), Some(7));
     let map = "map $uri $k { ~^/a a; ~^/b b; ~^/c b; default z; }";
     assert_eq!(keys("hash $k;", map, ""), Some(3));
     assert_eq!(keys("hash $server_port;", "", "listen 81;"), Some(2));

@@ -159,6 +159,12 @@ fn backend(b: &Backend) -> String {
     if b.identity != b.address {
         write!(text, " identity={}", b.identity).unwrap();
     }
+    if b.is_degraded {
+        text.push_str(" degraded");
+    }
+    if let Some((pool, name)) = &b.follows {
+        write!(text, " follows={pool}/{name}").unwrap();
+    }
     if b.priority > 0 {
         write!(text, " priority={}", b.priority).unwrap();
     }

@@ -107,6 +107,8 @@ impl Backend {
             role: Role::Active,
             priority: 0,
             marked_down: false,
+            is_degraded: false,
+            follows: None,
             capacity_rps: None,
             zone: None,
             version: None,

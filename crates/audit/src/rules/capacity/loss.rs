@@ -89,8 +89,10 @@ fn backend_loss(
         .worst(pool)
         .filter(|(used, ..)| *used > judged_limit(pool) + EPSILON)
         .map(|(used, out, name)| {
+            // Of another pool where one of this follows it.
+            let out_all = out;
             let out = out.strip_prefix(pool.name.as_str());
-            let out = out.and_then(|out| out.strip_prefix('/')).unwrap_or("");
+            let out = out.and_then(|out| out.strip_prefix('/')).unwrap_or(out_all);
             (used, out, Some(name))
         });
     let as_a_whole = whole_loss(pool, forecast).map(|(used, backend)| (used, &*backend.name, None));
