@@ -6,6 +6,8 @@
 //! accepted by a waiver, where the effect would block a change and the cause would not, and where it would be there
 //! without the cause, such as a peak that no spread could carry.
 
+use std::collections::BTreeMap;
+
 use evenkeel_forecast::PoolForecast;
 use evenkeel_model::finding::{Finding, Severity};
 use evenkeel_model::setup::{Backend, Pool};
@@ -14,6 +16,9 @@ use super::capacity::{limit, whole_capacity, whole_utilisation, working};
 use super::traffic::is_one_key;
 use crate::decisions::PoolsByPath;
 use crate::rule::Subject;
+
+/// What may follow from another finding about the same pool.
+const EFFECTS: &[&str] = &["TRF-01", "CAP-01", "CAP-02", "CAP-03"];
 
 /// Slack for rounding.
 const EPSILON: f64 = 1e-9;
@@ -32,31 +37,50 @@ pub(crate) fn fold(subject: &Subject<'_>, mut findings: Vec<Told>) -> Vec<Told> 
         return findings;
     }
     let pools = PoolsByPath::of(subject.setup);
-    let causes: Vec<usize> = (0..findings.len())
-        .filter(|index| findings.get(*index).is_some_and(is_cause))
+    let forecasts: BTreeMap<&str, &PoolForecast> = subject
+        .pools()
+        .map(|(pool, forecast)| (pool.path.as_str(), forecast))
         .collect();
+    let path_of = |finding: &Finding| pools.at(&finding.path).map(|pool| pool.path.as_str());
+    // By pool: ten thousand findings must not be compared with each other.
+    let mut by_pool: BTreeMap<Option<&str>, Vec<usize>> = BTreeMap::new();
+    for (index, (finding, _)) in findings.iter().enumerate() {
+        let key = path_of(finding).filter(|_| EFFECTS.contains(&finding.id));
+        by_pool.entry(key).or_default().push(index);
+    }
     let mut folded = vec![false; findings.len()];
-    for cause in causes {
-        let mut effects = Vec::new();
-        let Some((told, blocks)) = findings.get(cause) else {
+    for cause in 0..findings.len() {
+        let Some((told, blocks)) = findings.get(cause).filter(|told| is_cause(told)) else {
             continue;
         };
         let pool = pools.at(&told.path);
-        let forecast = pool.and_then(|pool| of(subject, pool));
-        for ((effect, is_blocking), done) in findings.iter().zip(&mut folded) {
+        let judged = pool.and_then(|pool| Some((pool, *forecasts.get(pool.path.as_str())?)));
+        let near = by_pool.get(&pool.map(|pool| pool.path.as_str()));
+        let mut effects = Vec::new();
+        for index in near.into_iter().flatten().copied() {
+            let Some((effect, is_blocking)) = findings.get(index) else {
+                continue;
+            };
             let may = effect.severity <= told.severity
                 && effect.waived.is_none()
-                && (*blocks || !is_blocking)
-                && !*done;
-            if may && follows(&pools, told, effect, pool.zip(forecast)) {
-                *done = true;
-                effects.push(short(effect));
+                && (*blocks || !is_blocking);
+            if may && folded.get(index) == Some(&false) && follows(told, effect, judged) {
+                effects.push(index);
+            }
+        }
+        let texts: Vec<String> = effects
+            .iter()
+            .filter_map(|index| findings.get(*index).map(|(effect, _)| short(effect)))
+            .collect();
+        for index in effects {
+            if let Some(folded) = folded.get_mut(index) {
+                *folded = true;
             }
         }
         if let Some((told, _)) = findings.get_mut(cause) {
-            for effect in effects {
+            for text in texts {
                 told.effect.push_str("; ");
-                told.effect.push_str(&effect);
+                told.effect.push_str(&text);
             }
         }
     }
@@ -66,26 +90,14 @@ pub(crate) fn fold(subject: &Subject<'_>, mut findings: Vec<Told>) -> Vec<Told> 
         .collect()
 }
 
-fn of<'s>(subject: &Subject<'s>, pool: &Pool) -> Option<&'s PoolForecast> {
-    let mut pools = subject.pools();
-    pools
-        .find(|(other, _)| other.path == pool.path)
-        .map(|(_, forecast)| forecast)
-}
-
 /// Id and message, without the limit.
 fn short(effect: &Finding) -> String {
     let message = effect.message.split("; the ").next();
     format!("{}: {}", effect.id, message.unwrap_or(&effect.message))
 }
 
-/// Whether `effect` is there because of `cause`, which is about `judged`.
-fn follows(
-    pools: &PoolsByPath<'_>,
-    cause: &Finding,
-    effect: &Finding,
-    judged: Option<(&Pool, &PoolForecast)>,
-) -> bool {
+/// Whether `effect` is there because of `cause`; both are about `judged`, or about no pool.
+fn follows(cause: &Finding, effect: &Finding, judged: Option<(&Pool, &PoolForecast)>) -> bool {
     // When nothing is forwarded, each route that hides is a part of why.
     if cause.id == "TRF-16" {
         return cause.severity == Severity::Error && effect.id == "TRF-08";
@@ -93,22 +105,20 @@ fn follows(
     let Some((pool, forecast)) = judged else {
         return false;
     };
-    let is_of_pool = || pools.at(&effect.path).is_some_and(|p| p.path == pool.path);
     // Which backend stands first in the file is no slip: its load is a fault of its own.
     if (cause.id == "TRF-15" && !is_one_key(pool)) || effect.severity == Severity::Info {
         return false;
     }
     match effect.id {
-        "TRF-01" => is_of_pool(),
-        "CAP-01" => is_of_pool() && fits(pool, forecast, |_| false),
+        "TRF-01" => true,
+        "CAP-01" => fits(pool, forecast, |_| false),
         "CAP-02" => {
             let mut outs = working(pool);
-            is_of_pool() && outs.all(|out| fits(pool, forecast, |b| b.name == out.name))
+            outs.all(|out| fits(pool, forecast, |b| b.name == out.name))
         }
         "CAP-03" => {
             let mut zones = working(pool).filter_map(|b| b.zone.as_deref());
-            is_of_pool()
-                && zones.all(|zone| fits(pool, forecast, |b| b.zone.as_deref() == Some(zone)))
+            zones.all(|zone| fits(pool, forecast, |b| b.zone.as_deref() == Some(zone)))
         }
         _ => false,
     }
