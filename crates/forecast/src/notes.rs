@@ -50,6 +50,12 @@ pub(crate) fn add(notes: &mut Vec<String>, pool: &Pool, facts: &Facts, base: &Po
                 ..
             }),
         ) => note(&of_constant(method, value, base)),
+        (Method::Unknown, Selection::Hash(_)) if pool.one_unknown_key().is_some() => {
+            note(&format!(
+                "every request has the same key `{}`, so one backend gets all, which one is not known",
+                pool.one_unknown_key().unwrap_or_default()
+            ));
+        }
         (_, Selection::Hash(hash)) => of_hash(&mut note, hash, pool, facts),
         (Method::Unknown, Selection::Other(name)) => {
             note(&format!("the shares under `{name}` are not known"));

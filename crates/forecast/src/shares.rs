@@ -146,6 +146,9 @@ fn within(
     if pool.sticky.as_ref().is_some_and(|sticky| sticky.one_key) {
         return None;
     }
+    if pool.one_unknown_key().is_some() {
+        return None;
+    }
     match &pool.selection {
         Selection::ByWeight => Some(exactly(load::in_proportion(&seats.members, |w| w))),
         Selection::LeastLoaded(_) | Selection::WeightOverLoad { .. } => {

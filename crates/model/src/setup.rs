@@ -609,6 +609,19 @@ impl Pool {
         }
     }
 
+    /// What is hashed, as written, where it is the same for every request and its value is not known: one backend gets
+    /// everything, and which one cannot be said. A reader states it by one key ([`Pool::keys`]) of [`HashKey::Other`].
+    pub fn one_unknown_key(&self) -> Option<&str> {
+        match &self.selection {
+            Selection::Hash(Hash {
+                key: HashKey::Other(what),
+                balance_factor: None,
+                ..
+            }) if self.keys == Some(1) => Some(what),
+            _ => None,
+        }
+    }
+
     /// The intended share of each backend, in file order, when `eligible` of them take traffic: the others share by
     /// intent. All zero when none does.
     pub fn intended_shares(&self, eligible: impl Fn(usize) -> bool) -> Vec<f64> {

@@ -6,6 +6,8 @@ use evenkeel_model::setup::{Backend, Balancer, Pool, Role, Selection, Setup};
 
 use crate::rule::{Rule, Subject, Words};
 
+mod address;
+mod loops;
 mod members;
 mod one_key;
 mod reach;

@@ -57,6 +57,7 @@ pub(crate) fn check(options: &Check, terminal: Terminal) -> anyhow::Result<Exit>
                 let show = forecast::Show {
                     cases: options.cases,
                 };
+                terminal.data_unless_empty(&forecast::parts(&view.routes));
                 terminal.data(&forecast::forecast(shown, None, show));
             }
             terminal.data_unless_empty(&findings::gaps(&view.gaps));

@@ -173,6 +173,7 @@ pub(crate) fn show(view: &PlanView, texts: &Texts<'_>, cases: bool, terminal: Te
     terminal.data(&changes::changes(&view.changes, terminal.colour));
     if let Some(shown) = &view.forecast {
         let show = forecast::Show { cases };
+        terminal.data_unless_empty(&forecast::parts(&view.routes));
         terminal.data(&forecast::forecast(shown, view.current.as_ref(), show));
     }
     terminal.data_unless_empty(&findings::gaps(&view.gaps));

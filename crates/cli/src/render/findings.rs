@@ -163,13 +163,13 @@ fn place(file: Option<&str>, line: Option<u32>) -> String {
     }
 }
 
-/// What was not understood, in short.
+/// What was not understood or cannot be known, in short.
 pub(crate) fn gaps(gaps: &[GapView]) -> String {
     let mut out = String::new();
     if gaps.is_empty() {
         return out;
     }
-    out.line(format_args!("not understood ({}):", gaps.len()));
+    out.line(format_args!("not judged ({}):", gaps.len()));
     let mut rows = Vec::new();
     for gap in gaps.iter().take(SHOWN_MAX) {
         let may_differ = match (gap.touches.as_str(), &gap.pool) {

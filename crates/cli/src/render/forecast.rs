@@ -1,6 +1,6 @@
 //! The forecast as tables: each backend's share, rate and load, before and after a change, and what a failure does.
 
-use evenkeel_web::views::{BackendForecastView, ForecastView, PoolForecastView};
+use evenkeel_web::views::{BackendForecastView, ForecastView, PoolForecastView, RouteView};
 
 use super::{Text as _, percent, table};
 
@@ -47,6 +47,38 @@ pub(crate) fn forecast(
     }
     for note in &forecast.notes {
         out.line(format_args!("note: {note}"));
+    }
+    out
+}
+
+/// The routes that several pools share, with the part of each: the shares below are within a pool.
+pub(crate) fn parts(routes: &[RouteView]) -> String {
+    let mut out = String::new();
+    let shared: Vec<&RouteView> = routes.iter().filter(|r| r.targets.len() > 1).collect();
+    for route in shared.iter().take(SHOWN_MAX) {
+        let host = route.host.as_deref().unwrap_or("every host");
+        let path = route.path_prefix.as_deref().unwrap_or("/");
+        let condition = route.condition.as_deref();
+        let condition = condition.map_or_else(String::new, |c| format!(", {c}"));
+        let part = |target: &evenkeel_web::views::TargetView| {
+            format!("{} {}", target.pool, percent(Some(target.share)))
+        };
+        let targets: Vec<String> = route.targets.iter().take(SHOWN_MAX).map(part).collect();
+        let more = match route.targets.len() - targets.len() {
+            0 => String::new(),
+            more => format!(" and {more} more pools"),
+        };
+        let listener = &route.listener;
+        let targets = targets.join(", ");
+        out.line(format_args!(
+            "route {listener}, {host}, {path}{condition}: {targets}{more}"
+        ));
+    }
+    if shared.len() > SHOWN_MAX {
+        let rest = shared.len() - SHOWN_MAX;
+        out.line(format_args!(
+            "... and {rest} more such routes; --json has all"
+        ));
     }
     out
 }
@@ -271,4 +303,38 @@ fn cases(forecast: &ForecastView) -> String {
         out.line(format_args!("  ... and {rest} more; --json has all"));
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use evenkeel_web::views::{RouteView, TargetView};
+
+    use super::parts;
+
+    fn route(targets: &[(&str, f64)]) -> RouteView {
+        let target = |(pool, share): &(&str, f64)| TargetView {
+            pool: (*pool).to_owned(),
+            share: *share,
+        };
+        RouteView {
+            listener: "web".to_owned(),
+            host: None,
+            path_prefix: None,
+            condition: None,
+            targets: targets.iter().map(target).collect(),
+        }
+    }
+
+    #[test]
+    fn a_canary_is_shown_with_its_part_and_a_route_to_one_pool_is_not() {
+        let routes = [
+            route(&[("stable", 1.0)]),
+            route(&[("stable", 0.97), ("canary", 0.03)]),
+        ];
+        assert_eq!(
+            parts(&routes),
+            "route web, every host, /: stable 97.0 %, canary 3.0 %\n"
+        );
+        assert_eq!(parts(&[route(&[("stable", 1.0)]), route(&[])]), "");
+    }
 }

@@ -90,7 +90,8 @@ fn body(out: &mut String, view: &PlanView) {
     list(out, &view.findings);
     if let Some(shown) = &view.forecast {
         let show = forecast::Show { cases: true };
-        let text = forecast::forecast(shown, view.current.as_ref(), show);
+        let text =
+            forecast::parts(&view.routes) + &forecast::forecast(shown, view.current.as_ref(), show);
         fold(
             out,
             "Forecast: share and load of each backend",
@@ -99,7 +100,7 @@ fn body(out: &mut String, view: &PlanView) {
         );
     }
     if !view.gaps.is_empty() {
-        let title = format!("Not understood: {}", counted(view.gaps.len(), "directive"));
+        let title = format!("Not judged: {}", counted(view.gaps.len(), "directive"));
         fold(out, &title, "text", &findings::gaps(&view.gaps));
     }
     if view.format != "evenkeel"

@@ -53,10 +53,13 @@ pub(crate) fn confidence(view: &PlanView) -> Option<String> {
     }
     Some(match (why.is_empty(), level) {
         (true, "high") => "confidence: high, everything was understood".to_owned(),
-        (true, level) => {
-            format!("confidence: {level}, the way a pool chooses its backends is not understood")
+        (true, level) if view.forecast.as_ref().is_none_or(|f| f.pools.is_empty()) => {
+            format!("confidence: {level}, no pool stands in it")
         }
-        (false, level) => format!("confidence: {level}, not understood: {}", why.join(", ")),
+        (true, level) => {
+            format!("confidence: {level}, the way a pool chooses its backends is not known")
+        }
+        (false, level) => format!("confidence: {level}, not judged: {}", why.join(", ")),
     })
 }
 

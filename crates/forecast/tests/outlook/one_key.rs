@@ -125,3 +125,26 @@ fn a_binding_to_one_key_gives_one_backend_everything() {
     });
     assert_eq!(alone.backends[0].expected_share, Some(1.0));
 }
+
+#[test]
+fn of_a_key_that_never_changes_and_whose_value_is_not_known_nobody_is_named() {
+    let of = |keys| {
+        let key = HashKey::Other("$hostname".to_owned());
+        let selection = Selection::Hash(Hash {
+            key,
+            table: HashTable::NginxModulo,
+            balance_factor: None,
+        });
+        let mut pool = pool(&selection, &[1, 1], Some(100.0));
+        pool.keys = keys;
+        forecast_of(pool)
+    };
+    let (found, notes) = of(Some(1));
+    assert_eq!(found.method, Method::Unknown);
+    assert!(found.backends.iter().all(|b| b.expected_share.is_none()));
+    let wanted = "same key `$hostname`, so one backend gets all, which one is not known";
+    assert!(notes.iter().any(|note| note.contains(wanted)), "{notes:?}");
+    let (found, notes) = of(None);
+    assert!(found.backends.iter().all(|b| b.expected_share.is_some()));
+    assert!(!notes.iter().any(|note| note.contains("same key")));
+}

@@ -41,16 +41,6 @@ pub(super) struct Chain<'r> {
     pub(super) path: String,
 }
 
-impl Chain<'_> {
-    /// Pools with their parts, none where a filter refuses everybody.
-    fn parts(&self, targets: &[route::Target]) -> Vec<(String, f64)> {
-        if self.is_refused {
-            return Vec::new();
-        }
-        route::parts(targets)
-    }
-}
-
 /// Reads the listener `node`, the `index`th of its list.
 fn read(reading: &mut Reading<'_, '_>, node: &Node, index: usize) {
     let at = format!("listeners.{index}");
@@ -298,6 +288,18 @@ fn filters(reading: &mut Reading<'_, '_>, fields: &mut Fields<'_>, chain: &mut C
     is_terminal
 }
 
+/// Adds `route`; where a filter refuses everybody, behind that answer, so that the clusters it names stay known.
+pub(super) fn add(reading: &mut Reading<'_, '_>, route: Route, is_refused: bool) {
+    if is_refused && !route.targets.is_empty() {
+        reading.route(Route {
+            path: format!("{}.refused", route.path),
+            targets: Vec::new(),
+            ..route.clone()
+        });
+    }
+    reading.route(route);
+}
+
 /// A TCP proxy: one route without a path per server name of the chain.
 fn tcp(reading: &mut Reading<'_, '_>, mut fields: Fields<'_>, chain: &mut Chain<'_>, place: Place) {
     let book = &mut *reading.book;
@@ -358,14 +360,15 @@ fn tcp(reading: &mut Reading<'_, '_>, mut fields: Fields<'_>, chain: &mut Chain<
     };
     for host in hosts {
         let condition = chain.condition.clone().filter(|_| host.is_none());
-        reading.route(Route {
+        let route = Route {
             path: path.clone(),
             listener: chain.listener.name.clone(),
             host,
             path_prefix: None,
             whole_segments: false,
             condition,
-            targets: chain.parts(&targets),
-        });
+            targets: route::parts(&targets),
+        };
+        add(reading, route, chain.is_refused);
     }
 }

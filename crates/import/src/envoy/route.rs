@@ -16,6 +16,7 @@ use crate::envoy::asides;
 use crate::envoy::fields::{Fields, put, refuse};
 use crate::envoy::http::Web;
 use crate::envoy::known;
+use crate::envoy::listener::add;
 use crate::envoy::matching::{Match, matching};
 use crate::envoy::node::{Node, Place};
 
@@ -34,6 +35,8 @@ struct Ready {
     path: String,
     found: Match,
     targets: Vec<Target>,
+    /// A filter refuses everybody before it comes to them.
+    is_refused: bool,
 }
 
 /// Reads the `RouteConfiguration` in `fields`.
@@ -162,7 +165,7 @@ fn one(
         .filter(|name| fields.take(name).is_some())
         .count();
     let is_anew = inherited.is_anew || fields.take("typed_per_filter_config").is_some();
-    let mut targets = match fields.message(reading.book, "route") {
+    let targets = match fields.message(reading.book, "route") {
         Some(action) => action::read(reading, action, &path, web, inherited),
         None if answers == 0 => {
             let message = "a route needs `route`, `redirect` or `direct_response`".to_owned();
@@ -171,15 +174,13 @@ fn one(
         }
         None => Vec::new(),
     };
-    if web.is_refused && !is_anew {
-        targets.clear();
-    }
     asides::fields(reading.book, &mut fields, asides::ROUTING);
     fields.close(reading.book, known::ROUTE, &Touches::Routing);
     Some(Ready {
         path,
         found,
         targets,
+        is_refused: web.is_refused && !is_anew,
     })
 }
 
@@ -214,7 +215,8 @@ fn lay_out(reading: &mut Reading<'_, '_>, hosts: &[Host], web: &Web) {
             targets: parts(targets),
         };
         for ready in &host.routes {
-            reading.route(route(&ready.path, ready.found.clone(), &ready.targets));
+            let route = route(&ready.path, ready.found.clone(), &ready.targets);
+            add(reading, route, ready.is_refused);
         }
         let is_closed = host.routes.iter().any(|ready| ready.found.takes_all());
         if !is_closed && index + 1 < count {

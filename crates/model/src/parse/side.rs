@@ -98,7 +98,8 @@ impl Side {
         Ok(())
     }
 
-    /// A peak as a flag gives it: `900` for every pool, `POOL=900`, requests per second.
+    /// A peak as a flag gives it: `900` for every pool (of one that gets a part of a route, that part of it),
+    /// `POOL=900`, requests per second.
     pub fn peak_rps(&mut self, text: &str) -> Result<(), FlagError> {
         self.flags.push(flag::Flag::peak_rps(text)?);
         Ok(())

@@ -302,9 +302,12 @@ pub struct Against<'a> {
 fn confidence(setup: &Setup) -> &'static str {
     let bends = |gap: &Gap| matches!(gap.touches, Touches::Pool(_));
     let unknown = |pool: &evenkeel_model::setup::Pool| {
-        matches!(pool.selection, Selection::Other(_)) && pool.backends.len() > 1
+        let is_unknown =
+            matches!(pool.selection, Selection::Other(_)) || pool.one_unknown_key().is_some();
+        is_unknown && pool.backends.len() > 1
     };
-    if setup.gaps.iter().any(bends) || setup.pools.iter().any(unknown) {
+    let is_empty = setup.pools.is_empty();
+    if is_empty || setup.gaps.iter().any(bends) || setup.pools.iter().any(unknown) {
         "low"
     } else if setup.gaps.is_empty() {
         "high"

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use evenkeel_model::finding::{Finding, Severity};
 use evenkeel_model::setup::{Backend, Backups, Pool, Role, Touches};
 
-use super::{active, reach, routes};
+use super::{active, address, loops, reach, routes};
 use crate::rule::{Rule, Subject, Words, percent};
 use crate::rules::fold::{Fault, is_literal, told};
 
@@ -122,7 +122,13 @@ fn backups_only(pool: &Pool, first: &Backend, count: usize) -> (Severity, Words)
         ),
     };
     let words = Words {
-        message: format!("pool `{name}` has backups only ({count}), no active backend"),
+        message: if active(pool).next().is_none() {
+            format!("pool `{name}` has backups only ({count}), no active backend")
+        } else {
+            format!(
+                "no active backend of pool `{name}` takes traffic, only its backups ({count}) do"
+            )
+        },
         effect,
         fix: "make those active that should carry the traffic".to_owned(),
     };
@@ -150,10 +156,13 @@ pub(super) const DUPLICATE: Rule = Rule {
     severity: Severity::Error,
     limit: None,
     text: "\
-Two backends of one pool must not have the same address, as written: names are not resolved. Disabled
-backends do not count, and a backup that repeats an active backend is a warning.
+Two backends of one pool must not have the same address. Names are not resolved, but one address in two
+spellings is the same (`[::ffff:10.0.0.2]:80`, `unix:/run/./a.sock`). Disabled backends do not count, and a
+backup that repeats an active backend is a warning. Nor may a backend be at the address of a listener whose
+own routes lead to it: a request then goes round until a limit stops it, an error, or a warning where every
+such route has a further condition, which can end it.
 
-Servers that one `server-template` makes are not compared: each gets an address of its own by name.
+Servers that one `server-template` makes of a name are not compared: each gets an address of its own by it.
 
 Why: the server behind it silently gets both shares, health and capacity are counted twice, and taking
 one of the two out changes nothing. It is what copying a block and forgetting one line makes.
@@ -164,20 +173,23 @@ Example: three backends of which two are 127.0.0.1:8081: that server gets 66.7 %
 
 fn check_duplicates(subject: &Subject<'_>) -> Vec<Finding> {
     let pools = subject.setup.pools.iter();
-    pools
-        .filter_map(|pool| check_duplicates_of(subject, pool))
-        .collect()
+    let twice = pools.filter_map(|pool| check_duplicates_of(subject, pool));
+    twice.chain(loops::check(subject)).collect()
 }
 
 /// One finding a pool, at the first duplicate, with the number of the others.
 fn check_duplicates_of(subject: &Subject<'_>, pool: &Pool) -> Option<Finding> {
-    let mut by_address: BTreeMap<&str, Vec<&Backend>> = BTreeMap::new();
+    let mut by_address: BTreeMap<String, Vec<&Backend>> = BTreeMap::new();
     let line = |b: &Backend| subject.origin.spans.get(&b.path);
     for backend in pool.backends.iter().filter(|b| b.role != Role::Disabled) {
-        let same = by_address.entry(&backend.address).or_default();
-        let is_of_template = same
-            .last()
-            .is_some_and(|last| line(backend).is_some() && line(last) == line(backend));
+        let same = by_address
+            .entry(address::plain(&backend.address))
+            .or_default();
+        // What a template makes of a name differs, what it makes of an address does not.
+        let is_of_template = !address::is_literal(&backend.address)
+            && same
+                .last()
+                .is_some_and(|last| line(backend).is_some() && line(last) == line(backend));
         if !is_of_template {
             same.push(backend);
         }

@@ -49,6 +49,9 @@ fn why(pool: &Pool) -> Option<Why<'_>> {
     if let Some(sticky) = pool.sticky.as_ref().filter(|sticky| sticky.one_key) {
         return Some(Why::Bound(&sticky.by));
     }
+    if let Some(what) = pool.one_unknown_key() {
+        return Some(Why::Hash(what));
+    }
     match &pool.selection {
         Selection::Hash(hash) => match &hash.key {
             HashKey::Constant(value) if hash.balance_factor.is_none() => Some(Why::Hash(value)),
@@ -92,7 +95,7 @@ fn check_one_key_of(
                 "every request to pool `{name}` has the same key, `{value}`, so {who} gets all"
             ),
             match subject.setup.balancer {
-                Balancer::Nginx => format!(
+                Balancer::Nginx if pool.one_unknown_key().is_none() => format!(
                     "hash a variable: `${value}` if that is what was meant, or `$remote_addr`"
                 ),
                 _ => "hash something that differs between requests or clients".to_owned(),
@@ -174,6 +177,23 @@ mod tests {
         assert!(says(&with(3, hash(HashKey::ClientAddress, None)), "TRF-15").is_empty());
         // What follows from it is not told as another fault of the table.
         assert!(says(&with(3, hash(word(), None)), "TRF-12").is_empty());
+    }
+
+    #[test]
+    fn a_key_that_never_changes_and_is_not_known_gives_all_to_one_that_nobody_can_name() {
+        let known = |keys| {
+            with(3, |pool| {
+                hash(HashKey::Other("$hostname".to_owned()), None)(pool);
+                pool.keys = keys;
+            })
+        };
+        let found = says(&known(Some(1)), "TRF-15");
+        assert_eq!(heads(&found), ["error backend.app"]);
+        let [message, effect] = [&found[0].message, &found[0].effect];
+        assert!(message.contains("`$hostname`"), "{message}");
+        assert!(effect.starts_with("one backend carries 100 %"), "{effect}");
+        assert!(says(&known(None), "TRF-15").is_empty());
+        assert!(says(&known(Some(1)), "TRF-12").is_empty());
     }
 
     #[test]

@@ -19,9 +19,9 @@ pub(super) const REACHED: Rule = Rule {
 A pool with backends that can take traffic should be led to by a route that can match. One to which no
 route leads is a warning; when no route of the whole file leads to any pool, the balancer forwards nothing,
 an error. A HAProxy frontend without any route is a warning. A route that hides behind an earlier one leads
-nowhere; while other pools are reached, TRF-08 speaks of it. Without a listener (a part of a file) nothing
-is judged. An info where routes exist that were not understood, for Envoy, whose filters may use a cluster
-that no route names, and for an address in an nginx `proxy_pass` that no request gets to.
+nowhere; while other pools are reached, TRF-08 speaks of it. Without a listener (a part of a file), or where
+something about routing was not understood, nothing is judged. An info for Envoy, whose filters may use a
+cluster that no route names, and for an address in an nginx `proxy_pass` that no request gets to.
 
 Why: backends that look ready in every list carry nothing, and the traffic that was meant for them is
 refused or falls on others. It is what a renamed pool, a lost `use_backend` or a redirect for every request
@@ -75,14 +75,22 @@ fn unreached(subject: &Subject<'_>, setup: &Setup) -> Vec<Finding> {
     let reached = routes::reached(setup);
     let is_reached = |pool: &&&Pool| reached.contains(pool.name.as_str());
     let is_sure = is_sure(setup);
-    if is_sure && !able.iter().any(|pool| is_reached(&pool)) {
+    let named = named(setup);
+    // A filter of Envoy may use a cluster that no route names, but none forwards what a route for it would.
+    let is_meant = |pool: &&&Pool| is_sure || named.contains(pool.name.as_str());
+    let meant: Vec<&Pool> = able.iter().filter(is_meant).copied().collect();
+    let is_known = !meant.is_empty() && routes_are_known(setup);
+    if is_known && !meant.iter().any(|pool| is_reached(&pool)) {
         let place = (listener.path.as_str(), listener.path.as_str());
-        let words = nothing(setup, &able);
-        let magnitude = able.len() as f64;
+        let words = nothing(setup, &meant);
+        let magnitude = meant.len() as f64;
         return vec![subject.finding("TRF-16", Severity::Error, place, magnitude, words)];
     }
+    // What was not understood may well lead to a pool: nothing can be said of it then.
+    if !routes_are_known(setup) {
+        return Vec::new();
+    }
     // A route that hides is the matter of TRF-08.
-    let named = named(setup);
     let orphans = able
         .iter()
         .filter(|pool| !is_reached(pool) && !named.contains(pool.name.as_str()));
@@ -98,8 +106,12 @@ fn is_able(pool: &Pool) -> bool {
 
 /// Whether routes alone lead to pools, and all of them were understood.
 pub(super) fn is_sure(setup: &Setup) -> bool {
-    let touches_routing = setup.gaps.iter().any(|gap| gap.touches == Touches::Routing);
-    !touches_routing && setup.balancer != Balancer::Envoy
+    routes_are_known(setup) && setup.balancer != Balancer::Envoy
+}
+
+/// Whether all that decides which requests reach which pool was understood.
+fn routes_are_known(setup: &Setup) -> bool {
+    !setup.gaps.iter().any(|gap| gap.touches == Touches::Routing)
 }
 
 /// The pools that some route names, hidden or not.
@@ -140,14 +152,25 @@ fn orphan<'a>(setup: &Setup, pool: &'a Pool, is_sure: bool) -> Fault<'a> {
     } else {
         format!("no route that was understood leads to pool `{name}`")
     };
-    let effect = match pool.backends.len() {
-        1 => "its backend gets no request".to_owned(),
-        n => format!("its {n} backends get no request"),
+    let count = pool.backends.len();
+    let (effect, fix) = match (is_sure, count) {
+        (true, 1) => (
+            "its backend gets no request".to_owned(),
+            "lead a route to it, or remove it",
+        ),
+        (true, n) => (
+            format!("its {n} backends get no request"),
+            "lead a route to it, or remove it",
+        ),
+        (false, _) => (
+            "it gets no request by a route; a filter or another cluster may use it".to_owned(),
+            "lead a route to it if it is meant to have requests",
+        ),
     };
     let words = Words {
         message,
         effect,
-        fix: "lead a route to it, or remove it".to_owned(),
+        fix: fix.to_owned(),
     };
     Fault {
         pool,
@@ -214,13 +237,32 @@ mod tests {
             what: "use_backend %[hdr(host)]".to_owned(),
             touches: Touches::Routing,
         });
-        assert_eq!(severities(&says(&dynamic, "TRF-16")), info);
+        assert!(says(&dynamic, "TRF-16").is_empty());
         let mut literal = orphan(Balancer::Nginx);
         literal.pools[1].path = "proxy_pass.b".to_owned();
         assert_eq!(severities(&says(&literal, "TRF-16")), info);
         literal.routes.push(route(Some("/b"), Some("b")));
         literal.routes.swap(0, 1);
         assert_eq!(severities(&says(&literal, "TRF-05")), info);
+    }
+
+    #[test]
+    fn an_envoy_that_answers_in_front_of_the_cluster_that_its_route_names_forwards_nothing() {
+        let shut = routed(
+            Balancer::Envoy,
+            vec![route(None, None), route(None, Some("a"))],
+        );
+        let found = says(&shut, "TRF-16");
+        assert_eq!(heads(&found), ["error frontend.web"]);
+        assert!(found[0].message.starts_with("no request reaches pool `a`"));
+        // Nothing but answers: the clusters may be for filters.
+        let answers = routed(Balancer::Envoy, vec![route(None, None)]);
+        let found = severities(&says(&answers, "TRF-16"));
+        assert!(found.iter().all(|severity| *severity == Severity::Info));
+        let other = routed(Balancer::Envoy, vec![route(None, Some("a"))]);
+        let found = says(&other, "TRF-16");
+        assert_eq!(heads(&found), ["info backend.b"]);
+        assert!(!found[0].fix.contains("remove"), "{}", found[0].fix);
     }
 
     #[test]

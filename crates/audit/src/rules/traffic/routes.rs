@@ -16,8 +16,10 @@ pub(super) const UNREACHABLE: Rule = Rule {
     text: "\
 Routes are tried in order. A route is unreachable when an earlier one of the same listener matches every
 request that it would match: no host or the same host, no path or a prefix of its path, and no further
-condition, or the very same condition. In evenkeel.toml two routes with the same host and path are CFG-07
-instead. Conditions are compared as written, not evaluated.
+condition, or the very same condition. In evenkeel.toml and haproxy.cfg a wildcard such as `*.example.com`
+takes the requests of the hosts under it too; nginx and Envoy look for the exact name first. In
+evenkeel.toml two routes with the same host and path are CFG-07 instead. Conditions are compared as
+written, not evaluated.
 
 Why: the rule was written to send something elsewhere, and it never does. A wildcard placed too early
 sends the requests of one service to another.
@@ -33,9 +35,19 @@ struct Earlier<'r> {
     /// Host, then prefix, to the route and whether it compares whole segments.
     plain: BTreeMap<Option<&'r str>, BTreeMap<&'r str, (&'r Route, bool)>>,
     conditional: BTreeMap<(Option<&'r str>, &'r str, &'r str), &'r Route>,
+    /// Those of `plain` for a wildcard, by what follows its `*`; empty where exact names are tried first.
+    wild: BTreeMap<&'r str, BTreeMap<&'r str, (&'r Route, bool)>>,
+    in_order: bool,
 }
 
 impl<'r> Earlier<'r> {
+    fn of(setup: &Setup) -> Self {
+        Self {
+            in_order: matches!(setup.balancer, Balancer::Evenkeel | Balancer::Haproxy),
+            ..Self::default()
+        }
+    }
+
     /// The route that takes every request of `route`.
     fn hiding(&self, route: &'r Route) -> Option<&'r Route> {
         let prefix = prefix_of(route);
@@ -45,7 +57,11 @@ impl<'r> Earlier<'r> {
         {
             return Some(earlier);
         }
-        hosts_over(host).find_map(|host| covering(self.plain.get(&host)?, route, prefix))
+        let plain = hosts_over(host).filter_map(|host| self.plain.get(&host));
+        let wild = host.into_iter().flat_map(suffixes);
+        let wild = wild.filter_map(|suffix| self.wild.get(suffix));
+        let mut all = plain.chain(wild);
+        all.find_map(|prefixes| covering(prefixes, route, prefix))
     }
 
     fn add(&mut self, route: &'r Route) {
@@ -54,15 +70,21 @@ impl<'r> Earlier<'r> {
             let key = (host, prefix, condition.as_str());
             self.conditional.entry(key).or_insert(route);
         } else {
-            let prefixes = self.plain.entry(host).or_default();
-            let entry = prefixes
-                .entry(prefix)
-                .or_insert((route, route.whole_segments));
-            // Of two with one prefix the one that compares characters covers more.
-            if entry.1 && !route.whole_segments {
-                *entry = (route, false);
+            if let Some(suffix) = host.filter(|_| self.in_order).and_then(suffix_of) {
+                put(self.wild.entry(suffix).or_default(), route, prefix);
             }
+            put(self.plain.entry(host).or_default(), route, prefix);
         }
+    }
+}
+
+/// Of two with one prefix the one that compares characters covers more.
+fn put<'r>(prefixes: &mut BTreeMap<&'r str, (&'r Route, bool)>, route: &'r Route, prefix: &'r str) {
+    let entry = prefixes
+        .entry(prefix)
+        .or_insert((route, route.whole_segments));
+    if entry.1 && !route.whole_segments {
+        *entry = (route, false);
     }
 }
 
@@ -95,10 +117,22 @@ fn prefix_of(route: &Route) -> &str {
     }
 }
 
-/// `host` itself, and every host. Wildcards are left out: some balancers try exact names first, whatever the order.
+/// `host` itself, and every host.
 fn hosts_over(host: Option<&str>) -> impl Iterator<Item = Option<&str>> {
     let itself = host.into_iter().map(Some);
     itself.chain([None])
+}
+
+/// `.example.com` of `*.example.com`.
+fn suffix_of(host: &str) -> Option<&str> {
+    host.strip_prefix('*').filter(|rest| rest.starts_with('.'))
+}
+
+/// What follows the `*` of every wildcard that matches whatever `host` matches.
+fn suffixes(host: &str) -> impl Iterator<Item = &str> {
+    let dots = host.match_indices('.').map(|(at, _)| at);
+    // A name that starts with a dot has nothing for the `*` to stand for.
+    dots.filter(|at| *at > 0).filter_map(|at| host.get(at..))
 }
 
 /// The pools that some route leads to which is not hidden.
@@ -106,7 +140,9 @@ pub(super) fn reached(setup: &Setup) -> BTreeSet<&str> {
     let mut by_listener: BTreeMap<&str, Earlier<'_>> = BTreeMap::new();
     let mut reached = BTreeSet::new();
     for route in &setup.routes {
-        let earlier = by_listener.entry(&route.listener).or_default();
+        let earlier = by_listener
+            .entry(&route.listener)
+            .or_insert_with(|| Earlier::of(setup));
         if earlier.hiding(route).is_none() {
             reached.extend(route.targets.iter().map(|(pool, _)| pool.as_str()));
         }
@@ -125,7 +161,9 @@ fn check_unreachable(subject: &Subject<'_>) -> Vec<Finding> {
     let mut reached = BTreeSet::new();
     let mut hidden = Vec::new();
     for route in &subject.setup.routes {
-        let earlier = by_listener.entry(&route.listener).or_default();
+        let earlier = by_listener
+            .entry(&route.listener)
+            .or_insert_with(|| Earlier::of(subject.setup));
         match earlier.hiding(route) {
             Some(hiding) => hidden.push((route, hiding)),
             None => drop(reached.insert(route.path.as_str())),

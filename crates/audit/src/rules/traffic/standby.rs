@@ -2,7 +2,7 @@
 
 use evenkeel_forecast::PoolForecast;
 use evenkeel_model::finding::{Finding, Severity};
-use evenkeel_model::setup::{Backend, Backups, Pool, Role};
+use evenkeel_model::setup::{Backend, Backups, Balancer, Pool, Role};
 
 use super::{active, has_intent};
 use crate::rule::{Rule, Subject, Words, percent, rate};
@@ -41,7 +41,19 @@ fn check_drained_of(subject: &Subject<'_>, pool: &Pool) -> Option<Finding> {
     if left == 0 {
         return None;
     }
+    // Envoy passes over a locality that has no weight where localities are weighed.
+    let is_of_locality = subject.setup.balancer == Balancer::Envoy && first.weight_path.is_none();
     let message = match drained.len() {
+        1 if is_of_locality => format!(
+            "`{}` of pool `{}` gets nothing: its locality has no weight",
+            first.name, pool.name
+        ),
+        n if is_of_locality => format!(
+            "`{}` and {} more of pool `{}` get nothing: their locality has no weight",
+            first.name,
+            n - 1,
+            pool.name
+        ),
         1 => format!(
             "`{}` of pool `{}` has weight 0: a drain without an end",
             first.name, pool.name
@@ -62,7 +74,11 @@ fn check_drained_of(subject: &Subject<'_>, pool: &Pool) -> Option<Finding> {
             "{left} of {count} backends carry all, {} more each than if all {count} did{bound}",
             percent(drained.len() as f64 / left as f64)
         ),
-        fix: "bring it back, or remove it from the pool".to_owned(),
+        fix: if is_of_locality {
+            "give the locality a `load_balancing_weight`, or remove it".to_owned()
+        } else {
+            "bring it back, or remove it from the pool".to_owned()
+        },
     };
     let severity = if has_intent(subject.setup, pool) {
         Severity::Info

@@ -166,6 +166,12 @@ fn a_drain_without_an_end_is_told_once_a_pool_and_left_to_trf_05_when_nobody_is_
     assert!(says(&sticky, "TRF-04")[0].effect.contains("bound by `SRV`"));
     let judged = with(weights(&[0, 1]), |pool| pool.intent = Intent::Capacity);
     assert_eq!(severities(&says(&judged, "TRF-04")), INFO);
+    let mut locality = with(weights(&[0, 1]), |pool| pool.backends[0].weight_path = None);
+    locality.balancer = Balancer::Envoy;
+    assert_eq!(
+        says(&locality, "TRF-04")[0].message,
+        "`s1` of pool `app` gets nothing: its locality has no weight"
+    );
 }
 
 #[test]
@@ -250,6 +256,52 @@ fn duplicates_are_one_finding_a_pool_and_a_backup_that_repeats_an_active_one_is_
     assert_eq!(severities(&says(&backup, "TRF-07")), WARNING);
     let disabled = with(backup, |pool| pool.backends[1].role = Role::Disabled);
     assert!(says(&disabled, "TRF-07").is_empty());
+}
+
+#[test]
+fn one_address_in_two_spellings_is_a_duplicate() {
+    let spelt = with(weights(&[1, 1]), |pool| {
+        pool.backends[0].address = "[::ffff:10.0.0.2]:80".to_owned();
+        pool.backends[1].address = "10.0.0.2:80".to_owned();
+    });
+    assert_eq!(severities(&says(&spelt, "TRF-07")), ERROR);
+}
+
+#[test]
+fn active_backends_without_traffic_are_told_as_such_when_backups_take_it() {
+    let idle = with(weights(&[0, 1]), |pool| {
+        pool.backends[1].role = Role::Backup;
+        pool.failover.backups = Backups::All;
+    });
+    let found = says(&idle, "TRF-05");
+    assert_eq!(
+        found[0].message,
+        "no active backend of pool `app` takes traffic, only its backups (1) do"
+    );
+}
+
+#[test]
+fn a_wildcard_hides_the_hosts_under_it_where_routes_are_tried_in_order() {
+    let hidden = |balancer: Balancer, earlier: &str, later: &str| {
+        let mut setup = routes(vec![
+            route(Some(earlier), None, "a"),
+            route(Some(later), Some("/x"), "b"),
+        ]);
+        setup.balancer = balancer;
+        !says(&setup, "TRF-08").is_empty()
+    };
+    let wild = "*.example.com";
+    for balancer in [Balancer::Evenkeel, Balancer::Haproxy] {
+        assert!(hidden(balancer, wild, "a.example.com"));
+        assert!(hidden(balancer, wild, "b.a.example.com"));
+        assert!(hidden(balancer, wild, "*.a.example.com"));
+        assert!(!hidden(balancer, wild, "example.com"));
+        assert!(!hidden(balancer, wild, "aexample.com"));
+        assert!(!hidden(balancer, wild, "*.com"));
+    }
+    for balancer in [Balancer::Nginx, Balancer::Envoy] {
+        assert!(!hidden(balancer, wild, "a.example.com"));
+    }
 }
 
 fn routes(routes: Vec<Route>) -> Setup {
@@ -479,7 +531,9 @@ fn weights_of_a_foreign_file_that_may_be_meant_are_an_info_and_a_slipped_digit_a
 #[test]
 fn servers_of_one_template_are_no_duplicates_and_discovered_members_are_not_missed() {
     let twice = with(weights(&[1, 1]), |pool| {
-        pool.backends[1].address = pool.backends[0].address.clone();
+        for backend in &mut pool.backends {
+            backend.address = "app.internal:80".to_owned();
+        }
     });
     let at = |first: usize, second: usize| {
         let [a, b] = [&twice.pools[0].backends[0], &twice.pools[0].backends[1]];
@@ -488,6 +542,14 @@ fn servers_of_one_template_are_no_duplicates_and_discovered_members_are_not_miss
     };
     let found = |origin| says_of(&twice, &Facts::default(), &origin, "TRF-07").len();
     assert_eq!((found(at(1, 1)), found(at(1, 2))), (0, 1));
+    // One address is one server, however often a template counts it.
+    let literal = with(twice.clone(), |pool| {
+        for backend in &mut pool.backends {
+            backend.address = "10.0.0.1:80".to_owned();
+        }
+    });
+    let found = says_of(&literal, &Facts::default(), &at(1, 1), "TRF-07");
+    assert_eq!(severities(&found), ERROR);
     let mut discovered = weights(&[]);
     assert_eq!(says(&discovered, "TRF-05").len(), 1);
     discovered.gaps.push(Gap {

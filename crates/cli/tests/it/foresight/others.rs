@@ -132,7 +132,7 @@ fn what_is_not_understood_is_listed_and_lowers_confidence() {
     );
     let ran = home.ends("check odd.cfg", 0);
     assert!(
-        ran.out.contains("not understood (1):") && ran.out.contains("`frobnicate twice`"),
+        ran.out.contains("not judged (1):") && ran.out.contains("`frobnicate twice`"),
         "{}",
         ran.out
     );

@@ -52,8 +52,9 @@ pub(super) fn apply(side: &Side, setup: &mut Setup, origin: &mut Origin) -> Vec<
         }
         stated.extend(facts.intent.map(|_| *at));
     }
+    let parts = parts(setup);
     for (flag, at) in side.flags.iter().zip(&places.flags) {
-        put_flag(flag, *at, &mut setup.pools);
+        put_flag(flag, *at, &mut setup.pools, &parts);
     }
     let is_for_all = places.flags.iter().any(Option::is_none);
     let of_flags = places.flags.iter().flatten().map(|at| at.pool);
@@ -211,13 +212,51 @@ fn put_backend(facts: &BackendFacts, backend: &mut Backend) {
     }
 }
 
-fn put_flag(flag: &Flag, at: Option<At>, pools: &mut [Pool]) {
+/// The largest part of any route that each pool gets, in the order of the pools: a peak of the whole cannot bring it
+/// more. `None`: a part of some route, and requests of another that does not take all; how much is not known.
+fn parts(setup: &Setup) -> Vec<Option<f64>> {
+    #[derive(Default)]
+    struct Gets {
+        part: f64,
+        is_fed_beside: bool,
+        is_whole: bool,
+    }
+    let mut gets: BTreeMap<&str, Gets> = BTreeMap::new();
+    for route in &setup.routes {
+        let whole: f64 = route.targets.iter().map(|(_, part)| part).sum();
+        let is_for_all =
+            route.host.is_none() && route.path_prefix.is_none() && route.condition.is_none();
+        for (pool, part) in &route.targets {
+            let gets = gets.entry(pool).or_default();
+            if route.targets.len() > 1 {
+                gets.part = gets.part.max(part / whole);
+            } else if is_for_all {
+                gets.is_whole = true;
+            } else {
+                gets.is_fed_beside = true;
+            }
+        }
+    }
+    let part = |pool: &Pool| match gets.get(pool.name.as_str()) {
+        Some(gets) if gets.part > 0.0 && !gets.is_whole => {
+            (!gets.is_fed_beside).then_some(gets.part)
+        }
+        _ => Some(1.0),
+    };
+    setup.pools.iter().map(part).collect()
+}
+
+fn put_flag(flag: &Flag, at: Option<At>, pools: &mut [Pool], parts: &[Option<f64>]) {
     for (index, pool) in pools.iter_mut().enumerate() {
         if at.is_some_and(|at| at.pool != index) {
             continue;
         }
         if flag.kind == Kind::PeakRps {
-            pool.peak_rps = Some(flag.rps);
+            let part = match at {
+                Some(_) => Some(1.0),
+                None => parts.get(index).copied().flatten(),
+            };
+            pool.peak_rps = part.map(|part| flag.rps * part).or(pool.peak_rps);
             continue;
         }
         for (member, backend) in pool.backends.iter_mut().enumerate() {

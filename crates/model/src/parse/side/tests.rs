@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::{Side, side};
 use crate::config::Intent;
 use crate::finding::{Finding, Origin, Severity};
-use crate::setup::{Backend, Balancer, Pool, Role, Setup};
+use crate::setup::{Backend, Balancer, Pool, Role, Route, Setup};
 
 /// Two pools of another balancer, one with a name that needs quotes.
 fn setup() -> Setup {
@@ -29,6 +29,41 @@ fn setup() -> Setup {
     ];
     setup.pools[0].backends[2].role = Role::Backup;
     setup
+}
+
+#[test]
+fn a_peak_of_the_whole_brings_a_canary_its_part_of_it() {
+    let route = |targets: &[(&str, f64)], condition: Option<&str>| Route {
+        path: "frontend.web.default".to_owned(),
+        listener: "web".to_owned(),
+        host: None,
+        path_prefix: None,
+        whole_segments: false,
+        condition: condition.map(str::to_owned),
+        targets: targets
+            .iter()
+            .map(|(n, part)| ((*n).to_owned(), *part))
+            .collect(),
+    };
+    let split = || route(&[("app", 95.0), ("out|80|", 5.0)], None);
+    let peaks = |routes: Vec<Route>, peak: &[&str]| {
+        let mut setup = Setup { routes, ..setup() };
+        let findings = flags(&[], peak).apply(&mut setup, &mut Origin::default());
+        assert!(findings.is_empty(), "{findings:?}");
+        let peaks: Vec<Option<f64>> = setup.pools.iter().map(|pool| pool.peak_rps).collect();
+        peaks
+    };
+    assert_eq!(peaks(vec![split()], &["1000"]), [Some(950.0), Some(50.0)]);
+    // Named, a pool has the peak that was said of it.
+    let named = peaks(vec![split()], &["1000", "out|80|=70"]);
+    assert_eq!(named, [Some(950.0), Some(70.0)]);
+    // How many requests show the header is not known.
+    let by_header = route(&[("out|80|", 1.0)], Some("x-canary: 1"));
+    let peaks_beside = peaks(vec![by_header.clone(), split()], &["1000"]);
+    assert_eq!(peaks_beside, [Some(950.0), None]);
+    let whole = route(&[("app", 1.0)], None);
+    let apart = peaks(vec![by_header, whole], &["1000"]);
+    assert_eq!(apart, [Some(1000.0), Some(1000.0)]);
 }
 
 fn put(side: &Side) -> (Setup, Origin, Vec<Finding>) {
