@@ -164,8 +164,8 @@ random         Weighted random. The same shares as round_robin, without its even
 maglev         By a key of the request that `hash` names: the same key goes to the same backend, on every
                worker and instance. Parts of the key space follow the weights to one of 65,537; when a
                backend leaves or comes about one key in a hundred moves besides those that must.
-rendezvous     The same, with parts that stray by a hundredth among 3 backends and a tenth among 100, and no key
-               moves but those of the backend that leaves, comes or changes its weight.
+rendezvous     The same, with parts that stray by a hundredth among 3 backends and a tenth among 100, and no
+               key moves but those of the backend that leaves, comes or changes its weight.
 ring_hash      The same on a ring of points: parts stray as much, no key moves that need not.
 
 Under the last three a request without the key falls by weight, and `bounded_load = 1.25` passes keys on

@@ -170,7 +170,7 @@ fn restart_finding(change: &Change, origin: &Origin) -> Finding {
         file,
         location,
         waived: None,
- effect_of: None,
+        effect_of: None,
     }
 }
 

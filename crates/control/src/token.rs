@@ -186,7 +186,10 @@ mod tests {
     fn the_key_of_sticky_cookies_outlives_a_restart_and_is_of_this_directory() {
         let (dir, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let key = sticky_key(dir.path()).unwrap();
-        let mode = std::fs::metadata(dir.path().join(STICKY_FILE)).unwrap().permissions().mode();
+        let mode = std::fs::metadata(dir.path().join(STICKY_FILE))
+            .unwrap()
+            .permissions()
+            .mode();
         assert_eq!(mode & 0o777, 0o600);
         assert_eq!(sticky_key(dir.path()).unwrap(), key);
         assert_ne!(sticky_key(other.path()).unwrap(), key);

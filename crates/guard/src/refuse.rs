@@ -109,6 +109,6 @@ fn finding(
         file: None,
         location: None,
         waived: None,
- effect_of: None,
+        effect_of: None,
     })
 }

@@ -222,7 +222,7 @@ impl<'f> Book<'f> {
             file,
             location,
             waived: None,
- effect_of: None,
+            effect_of: None,
         });
     }
 

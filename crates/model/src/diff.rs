@@ -267,7 +267,7 @@ fn base_moved(change: &Change, now: Option<&str>) -> Finding {
         file: None,
         location: None,
         waived: None,
- effect_of: None,
+        effect_of: None,
     }
 }
 

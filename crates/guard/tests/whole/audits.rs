@@ -35,7 +35,7 @@ fn finding(id: &'static str, severity: Severity) -> Finding {
         file: None,
         location: None,
         waived: None,
- effect_of: None,
+        effect_of: None,
     }
 }
 

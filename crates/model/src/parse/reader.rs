@@ -109,7 +109,7 @@ impl Reader {
             file: None,
             location: None,
             waived: None,
- effect_of: None,
+            effect_of: None,
         };
         self.findings.push((span, finding));
     }
@@ -434,6 +434,6 @@ fn too_many(dropped: usize) -> Finding {
         file: None,
         location: None,
         waived: None,
- effect_of: None,
+        effect_of: None,
     }
 }

@@ -134,17 +134,16 @@ pub struct TargetView {
 
 impl RouteView {
     fn of(route: &Route) -> Self {
-        let whole: f64 = route.targets.iter().map(|(_, part)| part).sum();
-        let target = |(pool, part): &(String, f64)| TargetView {
-            pool: pool.clone(),
-            share: if whole > 0.0 { part / whole } else { 0.0 },
+        let target = |(pool, share): (&str, f64)| TargetView {
+            pool: pool.to_owned(),
+            share,
         };
         Self {
             listener: route.listener.clone(),
             host: route.host.clone(),
             path_prefix: route.path_prefix.clone(),
             condition: route.condition.clone(),
-            targets: route.targets.iter().map(target).collect(),
+            targets: route.parts().map(target).collect(),
         }
     }
 }

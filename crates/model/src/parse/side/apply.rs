@@ -223,13 +223,12 @@ fn parts(setup: &Setup) -> Vec<Option<f64>> {
     }
     let mut gets: BTreeMap<&str, Gets> = BTreeMap::new();
     for route in &setup.routes {
-        let whole: f64 = route.targets.iter().map(|(_, part)| part).sum();
         let is_for_all =
             route.host.is_none() && route.path_prefix.is_none() && route.condition.is_none();
-        for (pool, part) in &route.targets {
+        for (pool, part) in route.parts() {
             let gets = gets.entry(pool).or_default();
-            if route.targets.len() > 1 {
-                gets.part = gets.part.max(part / whole);
+            if route.targets.len() > 1 || part < 1.0 {
+                gets.part = gets.part.max(part);
             } else if is_for_all {
                 gets.is_whole = true;
             } else {
@@ -412,6 +411,6 @@ fn finding(path: &str, report: Report) -> Finding {
         file: None,
         location: None,
         waived: None,
- effect_of: None,
+        effect_of: None,
     }
 }
