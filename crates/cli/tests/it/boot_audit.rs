@@ -24,7 +24,7 @@ fn audited_long_ago(errors: &[String]) -> Home {
     let text = refusable();
     let home = Home::new(&text);
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    let at = Wall(u64::try_from((now.unwrap() - LONG_AGO).as_millis()).unwrap());
+    let at = Wall(u64::try_from(now.unwrap().saturating_sub(LONG_AGO).as_millis()).unwrap());
     let running = parse::parse(&text, None).config.unwrap();
     let revision = RevisionRecord {
         id: RevisionId(1),

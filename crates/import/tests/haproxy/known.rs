@@ -110,10 +110,10 @@ fn numbers_without_an_id_count_on_past_those_that_bring_one() {
 
 #[test]
 fn a_server_that_tracks_another_follows_the_one_that_is_checked() {
-    let pool = first(&format!(
+    let pool = first(
         "listen p\n bind :80\n server a 10.0.0.1:80 track b\n server b 10.0.0.2:80 track q/x\n \
-         server c 10.0.0.3:80\nbackend q\n server x 10.0.0.9:80 check\n"
-    ));
+         server c 10.0.0.3:80\nbackend q\n server x 10.0.0.9:80 check\n",
+    );
     let x = Some(("q".to_owned(), "x".to_owned()));
     let follows: Vec<_> = pool.backends.into_iter().map(|b| b.follows).collect();
     assert_eq!(follows, [x.clone(), x, None]);

@@ -2,7 +2,11 @@
 //! means harm.
 //!
 //! Every file was given to `haproxy -c` of 2.6.12 by hand: it accepts those under "accepted" and refuses the others.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails here")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test that cannot go on fails here"
+)]
 #![expect(
     clippy::disallowed_methods,
     reason = "the tests read the files beside them"
