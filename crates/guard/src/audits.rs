@@ -1,7 +1,8 @@
 //! The audit clock: when the running revision is audited again and what comes of it.
 //!
 //! A scheduled audit records its findings and opens an incident only for an error that the audit before did not
-//! have, the last one before a restart included. Limits: one audit at a time; an audit that is not answered is asked for again at its next turn.
+//! have, the last one before a restart included. Limits: one audit at a time; an audit that is not answered is asked
+//! for again at its next turn.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
