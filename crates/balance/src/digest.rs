@@ -89,7 +89,7 @@ pub fn xxh64(bytes: &[u8], seed: u64) -> u64 {
 }
 
 /// The first eight bytes as a little-endian word and what follows; zero when there are fewer.
-fn take8(bytes: &[u8]) -> (u64, &[u8]) {
+pub fn take8(bytes: &[u8]) -> (u64, &[u8]) {
     let split = bytes.split_first_chunk::<8>();
     split.map_or((0, &[]), |(word, rest)| (u64::from_le_bytes(*word), rest))
 }

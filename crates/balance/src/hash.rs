@@ -21,7 +21,6 @@ mod ring;
 use std::fmt;
 
 use evenkeel_model::config::Algorithm;
-use evenkeel_model::ids::Name;
 
 use crate::digest::{below, nth};
 use crate::member::Member;
@@ -53,9 +52,8 @@ impl Seat<'_> {
 /// The backends of a pool with the keys that belong to each.
 pub struct KeyTable {
     algorithm: Algorithm,
-    /// What it was built for: names, weights, who took traffic.
-    made_for: Vec<(Name, u32, bool)>,
-    seats: usize,
+    /// What it was built for.
+    made_for: Vec<Member>,
     places: Places,
     /// Effective weights, for those that walk.
     weights: Vec<u32>,
@@ -71,7 +69,7 @@ impl fmt::Debug for KeyTable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("KeyTable")
             .field("algorithm", &self.algorithm)
-            .field("seats", &self.seats)
+            .field("seats", &self.weights.len())
             .field("places", &self.places())
             .finish_non_exhaustive()
     }
@@ -90,10 +88,7 @@ impl KeyTable {
             })
             .collect();
         let mut table = Self::new(algorithm, &seats)?;
-        table.made_for = members
-            .iter()
-            .map(|m| (m.name.clone(), m.weight, m.eligible))
-            .collect();
+        members.clone_into(&mut table.made_for);
         Some(table)
     }
 
@@ -108,7 +103,6 @@ impl KeyTable {
         Some(Self {
             algorithm,
             made_for: Vec::new(),
-            seats: seats.len(),
             places,
             weights: seats.iter().map(Seat::effective_weight).collect(),
         })
@@ -116,10 +110,7 @@ impl KeyTable {
 
     /// Whether it is the table of `members` under `algorithm`.
     pub fn fits(&self, algorithm: Algorithm, members: &[Member]) -> bool {
-        let mine = self.made_for.iter().map(|(n, w, e)| (n, *w, *e));
-        self.algorithm == algorithm
-            && self.made_for.len() == members.len()
-            && mine.eq(members.iter().map(|m| (&m.name, m.weight, m.eligible)))
+        self.algorithm == algorithm && self.made_for == members
     }
 
     /// Points of the ring, or slots of the table.
@@ -139,9 +130,9 @@ impl KeyTable {
     /// when nobody takes traffic.
     pub fn parts(&self) -> Vec<f64> {
         match &self.places {
-            Places::Ring(ring) => ring.parts(self.seats),
+            Places::Ring(ring) => ring.parts(self.weights.len()),
             Places::Slots(slots) => {
-                let mut parts = vec![0.0; self.seats];
+                let mut parts = vec![0.0; self.weights.len()];
                 for owner in slots {
                     if let Some(part) = parts.get_mut(*owner as usize) {
                         *part += 1.0;

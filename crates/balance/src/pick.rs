@@ -113,6 +113,17 @@ pub struct Ask<'a> {
     pub bound: Option<usize>,
 }
 
+impl Ask<'_> {
+    /// Why whoever the algorithm alone picks is picked.
+    pub const fn why(&self) -> Why {
+        if self.tried.is_empty() {
+            Why::Free
+        } else {
+            Why::Retry
+        }
+    }
+}
+
 /// What was picked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pick {
@@ -191,19 +202,15 @@ impl Picker {
     }
 
     /// Chooses a member. Passes over who is tried, not eligible, of weight 0 or at its in-flight limit; `None` when
-    /// nobody is left. Who is bound to a member that takes traffic gets it. A pick with `tried` is drawn by weight over the rest and leaves the round-robin accounts alone,
-    /// so that a failing backend does not bend the shares of first tries; with a key it goes to the next in the order of
-    /// that key.
+    /// nobody is left. Who is bound to a member that takes traffic gets it. A pick with `tried` is drawn by weight over
+    /// the rest and leaves the round-robin accounts alone, so that a failing backend does not bend the shares of first
+    /// tries; with a key it goes to the next in the order of that key.
     pub fn pick(&mut self, load: &impl Load, ask: Ask<'_>) -> Option<Pick> {
         let limit = self.spec.max_in_flight.unwrap_or(u32::MAX);
         let may = |index: usize| {
             (limit == u32::MAX || load.in_flight(index) < limit) && !ask.tried.contains(&index)
         };
-        let why = if ask.tried.is_empty() {
-            Why::Free
-        } else {
-            Why::Retry
-        };
+        let why = ask.why();
         let bound = ask.bound.filter(|index| {
             let member = self.members.get(*index);
             member.is_some_and(|member| member.eligible) && may(*index)

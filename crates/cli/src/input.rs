@@ -1,30 +1,22 @@
-//! A configuration as it lies on disk or comes on standard input: of bounded size, never waited for, and with words that
-//! help where it cannot be read.
+//! A configuration as it lies on disk or comes on standard input, with words that help where it cannot be read.
 //!
 //! Bytes, because whether they must be text is for the reader of that balancer to say.
 
-use std::fs;
-use std::io::{ErrorKind, Read};
-use std::os::unix::fs::FileTypeExt as _;
+use std::io::ErrorKind;
 use std::path::Path;
 
-use evenkeel_control::source::SIZE_MAX;
+use evenkeel_control::source::{self, Cause, ReadError};
 
 use crate::exit::{Exit, coded};
 
 /// Reads a file; `-` is standard input.
 pub(crate) fn bytes(path: &Path) -> anyhow::Result<Vec<u8>> {
-    if path == Path::new("-") {
-        return all(std::io::stdin(), Path::new("standard input"));
-    }
-    // Opening a named pipe that nobody writes to would wait for ever. Those of a shell's `<(...)` have a writer.
-    let is_pipe = fs::metadata(path).is_ok_and(|meta| meta.file_type().is_fifo());
-    if is_pipe && !path.starts_with("/dev") && !path.starts_with("/proc") {
-        let fix = "write `-` and hand the text over on standard input";
-        return Err(unread(path, "it is a named pipe", fix));
-    }
-    let file = fs::File::open(path).map_err(|error| failed(path, &error))?;
-    all(file, path)
+    let bytes = if path == Path::new("-") {
+        source::bytes_from(std::io::stdin(), Path::new("standard input"))
+    } else {
+        source::bytes(path)
+    };
+    bytes.map_err(|error| unread(&error))
 }
 
 /// Reads a file that must be text, such as an evenkeel.toml.
@@ -34,53 +26,48 @@ pub(crate) fn text(path: &Path) -> anyhow::Result<String> {
 
 /// The bytes of the file at `path` as text.
 pub(crate) fn as_text(path: &Path, bytes: Vec<u8>) -> anyhow::Result<String> {
-    String::from_utf8(bytes).map_err(|error| {
-        let at = error.utf8_error().valid_up_to();
-        let fix = "save it as UTF-8";
-        unread(path, &format!("byte {at} is not UTF-8"), fix)
-    })
+    source::text(path, bytes).map_err(|error| unread(&error))
 }
 
-fn all(input: impl Read, path: &Path) -> anyhow::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    // The size that the system tells is not asked: a device or a pipe has none.
-    let mut input = input.take(SIZE_MAX + 1);
-    input
-        .read_to_end(&mut bytes)
-        .map_err(|error| failed(path, &error))?;
-    if bytes.len() as u64 > SIZE_MAX {
-        let why = format!("it is larger than {SIZE_MAX} bytes, the most that is read");
-        return Err(unread(path, &why, "split it into files that it includes"));
-    }
-    Ok(bytes)
-}
-
-fn failed(path: &Path, error: &std::io::Error) -> anyhow::Error {
-    let (why, fix) = match error.kind() {
-        ErrorKind::NotFound => (
-            "there is no such file",
-            "name a file that exists, or `-` for standard input",
-        ),
-        ErrorKind::PermissionDenied => (
-            "this user may not read it",
-            "let this user read it, or run the command as a user who may",
-        ),
-        ErrorKind::IsADirectory => (
-            "it is a directory",
-            "name the main file in it, such as haproxy.cfg or nginx.conf",
-        ),
-        _ => return unread(path, &error.to_string(), "see what the system says of it"),
-    };
-    unread(path, why, fix)
-}
-
-fn unread(path: &Path, why: &str, fix: &str) -> anyhow::Error {
+fn unread(error: &ReadError) -> anyhow::Error {
+    let (why, fix) = words(&error.cause);
     // A name is the user's, and may hold what would write lines of its own.
-    let name = crate::render::name(path);
+    let name = crate::render::name(&error.path);
     coded(
         Exit::Invalid,
         format!(
             "cannot read the configuration `{name}`: {why}\n  effect: nothing was judged or changed\n  fix: {fix}"
         ),
     )
+}
+
+/// Why it cannot be read, and what to do.
+fn words(cause: &Cause) -> (String, &'static str) {
+    let (why, fix) = match cause {
+        Cause::System { kind, text } => match kind {
+            ErrorKind::NotFound => (
+                "there is no such file",
+                "name a file that exists, or `-` for standard input",
+            ),
+            ErrorKind::PermissionDenied => (
+                "this user may not read it",
+                "let this user read it, or run the command as a user who may",
+            ),
+            ErrorKind::IsADirectory => (
+                "it is a directory",
+                "name the main file in it, such as haproxy.cfg or nginx.conf",
+            ),
+            _ => (text.as_str(), "see what the system says of it"),
+        },
+        Cause::Pipe => (
+            "it is a named pipe",
+            "write `-` and hand the text over on standard input",
+        ),
+        Cause::TooLarge => {
+            let fix = "split it into files that it includes";
+            return (cause.to_string(), fix);
+        }
+        Cause::NotText(_) => return (cause.to_string(), "save it as UTF-8"),
+    };
+    (why.to_owned(), fix)
 }

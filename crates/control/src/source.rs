@@ -2,7 +2,7 @@
 //! seconds so that a difference to what runs is shown as drift.
 
 use std::fs;
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -15,54 +15,87 @@ use evenkeel_model::{canonical, parse};
 /// Largest configuration that is read.
 pub const SIZE_MAX: u64 = 16 << 20;
 
-/// Why the file could not be read.
+/// That a file could not be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("cannot read the configuration `{}`: {why}", path.display())]
+#[error("cannot read the configuration `{}`: {cause}", path.display())]
 pub struct ReadError {
     /// The file.
     pub path: PathBuf,
-    /// What the system said.
-    pub why: String,
+    /// Why.
+    pub cause: Cause,
 }
 
-/// Reads a configuration file of bounded size.
+/// Why a file could not be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Cause {
+    /// The system refused.
+    #[error("{text}")]
+    System {
+        /// By what.
+        kind: ErrorKind,
+        /// What it said.
+        text: String,
+    },
+    /// Opening it would wait for somebody who writes.
+    #[error("it is a named pipe; write `-` and hand the text over on standard input")]
+    Pipe,
+    /// It is beyond [`SIZE_MAX`].
+    #[error("it is larger than {SIZE_MAX} bytes, the most that is read")]
+    TooLarge,
+    /// It is no text from this byte on.
+    #[error("byte {0} is not UTF-8")]
+    NotText(usize),
+}
+
+impl From<std::io::Error> for Cause {
+    fn from(error: std::io::Error) -> Self {
+        Self::System {
+            kind: error.kind(),
+            text: error.to_string(),
+        }
+    }
+}
+
+/// Reads a configuration file of bounded size that must be text.
 pub fn read(path: &Path) -> Result<String, ReadError> {
+    text(path, bytes(path)?)
+}
+
+/// Reads a configuration file of bounded size, without waiting for one that never comes.
+pub fn bytes(path: &Path) -> Result<Vec<u8>, ReadError> {
     // Opening a named pipe that nobody writes to would wait for ever. Those of a shell's `<(...)` have a writer.
     let is_pipe = fs::metadata(path).is_ok_and(|meta| meta.file_type().is_fifo());
     if is_pipe && !path.starts_with("/dev") && !path.starts_with("/proc") {
-        let why = "it is a named pipe; write `-` and hand the text over on standard input";
-        return Err(fail(path, why.to_owned()));
+        return Err(failed(path, Cause::Pipe));
     }
     match fs::File::open(path) {
-        Ok(file) => read_from(file, path),
-        Err(error) => Err(fail(path, error.to_string())),
+        Ok(file) => bytes_from(file, path),
+        Err(error) => Err(failed(path, error.into())),
     }
 }
 
 /// Reads a configuration of bounded size from `input`, which is called `path` in errors.
-pub fn read_from(input: impl Read, path: &Path) -> Result<String, ReadError> {
+pub fn bytes_from(input: impl Read, path: &Path) -> Result<Vec<u8>, ReadError> {
     let mut bytes = Vec::new();
     // The size that the system tells is not asked: a device or a pipe has none.
-    input
-        .take(SIZE_MAX + 1)
-        .read_to_end(&mut bytes)
-        .map_err(|error| fail(path, error.to_string()))?;
+    let done = input.take(SIZE_MAX + 1).read_to_end(&mut bytes);
+    done.map_err(|error| failed(path, error.into()))?;
     if bytes.len() as u64 > SIZE_MAX {
-        return Err(fail(
-            path,
-            format!("it is larger than {SIZE_MAX} bytes, the most that is read"),
-        ));
+        return Err(failed(path, Cause::TooLarge));
     }
-    String::from_utf8(bytes).map_err(|error| {
-        let at = error.utf8_error().valid_up_to();
-        fail(path, format!("byte {at} is not UTF-8"))
-    })
+    Ok(bytes)
 }
 
-fn fail(path: &Path, why: String) -> ReadError {
+/// `bytes`, which came from `path`, as text.
+pub fn text(path: &Path, bytes: Vec<u8>) -> Result<String, ReadError> {
+    let text = String::from_utf8(bytes);
+    text.map_err(|error| failed(path, Cause::NotText(error.utf8_error().valid_up_to())))
+}
+
+fn failed(path: &Path, cause: Cause) -> ReadError {
     ReadError {
         path: path.to_owned(),
-        why,
+        cause,
     }
 }
 

@@ -14,6 +14,8 @@ use crate::{ASIDES_MAX, Aside, AsideKind, FINDINGS_MAX, Files, GAPS_MAX, Importe
 
 mod intake;
 
+/// What to do about a part that was not understood.
+const READ_ON: &str = "read the findings with this in mind; what is understood is listed in docs/guide/check-others.md";
 /// Most characters of a message.
 const MESSAGE_MAX: usize = 300;
 
@@ -98,6 +100,24 @@ impl<'f> Book<'f> {
 
     /// Something that was not understood: listed, and said to lower what the forecast is worth.
     pub(crate) fn gap(&mut self, path: &str, what: &str, touches: Touches) {
+        let message = format!("`{what}` is not understood");
+        self.list(path, what, touches, message, READ_ON);
+    }
+
+    /// Something that is understood and whose effect is not: listed and weighed as [`Self::gap`] does, with the reason.
+    pub(crate) fn gap_because(&mut self, path: &str, what: &str, because: &str, touches: Touches) {
+        let message = format!("`{what}` is not foreseen: {because}");
+        self.list(path, what, touches, message, READ_ON);
+    }
+
+    /// Something that is understood, and of which the files do not say what the forecast would need.
+    pub(crate) fn unknowable(&mut self, path: &str, what: &str, because: &str, touches: Touches) {
+        let message = format!("`{what}` cannot be known from the file: {because}");
+        let fix = "read the shares with this in mind, or give the part that is missing";
+        self.list(path, what, touches, message, fix);
+    }
+
+    fn list(&mut self, path: &str, what: &str, touches: Touches, message: String, fix: &str) {
         if self.gaps.len() >= GAPS_MAX {
             self.gaps_dropped += 1;
             return;
@@ -118,9 +138,9 @@ impl<'f> Book<'f> {
         };
         let words = Words {
             id: "IMP-03",
-            message: format!("`{what}` is not understood"),
+            message,
             effect,
-            fix: "read the findings with this in mind; what is understood is listed in docs/guide/check-others.md".to_owned(),
+            fix: fix.to_owned(),
         };
         self.finding(severity, path, words);
         self.gaps.push(Gap {
@@ -128,31 +148,6 @@ impl<'f> Book<'f> {
             what: what.to_owned(),
             touches,
         });
-    }
-
-    /// Something that is understood and whose effect is not: listed and weighed as [`Self::gap`] does, with the reason.
-    pub(crate) fn gap_because(&mut self, path: &str, what: &str, because: &str, touches: Touches) {
-        let before = self.findings.len();
-        self.gap(path, what, touches);
-        if self.findings.len() > before
-            && let Some(finding) = self.findings.last_mut()
-        {
-            finding.message = format!("`{what}` is not foreseen: {because}");
-        }
-    }
-
-    /// Something that is understood, and of which the files do not say what the forecast would need.
-    pub(crate) fn unknowable(&mut self, path: &str, what: &str, because: &str, touches: Touches) {
-        let before = self.findings.len();
-        self.gap(path, what, touches);
-        if self.findings.len() > before
-            && let Some(finding) = self.findings.last_mut()
-        {
-            let message = format!("`{what}` cannot be known from the file: {because}");
-            finding.message = clipped(message);
-            "read the shares with this in mind, or give the part that is missing"
-                .clone_into(&mut finding.fix);
-        }
     }
 
     /// Something that does not bear on the spread and would be missed by whoever moves to another balancer.

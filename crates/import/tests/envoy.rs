@@ -41,6 +41,34 @@ fn file(name: &str, bytes: &[u8]) -> File {
     }
 }
 
+/// The start of a bootstrap: a listener with `manager` in its connection manager, this `route` first, and `filter` before
+/// the router.
+fn web(manager: &str, route: &str, filter: &str) -> String {
+    format!(
+        r#"static_resources:
+  listeners:
+  - name: web
+    address: {{socket_address: {{address: 127.0.0.1, port_value: 10000}}}}
+    filter_chains:
+    - filters:
+      - name: envoy.filters.network.http_connection_manager
+        typed_config:
+          "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
+          stat_prefix: web
+          {manager}
+          route_config:
+            virtual_hosts:
+            - name: all
+              domains: ["*"]
+              routes:
+              - {route}
+          http_filters:
+          {filter}
+          - name: envoy.filters.http.router
+            typed_config: {{"@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}}"#
+    )
+}
+
 fn text(text: &str) -> Imported {
     read(
         Balancer::Envoy,

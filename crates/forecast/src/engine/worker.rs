@@ -58,11 +58,7 @@ impl Chooser {
         match self {
             Self::Own(picker) => picker.pick(load, ask),
             Self::Peer(peer) => {
-                let why = if ask.tried.is_empty() {
-                    Why::Free
-                } else {
-                    Why::Retry
-                };
+                let why = ask.why();
                 let member = peer.pick(load, ask.tried)?;
                 Some(Pick { member, why })
             }

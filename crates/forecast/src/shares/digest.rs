@@ -2,6 +2,7 @@
 //!
 //! Only placing is done here: how requests hash is not modelled, a hash of requests is taken to be uniform.
 
+use evenkeel_balance::digest::take8;
 pub(super) use evenkeel_balance::digest::xxh64;
 
 /// Table of CRC-32 (ISO-HDLC, polynomial 0xEDB88320 reflected).
@@ -71,12 +72,6 @@ pub(super) fn murmur2(bytes: &[u8]) -> u64 {
         hash = (hash ^ tail).wrapping_mul(MURMUR);
     }
     shift(shift(hash).wrapping_mul(MURMUR))
-}
-
-/// The first eight bytes as a little-endian word and what follows; zero when there are fewer.
-fn take8(bytes: &[u8]) -> (u64, &[u8]) {
-    let split = bytes.split_first_chunk::<8>();
-    split.map_or((0, &[]), |(word, rest)| (u64::from_le_bytes(*word), rest))
 }
 
 #[cfg(test)]

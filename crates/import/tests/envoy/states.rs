@@ -6,27 +6,10 @@ use evenkeel_model::setup::{HashKey, Pool, Role, Selection, Setup};
 
 /// A cluster with this policy and a degraded second host, behind one listener with this transport socket.
 fn setup(policy: &str, health: &str, socket: &str) -> Setup {
+    let route = r#"{match: {prefix: "/"}, route: {cluster: app, hash_policy: [{header: {header_name: ":scheme"}}]}}"#;
+    let web = super::web("", route, "");
     let text = format!(
-        r#"static_resources:
-  listeners:
-  - name: web
-    address: {{socket_address: {{address: 127.0.0.1, port_value: 10000}}}}
-    filter_chains:
-    - filters:
-      - name: envoy.filters.network.http_connection_manager
-        typed_config:
-          "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
-          stat_prefix: web
-          route_config:
-            virtual_hosts:
-            - name: all
-              domains: ["*"]
-              routes:
-              - match: {{prefix: "/"}}
-                route: {{cluster: app, hash_policy: [{{header: {{header_name: ":scheme"}}}}]}}
-          http_filters:
-          - name: envoy.filters.http.router
-            typed_config: {{"@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}}
+        r"{web}
       {socket}
   clusters:
   - name: app
@@ -39,7 +22,7 @@ fn setup(policy: &str, health: &str, socket: &str) -> Setup {
         - endpoint: {{address: {{socket_address: {{address: 10.0.0.1, port_value: 80}}}}}}
         - endpoint: {{address: {{socket_address: {{address: 10.0.0.2, port_value: 80}}}}}}
           {health}
-"#
+"
     );
     let imported = super::text(&text);
     let findings = imported.findings;

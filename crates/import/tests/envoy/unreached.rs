@@ -11,35 +11,16 @@ const RBAC: &str = "type.googleapis.com/envoy.extensions.filters.http.rbac.v3.RB
 
 /// A bootstrap with `manager` in its connection manager, `filter` as a filter, and this `route` first.
 fn bootstrap(manager: &str, filter: &str, route: &str) -> Imported {
+    let web = super::web(manager, route, filter);
     let text = format!(
-        r#"static_resources:
-  listeners:
-  - name: web
-    address: {{socket_address: {{address: 127.0.0.1, port_value: 10000}}}}
-    filter_chains:
-    - filters:
-      - name: envoy.filters.network.http_connection_manager
-        typed_config:
-          "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
-          stat_prefix: web
-          {manager}
-          route_config:
-            virtual_hosts:
-            - name: all
-              domains: ["*"]
-              routes:
-              - {route}
-          http_filters:
-          {filter}
-          - name: envoy.filters.http.router
-            typed_config: {{"@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}}
+        r"{web}
   clusters:
   - name: app
     connect_timeout: 1s
     load_assignment:
       cluster_name: app
       endpoints: [{{lb_endpoints: [{{endpoint: {{address: {{socket_address: {{address: 10.0.0.1, port_value: 80}}}}}}}}]}}]
-"#
+"
     );
     super::text(&text)
 }

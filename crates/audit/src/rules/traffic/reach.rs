@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 
 use evenkeel_model::finding::{Finding, Severity};
-use evenkeel_model::setup::{Backend, Balancer, Listener, Pool, Role, Setup, Touches};
+use evenkeel_model::setup::{Balancer, Listener, Pool, Setup, Touches};
 
 use super::routes;
 use crate::rule::{Rule, Subject, Words};
-use crate::rules::fold::{Fault, is_literal, told};
+use crate::rules::fold::{Fault, is_literal, reachable, told};
 
 /// TRF-16.
 pub(super) const REACHED: Rule = Rule {
@@ -68,7 +68,11 @@ fn without_route(subject: &Subject<'_>) -> Vec<Finding> {
 }
 
 fn unreached(subject: &Subject<'_>, setup: &Setup) -> Vec<Finding> {
-    let able: Vec<&Pool> = setup.pools.iter().filter(|pool| is_able(pool)).collect();
+    let able: Vec<&Pool> = setup
+        .pools
+        .iter()
+        .filter(|pool| reachable(pool).next().is_some())
+        .collect();
     let Some(listener) = setup.listeners.first().filter(|_| !able.is_empty()) else {
         return Vec::new();
     };
@@ -96,12 +100,6 @@ fn unreached(subject: &Subject<'_>, setup: &Setup) -> Vec<Finding> {
         .filter(|pool| !is_reached(pool) && !named.contains(pool.name.as_str()));
     let faults = orphans.map(|pool| orphan(setup, pool, is_sure));
     told(subject, "TRF-16", faults.collect())
-}
-
-/// Whether `pool` has somebody to send a request to.
-fn is_able(pool: &Pool) -> bool {
-    let takes = |b: &Backend| b.role != Role::Disabled && b.weight > 0;
-    pool.backends.iter().any(takes)
 }
 
 /// Whether routes alone lead to pools, and all of them were understood.
