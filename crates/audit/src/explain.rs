@@ -158,7 +158,12 @@ round_robin    Smooth weighted round robin, the default. Each worker deals reque
                Shares are known beforehand, so that forecast and live test are sharp.
 least_request  Two backends are drawn by weight and the one with fewer requests in flight relative to
                its weight gets the request. Slow backends get less. Shares follow the load: the
-               forecast estimates them by simulation, and TRF-01 does not judge them.
+               forecast estimates them by simulation, and TRF-01 does not judge them. `choices` compares
+               more (up to 10, or \"all\").
+peak_ewma      Of two drawn by weight the one with the smaller answer time (by peaks) x requests in
+               flight. A slow backend gets far less, one that fails fast never more.
+prequal        Of half the pool (2 to 16, drawn by weight) the one that would answer soonest, passing
+               over who holds unusually much. The shortest tail; weights count least.
 random         Weighted random. The same shares as round_robin, without its evenness from one request
                to the next.
 maglev         By a key of the request that `hash` names: the same key goes to the same backend, on every

@@ -111,7 +111,7 @@ impl<'a> Subject<'a> {
 pub(crate) fn follows_load(pool: &Pool) -> bool {
     matches!(
         pool.selection,
-        Selection::LeastLoaded(_) | Selection::WeightOverLoad { .. }
+        Selection::LeastLoaded(_) | Selection::WeightOverLoad { .. } | Selection::BySpeed(_)
     )
 }
 

@@ -4,8 +4,9 @@
 //! runs. It is pure: time comes in as [`evenkeel_model::clock::Mono`], chance as [`evenkeel_model::rng::Rng`].
 //! One [`Picker`] belongs to one worker and one pool; nothing here is shared and nothing locks.
 //!
-//! Not here yet: slow start, passive ejection, latency-aware algorithms.
+//! Not here yet: slow start, passive ejection.
 
+mod aware;
 pub mod digest;
 pub mod hash;
 pub mod health;
@@ -17,6 +18,7 @@ pub mod route;
 mod smooth;
 mod table;
 
+pub use aware::{FAILED_HOLDS, How, LOOKED_AT_MAX};
 pub use hash::KeyTable;
 pub use member::{
     FailOpen, Member, Standing, effective_members, effective_members_by_standing, expected_shares,

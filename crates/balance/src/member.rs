@@ -103,7 +103,7 @@ fn standings_to_eligible(weights: &[u32], standings: &[Standing]) -> (Vec<bool>,
 /// The share of free picks (0..1, file order) that the algorithm gives each member in the long run:
 /// weight over the sum of weights of the eligible; under a hash that is how requests without a key fall
 /// ([`crate::KeyTable::parts`] has the shares of those with one). `None` where the load decides
-/// (`least_request`) and where nobody is eligible. Holds while no member is at its in-flight limit.
+/// ([`Algorithm::follows_load`]) and where nobody is eligible. Holds while no member is at its in-flight limit.
 pub fn expected_shares(algorithm: Algorithm, members: &[Member]) -> Option<Vec<f64>> {
     match algorithm {
         Algorithm::RoundRobin
@@ -111,7 +111,7 @@ pub fn expected_shares(algorithm: Algorithm, members: &[Member]) -> Option<Vec<f
         | Algorithm::RingHash
         | Algorithm::Maglev
         | Algorithm::Rendezvous => weight_shares(members),
-        Algorithm::LeastRequest => {
+        Algorithm::LeastRequest | Algorithm::PeakEwma | Algorithm::Prequal => {
             // One eligible backend gets everything whatever its load.
             let eligible = members.iter().filter(|m| m.effective_weight() > 0).count();
             if eligible == 1 {

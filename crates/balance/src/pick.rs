@@ -1,11 +1,13 @@
 //! Choosing a backend: one [`Picker`] per worker and pool.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use evenkeel_model::clock::Mono;
-use evenkeel_model::config::{Algorithm, Pool};
+use evenkeel_model::config::{Algorithm, Choices, Pool};
 use evenkeel_model::rng::Rng;
 
+use crate::aware::{Aware, Field, How};
 use crate::hash::KeyTable;
 use crate::member::Member;
 use crate::smooth::Smooth;
@@ -36,6 +38,11 @@ pub trait Load {
     fn total(&self, members: usize) -> u64 {
         (0..members).map(|i| u64::from(self.in_flight(i))).sum()
     }
+
+    /// Workers that share the traffic, each with a picker of its own.
+    fn workers(&self) -> u32 {
+        1
+    }
 }
 
 impl<F: Fn(usize) -> u32> Load for F {
@@ -49,6 +56,8 @@ impl<F: Fn(usize) -> u32> Load for F {
 pub struct Spec {
     /// The algorithm.
     pub algorithm: Algorithm,
+    /// Under `least_request`: who is compared.
+    pub choices: Choices,
     /// Most requests at once on one backend; beyond it the backend is passed over. `None`: no limit.
     pub max_in_flight: Option<u32>,
     /// Under a hash: no backend takes more by its keys than this times its part of all requests in flight.
@@ -62,6 +71,7 @@ impl Spec {
     pub const fn of(pool: &Pool) -> Self {
         Self {
             algorithm: pool.algorithm,
+            choices: pool.choices,
             max_in_flight: pool.max_in_flight,
             bounded_load: pool.affinity.bounded_load,
             keys: None,
@@ -92,6 +102,7 @@ impl From<Algorithm> for Spec {
     fn from(algorithm: Algorithm) -> Self {
         Self {
             algorithm,
+            choices: Choices::DEFAULT,
             max_in_flight: None,
             bounded_load: None,
             keys: None,
@@ -156,6 +167,8 @@ pub struct Picker {
     smooth: Smooth,
     /// Only under a hash.
     keys: Option<Arc<KeyTable>>,
+    /// Only where the load decides.
+    aware: Aware,
     rng: Rng,
 }
 
@@ -166,8 +179,11 @@ impl Picker {
             Algorithm::RoundRobin => Smooth::new(members, &mut rng),
             _ => Smooth::default(),
         };
+        let mut aware = Aware::default();
+        aware.carry(spec.algorithm, members);
         Self {
             keys: keys(&spec, members, None),
+            aware,
             spec,
             members: members.to_vec(),
             table: Table::new(members),
@@ -177,7 +193,7 @@ impl Picker {
     }
 
     /// Takes over a new configuration or eligibility, at most once per reload or epoch: O(n log n), and O(n)
-    /// when nothing changed. Round-robin accounts are carried over by backend name, also for members that are
+    /// when nothing changed. Round-robin accounts and what is known of speeds and failures are carried over by backend name, also for members that are
     /// out for a while, so that frequent reloads starve nobody.
     pub fn update(&mut self, spec: &Spec, members: &[Member]) {
         if *spec == self.spec && members == self.members {
@@ -191,6 +207,7 @@ impl Picker {
             _ => Smooth::default(),
         };
         self.keys = keys(spec, members, self.keys.take());
+        self.aware.carry(spec.algorithm, members);
         spec.clone_into(&mut self.spec);
         self.table = Table::new(members);
         members.clone_into(&mut self.members);
@@ -231,7 +248,16 @@ impl Picker {
             | Algorithm::RingHash
             | Algorithm::Maglev
             | Algorithm::Rendezvous => self.table.draw(&mut self.rng, None, may),
-            Algorithm::LeastRequest => self.less_loaded_of_two(load, may),
+            Algorithm::LeastRequest | Algorithm::PeakEwma | Algorithm::Prequal => {
+                let field = Field {
+                    algorithm: self.spec.algorithm,
+                    choices: self.spec.choices,
+                    table: &self.table,
+                    load,
+                    now: ask.now,
+                };
+                self.aware.choose(&field, &mut self.rng, may)
+            }
         }?;
         Some(Pick { member, why })
     }
@@ -260,6 +286,12 @@ impl Picker {
         within.or_else(|| table.choose(key, may))
     }
 
+    /// Tells how a try ended that this picker chose by its algorithm ([`Why::Free`] or [`Why::Retry`]), `took` after its
+    /// pick: the time to the response head or to the failure. O(1); nothing where the load has no say.
+    pub fn answered(&mut self, member: usize, now: Mono, took: Duration, how: How) {
+        self.aware.answered(member, now, took, how);
+    }
+
     /// A member at its limit forfeits its turn rather than saving it up: its part falls to the others by weight, and
     /// no burst follows when it is free again.
     fn next_in_turn(&mut self, may: impl Fn(usize) -> bool) -> Option<usize> {
@@ -270,22 +302,6 @@ impl Picker {
             }
         }
         self.table.draw(&mut self.rng, None, may)
-    }
-
-    fn less_loaded_of_two(
-        &mut self,
-        load: &impl Load,
-        may: impl Fn(usize) -> bool,
-    ) -> Option<usize> {
-        let first = self.table.draw(&mut self.rng, None, &may)?;
-        let Some(second) = self.table.draw(&mut self.rng, Some(first), &may) else {
-            return Some(first);
-        };
-        // Requests per weight, compared without division; a tie goes to the first, which was drawn by weight.
-        let cost =
-            |mine: usize, other: usize| u64::from(load.in_flight(mine)) * self.table.weight(other);
-        let second_is_less_loaded = cost(second, first) < cost(first, second);
-        Some(if second_is_less_loaded { second } else { first })
     }
 }
 

@@ -36,7 +36,15 @@ pub fn share(
     let mut text = match algorithm {
         Algorithm::RoundRobin | Algorithm::Random => format!("weight {} of {total}", member.weight),
         Algorithm::LeastRequest => format!(
-            "the less loaded of two drawn by weight ({} of {total})",
+            "the least loaded of those drawn by weight ({} of {total})",
+            member.weight
+        ),
+        Algorithm::PeakEwma => format!(
+            "the quicker of two drawn by weight ({} of {total}): answer time x requests in flight",
+            member.weight
+        ),
+        Algorithm::Prequal => format!(
+            "the fastest of those drawn by weight ({} of {total}) that hold no more than usual",
             member.weight
         ),
         Algorithm::RingHash | Algorithm::Maglev | Algorithm::Rendezvous => {

@@ -8,7 +8,7 @@
 use std::time::Duration;
 
 use evenkeel_balance::{Member, expected_shares};
-use evenkeel_model::config::{Algorithm, Pool};
+use evenkeel_model::config::Pool;
 use evenkeel_model::tally::{LATENCY_BUCKETS, Latency, Outcomes};
 
 use crate::evidence::{BackendWindow, EpochFact, Evidence, OutReason, Window};
@@ -166,7 +166,7 @@ struct Yardstick {
 impl Yardstick {
     fn new(evidence: &Evidence) -> Self {
         let slow_bucket = slow_bucket(evidence);
-        let follows_load = evidence.pool.algorithm == Algorithm::LeastRequest;
+        let follows_load = evidence.pool.algorithm.follows_load();
         Self {
             slow_bucket,
             timeout: shortened_timeout(evidence),

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use evenkeel_balance::Member;
 use evenkeel_model::clock::Mono;
-use evenkeel_model::config::{self, Config};
+use evenkeel_model::config::{self, Algorithm, Choices, Config};
 use evenkeel_model::ids::{Epoch, Name};
 use evenkeel_model::setup::{Among, Cost, LeastLoaded, Selection, Tie};
 
@@ -47,12 +47,17 @@ const T_OF_BATCHES: f64 = 2.262_157;
 /// The least that is a configuration; what a run does not set has its defaults.
 const TEMPLATE: &str = "[listener.l]\naddress = \"127.0.0.1:1\"\n[[route]]\nlistener = \"l\"\npool = \"p\"\n\
     [pool.p]\nalgorithm = \"least_request\"\nretry = { attempts = 0 }\n[pool.p.backend.b]\naddress = \"127.0.0.1:2\"\n";
-/// How the pickers of this house choose under `least_request`.
-const OWN: LeastLoaded = LeastLoaded {
-    among: Among::DrawnByWeight(2),
-    cost: Cost::PerWeight,
-    tie: Tie::FirstDrawn,
-};
+/// Whether the pickers of this house choose so under `least_request`. Comparing everybody is run by the general rule.
+const fn is_own(rule: LeastLoaded) -> bool {
+    matches!(
+        rule,
+        LeastLoaded {
+            among: Among::DrawnByWeight(_),
+            cost: Cost::PerWeight,
+            tie: Tie::FirstDrawn,
+        }
+    )
+}
 
 /// What a forecast may still spend.
 #[derive(Debug)]
@@ -150,7 +155,8 @@ fn run(
     budget: &mut Budget,
 ) -> Option<Vec<Share>> {
     let rule = match selection {
-        Selection::LeastLoaded(rule) if *rule == OWN => None,
+        Selection::BySpeed(_) => None,
+        Selection::LeastLoaded(rule) if is_own(*rule) => None,
         Selection::LeastLoaded(rule) => Some(PeerRule::LeastLoaded(*rule)),
         Selection::WeightOverLoad { bias } => Some(PeerRule::WeightOverLoad { bias: *bias }),
         _ => return None,
@@ -158,13 +164,25 @@ fn run(
     let count = seats.members.len();
     let models: Option<Vec<BackendModel>> = (0..count).map(model).collect();
     let models = models?;
-    let looked_at = if rule.is_none() { 2 } else { count as u64 };
+    let (algorithm, choices) = match selection {
+        Selection::BySpeed(algorithm) => (*algorithm, Choices::DEFAULT),
+        Selection::LeastLoaded(LeastLoaded {
+            among: Among::DrawnByWeight(drawn),
+            ..
+        }) => (Algorithm::LeastRequest, Choices::Drawn(*drawn)),
+        _ => (Algorithm::LeastRequest, Choices::DEFAULT),
+    };
+    let looked_at = match (rule, algorithm, choices) {
+        (Some(_), ..) => count as u64,
+        (None, Algorithm::Prequal, _) => 16,
+        (None, _, choices) => choices.count() as u64,
+    };
     let is_rate = rps > 0.0 && rps.is_finite();
     let steps = requests as u64 * (STEPS_PER_REQUEST + looked_at);
     if !is_rate || count > ENGINE_BACKENDS_MAX || !budget.take_steps(steps) {
         return None;
     }
-    let (mut engine, snapshot) = engine(seats, models, rps)?;
+    let (mut engine, snapshot) = engine(seats, models, rps, (algorithm, choices))?;
     if let Some(rule) = rule {
         let pool = snapshot(Epoch(1)).config.pools.first()?.name.clone();
         engine.set_rule(&pool, rule, odds).ok()?;
@@ -224,6 +242,7 @@ fn engine(
     seats: &Seats<'_>,
     stations: Vec<BackendModel>,
     rps: f64,
+    (algorithm, choices): (Algorithm, Choices),
 ) -> Option<(Engine, impl Fn(Epoch) -> Snapshot)> {
     let parsed = evenkeel_model::parse::parse(TEMPLATE, None);
     let template = parsed.config?;
@@ -252,6 +271,8 @@ fn engine(
         listeners: Vec::new(),
         routes: Vec::new(),
         pools: vec![config::Pool {
+            algorithm,
+            choices,
             max_in_flight: limit.and_then(|max| u32::try_from(max).ok()),
             backends,
             ..plain.clone()

@@ -151,7 +151,7 @@ fn within(
     }
     match &pool.selection {
         Selection::ByWeight => Some(exactly(load::in_proportion(&seats.members, |w| w))),
-        Selection::LeastLoaded(_) | Selection::WeightOverLoad { .. } => {
+        Selection::LeastLoaded(_) | Selection::WeightOverLoad { .. } | Selection::BySpeed(_) => {
             by_load(&pool.selection, seats, rps, budget)
         }
         Selection::Hash(Hash {
@@ -235,6 +235,18 @@ fn by_load(
         return Some(Estimated {
             shares,
             method: Method::Simulated,
+        });
+    }
+    if let Selection::BySpeed(_) = selection {
+        let span = estimate::span(selection, seats, &odds, budget)?;
+        let share = |(low, high): (f64, f64)| Share {
+            mid: f64::midpoint(low, high),
+            low: Some(low),
+            high: Some(high),
+        };
+        return Some(Estimated {
+            shares: span.into_iter().map(share).collect(),
+            method: Method::LowLoad,
         });
     }
     let mut shares = load::limits(selection, members, &odds)?;

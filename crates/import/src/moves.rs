@@ -159,6 +159,7 @@ fn algorithm(selection: &Selection) -> String {
             let bound = bound.map_or_else(String::new, |factor| format!(", at most {factor}"));
             format!("hash of {:?} over {:?}{bound}", hash.key, hash.table)
         }
+        Selection::BySpeed(algorithm) => format!("by speed, {}", algorithm.as_str()),
         Selection::First => "first that has room".to_owned(),
         Selection::Other(words) => words.clone(),
     }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use sha2::{Digest, Sha256};
 
 use crate::config::{
-    Affinity, Backend, Config, HashKey, Health, Listener, NPlusOne, Pool, Role, Session,
+    Affinity, Backend, Choices, Config, HashKey, Health, Listener, NPlusOne, Pool, Role, Session,
 };
 use crate::day::Day;
 use crate::finding::Severity;
@@ -332,6 +332,12 @@ fn pool_sections(pool: &Pool, sections: &mut Vec<Section>) {
         ("idle_timeout", duration(pool.idle_timeout)),
         ("request_timeout", duration(pool.request_timeout)),
     ]);
+    // Nothing where it is the default, so that the hashes of older revisions stay.
+    match pool.choices {
+        Choices::DEFAULT => {}
+        Choices::Drawn(count) => entries.push(("choices", count.to_string())),
+        Choices::All => entries.push(("choices", quote("all"))),
+    }
     if let Some(max_in_flight) = pool.max_in_flight {
         entries.push(("max_in_flight", max_in_flight.to_string()));
     }

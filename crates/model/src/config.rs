@@ -141,6 +141,10 @@ pub enum Algorithm {
     Maglev,
     /// By a key of the request: the highest weighted random score.
     Rendezvous,
+    /// The quicker of two weighted choices: answer time, by peaks, times what is in flight.
+    PeakEwma,
+    /// The fastest of those drawn that do not hold unusually much: the rule of Prequal.
+    Prequal,
 }
 
 impl Algorithm {
@@ -152,6 +156,8 @@ impl Algorithm {
         Self::RingHash,
         Self::Maglev,
         Self::Rendezvous,
+        Self::PeakEwma,
+        Self::Prequal,
     ];
 
     /// The word in the configuration.
@@ -163,12 +169,50 @@ impl Algorithm {
             Self::RingHash => "ring_hash",
             Self::Maglev => "maglev",
             Self::Rendezvous => "rendezvous",
+            Self::PeakEwma => "peak_ewma",
+            Self::Prequal => "prequal",
         }
+    }
+
+    /// Whether the shares follow how loaded and how fast the backends are, so that no closed form gives them.
+    pub const fn follows_load(self) -> bool {
+        matches!(self, Self::LeastRequest | Self::PeakEwma | Self::Prequal)
     }
 
     /// Whether a key of the request decides, so that `hash` must say which.
     pub const fn is_hash(self) -> bool {
         matches!(self, Self::RingHash | Self::Maglev | Self::Rendezvous)
+    }
+}
+
+/// How many backends `least_request` compares.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Choices {
+    /// So many, drawn by weight, each at most once.
+    Drawn(u32),
+    /// Every backend (in a pool of more than 64: 64 drawn by weight).
+    All,
+}
+
+impl Choices {
+    /// What a pool has that says nothing.
+    pub const DEFAULT: Self = Self::Drawn(2);
+
+    /// How many are drawn at most.
+    pub const fn count(self) -> usize {
+        match self {
+            Self::Drawn(count) => count as usize,
+            Self::All => usize::MAX,
+        }
+    }
+}
+
+impl fmt::Display for Choices {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Drawn(count) => write!(f, "{count}"),
+            Self::All => f.write_str("all"),
+        }
     }
 }
 
@@ -286,6 +330,8 @@ pub struct Pool {
     pub algorithm: Algorithm,
     /// What ties requests to backends.
     pub affinity: Affinity,
+    /// Who is compared under `least_request`. Default 2.
+    pub choices: Choices,
     /// How traffic should be spread. Default: capacity when every backend declares it, else even.
     pub intent: Intent,
     /// What the pool must carry, requests per second. `None`: the highest minute seen x 1.2, else not judged.

@@ -11,7 +11,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::config::{Intent, NPlusOne, Objective};
+use crate::config::{Algorithm, Intent, NPlusOne, Objective};
 use crate::policy::{Policy, Waiver};
 
 mod blank;
@@ -235,6 +235,8 @@ pub enum Selection {
         /// 1 in Envoy unless set; 0 ignores the load.
         bias: f64,
     },
+    /// By how fast the backends answer and how much they hold, as this algorithm of Evenkeel does.
+    BySpeed(Algorithm),
     /// By a hash of the request.
     Hash(Hash),
     /// The first in file order that has room: HAProxy's `first`.

@@ -6,8 +6,8 @@
 use std::rc::Rc;
 use std::time::Instant;
 
-use evenkeel_balance::Ask;
 use evenkeel_balance::retry::{Decision, decide};
+use evenkeel_balance::{Ask, How};
 use evenkeel_http1::{BodyLength, Method, RequestHead, ResponseHead, Version};
 use evenkeel_model::config::Listener;
 
@@ -208,6 +208,7 @@ impl Exchange<'_> {
                     retries += 1;
                     fresh = false;
                     tried.push(backend);
+                    self.tell_failed(fault, &mut attempt);
                     attempt.end(fault.outcome());
                     match self.pick(pool, &tried, Instant::now()) {
                         Ok(next) => attempt = next,
@@ -222,6 +223,7 @@ impl Exchange<'_> {
 
     /// Books a try that stands as the end of the request.
     fn failed(&mut self, fault: Fault, mut attempt: Try) -> Fault {
+        self.tell_failed(fault, &mut attempt);
         attempt.end(fault.outcome());
         if fault.is_backends() {
             attempt.harmed(false);
@@ -230,8 +232,17 @@ impl Exchange<'_> {
         fault
     }
 
+    /// The picker learns of a failure of the backend; what is the client's says nothing of it.
+    fn tell_failed(&self, fault: Fault, attempt: &mut Try) {
+        if fault.is_backends() {
+            let now = Instant::now();
+            let took = now.saturating_duration_since(attempt.picked_at);
+            attempt.tell(self.connection.worker.mono(now), took, How::Failed);
+        }
+    }
+
     fn pick(&mut self, pool: &Rc<PoolView>, tried: &Tried, now: Instant) -> Result<Try, Fault> {
-        let load = pool.state.load();
+        let load = pool.state.load(self.connection.worker.shared.loads.len());
         let ask = Ask {
             now: self.connection.worker.mono(now),
             tried: tried.list(),

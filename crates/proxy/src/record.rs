@@ -3,8 +3,9 @@
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use evenkeel_balance::Pick;
+use evenkeel_balance::{How, Member, Pick, Why};
 use evenkeel_http1::RequestHead;
+use evenkeel_model::clock::Mono;
 use evenkeel_model::config::Session;
 
 use crate::access::{ms_field, null_field, number_field, rfc3339, text_field};
@@ -156,8 +157,11 @@ impl Record {
 pub(crate) struct Try {
     pool: Rc<PoolView>,
     backend: usize,
+    why: Why,
     pub(crate) picked_at: Instant,
     ended: bool,
+    /// The picker knows how it went.
+    told: bool,
 }
 
 impl Try {
@@ -173,8 +177,10 @@ impl Try {
         Self {
             pool: Rc::clone(pool),
             backend,
+            why: pick.why,
             picked_at: now,
             ended: false,
+            told: false,
         }
     }
 
@@ -193,6 +199,24 @@ impl Try {
     /// Books the time to a response head.
     pub(crate) fn answered(&self, took: Duration) {
         self.pool.cells.answered(self.backend, took);
+    }
+
+    /// Tells the picker how the try went, once: the time to the head or to the failure. A pick that the request forced
+    /// is not told, so that no client steers the others by it.
+    pub(crate) fn tell(&mut self, now: Mono, took: Duration, how: How) {
+        let is_told = std::mem::replace(&mut self.told, true);
+        if !is_told && matches!(self.why, Why::Free | Why::Retry) {
+            let mut picker = self.pool.pool.picker.borrow_mut();
+            // After a swap the index may be somebody else's.
+            let same = |(a, b): (&Member, &Member)| a.name == b.name;
+            let then = self.pool.state.members.get(self.backend);
+            if then
+                .zip(picker.members().get(self.backend))
+                .is_some_and(same)
+            {
+                picker.answered(self.backend, now, took, how);
+            }
+        }
     }
 
     /// Books the request as beyond the objective.

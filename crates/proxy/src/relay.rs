@@ -4,6 +4,7 @@ use std::future::poll_fn;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
+use evenkeel_balance::How;
 use evenkeel_http1::{
     BodyDecoder, BodyLength, Limits, ResponseHead, ResponseRewrite, write_response_head,
 };
@@ -35,7 +36,7 @@ impl Exchange<'_> {
         response: &ResponseHead,
     ) -> End {
         let head_at = Instant::now();
-        self.book_head(pool, &upstream, &attempt, response, head_at);
+        self.book_head(pool, &upstream, &mut attempt, response, head_at);
         let cookie = if response.status < 500 {
             self.sticky_cookie(pool, attempt.backend(), head_at)
         } else {
@@ -91,7 +92,7 @@ impl Exchange<'_> {
         &mut self,
         pool: &PoolView,
         upstream: &Upstream,
-        attempt: &Try,
+        attempt: &mut Try,
         response: &ResponseHead,
         now: Instant,
     ) {
@@ -101,6 +102,8 @@ impl Exchange<'_> {
             .map_or(attempt.picked_at, |at| at.max(attempt.picked_at));
         let took = now.saturating_duration_since(from);
         attempt.answered(took);
+        let mono = self.connection.worker.mono(now);
+        attempt.tell(mono, took, How::of_status(response.status));
         self.record.status = response.status;
         self.record.upstream = Some(took);
         let slow = took > pool.state.pool.objective.p99;
@@ -112,7 +115,7 @@ impl Exchange<'_> {
         let bytes = upstream.buf.filled();
         let report = response.field(bytes, orca::HEADER).and_then(orca::parse);
         if let (Some(report), Some(gauge)) = (report, pool.state.gauges.get(attempt.backend())) {
-            gauge.report(report.cpu, report.memory, self.connection.worker.mono(now));
+            gauge.report(report.cpu, report.memory, mono);
         }
     }
 

@@ -72,12 +72,17 @@ pub struct PoolState {
 pub(crate) struct PoolLoad<'a> {
     gauges: &'a [Arc<BackendGauge>],
     total: Option<&'a PoolGauge>,
+    workers: u32,
 }
 
 impl Load for PoolLoad<'_> {
     fn in_flight(&self, member: usize) -> u32 {
         let gauge = self.gauges.get(member);
         gauge.map_or(u32::MAX, |gauge| gauge.in_flight())
+    }
+
+    fn workers(&self) -> u32 {
+        self.workers
     }
 
     fn total(&self, members: usize) -> u64 {
@@ -138,9 +143,10 @@ impl Snapshot {
 }
 
 impl PoolState {
-    /// What its backends hold now.
-    pub(crate) fn load(&self) -> PoolLoad<'_> {
+    /// What its backends hold now, over so many workers.
+    pub(crate) fn load(&self, workers: usize) -> PoolLoad<'_> {
         PoolLoad {
+            workers: u32::try_from(workers).unwrap_or(u32::MAX),
             gauges: &self.gauges,
             total: self.total.as_deref(),
         }

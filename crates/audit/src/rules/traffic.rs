@@ -55,7 +55,10 @@ fn active(pool: &Pool) -> impl Iterator<Item = &Backend> + Clone {
 fn uses_weights(pool: &Pool) -> bool {
     use evenkeel_model::setup::{Among, Cost, LeastLoaded, Tie};
     match &pool.selection {
-        Selection::ByWeight | Selection::WeightOverLoad { .. } | Selection::Hash(_) => true,
+        Selection::ByWeight
+        | Selection::WeightOverLoad { .. }
+        | Selection::BySpeed(_)
+        | Selection::Hash(_) => true,
         Selection::LeastLoaded(LeastLoaded { among, cost, tie }) => {
             matches!(among, Among::DrawnByWeight(_))
                 || *cost != Cost::Plain

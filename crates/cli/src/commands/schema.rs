@@ -80,6 +80,10 @@ fn shape(kind: &Kind) -> Value {
         Kind::Duration(..) => text(DURATION),
         Kind::Ratio(..) => text(RATIO),
         Kind::Size(..) => text(SIZE),
+        Kind::WholeOr(min, max, words) => json!({"anyOf": [
+            {"type": "integer", "minimum": min, "maximum": max},
+            {"type": "string", "enum": words},
+        ]}),
         Kind::Choice(words) => json!({"type": "string", "enum": words}),
         Kind::Text(example) => json!({"type": "string", "minLength": 1, "examples": [example]}),
         Kind::Name => text(NAME),

@@ -10,8 +10,8 @@ use evenkeel_diagnose::{
 };
 use evenkeel_model::clock::{Mono, Wall};
 use evenkeel_model::config::{
-    Address, Admin, Affinity, Algorithm, Backend, Config, Intent, NPlusOne, Objective, Pool, Retry,
-    Session,
+    Address, Admin, Affinity, Algorithm, Backend, Choices, Config, Intent, NPlusOne, Objective,
+    Pool, Retry, Session,
 };
 use evenkeel_model::ids::{DeploymentId, Epoch, Name, RevisionId};
 use evenkeel_model::record::DeploymentRecord;
@@ -45,6 +45,7 @@ pub(crate) fn pool(weights: &[u32], capacities: &[Option<f64>]) -> Pool {
         name: name("shop"),
         algorithm: Algorithm::RoundRobin,
         affinity: Affinity::default(),
+        choices: Choices::DEFAULT,
         intent: if capacities.iter().all(Option::is_some) {
             Intent::Capacity
         } else {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use evenkeel_balance::retry::{Decision, Failure, decide, is_idempotent};
-use evenkeel_balance::{Ask, digest};
+use evenkeel_balance::{Ask, How, Load, Why, digest};
 use evenkeel_model::clock::Mono;
 use evenkeel_model::config::HashKey;
 use evenkeel_model::ids::Epoch;
@@ -11,13 +11,32 @@ use evenkeel_model::tally::{BackendTally, Outcomes};
 
 use super::queue::{Event, Ref};
 use super::spec::NetworkFault;
-use super::station::Admission;
+use super::station::{Admission, Station};
 use super::{Engine, nanos};
 
 /// Time of an answer that needs no work: refused, rejected, failed fast.
 const AT_ONCE_NS: u64 = 1_000_000;
 /// Tries of one request: the first and at most five retries.
 const TRIES_MAX: usize = 6;
+
+/// Requests in flight at the members of a pool, over all workers.
+struct PoolLoad<'a> {
+    stations: &'a [Station],
+    members: &'a [u32],
+    workers: u32,
+}
+
+impl Load for PoolLoad<'_> {
+    fn in_flight(&self, member: usize) -> u32 {
+        let station = self.members.get(member);
+        let station = station.and_then(|id| self.stations.get(*id as usize));
+        station.map_or(0, |station| station.in_flight)
+    }
+
+    fn workers(&self) -> u32 {
+        self.workers
+    }
+}
 
 /// One request of a client.
 #[derive(Debug)]
@@ -44,6 +63,7 @@ pub(super) struct Try {
     pool: u32,
     worker: u16,
     member: u32,
+    why: Why,
     epoch: Epoch,
     picked_at: u64,
     cost: f64,
@@ -158,11 +178,13 @@ impl Engine {
         let (key, bound) = self.ties(request);
         let pool_id = request.pool as usize;
         let state = &self.pools[pool_id];
+        let worker_count = self.workers.len() as u16;
         let mine = &mut self.workers[usize::from(request.worker)].pools[pool_id];
         let stations = &self.stations;
-        let load = |member: usize| {
-            let station = state.stations.get(member);
-            station.map_or(0, |id| stations[*id as usize].in_flight)
+        let load = PoolLoad {
+            stations,
+            members: &state.stations,
+            workers: u32::from(worker_count),
         };
         // What failed this request, as indices into the members of now.
         let mut tried = [0usize; TRIES_MAX];
@@ -206,6 +228,7 @@ impl Engine {
             pool: request.pool,
             worker: request.worker,
             member: member as u32,
+            why: pick.why,
             epoch: state.epoch,
             picked_at: self.now,
             cost: kind.cost,
@@ -313,6 +336,7 @@ impl Engine {
             return;
         };
         let us = (self.now - this.picked_at) / 1_000;
+        self.tell(&this, How::of_status(status));
         self.close_try(try_ref, |outcomes| match status {
             0..400 => outcomes.ok += 1,
             400..500 => outcomes.client_error += 1,
@@ -350,6 +374,7 @@ impl Engine {
         let Some(this) = self.tries.get(try_ref).copied() else {
             return;
         };
+        self.tell(&this, How::Failed);
         self.close_try(try_ref, |outcomes| match failure {
             Failure::Connect => outcomes.connect_failed += 1,
             Failure::Timeout => outcomes.timeout += 1,
@@ -407,6 +432,21 @@ impl Engine {
         station.in_flight = station.in_flight.saturating_sub(1);
         if let Some(cell) = self.cell(&copy) {
             book(&mut cell.outcomes);
+        }
+    }
+
+    /// The picker of the try learns how it ended. A backend that moved in the file meanwhile is left out.
+    fn tell(&mut self, this: &Try, how: How) {
+        let state = &self.pools[this.pool as usize];
+        let took = Duration::from_nanos(self.now - this.picked_at);
+        let member = this.member as usize;
+        // What a key forced is not told, so that no client steers the others by it.
+        let by_algorithm = matches!(this.why, Why::Free | Why::Retry);
+        if by_algorithm && state.stations.get(member) == Some(&this.station) {
+            let mine = self.workers.get_mut(usize::from(this.worker));
+            if let Some(mine) = mine.and_then(|w| w.pools.get_mut(this.pool as usize)) {
+                mine.picker.answered(member, Mono(self.now), took, how);
+            }
         }
     }
 

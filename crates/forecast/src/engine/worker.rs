@@ -2,9 +2,10 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use evenkeel_balance::retry::Budget;
-use evenkeel_balance::{Ask, Load, Member, Pick, Picker, Spec, Why};
+use evenkeel_balance::{Ask, How, Load, Member, Pick, Picker, Spec, Why};
 use evenkeel_model::clock::Mono;
 use evenkeel_model::config::Pool;
 use evenkeel_model::ids::{Epoch, Name, WorkerId};
@@ -54,6 +55,13 @@ pub(crate) enum Chooser {
 }
 
 impl Chooser {
+    /// Tells how a try ended that was picked by the algorithm.
+    pub(crate) fn answered(&mut self, member: usize, now: Mono, took: Duration, how: How) {
+        if let Self::Own(picker) = self {
+            picker.answered(member, now, took, how);
+        }
+    }
+
     pub(crate) fn pick(&mut self, load: &impl Load, ask: Ask<'_>) -> Option<Pick> {
         match self {
             Self::Own(picker) => picker.pick(load, ask),

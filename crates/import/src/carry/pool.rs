@@ -238,6 +238,7 @@ impl Work<'_> {
         };
         let (word, lost) = match &pool.selection {
             Selection::ByWeight => ("round_robin", None),
+            Selection::BySpeed(algorithm) => (algorithm.as_str(), None),
             Selection::LeastLoaded(least) if *least == exact => ("least_request", None),
             Selection::LeastLoaded(_) | Selection::WeightOverLoad { .. } => (
                 "least_request",

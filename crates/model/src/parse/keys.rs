@@ -51,6 +51,8 @@ pub enum Kind {
     Boolean,
     /// A whole number in this range.
     Whole(u32, u32),
+    /// A whole number in this range, or one of these words.
+    WholeOr(u32, u32, &'static [&'static str]),
     /// A number in this range.
     Number(f64, f64),
     /// A duration with its unit in this range.

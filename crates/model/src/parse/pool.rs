@@ -10,7 +10,9 @@ use super::reference::sub;
 use super::typed::Limits;
 use super::weights::{WEIGHT_MAX, derive};
 use super::{BACKENDS_MAX, affinity, keys, policy, text, too_many};
-use crate::config::{Address, Backend, Health, Intent, NPlusOne, Objective, Pool, Retry, Session};
+use crate::config::{
+    Address, Algorithm, Backend, Choices, Health, Intent, NPlusOne, Objective, Pool, Retry, Session,
+};
 use crate::units::Ratio;
 
 const MS: Duration = Duration::from_millis(1);
@@ -50,6 +52,11 @@ pub(super) const HARMED_CLIENTS: Limits<u32> = Limits {
     min: 1,
     max: 1_000_000,
     outside: "nothing would ever act, or nobody need be harmed",
+};
+pub(super) const CHOICES: Limits<u32> = Limits {
+    min: 2,
+    max: 10,
+    outside: "nobody would be compared, or nearly everybody: that is `\"all\"`",
 };
 pub(super) const MAX_IN_FLIGHT: Limits<u32> = Limits {
     min: 1,
@@ -121,6 +128,7 @@ pub(super) fn read(reader: &mut Reader, named: &Named<'_>, budget: &mut usize) -
     Some(Pool {
         algorithm,
         affinity,
+        choices: choices(reader, &s, algorithm),
         intent,
         peak_rps: s.number(reader, "peak_rps", &RPS),
         headroom: s.ratio(reader, "headroom", &HEADROOM).unwrap_or(twenty),
@@ -145,6 +153,34 @@ pub(super) fn read(reader: &mut Reader, named: &Named<'_>, budget: &mut usize) -
         backends,
         name: named.name.clone()?,
     })
+}
+
+/// `choices`: a number, or `"all"`; only under `least_request`.
+fn choices(reader: &mut Reader, s: &Section<'_>, algorithm: Algorithm) -> Choices {
+    let Some(found) = s.get(reader, "choices") else {
+        return Choices::DEFAULT;
+    };
+    let choices = match found.value {
+        DeValue::Integer(_) => s.integer(reader, "choices", &CHOICES).map(Choices::Drawn),
+        _ => s.choice(reader, "choices", &[("all", Choices::All)]),
+    };
+    let choices = choices.unwrap_or(Choices::DEFAULT);
+    // The default changes nothing wherever it stands.
+    if algorithm != Algorithm::LeastRequest && choices != Choices::DEFAULT {
+        let report = Report {
+            id: "CFG-06",
+            message: format!(
+                "`{}` is for `least_request`, but the algorithm is `{}`",
+                found.path,
+                algorithm.as_str()
+            ),
+            effect: "it would change nothing".to_owned(),
+            fix: "remove `choices`, or write `algorithm = \"least_request\"`".to_owned(),
+        };
+        reader.error(&found.path, found.span, report);
+        return Choices::DEFAULT;
+    }
+    choices
 }
 
 pub(super) fn objective(reader: &mut Reader, s: &Section<'_>) -> Objective {

@@ -15,9 +15,9 @@ use proptest::prelude::*;
 use super::weights::derive;
 use crate::clock::Wall;
 use crate::config::{
-    Address, Admin, AdminToken, Affinity, Algorithm, Backend, Config, EscalationLevel, HashKey,
-    Health, Intent, Listener, NPlusOne, Objective, Pool, Receiver, Retry, Role, Route, Session,
-    StickyCookie,
+    Address, Admin, AdminToken, Affinity, Algorithm, Backend, Choices, Config, EscalationLevel,
+    HashKey, Health, Intent, Listener, NPlusOne, Objective, Pool, Receiver, Retry, Role, Route,
+    Session, StickyCookie,
 };
 use crate::finding::Severity;
 use crate::ids::Name;
@@ -234,6 +234,11 @@ fn pool() -> impl Strategy<Value = Pool> {
                 derive(intent, &mut backends);
                 Pool {
                     name: Name::new("p").unwrap(),
+                    choices: match (algorithm, n.2) {
+                        (Algorithm::LeastRequest, 1) => Choices::All,
+                        (Algorithm::LeastRequest, count) => Choices::Drawn(count),
+                        _ => Choices::DEFAULT,
+                    },
                     algorithm,
                     affinity,
                     intent,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::canonical::path_segment;
-use crate::config::{self, Algorithm, Config};
+use crate::config::{self, Algorithm, Choices, Config};
 use crate::setup::{
     Among, Backend, Balancer, CheckKind, Cost, Failover, Hash, HashKey, HashTable, Health,
     LeastLoaded, Listener, Nobody, Pool, Retry, Route, Selection, Setup, Sticky, Tie, Timeouts,
@@ -111,13 +111,20 @@ fn selection(pool: &config::Pool) -> Selection {
     match pool.algorithm {
         Algorithm::RoundRobin | Algorithm::Random => Selection::ByWeight,
         Algorithm::LeastRequest => Selection::LeastLoaded(LeastLoaded {
-            among: Among::DrawnByWeight(2),
+            among: match pool.choices {
+                Choices::Drawn(count) => Among::DrawnByWeight(count),
+                Choices::All => Among::All,
+            },
             cost: Cost::PerWeight,
-            tie: Tie::FirstDrawn,
+            tie: match pool.choices {
+                Choices::Drawn(_) => Tie::FirstDrawn,
+                Choices::All => Tie::ByWeight,
+            },
         }),
         Algorithm::RingHash => hash(&pool.affinity, HashTable::EvenkeelRing),
         Algorithm::Maglev => hash(&pool.affinity, HashTable::EvenkeelMaglev),
         Algorithm::Rendezvous => hash(&pool.affinity, HashTable::EvenkeelRendezvous),
+        Algorithm::PeakEwma | Algorithm::Prequal => Selection::BySpeed(pool.algorithm),
     }
 }
 

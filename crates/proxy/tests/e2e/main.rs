@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod affinity;
 #[cfg(test)]
+mod aware;
+#[cfg(test)]
 mod basics;
 #[cfg(test)]
 mod checks;

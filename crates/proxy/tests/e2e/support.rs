@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use evenkeel_balance::effective_members;
 use evenkeel_model::config::{
-    Address, Admin, Affinity, Algorithm, Backend, Config, Health, Intent, Listener, NPlusOne,
-    Objective, Pool, Retry, Route, Session,
+    Address, Admin, Affinity, Algorithm, Backend, Choices, Config, Health, Intent, Listener,
+    NPlusOne, Objective, Pool, Retry, Route, Session,
 };
 use evenkeel_model::ids::{Epoch, Name, RevisionId};
 use evenkeel_model::tally::{BackendTally, Tally};
@@ -57,6 +57,7 @@ pub(crate) fn pool(label: &str, backends: &[SocketAddr]) -> Pool {
         name: name(label),
         algorithm: Algorithm::RoundRobin,
         affinity: Affinity::default(),
+        choices: Choices::DEFAULT,
         intent: Intent::Even,
         peak_rps: None,
         headroom: Ratio::from_percent(20),

@@ -2,7 +2,7 @@
 
 use super::super::affinity::{BOUNDED_LOAD, STICKY_TTL};
 use super::super::pool::{
-    CHECK_INTERVAL, CHECK_TIMEOUT, CHECKS_IN_A_ROW, ERROR_RATE, HARMED_CLIENTS, HEADROOM,
+    CHECK_INTERVAL, CHECK_TIMEOUT, CHECKS_IN_A_ROW, CHOICES, ERROR_RATE, HARMED_CLIENTS, HEADROOM,
     MAX_IN_FLIGHT, MIN_HEALTHY, P99, RETRY_ATTEMPTS, RETRY_BUDGET, RPS, TIMEOUT, TOLERANCE, WEIGHT,
 };
 use super::{Key, Kind, Table};
@@ -70,6 +70,8 @@ pub(in super::super) static POOL: Table = Table {
                 "ring_hash",
                 "maglev",
                 "rendezvous",
+                "peak_ewma",
+                "prequal",
             ]),
             "How a backend is chosen.",
         )
@@ -89,6 +91,12 @@ pub(in super::super) static POOL: Table = Table {
             Kind::Table(&STICKY),
             "A signed cookie that ties a client to the backend that served it first.",
         ),
+        Key::new(
+            "choices",
+            Kind::WholeOr(CHOICES.min, CHOICES.max, &["all"]),
+            "How many backends least_request compares, drawn by weight.",
+        )
+        .or("2"),
         INTENT,
         PEAK_RPS,
         HEADROOM_KEY,

@@ -1,6 +1,7 @@
 //! What a file may decide about the audit: severities, limits and waivers.
 
 use super::{SHOP, good};
+use crate::config::Choices;
 use crate::finding::Severity;
 use crate::parse::parse;
 
@@ -156,5 +157,42 @@ fn what_the_audit_is_told_is_kept_and_shows_in_hash_and_difference() {
     assert_eq!(
         (&setup.waivers, &setup.pools[0].policy),
         (&config.waivers, policy)
+    );
+}
+
+#[test]
+fn choices_is_a_number_or_all_and_only_for_least_request() {
+    let read = |pool: &str| {
+        let text = format!(
+            "[listener.l]\naddress = \"127.0.0.1:1\"\n[[route]]\nlistener = \"l\"\npool = \"p\"\n[pool.p]\n{pool}\n\
+             [pool.p.backend.b]\naddress = \"127.0.0.1:2\"\n"
+        );
+        let parsed = parse(&text, None);
+        let messages: Vec<String> = parsed.findings.iter().map(|f| f.message.clone()).collect();
+        (
+            parsed.config.map(|config| config.pools[0].choices),
+            messages.join("; "),
+        )
+    };
+    let least = |choices: &str| read(&format!("algorithm = \"least_request\"\n{choices}"));
+    assert_eq!(least("").0, Some(Choices::Drawn(2)));
+    assert_eq!(least("choices = 5").0, Some(Choices::Drawn(5)));
+    assert_eq!(least("choices = \"all\"").0, Some(Choices::All));
+    for wrong in [
+        "choices = 1",
+        "choices = 11",
+        "choices = \"some\"",
+        "choices = 2.5",
+    ] {
+        let (choices, messages) = least(wrong);
+        assert!(
+            choices.is_none() && messages.contains("choices"),
+            "{wrong}: {messages}"
+        );
+    }
+    let (choices, messages) = read("choices = 3");
+    assert!(
+        choices.is_none() && messages.contains("is for `least_request`"),
+        "{messages}"
     );
 }
