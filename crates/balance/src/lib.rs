@@ -3,17 +3,17 @@
 //! The same code serves the proxy, the forecast and the simulation, so a prediction cannot drift from what
 //! runs. It is pure: time comes in as [`evenkeel_model::clock::Mono`], chance as [`evenkeel_model::rng::Rng`].
 //! One [`Picker`] belongs to one worker and one pool; nothing here is shared and nothing locks.
-//!
-//! Not here yet: slow start, passive ejection.
 
 mod aware;
 pub mod digest;
 pub mod hash;
 pub mod health;
+pub mod levels;
 pub mod member;
 pub mod pick;
 pub mod reason;
 pub mod retry;
+pub mod roster;
 pub mod route;
 mod smooth;
 mod table;

@@ -77,7 +77,10 @@ pub fn effective_members_by_standing(
     (members, fail_open)
 }
 
-fn standings_to_eligible(weights: &[u32], standings: &[Standing]) -> (Vec<bool>, FailOpen) {
+pub(crate) fn standings_to_eligible(
+    weights: &[u32],
+    standings: &[Standing],
+) -> (Vec<bool>, FailOpen) {
     let any = |wanted: Standing| {
         weights
             .iter()

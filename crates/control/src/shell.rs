@@ -13,7 +13,7 @@ use evenkeel_guard::{Action, EpochFact, Event, Guard, Outcome, RequestId, Token}
 use evenkeel_journal::{AppendError, Submission, Writer};
 use evenkeel_model::clock::Wall;
 use evenkeel_model::config::Config;
-use evenkeel_model::ids::{Name, RevisionId};
+use evenkeel_model::ids::RevisionId;
 use evenkeel_model::record::Entry;
 use evenkeel_model::tally::Tally;
 use evenkeel_notify::Notifier;
@@ -31,9 +31,10 @@ use crate::facts::{Seen, forecast_load};
 use crate::fleet::Fleet;
 use crate::handle::{Command, Handle, Published};
 use crate::judge::judge;
-use crate::series::{Marker, Series};
+use crate::series::Series;
 use crate::source::Source;
 
+mod members;
 mod second;
 mod start;
 
@@ -248,7 +249,7 @@ impl Shell {
     fn swap(&mut self, revision: RevisionId, config: Arc<Config>) -> Event {
         let outcome = self
             .fleet
-            .snapshot(revision, &config, |_| true)
+            .snapshot(revision, &config, |_| true, self.at())
             .map_err(|error| error.to_string())
             .and_then(|(snapshot, epochs)| {
                 name_epochs(&mut self.counters, &epochs);
@@ -317,52 +318,14 @@ impl Shell {
     fn tally(&mut self, tally: Tally) {
         self.counters.add(&tally);
         self.seen.take_tally(&tally);
+        self.fleet.counted(&self.config, &tally);
         self.step(Event::Tally(tally));
     }
 
     fn checked(&mut self, result: &CheckResult) {
         let config = Arc::clone(&self.config);
-        let Some(flip) = self.fleet.observe(&config, result) else {
-            return;
-        };
-        tracing::info!(pool = %flip.fact.pool, backend = %flip.fact.backend, up = flip.fact.up, detail = flip.fact.detail, "health");
-        let pool = flip.fact.pool.clone();
-        if flip.moves_traffic {
-            self.series.mark(Marker {
-                at: clock::wall(),
-                kind: "health",
-                text: format!(
-                    "{} {}",
-                    flip.fact.backend,
-                    if flip.fact.up { "up" } else { "down" }
-                ),
-            });
-        }
-        self.step(Event::Health(flip.fact));
-        if flip.moves_traffic {
-            self.refresh(&pool);
-        }
-        self.publish();
-    }
-
-    /// Publishes changed runtime facts of one pool to the workers: the guard knows the epoch before any worker counts in it.
-    fn refresh(&mut self, pool: &Name) {
-        let config = Arc::clone(&self.config);
-        match self
-            .fleet
-            .snapshot(self.revision, &config, |p| p.name == *pool)
-        {
-            Ok((snapshot, epochs)) => {
-                name_epochs(&mut self.counters, &epochs);
-                for epoch in epochs {
-                    self.step(Event::EpochStarted(epoch));
-                }
-                if let Err(error) = self.proxy.swap(snapshot) {
-                    tracing::error!(%error, "health not published");
-                }
-            }
-            Err(error) => tracing::error!(%error, "health not published"),
-        }
+        let change = self.fleet.observe(&config, result, self.at());
+        self.changed(change.as_slice());
     }
 
     #[expect(

@@ -53,6 +53,42 @@ fn every_shipped_drill_passes_on_two_seeds() {
     }
 }
 
+/// A shipped drill whose pool has these further tables or keys before its health check.
+fn with(name: &str, keys: &str) -> Scenario {
+    let mut scenario = drill(name);
+    let text = scenario.config.text.as_ref().unwrap();
+    let health = "[pool.shop.health]";
+    assert!(text.contains(health));
+    scenario.config.text = Some(text.replace(health, &format!("{keys}\n{health}")));
+    scenario
+}
+
+#[test]
+fn ejection_takes_a_failing_backend_out_in_the_simulation_as_it_does_live() {
+    let ejects = "[pool.shop.ejection]\nsuccess_rate = \"20%\"";
+    let (without, within) = (
+        sim::run(&drill("failing-backend"), 1),
+        sim::run(&with("failing-backend", ejects), 1),
+    );
+    assert!(
+        within.requests_failed * 4 < without.requests_failed,
+        "{} of {}",
+        within.requests_failed,
+        without.requests_failed
+    );
+    // What all backends share ejects nobody.
+    let shared = sim::run(&with("shared-dependency-slow", ejects), 1);
+    assert!(shared.passed, "{shared:#?}");
+}
+
+#[test]
+fn a_slow_start_is_explained_and_nobody_is_blamed_for_it() {
+    for seed in 0..2 {
+        let run = sim::run(&with("refusing-backend", "slow_start = \"10s\""), seed);
+        assert!(run.passed && run.false_alarms == 0, "{run:#?}");
+    }
+}
+
 #[test]
 fn the_same_seed_gives_the_same_outcome_and_another_one_another() {
     let scenario = drill("slow-backend");

@@ -1,13 +1,15 @@
 //! Who takes traffic when some are out: backups, levels of priority, panic, and nobody left.
 //!
 //! A pool falls into groups, each with its part of the traffic; the selection spreads each part within its group.
-//! Levels (Envoy's priorities) pass on what their healthy part times the overprovisioning does not cover; the
-//! arithmetic is in whole percent, as Envoy's. What the healthy ones of all levels leave over goes to the degraded
-//! ones, level by level; tried on Envoy 1.40. Backups take over when no active backend is left.
+//! Levels of priority pass on what their healthy part times the overprovisioning does not cover, by the arithmetic of
+//! the balancer itself (`balance::levels`): Envoy counts backends and whole percent, Evenkeel weight. What the healthy
+//! ones of all levels leave over goes to the degraded ones, level by level; tried on Envoy 1.40. Backups take over when
+//! no active backend is left.
 
 use std::collections::BTreeSet;
 
 use evenkeel_balance::Standing;
+use evenkeel_balance::levels::{self, Grain};
 use evenkeel_model::setup::{Backups, Nobody, Pool, Role};
 
 /// Who of a pool takes traffic.
@@ -49,6 +51,29 @@ struct Level {
     degraded: Vec<usize>,
     /// Unhealthy ones included.
     all: Vec<usize>,
+    /// Those that are drained: capacity that is missing where weight is counted.
+    drained: Vec<usize>,
+}
+
+impl Level {
+    /// As the pool counts it, with `able` as its healthy part: backends, or their weight.
+    fn counted(&self, pool: &Pool, able: &[usize]) -> levels::Level {
+        let sum = |members: &[usize]| -> f64 {
+            let weights = members.iter().filter_map(|index| pool.backends.get(*index));
+            weights.map(|backend| f64::from(backend.weight)).sum()
+        };
+        if pool.failover.by_weight {
+            levels::Level {
+                healthy: sum(able),
+                all: sum(&self.all) + sum(&self.drained),
+            }
+        } else {
+            levels::Level {
+                healthy: able.len() as f64,
+                all: self.all.len() as f64,
+            }
+        }
+    }
 }
 
 impl Turnout {
@@ -74,7 +99,14 @@ impl Turnout {
         };
         let active: Vec<usize> = indices.clone().filter(|i| able(Role::Active, *i)).collect();
         let backups: Vec<usize> = indices.filter(|i| able(Role::Backup, *i)).collect();
-        let levels = levels(pool, &active, up);
+        let drained: Vec<usize> = (0..pool.backends.len())
+            .filter(|i| {
+                let backend = pool.backends.get(*i);
+                backend.is_some_and(|b| b.role == Role::Active && b.weight > 0)
+                    && standing(*i) == Standing::Drained
+            })
+            .collect();
+        let levels = by_priority(pool, &active, &drained, up);
         let healthy_backups: Vec<usize> = backups.iter().copied().filter(|i| up(i)).collect();
         let serves = |level: &Level| !level.healthy.is_empty() || !level.degraded.is_empty();
         let anyone_healthy = levels.iter().any(serves);
@@ -122,7 +154,12 @@ impl Turnout {
     }
 }
 
-fn levels(pool: &Pool, active: &[usize], up: impl Fn(&usize) -> bool) -> Vec<Level> {
+fn by_priority(
+    pool: &Pool,
+    active: &[usize],
+    drained: &[usize],
+    up: impl Fn(&usize) -> bool,
+) -> Vec<Level> {
     let priority = |index: &usize| pool.backends.get(*index).map_or(0, |b| b.priority);
     let numbers: BTreeSet<u32> = active.iter().map(priority).collect();
     let level = |number: u32| {
@@ -138,6 +175,11 @@ fn levels(pool: &Pool, active: &[usize], up: impl Fn(&usize) -> bool) -> Vec<Lev
             healthy,
             degraded,
             all,
+            drained: drained
+                .iter()
+                .copied()
+                .filter(|i| priority(i) == number)
+                .collect(),
         }
     };
     numbers.into_iter().map(level).collect()
@@ -145,27 +187,31 @@ fn levels(pool: &Pool, active: &[usize], up: impl Fn(&usize) -> bool) -> Vec<Lev
 
 /// The groups of the levels and whether one of them uses unhealthy backends. No groups: nobody can be chosen.
 fn by_level(pool: &Pool, levels: &[Level]) -> (Vec<Group>, bool) {
-    let percent = |part: usize, whole: usize| part as f64 * 100.0 / whole.max(1) as f64;
-    let over = pool.failover.overprovisioning.max(0.0);
-    // Whole percent, as Envoy counts.
-    let score = |able: &[usize], level: &Level| {
-        (over * percent(able.len(), level.all.len()) + 1e-9)
-            .floor()
-            .min(100.0)
+    let over = pool.failover.overprovisioning;
+    let grain = if pool.failover.by_weight {
+        Grain::Exact
+    } else {
+        Grain::WholePercent
     };
     // The degraded of the first level come after the healthy of the last.
     let healthy = levels.iter().map(|level| (level, &level.healthy));
     let degraded = levels.iter().map(|level| (level, &level.degraded));
     let sides: Vec<(&Level, &Vec<usize>)> = healthy.chain(degraded).collect();
-    let scores: Vec<f64> = sides
+    let counts: Vec<levels::Level> = sides
         .iter()
-        .map(|(level, able)| score(able, level))
+        .map(|(level, able)| level.counted(pool, able))
         .collect();
-    let total = scores.iter().sum::<f64>().min(100.0);
-    let threshold = pool.failover.panic_below * 100.0;
+    let covers = |level: &levels::Level| levels::coverage(*level, over, grain);
+    let total = counts.iter().map(covers).sum::<f64>();
     let in_panic = |level: &Level| {
-        let able = level.healthy.len() + level.degraded.len();
-        total < 100.0 && percent(able, level.all.len()) < threshold
+        let able: Vec<usize> = level
+            .healthy
+            .iter()
+            .chain(&level.degraded)
+            .copied()
+            .collect();
+        let counted = level.counted(pool, &able);
+        total < 1.0 && counted.healthy / counted.all.max(1.0) < pool.failover.panic_below
     };
     if !levels.is_empty() && levels.iter().all(in_panic) {
         return (all_in_panic(pool, levels), true);
@@ -179,26 +225,16 @@ fn by_level(pool: &Pool, levels: &[Level]) -> (Vec<Group>, bool) {
         });
         return (group.into_iter().collect(), false);
     }
-    let mut left = 100.0;
+    let parts = levels::parts(&counts, over, grain);
     let mut groups = Vec::new();
     let mut panics = false;
-    let mut parts: Vec<f64> = Vec::new();
-    for score in &scores {
-        let part = (score * 100.0 / total).floor().min(left);
-        left -= part;
-        parts.push(part);
-    }
-    // What rounding leaves over goes to the first level that takes any.
-    if let Some(first) = parts.iter_mut().find(|part| **part > 0.0) {
-        *first += left;
-    }
     for ((level, able), part) in sides.into_iter().zip(parts) {
         let unhealthy_too = in_panic(level) && pool.failover.nobody == Nobody::UseAll;
         let members = if unhealthy_too { &level.all } else { able };
         if part > 0.0 && !members.is_empty() {
             panics |= unhealthy_too;
             groups.push(Group {
-                part: part / 100.0,
+                part,
                 members: members.clone(),
             });
         }

@@ -89,6 +89,7 @@ fn boot(config: &Arc<Config>) -> Option<(Guard, Name)> {
             epoch: Epoch(1),
             revision: RevisionId(1),
             members: members.collect(),
+            is_passing: false,
         }],
         journal_ok: true,
         last_audit: None,

@@ -135,6 +135,7 @@ mod tests {
                     why: (*why).to_owned(),
                 })
                 .collect(),
+            is_passing: false,
         }
     }
 

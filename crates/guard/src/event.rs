@@ -6,8 +6,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use evenkeel_balance::roster::{Change, Lineup, What};
 use evenkeel_model::clock::Wall;
-use evenkeel_model::config::Config;
+use evenkeel_model::config::{Config, Pool};
 use evenkeel_model::finding::Finding;
 use evenkeel_model::ids::{Epoch, IncidentId, Name, RevisionId};
 use evenkeel_model::record::{
@@ -194,6 +195,28 @@ pub struct EpochFact {
     pub revision: RevisionId,
     /// One per backend of the configuration, in file order.
     pub members: Vec<MemberFact>,
+    /// Whether it cannot stay so: a slow start is under way, or the pool fails open. Nothing is verified meanwhile.
+    pub is_passing: bool,
+}
+
+impl EpochFact {
+    /// The epoch of `pool` in which this lineup takes traffic.
+    pub fn of(pool: &Pool, epoch: Epoch, revision: RevisionId, lineup: &Lineup) -> Self {
+        let members = lineup.members.iter().zip(&lineup.whys);
+        let members = members.map(|(member, why)| MemberFact {
+            name: member.name.clone(),
+            weight: member.weight,
+            eligible: member.eligible,
+            why: why.clone(),
+        });
+        Self {
+            pool: pool.name.clone(),
+            epoch,
+            revision,
+            members: members.collect(),
+            is_passing: lineup.is_passing,
+        }
+    }
 }
 
 /// A backend in an epoch.
@@ -221,6 +244,26 @@ pub struct HealthFact {
     pub up: bool,
     /// What the check said.
     pub detail: String,
+}
+
+impl HealthFact {
+    /// What a change of the roster says of a backend's health; `None`: nothing.
+    pub fn of(change: &Change) -> Option<Self> {
+        let turn = &change.turn;
+        let up = match turn.what {
+            What::Up => true,
+            What::Down | What::Ejected => false,
+            // Its check may have found it down meanwhile.
+            What::Returned if turn.moves_traffic => true,
+            What::Returned | What::Drained | What::Undrained | What::Warmer => return None,
+        };
+        Some(Self {
+            pool: change.pool.clone(),
+            backend: turn.backend.clone(),
+            up,
+            detail: turn.detail.clone(),
+        })
+    }
 }
 
 /// Vitals of a pool.

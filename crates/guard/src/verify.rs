@@ -205,8 +205,10 @@ fn lacks(watch: &PoolWatch, revision: RevisionId) -> Option<String> {
         let name = watch.pool.backends.get(index).map(|b| b.name.to_string());
         return Some(format!("{} is off its share", name.unwrap_or_default()));
     }
-    if watch.overlay {
-        return Some("the end of a slow start: shares are not judged before".to_owned());
+    if watch.epoch().is_some_and(|e| e.fact.is_passing) {
+        return Some(
+            "the end of a slow start or of failing open: shares are not judged before".to_owned(),
+        );
     }
     if watch.key_parts.is_some() {
         // Keys decide the shares: there is nothing to pin down but that traffic flows and harms nobody.

@@ -166,6 +166,10 @@ impl PoolWatch {
         if stale || fact.members.len() != self.pool.backends.len() {
             return;
         }
+        let goes_on = self.epoch().is_some_and(|e| is_step(&e.fact, &fact));
+        let harm = self.tests.as_ref().filter(|_| goes_on);
+        let harm = harm.map(|tests| (tests.errors.clone(), tests.slow.clone()));
+        let (said, rule) = (self.said.clone(), self.client_rule.clone());
         self.counts.begin(fact.epoch, fact.members.len());
         self.vitals.resize(fact.members.len(), Vitals::default());
         self.epochs.push_back(EpochInfo {
@@ -178,6 +182,11 @@ impl PoolWatch {
             self.epochs.pop_front();
         }
         self.retest(kept, now);
+        if let (Some((errors, slow)), Some(tests)) = (harm, &mut self.tests) {
+            (tests.errors, tests.slow) = (errors, slow);
+            (self.said.errors, self.said.slow) = (said.errors, said.slow);
+            self.client_rule = rule;
+        }
     }
 
     /// Starts all tests afresh for the running epoch.
@@ -231,6 +240,18 @@ impl PoolWatch {
             ShareTest::new(theta, tolerance, budget(part), now).ok()
         };
         let by_load = self.expected.is_none();
+        // Where a slow start or a level shapes the weights, a backend is meant to hold that much less or more.
+        let pairs = self.pool.backends.iter().zip(members);
+        let taking = pairs.filter(|(_, member)| member.effective_weight() > 0);
+        let (declared, told) = taking.fold((0.0, 0.0), |(declared, told), (backend, member)| {
+            (
+                declared + f64::from(backend.weight),
+                told + f64::from(member.weight),
+            )
+        });
+        let shape = |weight: u32, member: &Member| {
+            f64::from(member.weight) / told * declared / f64::from(weight.max(1))
+        };
         let capacity: Vec<f64> = self
             .pool
             .backends
@@ -238,7 +259,7 @@ impl PoolWatch {
             .zip(members)
             .map(|(backend, member)| match backend.capacity_rps {
                 _ if member.effective_weight() == 0 => 0.0,
-                Some(capacity) => capacity,
+                Some(capacity) => capacity * shape(backend.weight, member),
                 None => f64::from(member.weight),
             })
             .collect();
@@ -497,6 +518,17 @@ impl PoolWatch {
     pub(crate) fn revision(&self) -> Option<RevisionId> {
         self.epoch().map(|e| e.fact.revision)
     }
+}
+
+/// Whether `new` only takes `old` a step further: the same backends of the same revision take traffic with other weights.
+/// Harm has nothing to do with that, and evidence of it that began anew each second would never suffice.
+fn is_step(old: &EpochFact, new: &EpochFact) -> bool {
+    let pairs = || old.members.iter().zip(&new.members);
+    old.revision == new.revision
+        && old.is_passing
+        && old.members.len() == new.members.len()
+        && pairs().all(|(a, b)| a.name == b.name && a.eligible == b.eligible)
+        && pairs().any(|(a, b)| a.weight != b.weight)
 }
 
 /// Whether `hits` of `of` exceed `rate` beyond what chance explains (about 1 % one-sided).

@@ -11,7 +11,8 @@ use std::time::Duration;
 use sha2::{Digest, Sha256};
 
 use crate::config::{
-    Affinity, Backend, Choices, Config, HashKey, Health, Listener, NPlusOne, Pool, Role, Session,
+    Affinity, Backend, Choices, Config, Ejection, HashKey, Health, Listener, NPlusOne, Pool, Role,
+    Session,
 };
 use crate::day::Day;
 use crate::finding::Severity;
@@ -346,7 +347,20 @@ fn pool_sections(pool: &Pool, sections: &mut Vec<Section>) {
         ("retry.attempts", pool.retry.attempts.to_string()),
         ("retry.budget", quote(&pool.retry.budget.to_string())),
     ]);
+    // Later than the first form of the text: spelled out only where they are used, or every old hash would change.
+    if let Some(slow_start) = pool.slow_start {
+        entries.push(("slow_start", duration(slow_start)));
+    }
+    if pool.overprovisioning.to_bits() != Pool::OVERPROVISIONING_DEFAULT.to_bits() {
+        entries.push(("overprovisioning", number(pool.overprovisioning)));
+    }
     sections.push(table(path.clone(), entries));
+    if let Some(ejection) = &pool.ejection {
+        sections.push(table(
+            format!("{path}.ejection"),
+            ejection_entries(ejection),
+        ));
+    }
     if let Some(health) = &pool.health {
         sections.push(table(format!("{path}.health"), health_entries(health)));
     }
@@ -378,6 +392,21 @@ fn health_entries(health: &Health) -> Vec<(&'static str, String)> {
     entries
 }
 
+fn ejection_entries(ejection: &Ejection) -> Vec<(&'static str, String)> {
+    let mut entries = vec![
+        ("consecutive", ejection.consecutive.to_string()),
+        ("success_rate", quote(&ejection.success_rate.to_string())),
+    ];
+    if let Some(latency) = ejection.latency {
+        entries.push(("latency", number(latency)));
+    }
+    entries.extend([
+        ("time", duration(ejection.time)),
+        ("time_max", duration(ejection.time_max)),
+    ]);
+    entries
+}
+
 fn backend_entries(backend: &Backend) -> Vec<(&'static str, String)> {
     let mut entries = vec![("address", quote(&backend.address.to_string()))];
     if backend.weight_declared {
@@ -385,6 +414,9 @@ fn backend_entries(backend: &Backend) -> Vec<(&'static str, String)> {
     }
     if let Some(capacity_rps) = backend.capacity_rps {
         entries.push(("capacity_rps", number(capacity_rps)));
+    }
+    if backend.priority > 0 {
+        entries.push(("priority", backend.priority.to_string()));
     }
     if let Some(zone) = &backend.zone {
         entries.push(("zone", quote(zone.as_str())));

@@ -350,6 +350,12 @@ pub struct Pool {
     pub session: Session,
     /// Active check; `None`: backends are always taken as healthy.
     pub health: Option<Health>,
+    /// Taking out by what requests show; `None`: not done.
+    pub ejection: Option<Ejection>,
+    /// The weight of a backend that comes back or joins grows over this time; `None`: all of it at once.
+    pub slow_start: Option<Duration>,
+    /// A level of priority passes load on when its healthy part times this is below 1. Default 1.4.
+    pub overprovisioning: f64,
     /// Establishing a connection to a backend. Default 1 s.
     pub connect_timeout: Duration,
     /// From the request being sent to the first byte of the response head, per try. Default 15 s.
@@ -407,6 +413,21 @@ pub struct Health {
     pub expect_status: (u16, u16),
 }
 
+/// `[pool.NAME.ejection]`: a backend is out for a while when its answers show that it is broken.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Ejection {
+    /// Failed tries in a row that take a backend out, while the others answer. Default 5.
+    pub consecutive: u32,
+    /// So much higher than that of the rest of the pool must the part of failed requests be. Default 30 %.
+    pub success_rate: Ratio,
+    /// The median response time as a multiple of the others' that takes a backend out; `None`: not by this.
+    pub latency: Option<f64>,
+    /// How long for, the first time; each further time doubles it. Default 30 s.
+    pub time: Duration,
+    /// At most this long. Default 5 min.
+    pub time_max: Duration,
+}
+
 /// `[pool.NAME.retry]`: only before the first byte of a response, and only where a repeat is safe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Retry {
@@ -429,6 +450,8 @@ pub struct Backend {
     pub weight_declared: bool,
     /// What it can carry, requests per second.
     pub capacity_rps: Option<f64>,
+    /// Level of fail-over: 0 takes traffic first, the next joins when too little of it is healthy. Default 0.
+    pub priority: u32,
     /// Where it stands.
     pub zone: Option<Name>,
     /// What runs on it.
@@ -487,9 +510,19 @@ impl Config {
 impl Pool {
     /// What a pool uses when it names no algorithm.
     pub const ALGORITHM_DEFAULT: Algorithm = Algorithm::RoundRobin;
+    /// The `overprovisioning` of a pool that names none.
+    pub const OVERPROVISIONING_DEFAULT: f64 = 1.4;
     /// An idle connection to a backend older than this is closed. Below the 60 s and more that servers commonly use, so
     /// that it is usually this side that closes and no request meets a closed connection.
     pub const KEEP_IDLE: Duration = Duration::from_secs(30);
+
+    /// Backends that passive ejection may have out at once: a third of the pool, at least one, and never so many that
+    /// fewer than `min_healthy` are left.
+    pub fn ejections_max(&self) -> usize {
+        let count = self.backends.len();
+        let room = count.saturating_sub(self.min_healthy.max(1) as usize);
+        (count / 3).max(1).min(room)
+    }
 
     /// The backend called `name` and its index in file order.
     pub fn backend(&self, name: &str) -> Option<(usize, &Backend)> {

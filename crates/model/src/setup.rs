@@ -380,6 +380,9 @@ pub struct Failover {
     pub panic_below: f64,
     /// A priority level passes load on when its healthy part times this is below 1: Envoy's 1.4.
     pub overprovisioning: f64,
+    /// Whether a level's healthy part is counted by weight and exactly (Evenkeel), not by backends in whole percent
+    /// (Envoy).
+    pub by_weight: bool,
 }
 
 /// Which backups take over.

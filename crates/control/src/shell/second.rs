@@ -60,6 +60,7 @@ impl Shell {
             });
         let vitals = vitals.collect();
         self.step(Event::Vitals(vitals));
+        self.look_at_members();
         self.step(Event::Tick);
         self.probe_journal();
         if self.ticks.is_multiple_of(LOOK_EVERY) {

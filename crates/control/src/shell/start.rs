@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use arc_swap::ArcSwap;
+use evenkeel_balance::roster::At;
 use evenkeel_guard::{Guard, Settings};
 use evenkeel_journal::Writer;
 use evenkeel_model::config::Config;
@@ -94,8 +95,12 @@ impl Shell {
         let revision = boot.running.record.id;
         let sticky = token::sticky_key(&options.data)?;
         let mut fleet = Fleet::new(sticky);
+        let at = At {
+            mono: clock.mono(),
+            wall: crate::clock::wall(),
+        };
         let (snapshot, epochs) = fleet
-            .snapshot(revision, &config, |_| true)
+            .snapshot(revision, &config, |_| true, at)
             .map_err(|error| StartError::Thread(std::io::Error::other(error)))?;
         let mut counters = Counters::default();
         name_epochs(&mut counters, &epochs);

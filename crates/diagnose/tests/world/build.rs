@@ -38,6 +38,7 @@ pub(crate) fn pool(weights: &[u32], capacities: &[Option<f64>]) -> Pool {
             weight: *weight,
             weight_declared: true,
             capacity_rps: *capacity,
+            priority: 0,
             zone: Some(name(["a", "b"][i % 2])),
             version: Some(name("v1")),
         });
@@ -62,6 +63,9 @@ pub(crate) fn pool(weights: &[u32], capacities: &[Option<f64>]) -> Pool {
         },
         session: Session::ClientAddress,
         health: None,
+        ejection: None,
+        slow_start: None,
+        overprovisioning: Pool::OVERPROVISIONING_DEFAULT,
         connect_timeout: Duration::from_secs(1),
         response_timeout: Duration::from_secs(15),
         idle_timeout: Duration::from_secs(30),

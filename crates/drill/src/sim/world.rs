@@ -5,11 +5,12 @@ use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use evenkeel_balance::roster::{At, Change};
 use evenkeel_forecast::engine::spec::{BackendKey, EngineSpec, Fault, Snapshot};
 use evenkeel_forecast::{Engine, Facts};
 use evenkeel_guard::{
-    Action, Boot, Event, Guard, GuardView, Outcome as Reply, PoolVitals, RequestId, Restorable,
-    Settings,
+    Action, Boot, Event, Guard, GuardView, HealthFact, Outcome as Reply, PoolVitals, RequestId,
+    Restorable, Settings,
 };
 use evenkeel_journal::{Append as _, AppendError, MemoryJournal, Read as _};
 use evenkeel_model::canonical::content_hash;
@@ -105,7 +106,7 @@ impl<'s> World<'s> {
         let workers = config.workers.map_or(WORKERS, std::num::NonZero::get);
         let revision = RevisionId(1);
         let mut ward = Ward::default();
-        let (snapshot, epochs) = ward.snapshot(revision, &config, |_| true);
+        let (snapshot, epochs) = ward.snapshot(revision, &config, |_| true, At::default());
         let journal = MemoryJournal::default();
         let record = RevisionRecord {
             id: revision,
@@ -314,6 +315,8 @@ impl<'s> World<'s> {
         self.this_second.clear();
         for tally in self.engine.take_tallies() {
             self.count(&tally);
+            let plane = Arc::clone(&self.plane);
+            self.ward.counted(&plane, &tally);
             self.send(Event::Tally(tally));
         }
         if !self.is_down {
@@ -321,6 +324,9 @@ impl<'s> World<'s> {
             let vitals = vitals.map(|(pool, backends)| PoolVitals { pool, backends });
             let vitals = vitals.collect();
             self.send(Event::Vitals(vitals));
+            let plane = Arc::clone(&self.plane);
+            let changes = self.ward.tick(&plane, self.at());
+            self.changed(&changes);
             self.send(Event::Tick);
             self.probe_journal();
         }
@@ -426,19 +432,39 @@ impl<'s> World<'s> {
             detail,
         };
         let plane = Arc::clone(&self.plane);
-        let Some(flip) = self.ward.observe(&plane, key, &probe) else {
-            return;
-        };
-        self.send(Event::Health(flip.fact));
-        if flip.moves_traffic {
-            self.refresh(|pool| pool.name == key.0);
+        let change = self.ward.observe(&plane, key, &probe, self.at());
+        self.changed(change.as_slice());
+    }
+
+    /// Tells the guard what changed of the backends, then the data plane.
+    fn changed(&mut self, changes: &[Change]) {
+        for change in changes {
+            if let Some(fact) = HealthFact::of(change) {
+                self.send(Event::Health(fact));
+            }
+        }
+        let moved: Vec<&Name> = changes
+            .iter()
+            .filter(|change| change.turn.moves_traffic)
+            .map(|change| &change.pool)
+            .collect();
+        if !moved.is_empty() {
+            self.refresh(|pool| moved.contains(&&pool.name));
+        }
+    }
+
+    /// Now, on both clocks.
+    pub(super) fn at(&self) -> At {
+        At {
+            mono: self.now,
+            wall: self.wall(),
         }
     }
 
     /// Hands changed runtime facts to the data plane; the guard knows the epoch first.
     pub(super) fn refresh(&mut self, starts: impl Fn(&evenkeel_model::config::Pool) -> bool) {
         let plane = Arc::clone(&self.plane);
-        let (snapshot, epochs) = self.ward.snapshot(self.revision, &plane, starts);
+        let (snapshot, epochs) = self.ward.snapshot(self.revision, &plane, starts, self.at());
         for epoch in epochs {
             self.send(Event::EpochStarted(epoch));
         }
@@ -476,7 +502,7 @@ impl<'s> World<'s> {
                         self.introduce(pool, index);
                     }
                 }
-                let (snapshot, epochs) = self.ward.snapshot(revision, &config, |_| true);
+                let (snapshot, epochs) = self.ward.snapshot(revision, &config, |_| true, self.at());
                 self.engine.swap(&snapshot);
                 self.plane = Arc::clone(&config);
                 self.config = config;

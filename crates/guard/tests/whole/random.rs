@@ -161,6 +161,7 @@ impl Shell {
                     why: String::new(),
                 })
                 .collect(),
+            is_passing: false,
         }]
     }
 

@@ -194,6 +194,7 @@ impl World {
                 epoch: Epoch(self.epoch),
                 revision: self.revision,
                 members: pool.backends.iter().map(member).collect(),
+                is_passing: false,
             })
             .collect()
     }

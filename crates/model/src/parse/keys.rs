@@ -14,7 +14,9 @@ mod pool;
 mod side;
 
 pub(super) use file::{ADMIN, AUDIT, DRILLS, LEVEL, LISTENER, RECEIVER, ROUTE, TOKEN, WAIVER};
-pub(super) use pool::{BACKEND, HASH, HEALTH, OBJECTIVE, POOL, POOL_AUDIT, RETRY, SESSION, STICKY};
+pub(super) use pool::{
+    BACKEND, EJECTION, HASH, HEALTH, OBJECTIVE, POOL, POOL_AUDIT, RETRY, SESSION, STICKY,
+};
 pub(super) use side::{SIDE_AUDIT, SIDE_BACKEND, SIDE_POOL};
 
 pub use file::FILE;

@@ -11,9 +11,10 @@ use super::typed::Limits;
 use super::weights::{WEIGHT_MAX, derive};
 use super::{BACKENDS_MAX, affinity, keys, policy, text, too_many};
 use crate::config::{
-    Address, Algorithm, Backend, Choices, Health, Intent, NPlusOne, Objective, Pool, Retry, Session,
+    Address, Algorithm, Backend, Choices, Ejection, Health, Intent, NPlusOne, Objective, Pool,
+    Retry, Session,
 };
-use crate::units::Ratio;
+use crate::units::{Ratio, format_duration};
 
 const MS: Duration = Duration::from_millis(1);
 const HOUR: Duration = Duration::from_hours(1);
@@ -93,6 +94,41 @@ pub(super) const CHECKS_IN_A_ROW: Limits<u32> = Limits {
     max: 100,
     outside: "a backend would never change its state",
 };
+pub(super) const PRIORITY: Limits<u32> = Limits {
+    min: 0,
+    max: 15,
+    outside: "so many levels of fail-over hide who serves",
+};
+pub(super) const OVERPROVISIONING: Limits<f64> = Limits {
+    min: 1.0,
+    max: 10.0,
+    outside: "a level would pass load on while it is whole, or keep it to the last backend",
+};
+pub(super) const SLOW_START: Limits<Duration> = Limits {
+    min: Duration::from_secs(1),
+    max: HOUR,
+    outside: "it would be over at once, or a backend would be short of traffic for ever",
+};
+pub(super) const EJECT_AFTER: Limits<u32> = Limits {
+    min: 1,
+    max: 1_000,
+    outside: "a backend would go by one failure, or never",
+};
+pub(super) const EJECT_APART: Limits<Ratio> = Limits {
+    min: Ratio::from_percent(1),
+    max: Ratio::from_percent(100),
+    outside: "chance would take backends out",
+};
+pub(super) const EJECT_SLOWER: Limits<f64> = Limits {
+    min: 1.5,
+    max: 1_000.0,
+    outside: "the usual spread of response times would take backends out",
+};
+pub(super) const EJECT_TIME: Limits<Duration> = Limits {
+    min: Duration::from_secs(1),
+    max: HOUR,
+    outside: "a backend would be back at once, or be gone for hours",
+};
 pub(super) const STATUS: Limits<u32> = Limits {
     min: 100,
     max: 599,
@@ -140,6 +176,11 @@ pub(super) fn read(reader: &mut Reader, named: &Named<'_>, budget: &mut usize) -
         objective: objective(reader, &s),
         session: session(reader, &s),
         health: health(reader, &s),
+        ejection: ejection(reader, &s),
+        slow_start: s.duration(reader, "slow_start", &SLOW_START),
+        overprovisioning: s
+            .number(reader, "overprovisioning", &OVERPROVISIONING)
+            .unwrap_or(Pool::OVERPROVISIONING_DEFAULT),
         connect_timeout,
         response_timeout,
         idle_timeout,
@@ -258,6 +299,38 @@ fn health(reader: &mut Reader, s: &Section<'_>) -> Option<Health> {
     })
 }
 
+fn ejection(reader: &mut Reader, s: &Section<'_>) -> Option<Ejection> {
+    let s = sub(reader, s, "ejection", &keys::EJECTION)?;
+    let time = s.duration(reader, "time", &EJECT_TIME);
+    let time = time.unwrap_or(Duration::from_secs(30));
+    let time_max = s.duration(reader, "time_max", &EJECT_TIME);
+    if let (Some(most), Some(found)) = (time_max, s.get(reader, "time_max"))
+        && most < time
+    {
+        let report = Report {
+            id: "CFG-06",
+            message: format!(
+                "`{}` is {}, shorter than the first ejection of {}",
+                found.path,
+                format_duration(most),
+                format_duration(time)
+            ),
+            effect: "an ejection would never last as long as `time` says".to_owned(),
+            fix: format!("write at least {}, or lower `time`", format_duration(time)),
+        };
+        reader.error(&found.path, found.span, report);
+    }
+    Some(Ejection {
+        consecutive: s.integer(reader, "consecutive", &EJECT_AFTER).unwrap_or(5),
+        success_rate: s
+            .ratio(reader, "success_rate", &EJECT_APART)
+            .unwrap_or(Ratio::from_percent(30)),
+        latency: s.number(reader, "latency", &EJECT_SLOWER),
+        time,
+        time_max: time_max.unwrap_or(Duration::from_mins(5).max(time)),
+    })
+}
+
 /// `200` or `"200-399"`.
 fn expect_status(reader: &mut Reader, s: &Section<'_>) -> Option<(u16, u16)> {
     let found = s.get(reader, "expect_status")?;
@@ -336,6 +409,7 @@ fn backend(reader: &mut Reader, s: &Section<'_>, named: &Named<'_>) -> Option<Ba
     }
     let weight = s.integer(reader, "weight", &WEIGHT);
     let capacity_rps = s.number(reader, "capacity_rps", &RPS);
+    let priority = s.integer(reader, "priority", &PRIORITY).unwrap_or(0);
     let zone = s.name(reader, "zone");
     let version = s.name(reader, "version");
     Some(Backend {
@@ -344,6 +418,7 @@ fn backend(reader: &mut Reader, s: &Section<'_>, named: &Named<'_>) -> Option<Ba
         weight: weight.unwrap_or(1),
         weight_declared: s.has("weight"),
         capacity_rps,
+        priority,
         zone,
         version,
     })

@@ -15,9 +15,9 @@ use proptest::prelude::*;
 use super::weights::derive;
 use crate::clock::Wall;
 use crate::config::{
-    Address, Admin, AdminToken, Affinity, Algorithm, Backend, Choices, Config, EscalationLevel,
-    HashKey, Health, Intent, Listener, NPlusOne, Objective, Pool, Receiver, Retry, Role, Route,
-    Session, StickyCookie,
+    Address, Admin, AdminToken, Affinity, Algorithm, Backend, Choices, Config, Ejection,
+    EscalationLevel, HashKey, Health, Intent, Listener, NPlusOne, Objective, Pool, Receiver, Retry,
+    Role, Route, Session, StickyCookie,
 };
 use crate::finding::Severity;
 use crate::ids::Name;
@@ -91,14 +91,16 @@ fn backend() -> impl Strategy<Value = Backend> {
         rps(),
         option::of(name()),
         option::of(name()),
+        prop_oneof![3 => Just(0u32), 1 => 1u32..=15],
     )
         .prop_map(
-            |(name, address, weight, capacity_rps, zone, version)| Backend {
+            |(name, address, weight, capacity_rps, zone, version, priority)| Backend {
                 name,
                 address,
                 weight: weight.unwrap_or(1),
                 weight_declared: weight.is_some(),
                 capacity_rps: Some(capacity_rps),
+                priority,
                 zone,
                 version,
             },
@@ -125,6 +127,35 @@ fn health() -> impl Strategy<Value = Health> {
                 expect_status: (a.min(b), a.max(b)),
             },
         )
+}
+
+/// What decides who takes traffic at run time.
+type Standing = (Option<Health>, Option<Ejection>, Option<Duration>, f64);
+
+fn standing() -> impl Strategy<Value = Standing> {
+    let ejection = (
+        1u32..=1_000,
+        ratio(10_000, 1_000_000),
+        option::of(1.5f64..1_000.0),
+        micros(1_000_000, 3_600_000_000),
+        micros(1_000_000, 3_600_000_000),
+    )
+        .prop_map(|(consecutive, success_rate, latency, a, b)| Ejection {
+            consecutive,
+            success_rate,
+            latency,
+            time: a.min(b),
+            time_max: a.max(b),
+        });
+    let overprovisioning =
+        prop_oneof![3 => Just(Pool::OVERPROVISIONING_DEFAULT), 1 => 1.0f64..10.0];
+    let slow_start = option::of(micros(1_000_000, 3_600_000_000));
+    (
+        option::of(health()),
+        option::of(ejection),
+        slow_start,
+        overprovisioning,
+    )
 }
 
 fn backends() -> impl Strategy<Value = Vec<Backend>> {
@@ -217,12 +248,13 @@ fn pool() -> impl Strategy<Value = Pool> {
         numbers,
         session,
         timeouts,
-        option::of(health()),
+        standing(),
         policy(),
         backends(),
     )
         .prop_map(
-            |(spread, n, session, timeouts, health, policy, mut backends)| {
+            |(spread, n, session, timeouts, standing, policy, mut backends)| {
+                let (health, ejection, slow_start, overprovisioning) = standing;
                 let ((algorithm, affinity), intent, peak_rps, n_plus_one, has_capacity) = spread;
                 if intent != Intent::Capacity && !has_capacity {
                     // Some declare it, some do not: allowed under every other intent.
@@ -253,6 +285,9 @@ fn pool() -> impl Strategy<Value = Pool> {
                     },
                     session,
                     health,
+                    ejection,
+                    slow_start,
+                    overprovisioning,
                     connect_timeout: timeouts.0,
                     response_timeout: timeouts.1,
                     idle_timeout: timeouts.2,

@@ -60,6 +60,7 @@ impl Pool {
                 nobody: Nobody::Refuse,
                 panic_below: 0.0,
                 overprovisioning: 1.0,
+                by_weight: false,
             },
             intent: Intent::Even,
             peak_rps: None,

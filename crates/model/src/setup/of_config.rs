@@ -5,9 +5,9 @@ use std::time::Duration;
 use crate::canonical::path_segment;
 use crate::config::{self, Algorithm, Choices, Config};
 use crate::setup::{
-    Among, Backend, Balancer, CheckKind, Cost, Failover, Hash, HashKey, HashTable, Health,
-    LeastLoaded, Listener, Nobody, Pool, Retry, Route, Selection, Setup, Sticky, Tie, Timeouts,
-    Wait,
+    Among, Backend, Balancer, CheckKind, Cost, Ejection, Failover, Hash, HashKey, HashTable,
+    Health, LeastLoaded, Listener, Nobody, Pool, Retry, Route, Selection, Setup, Sticky, Tie,
+    Timeouts, Wait,
 };
 
 impl Setup {
@@ -59,6 +59,8 @@ fn pool(pool: &config::Pool) -> Pool {
             capacity_rps: backend.capacity_rps,
             zone: backend.zone.as_ref().map(ToString::to_string),
             version: backend.version.as_ref().map(ToString::to_string),
+            priority: backend.priority,
+            slow_start: pool.slow_start,
             in_flight_max: pool.max_in_flight.map(u64::from),
             ..Backend::blank(backend.name.as_str(), &path, &backend.address.to_string())
         }
@@ -74,6 +76,8 @@ fn pool(pool: &config::Pool) -> Pool {
         }),
         failover: Failover {
             nobody: Nobody::UseAll,
+            overprovisioning: pool.overprovisioning,
+            by_weight: true,
             ..Pool::blank("", "").failover
         },
         intent: pool.intent,
@@ -84,6 +88,13 @@ fn pool(pool: &config::Pool) -> Pool {
         n_plus_one: pool.n_plus_one,
         objective: Some(pool.objective),
         health: pool.health.as_ref().map(|health| check(health, &path)),
+        ejection: pool.ejection.as_ref().map(|e| Ejection {
+            path: format!("{path}.ejection"),
+            consecutive: Some(e.consecutive),
+            lasts: e.time,
+            part_max: pool.ejections_max() as f64 / pool.backends.len().max(1) as f64,
+            deviations: None,
+        }),
         timeouts: Timeouts {
             connect: Wait::For(pool.connect_timeout),
             response: Wait::For(pool.response_timeout),

@@ -50,6 +50,7 @@ pub(crate) fn pool(label: &str, backends: &[SocketAddr]) -> Pool {
         weight: 1,
         weight_declared: false,
         capacity_rps: None,
+        priority: 0,
         zone: None,
         version: None,
     });
@@ -70,6 +71,9 @@ pub(crate) fn pool(label: &str, backends: &[SocketAddr]) -> Pool {
         },
         session: Session::ClientAddress,
         health: None::<Health>,
+        ejection: None,
+        slow_start: None,
+        overprovisioning: Pool::OVERPROVISIONING_DEFAULT,
         connect_timeout: Duration::from_secs(2),
         response_timeout: PATIENCE,
         idle_timeout: PATIENCE,

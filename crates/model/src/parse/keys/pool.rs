@@ -2,8 +2,10 @@
 
 use super::super::affinity::{BOUNDED_LOAD, STICKY_TTL};
 use super::super::pool::{
-    CHECK_INTERVAL, CHECK_TIMEOUT, CHECKS_IN_A_ROW, CHOICES, ERROR_RATE, HARMED_CLIENTS, HEADROOM,
-    MAX_IN_FLIGHT, MIN_HEALTHY, P99, RETRY_ATTEMPTS, RETRY_BUDGET, RPS, TIMEOUT, TOLERANCE, WEIGHT,
+    CHECK_INTERVAL, CHECK_TIMEOUT, CHECKS_IN_A_ROW, CHOICES, EJECT_AFTER, EJECT_APART,
+    EJECT_SLOWER, EJECT_TIME, ERROR_RATE, HARMED_CLIENTS, HEADROOM, MAX_IN_FLIGHT, MIN_HEALTHY,
+    OVERPROVISIONING, P99, PRIORITY, RETRY_ATTEMPTS, RETRY_BUDGET, RPS, SLOW_START, TIMEOUT,
+    TOLERANCE, WEIGHT,
 };
 use super::{Key, Kind, Table};
 
@@ -150,6 +152,22 @@ pub(in super::super) static POOL: Table = Table {
             Kind::Table(&HEALTH),
             "Active check of the backends.",
         ),
+        Key::new(
+            "ejection",
+            Kind::Table(&EJECTION),
+            "Taking a backend out by what its answers show; without it, not done.",
+        ),
+        Key::new(
+            "slow_start",
+            Kind::duration(&SLOW_START),
+            "The weight of a backend that comes back or joins grows from 10 % over this time; without it, all at once.",
+        ),
+        Key::new(
+            "overprovisioning",
+            Kind::number(&OVERPROVISIONING),
+            "A level of priority passes load on when its healthy part times this is below 1.",
+        )
+        .or("1.4"),
         POOL_AUDIT_KEY,
         Key::new("backend", Kind::Named(&BACKEND), "Who serves.").required(),
     ],
@@ -278,6 +296,40 @@ pub(in super::super) static HEALTH: Table = Table {
     ],
 };
 
+pub(in super::super) static EJECTION: Table = Table {
+    about: "Taking a backend out for a while when its answers show that it is broken.",
+    keys: &[
+        Key::new(
+            "consecutive",
+            Kind::whole(&EJECT_AFTER),
+            "Failed tries in a row, while the others answer.",
+        )
+        .or("5"),
+        Key::new(
+            "success_rate",
+            Kind::ratio(&EJECT_APART),
+            "So much higher than that of the rest of the pool must its part of failed requests be.",
+        )
+        .or("\"30%\""),
+        Key::new(
+            "latency",
+            Kind::number(&EJECT_SLOWER),
+            "Its median response time as a multiple of the others'; without it, not judged.",
+        ),
+        Key::new(
+            "time",
+            Kind::duration(&EJECT_TIME),
+            "How long for, the first time; each further time doubles it.",
+        )
+        .or("\"30s\""),
+        Key::new(
+            "time_max",
+            Kind::duration(&EJECT_TIME),
+            "At most this long; without it 5 min.",
+        ),
+    ],
+};
+
 pub(in super::super) static POOL_AUDIT: Table = Table {
     about: "What the rules of the audit are set to for this pool.",
     keys: &[
@@ -309,6 +361,12 @@ pub(in super::super) static BACKEND: Table = Table {
             "Relative weight; without it derived from capacity_rps under intent capacity, else 1.",
         ),
         CAPACITY,
+        Key::new(
+            "priority",
+            Kind::whole(&PRIORITY),
+            "Level of fail-over: 0 takes traffic first, the next joins when too little of it is healthy.",
+        )
+        .or("0"),
         ZONE,
         VERSION,
     ],

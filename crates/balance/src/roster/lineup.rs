@@ -1,0 +1,259 @@
+//! From the standings to effective weights, and the words for why they are as they are.
+
+use std::collections::BTreeMap;
+
+use evenkeel_model::clock::Wall;
+use evenkeel_model::config::Pool;
+
+use super::{At, Roster, Stand, step_of, steps_of};
+use crate::levels::{Grain, Level, parts};
+use crate::member::{FailOpen, Member, Standing, standings_to_eligible};
+
+/// How the reason of a backend begins that only waits for the levels before its own.
+pub const STANDBY: &str = "standby";
+/// Sum of the effective weights of a pool whose weights are shaped by a slow start or by levels.
+const SHAPED_TOTAL: f64 = 1e9;
+/// Shares that differ by less than this part are the same.
+const SAME: f64 = 1e-9;
+
+/// Who takes which part of a pool's traffic.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Lineup {
+    /// One per backend in file order, with effective weights. They are the declared ones unless [`Self::whys`] says why
+    /// not.
+    pub members: Vec<Member>,
+    /// Why each backend gets what it gets, in file order, the weightiest reason first. Empty: by its declared weight alone.
+    pub whys: Vec<String>,
+    /// Whether backends that are not healthy had to be used.
+    pub fail_open: FailOpen,
+    /// Whether it cannot stay so: a slow start is under way, or the pool fails open.
+    pub is_passing: bool,
+}
+
+impl Roster {
+    /// The lineup at this moment; what time brings comes with [`Roster::tick`] first.
+    pub fn lineup(&self, pool: &Pool, at: At) -> Lineup {
+        let stands: Vec<Stand> = (0..pool.backends.len())
+            .map(|i| self.stand(pool, i))
+            .collect();
+        let weights: Vec<u32> = pool.backends.iter().map(|b| b.weight).collect();
+        let standings: Vec<Standing> = stands.iter().map(standing).collect();
+        let (able, fail_open) = standings_to_eligible(&weights, &standings);
+        let shares = self.shares(pool, &able, fail_open);
+        // A backend of weight 0 stays eligible: it takes no free pick, but whoever is bound to it.
+        let eligible = |index: usize| {
+            let can = able.get(index).copied().unwrap_or(false);
+            can && (weights.get(index) == Some(&0) || shares.of(index) > 0.0)
+        };
+        let shaped = !shares.follow(&weights, eligible);
+        let members = pool
+            .backends
+            .iter()
+            .enumerate()
+            .map(|(index, backend)| Member {
+                name: backend.name.clone(),
+                weight: if shaped && eligible(index) && backend.weight > 0 {
+                    (shares.of(index) * SHAPED_TOTAL).round().max(1.0) as u32
+                } else {
+                    backend.weight
+                },
+                eligible: eligible(index),
+            });
+        let members: Vec<Member> = members.collect();
+        let whys = (0..members.len()).map(|index| {
+            let can = eligible(index);
+            let stand = stands.get(index).copied().unwrap_or(Stand::Up);
+            self.why(pool, index, (stand, can, shaped, fail_open), &shares, at)
+        });
+        let warming = |m: &Member| m.eligible && self.warmth(pool, &m.name) < 1.0;
+        Lineup {
+            is_passing: fail_open == FailOpen::Yes || (shaped && members.iter().any(warming)),
+            whys: whys.collect(),
+            members,
+            fail_open,
+        }
+    }
+
+    /// The share of each backend that `able` says can take traffic, by level, weight and warmth.
+    fn shares(&self, pool: &Pool, able: &[bool], fail_open: FailOpen) -> Shares {
+        let amount = |index: usize| {
+            let backend = pool
+                .backends
+                .get(index)
+                .filter(|_| able.get(index) == Some(&true));
+            // A pool that fails open has no time for slow starts: nobody knows who is well.
+            let warmth = |name| {
+                if fail_open == FailOpen::Yes {
+                    1.0
+                } else {
+                    self.warmth(pool, name)
+                }
+            };
+            backend.map_or(0.0, |b| f64::from(b.weight) * warmth(&b.name))
+        };
+        let amounts: Vec<f64> = (0..pool.backends.len()).map(amount).collect();
+        // Failing open, levels say nothing: all who may be alive share by weight.
+        let level_of = |index: usize| match (fail_open, pool.backends.get(index)) {
+            (FailOpen::No, Some(backend)) => backend.priority,
+            _ => 0,
+        };
+        let mut levels: BTreeMap<u32, Level> = BTreeMap::new();
+        for (index, (backend, amount)) in pool.backends.iter().zip(&amounts).enumerate() {
+            let level = levels.entry(level_of(index)).or_insert(Level {
+                healthy: 0.0,
+                all: 0.0,
+            });
+            level.healthy += amount;
+            level.all += f64::from(backend.weight);
+        }
+        let list: Vec<Level> = levels.values().copied().collect();
+        let parts = parts(&list, pool.overprovisioning, Grain::Exact);
+        let parts: BTreeMap<u32, f64> = levels.keys().copied().zip(parts).collect();
+        let share = |(index, amount): (usize, &f64)| {
+            let number = level_of(index);
+            let sum = levels.get(&number).map_or(0.0, |level| level.healthy);
+            let part = parts.get(&number).copied().unwrap_or(0.0);
+            if sum > 0.0 { part * amount / sum } else { 0.0 }
+        };
+        Shares {
+            shares: amounts.iter().enumerate().map(share).collect(),
+            parts,
+        }
+    }
+
+    fn why(
+        &self,
+        pool: &Pool,
+        index: usize,
+        (stand, eligible, shaped, fail_open): (Stand, bool, bool, FailOpen),
+        shares: &Shares,
+        at: At,
+    ) -> String {
+        let Some(backend) = pool.backends.get(index) else {
+            return String::new();
+        };
+        let seat = self.seats.get(&backend.name);
+        let said = seat.map_or("", |seat| seat.detail.as_str());
+        if eligible && fail_open == FailOpen::Yes {
+            return format!(
+                "every health check of the pool fails, so all backends take traffic: {said}"
+            );
+        }
+        match (stand, seat) {
+            (Stand::Drained, Some(seat)) => {
+                let drain = seat.drain.as_ref();
+                let until = drain.map_or(at.mono, |d| d.until);
+                let reason = drain.map_or("", |d| d.reason.as_str());
+                return format!("drained until {}: {reason}", clock(at.wall_at(until)));
+            }
+            (Stand::Down, _) => return format!("out by its health check: {said}"),
+            (Stand::Ejected, Some(seat)) => {
+                let until = seat.record.until().unwrap_or(at.mono);
+                let why = seat.record.why();
+                return format!("ejected until {}: {why}", clock(at.wall_at(until)));
+            }
+            _ => {}
+        }
+        if !eligible && backend.weight > 0 {
+            return format!(
+                "{STANDBY}: priority {}, and the levels before it carry the load",
+                backend.priority
+            );
+        }
+        if !shaped || backend.weight == 0 {
+            return String::new();
+        }
+        self.shape(pool, index, shares, at).join("; ")
+    }
+
+    /// What shapes the share of an eligible backend, the largest effect first.
+    fn shape(&self, pool: &Pool, index: usize, shares: &Shares, at: At) -> Vec<String> {
+        let Some(backend) = pool.backends.get(index) else {
+            return Vec::new();
+        };
+        let mut reasons: Vec<(f64, String)> = Vec::new();
+        let warmth = self.warmth(pool, &backend.name);
+        let warm = self.seats.get(&backend.name).and_then(|seat| seat.warm);
+        if let (Some(over), Some((from, _))) = (pool.slow_start, warm) {
+            let end = from.plus(step_of(over) * steps_of(over));
+            let text = format!(
+                "slow start: {:.0} % of its weight, all of it at {}",
+                warmth * 100.0,
+                clock(at.wall_at(end))
+            );
+            reasons.push((1.0 - warmth, text));
+        }
+        let part = shares.parts.get(&backend.priority).copied().unwrap_or(0.0);
+        if shares.parts.values().filter(|part| **part > 0.0).count() > 1 {
+            let text = format!(
+                "priority {}: too few are healthy, this level takes {:.0} %",
+                backend.priority,
+                part * 100.0
+            );
+            reasons.push((1.0 - part, text));
+        }
+        let others = pool.backends.iter();
+        let warming = others.filter(|b| b.name != backend.name && self.warmth(pool, &b.name) < 1.0);
+        let warming: Vec<&str> = warming.map(|b| b.name.as_str()).collect();
+        if let Some(first) = warming.first().filter(|_| warmth >= 1.0) {
+            let more = match warming.len() {
+                1 => String::new(),
+                n => format!(" and {} more", n - 1),
+            };
+            reasons.push((
+                0.0,
+                format!("carries more while {first}{more} starts slowly"),
+            ));
+        }
+        reasons.sort_by(|a, b| b.0.total_cmp(&a.0));
+        let mut words: Vec<String> = reasons.into_iter().map(|(_, text)| text).collect();
+        words.push(format!(
+            "weight {}, {:.1} % of the pool",
+            backend.weight,
+            shares.of(index) * 100.0
+        ));
+        words
+    }
+}
+
+/// Shares by backend in file order, and parts by level.
+struct Shares {
+    shares: Vec<f64>,
+    parts: BTreeMap<u32, f64>,
+}
+
+impl Shares {
+    fn of(&self, index: usize) -> f64 {
+        self.shares.get(index).copied().unwrap_or(0.0)
+    }
+
+    /// Whether they are in the proportion of the weights over those that take any.
+    fn follow(&self, weights: &[u32], eligible: impl Fn(usize) -> bool) -> bool {
+        let taking = || {
+            weights
+                .iter()
+                .enumerate()
+                .filter(|(i, w)| **w > 0 && eligible(*i))
+        };
+        let total: u64 = taking().map(|(_, weight)| u64::from(*weight)).sum();
+        taking().all(|(index, weight)| {
+            let by_weight = f64::from(*weight) / total as f64;
+            (self.of(index) - by_weight).abs() <= SAME * by_weight
+        })
+    }
+}
+
+const fn standing(stand: &Stand) -> Standing {
+    match stand {
+        Stand::Up => Standing::Up,
+        Stand::Down | Stand::Ejected => Standing::Down,
+        Stand::Drained => Standing::Drained,
+    }
+}
+
+/// The time of day, such as `14:03:20 UTC`.
+fn clock(wall: Wall) -> String {
+    let seconds = wall.0 / 1_000 % 86_400;
+    let (hours, minutes) = (seconds / 3_600, seconds / 60 % 60);
+    format!("{hours:02}:{minutes:02}:{:02} UTC", seconds % 60)
+}

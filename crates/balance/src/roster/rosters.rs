@@ -1,0 +1,203 @@
+//! The rosters of all pools, with their epochs, and what the tallies say of their backends.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use evenkeel_model::clock::Mono;
+use evenkeel_model::config::{Config, Pool};
+use evenkeel_model::ids::{Epoch, Name, WorkerId};
+use evenkeel_model::tally::{BackendTally, EPOCHS_KEPT, PoolTally, Tally};
+
+use super::{At, Lineup, Roster, Turn};
+
+/// Epochs whose backends are remembered by name: a tally may tell of any that a worker still counts for.
+const EPOCHS_NAMED: usize = 2 * EPOCHS_KEPT;
+
+/// Something happened to a backend of a pool.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// The pool.
+    pub pool: Name,
+    /// What happened.
+    pub turn: Turn,
+}
+
+/// One pool at the start of an epoch, or in the middle of one.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Round {
+    /// The epoch.
+    pub epoch: Epoch,
+    /// Whether it begins now.
+    pub begins: bool,
+    /// Who takes traffic.
+    pub lineup: Lineup,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Entry {
+    roster: Roster,
+    epoch: Epoch,
+    /// Backends in file order, by epoch, newest last.
+    named: VecDeque<(Epoch, Vec<Name>)>,
+    /// What each worker had counted by its last tally.
+    counted: BTreeMap<(WorkerId, Epoch), Vec<BackendTally>>,
+}
+
+/// The rosters of all pools of an instance.
+#[derive(Debug, Clone, Default)]
+pub struct Rosters {
+    pools: BTreeMap<Name, Entry>,
+}
+
+impl Rosters {
+    /// The lineup of every pool of `config` in file order; a new epoch begins in every pool that `begins` says, and in
+    /// every pool that is new. Forgets pools and backends that are gone.
+    pub fn rounds(
+        &mut self,
+        config: &Config,
+        begins: impl Fn(&Pool) -> bool,
+        at: At,
+    ) -> Vec<Round> {
+        self.pools
+            .retain(|name, _| config.pool(name.as_str()).is_some());
+        let round = |pool: &Pool| {
+            let entry = self.pools.entry(pool.name.clone()).or_default();
+            entry.roster.configure(pool, at);
+            let begins = begins(pool) || entry.epoch == Epoch(0);
+            if begins {
+                entry.begin(pool);
+            }
+            Round {
+                epoch: entry.epoch,
+                begins,
+                lineup: entry.roster.lineup(pool, at),
+            }
+        };
+        config.pools.iter().map(round).collect()
+    }
+
+    /// Takes in a check result: see [`Roster::checked`].
+    pub fn checked(
+        &mut self,
+        config: &Config,
+        (pool, backend): (&Name, &Name),
+        result: (bool, &str),
+        at: At,
+    ) -> Option<Change> {
+        let declared = config.pool(pool.as_str())?;
+        let roster = &mut self.pools.get_mut(pool)?.roster;
+        let turn = roster.checked(declared, backend, result, at)?;
+        Some(Change {
+            pool: pool.clone(),
+            turn,
+        })
+    }
+
+    /// Takes in what a worker counted, for the pools that eject.
+    pub fn counted(&mut self, config: &Config, tally: &Tally) {
+        for counted in &tally.pools {
+            let ejects = config
+                .pool(counted.pool.as_str())
+                .is_some_and(|pool| pool.ejection.is_some());
+            if let Some(entry) = self.pools.get_mut(&counted.pool).filter(|_| ejects) {
+                entry.count(tally.worker, counted);
+            }
+        }
+    }
+
+    /// What time brought in every pool; call it once a second, after the tallies.
+    pub fn tick(&mut self, config: &Config, at: At) -> Vec<Change> {
+        let mut changes = Vec::new();
+        for pool in &config.pools {
+            if let Some(entry) = self.pools.get_mut(&pool.name) {
+                let turns = entry.roster.tick(pool, at).into_iter();
+                changes.extend(turns.map(|turn| Change {
+                    pool: pool.name.clone(),
+                    turn,
+                }));
+            }
+        }
+        changes
+    }
+
+    /// Drains a backend: see [`Roster::drain`].
+    pub fn drain(
+        &mut self,
+        (pool, backend): (&Name, &Name),
+        until: Mono,
+        reason: &str,
+    ) -> Option<Change> {
+        let turn = self
+            .pools
+            .get_mut(pool)?
+            .roster
+            .drain(backend, until, reason)?;
+        Some(Change {
+            pool: pool.clone(),
+            turn,
+        })
+    }
+
+    /// Ends a drain: see [`Roster::undrain`].
+    pub fn undrain(
+        &mut self,
+        config: &Config,
+        (pool, backend): (&Name, &Name),
+        at: At,
+    ) -> Option<Change> {
+        let declared = config.pool(pool.as_str())?;
+        let turn = self
+            .pools
+            .get_mut(pool)?
+            .roster
+            .undrain(declared, backend, at)?;
+        Some(Change {
+            pool: pool.clone(),
+            turn,
+        })
+    }
+
+    /// The next moment at which something changes by itself; `None`: nothing is under way.
+    pub fn next_change(&self, config: &Config) -> Option<Mono> {
+        let of_pool = |pool: &Pool| self.pools.get(&pool.name)?.roster.next_change(pool);
+        config.pools.iter().filter_map(of_pool).min()
+    }
+
+    /// Forgets what only this process knew, as a restart does; epochs go on.
+    pub fn restart(&mut self) {
+        for entry in self.pools.values_mut() {
+            entry.roster = Roster::default();
+            entry.counted.clear();
+        }
+    }
+}
+
+impl Entry {
+    fn begin(&mut self, pool: &Pool) {
+        self.epoch.0 += 1;
+        let names = pool.backends.iter().map(|b| b.name.clone()).collect();
+        self.named.push_back((self.epoch, names));
+        if self.named.len() > EPOCHS_NAMED {
+            self.named.pop_front();
+        }
+        let oldest = self.named.front().map_or(Epoch(0), |(epoch, _)| *epoch);
+        self.counted.retain(|(_, epoch), _| *epoch >= oldest);
+    }
+
+    fn count(&mut self, worker: WorkerId, tally: &PoolTally) {
+        for told in &tally.epochs {
+            let known = self.named.iter().find(|(epoch, _)| *epoch == told.epoch);
+            let Some((_, names)) = known else { continue };
+            let before = self.counted.get(&(worker, told.epoch));
+            // What an old epoch counted before anybody looked is not of this second.
+            let is_known = before.is_some() || told.epoch == self.epoch;
+            for (index, (name, now)) in names.iter().zip(&told.backends).enumerate() {
+                if let Some(seat) = self.roster.seats.get_mut(name).filter(|_| is_known) {
+                    let old = before.and_then(|cells| cells.get(index));
+                    seat.window.now().add(now, old);
+                }
+            }
+            self.counted
+                .insert((worker, told.epoch), told.backends.clone());
+        }
+    }
+}

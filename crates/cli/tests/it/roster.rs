@@ -1,0 +1,135 @@
+//! Who takes traffic when something happens to backends, on the real binary: levels of priority, slow start, ejection.
+
+use std::time::{Duration, Instant};
+
+use evenkeel_shop::fault::{Fault, FaultKind, HealthAnswer};
+use serde_json::Value;
+
+use crate::support::{Home, PATIENCE, heavy, stubs};
+use crate::wire::{Honest, addresses, config};
+
+const CHECKED: &str =
+    "[pool.shop.health]\npath = \"/healthz\"\ninterval = \"100ms\"\nrise = 1\nfall = 1\n";
+
+fn of<'s>(status: &'s Value, index: usize, key: &str) -> &'s Value {
+    &status["pools"][0]["backends"][index][key]
+}
+
+fn expected(status: &Value, index: usize) -> f64 {
+    of(status, index, "expected_share").as_f64().unwrap_or(-1.0)
+}
+
+fn observed(status: &Value, index: usize) -> f64 {
+    of(status, index, "observed_share").as_f64().unwrap_or(-1.0)
+}
+
+fn reason(status: &Value, index: usize) -> &str {
+    of(status, index, "reason").as_str().unwrap_or_default()
+}
+
+fn unwell() -> Fault {
+    Fault {
+        kind: FaultKind::Health {
+            answer: HealthAnswer::Fail,
+        },
+        ttl: Duration::from_secs(60),
+    }
+}
+
+#[test]
+fn the_next_level_joins_in_proportion_when_a_level_is_half_down() {
+    let _alone = heavy();
+    let stubs = stubs();
+    let mut text = config(&addresses(&stubs), "", CHECKED);
+    text.push_str("priority = 1\n");
+    let home = Home::new(&text);
+    let instance = home.start(&[]);
+    let traffic = Honest::start(instance.front(), 200.0);
+    let status = instance.when("the first level takes all", PATIENCE, |s| {
+        observed(s, 0) > 0.45 && observed(s, 1) > 0.45
+    });
+    assert!(expected(&status, 2).abs() < 1e-9, "{status}");
+    assert!(reason(&status, 2).starts_with("standby"), "{status}");
+    stubs[0].inject(unwell()).unwrap();
+    let status = instance.when("the second level helps", PATIENCE, |s| {
+        (observed(s, 1) - 0.7).abs() < 0.08 && (observed(s, 2) - 0.3).abs() < 0.08
+    });
+    assert!((expected(&status, 2) - 0.3).abs() < 0.01, "{status}");
+    assert!(
+        reason(&status, 2).contains("this level takes 30 %"),
+        "{status}"
+    );
+    assert_eq!(of(&status, 2, "verdict"), "explained");
+    stubs[0].clear_faults();
+    instance.when("the second level waits again", PATIENCE, |s| {
+        expected(s, 2).abs() < 1e-9 && (observed(s, 0) - 0.5).abs() < 0.08
+    });
+    traffic.unharmed();
+}
+
+#[test]
+fn a_backend_that_comes_back_gets_more_and_more_and_is_never_starved() {
+    let _alone = heavy();
+    let stubs = stubs();
+    let pool = format!("slow_start = \"8s\"\n{CHECKED}");
+    let home = Home::new(&config(&addresses(&stubs), "", &pool));
+    let instance = home.start(&[]);
+    let traffic = Honest::start(instance.front(), 200.0);
+    let status = instance.when("all share evenly at the start", PATIENCE, |s| {
+        observed(s, 2) > 0.3
+    });
+    assert!(!reason(&status, 2).contains("slow start"), "{status}");
+    stubs[2].inject(unwell()).unwrap();
+    instance.when("web-3 is out", PATIENCE, |s| of(s, 2, "health") == "down");
+    stubs[2].clear_faults();
+    instance.when("web-3 starts slowly", PATIENCE, |s| {
+        reason(s, 2).contains("slow start")
+    });
+    let begun = Instant::now();
+    let mut last = 0.0;
+    while begun.elapsed() < Duration::from_secs(30) {
+        let status = instance.status();
+        let share = expected(&status, 2);
+        assert!(share >= last - 1e-9, "{status}");
+        assert!(share > 0.04, "at least a tenth of its weight: {status}");
+        last = share;
+        if !reason(&status, 2).contains("slow start") {
+            break;
+        }
+        assert_eq!(of(&status, 2, "verdict"), "explained", "{status}");
+    }
+    assert!((last - 1.0 / 3.0).abs() < 0.01, "{last}");
+    assert!(begun.elapsed() > Duration::from_secs(5));
+    instance.when("it gets its whole share", PATIENCE, |s| {
+        (observed(s, 2) - 1.0 / 3.0).abs() < 0.05
+    });
+    traffic.unharmed();
+}
+
+#[test]
+fn a_backend_that_cuts_every_connection_is_ejected_without_any_check() {
+    let _alone = heavy();
+    let stubs = stubs();
+    let pool = "[pool.shop.ejection]\ntime = \"3s\"\n";
+    let home = Home::new(&config(&addresses(&stubs), "", pool));
+    let instance = home.start(&[]);
+    let traffic = Honest::start(instance.front(), 200.0);
+    instance.when("all share evenly", PATIENCE, |s| observed(s, 1) > 0.3);
+    let broken = Fault {
+        kind: FaultKind::Refuse,
+        ttl: Duration::from_secs(60),
+    };
+    stubs[1].inject(broken).unwrap();
+    let status = instance.when("web-2 is ejected", PATIENCE, |s| {
+        reason(s, 1).starts_with("ejected until")
+    });
+    assert!(reason(&status, 1).contains("failures in a row"), "{status}");
+    assert!(expected(&status, 1).abs() < 1e-9, "{status}");
+    assert!((expected(&status, 0) - 0.5).abs() < 0.01, "{status}");
+    stubs[1].clear_faults();
+    instance.when("web-2 is back", PATIENCE, |s| {
+        of(s, 1, "health") == "up" && (expected(s, 1) - 1.0 / 3.0).abs() < 0.01
+    });
+    // Every refused connection was tried again elsewhere.
+    traffic.unharmed();
+}
