@@ -11,6 +11,8 @@ pub mod health;
 pub mod levels;
 pub mod member;
 pub mod pick;
+pub mod queue;
+pub mod rate;
 pub mod reason;
 pub mod retry;
 pub mod roster;

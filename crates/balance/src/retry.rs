@@ -1,12 +1,13 @@
 //! Whether a failed try may be repeated: only where a repeat is safe, wanted and affordable.
 //!
 //! Safe: nothing was sent, or the method is idempotent (RFC 9110 section 9.2.2) and the body can be sent again.
-//! Wanted: fewer tries than `attempts`. Affordable: a token bucket that fills with a share of the requests
+//! (`unsafe_methods` gives up the first of the two.) Wanted: the failure is in `on`, and fewer tries than `attempts`
+//! were made. Affordable: a token bucket that fills with a share of the requests
 //! (`budget`) and a small floor, so that retries cannot multiply an overload (retry storm).
-//! A response that has begun is never repeated, whatever its status.
+//! A response of which the client has seen a byte is never repeated, whatever its status.
 
 use evenkeel_model::clock::Mono;
-use evenkeel_model::config::Retry;
+use evenkeel_model::config::{Retry, RetryCause};
 
 /// Retries per second that a worker may make in a pool however few requests it sees.
 pub const FLOOR_PER_SECOND: u32 = 3;
@@ -63,6 +64,8 @@ pub enum GiveUp {
     Budget,
     /// A response is not repeated.
     Answered,
+    /// The configuration does not want this failure to be tried again.
+    NotWanted,
 }
 
 impl GiveUp {
@@ -74,6 +77,7 @@ impl GiveUp {
             Self::Attempts => "attempts_used",
             Self::Budget => "budget_empty",
             Self::Answered => "answered",
+            Self::NotWanted => "not_wanted",
         }
     }
 }
@@ -97,20 +101,31 @@ pub fn decide(
     budget: &mut Budget,
     failure: Failure,
 ) -> Decision {
-    let (sent, fresh) = match failure {
-        Failure::Connect => (false, false),
-        Failure::StaleConnection { bytes_written } => (bytes_written, true),
-        Failure::Reset { bytes_written } => (bytes_written, false),
-        Failure::Timeout | Failure::InvalidResponse => (true, false),
-        Failure::Status(_) => return Decision::GiveUp(GiveUp::Answered),
+    let (sent, fresh, cause) = match failure {
+        Failure::Connect => (false, false, Some(RetryCause::Connect)),
+        Failure::StaleConnection { bytes_written } => {
+            (bytes_written, true, Some(RetryCause::Reset))
+        }
+        Failure::Reset { bytes_written } => (bytes_written, false, Some(RetryCause::Reset)),
+        Failure::Timeout => (true, false, Some(RetryCause::Timeout)),
+        Failure::InvalidResponse => (true, false, Some(RetryCause::Reset)),
+        Failure::Status(status) => (true, false, RetryCause::of_status(status)),
     };
+    let is_wanted = cause.is_some_and(|cause| retry.on.has(cause));
+    if matches!(failure, Failure::Status(_)) && !is_wanted {
+        return Decision::GiveUp(GiveUp::Answered);
+    }
     if !body_replayable {
         return Decision::GiveUp(GiveUp::BodyConsumed);
     }
+    // Not a further try of the request: nobody has seen anything of it yet.
     if fresh && !sent {
         return Decision::RetryFresh;
     }
-    if sent && !method_idempotent {
+    if !is_wanted {
+        return Decision::GiveUp(GiveUp::NotWanted);
+    }
+    if sent && !method_idempotent && !retry.unsafe_methods {
         return Decision::GiveUp(GiveUp::NotIdempotent);
     }
     if retries_made >= retry.attempts {
@@ -179,7 +194,7 @@ mod tests {
         Budget, Decision, FLOOR_PER_SECOND, Failure, GiveUp, SAVED_MAX, decide, is_idempotent,
     };
     use evenkeel_model::clock::Mono;
-    use evenkeel_model::config::Retry;
+    use evenkeel_model::config::{Retry, RetryCause, RetryOn};
     use evenkeel_model::units::Ratio;
     use proptest::prelude::*;
 
@@ -187,6 +202,8 @@ mod tests {
         Retry {
             attempts,
             budget: Ratio::from_percent(percent),
+            on: RetryOn::default(),
+            unsafe_methods: false,
         }
     }
 
@@ -236,6 +253,33 @@ mod tests {
         );
         budget.on_request(&none, Mono::from_secs(1_000_000));
         assert_eq!(budget.left(), SAVED_MAX);
+    }
+
+    #[test]
+    fn only_what_is_wanted_is_tried_again() {
+        let mut budget = Budget::new(Mono::ZERO);
+        let on = |on| Retry { on, ..retry(1, 20) };
+        let only_503 = on(RetryOn::NOTHING.with(RetryCause::Unavailable));
+        let mut said = |retry: &Retry, idempotent, failure| {
+            decide(idempotent, true, 0, retry, &mut budget, failure)
+        };
+        assert_eq!(said(&only_503, true, Failure::Status(503)), Decision::Retry);
+        let answered = Decision::GiveUp(GiveUp::Answered);
+        assert_eq!(said(&only_503, true, Failure::Status(502)), answered);
+        assert_eq!(said(&only_503, true, Failure::Status(500)), answered);
+        let not_wanted = Decision::GiveUp(GiveUp::NotWanted);
+        assert_eq!(said(&only_503, true, Failure::Connect), not_wanted);
+        assert_eq!(said(&only_503, true, Failure::Timeout), not_wanted);
+        let unsafe_method = Decision::GiveUp(GiveUp::NotIdempotent);
+        assert_eq!(said(&only_503, false, Failure::Status(503)), unsafe_method);
+        let any_method = Retry {
+            unsafe_methods: true,
+            ..only_503
+        };
+        assert_eq!(
+            said(&any_method, false, Failure::Status(503)),
+            Decision::Retry
+        );
     }
 
     #[test]

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use evenkeel_model::ids::{Epoch, Name, WorkerId};
-use evenkeel_model::tally::{BackendTally, EPOCHS_KEPT, Latency, Outcomes, Tally};
+use evenkeel_model::tally::{BackendTally, EPOCHS_KEPT, Latency, Outcomes, Tally, Waits};
 
 /// Totals of one backend.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -32,6 +32,8 @@ pub struct PoolCounters {
     pub backends: BTreeMap<Name, BackendCounters>,
     /// Requests for which no backend could be picked.
     pub unpicked: u64,
+    /// Requests that waited for a backend below its limit.
+    pub waits: Waits,
 }
 
 /// Totals of one worker.
@@ -55,6 +57,7 @@ pub(crate) struct Counters {
     pub(crate) recent: BTreeMap<Name, BTreeMap<Name, Latency>>,
     seen: Seen,
     unpicked: BTreeMap<(WorkerId, Name), u64>,
+    waits: BTreeMap<(WorkerId, Name), Waits>,
     names: BTreeMap<Name, Vec<(Epoch, Vec<Name>)>>,
 }
 
@@ -75,6 +78,9 @@ impl Counters {
             let unpicked = self.unpicked.entry(key.clone()).or_default();
             totals.unpicked += pool.unpicked.saturating_sub(*unpicked);
             *unpicked = pool.unpicked;
+            let waits = self.waits.entry(key.clone()).or_default();
+            totals.waits = totals.waits.plus_since(&pool.waits, waits);
+            *waits = pool.waits;
             let seen = self.seen.entry(key).or_default();
             let recent = self.recent.entry(pool.pool.clone()).or_default();
             for epoch in &pool.epochs {
@@ -152,6 +158,7 @@ mod tests {
                 clients: ClientSketch::default(),
                 frequent: Frequent::default(),
                 unpicked: 0,
+                waits: evenkeel_model::tally::Waits::default(),
             }],
             routes: Vec::new(),
         }

@@ -386,6 +386,7 @@ mod tests {
                     clients,
                     frequent,
                     unpicked: 0,
+                    waits: evenkeel_model::tally::Waits::default(),
                 }],
                 routes: Vec::new(),
             });

@@ -19,6 +19,7 @@ use evenkeel_model::clock::Wall;
 use evenkeel_model::config::{Address, Config};
 use evenkeel_model::ids::{IncidentId, Name, RevisionId};
 use evenkeel_model::parse;
+use evenkeel_model::tally::RouteKey;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::counters::{PoolCounters, WorkerCounters};
@@ -57,6 +58,8 @@ pub struct Published {
     pub connections: u32,
     /// Lines of the access log dropped.
     pub access_log_lost: u64,
+    /// Requests refused by the rate limit of a route, of those that have one.
+    pub rate_limited: Vec<(Arc<RouteKey>, u64)>,
     /// When the process started.
     pub started_at: Wall,
 }
@@ -79,6 +82,7 @@ impl Published {
             addresses,
             connections: 0,
             access_log_lost: 0,
+            rate_limited: Vec::new(),
             started_at,
         }
     }

@@ -12,27 +12,29 @@
 //! a backend that two pools name is two backends here.
 
 mod flow;
+mod line;
 pub mod peer;
 mod queue;
+mod rate;
 mod source;
 pub mod spec;
 mod station;
 mod worker;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use evenkeel_balance::route::RouteTable;
 use evenkeel_model::clock::Mono;
-use evenkeel_model::config::{Config, Pool};
+use evenkeel_model::config::{Config, Pool, RateLimit};
 use evenkeel_model::ids::{Epoch, Name, WorkerId};
 use evenkeel_model::rng::Rng;
 use evenkeel_model::tally::{RouteKey, Tally, Vitals};
 
 use flow::{Request, Try};
 use peer::PeerRule;
-use queue::{Deadlines, Event, Events, Slab};
+use queue::{Deadlines, Event, Events, Ref, Slab};
 use source::Source;
 use spec::{
     BackendKey, BackendModel, Dependency, EngineSpec, Fault, NetworkFault, Probe, RequestKind,
@@ -69,6 +71,9 @@ pub struct Engine {
     /// The balancer itself is down until then.
     down_until: u64,
     totals: Totals,
+    /// Rate limits by route id, and what came by route id and key.
+    limits: BTreeMap<u32, RateLimit>,
+    rates: BTreeMap<(u32, u64), u64>,
 }
 
 /// A pool as the balancer runs it.
@@ -81,6 +86,9 @@ struct PoolState {
     /// Station of each backend, in file order.
     stations: Vec<u32>,
     deadlines: Deadlines,
+    /// Tries in flight, and the requests that wait for one.
+    in_flight: u32,
+    line: VecDeque<Ref>,
 }
 
 /// A name that the engine does not know.
@@ -123,6 +131,8 @@ impl Engine {
             bindings: BTreeMap::new(),
             down_until: 0,
             totals: Totals::default(),
+            limits: BTreeMap::new(),
+            rates: BTreeMap::new(),
             rng,
         };
         for stream in spec.streams {
@@ -203,12 +213,17 @@ impl Engine {
                     epoch: state.epoch,
                     stations,
                     deadlines: Deadlines::default(),
+                    in_flight: 0,
+                    line: VecDeque::new(),
                 });
             }
             for worker in &mut self.workers {
                 let rng = &mut self.balancer_rng;
                 worker.swap_pool(id, pool, state.epoch, &state.members, rng, Mono(self.now));
             }
+        }
+        for id in 0..self.pools.len() as u32 {
+            self.offer(id, true);
         }
         self.route_streams();
     }
@@ -435,6 +450,13 @@ impl Engine {
             id.map(|id| id as u32)
         };
         let routes = &mut self.routes;
+        self.limits.clear();
+        for route in &config.routes {
+            if let Some(limit) = &route.rate_limit {
+                let id = route_id(routes, RouteKey::of(route));
+                self.limits.insert(id, limit.clone());
+            }
+        }
         let mut route = |listener: &Name, kind: &RequestKind| {
             let listener = table.listener(listener.as_str())?;
             let (pool, route) = table.route_at(listener, kind.host.as_deref(), &kind.path)?;

@@ -129,6 +129,7 @@ fn measure(size: usize, alarm: bool) -> Option<String> {
                 clients: ClientSketch::default(),
                 frequent: Frequent::default(),
                 unpicked: 0,
+                waits: evenkeel_model::tally::Waits::default(),
             }],
             routes: Vec::new(),
         };

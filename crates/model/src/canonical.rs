@@ -11,8 +11,8 @@ use std::time::Duration;
 use sha2::{Digest, Sha256};
 
 use crate::config::{
-    Affinity, Backend, Choices, Config, Ejection, HashKey, Health, Listener, NPlusOne, Pool, Role,
-    Session,
+    Affinity, Backend, Choices, Config, Ejection, HashKey, Health, Listener, NPlusOne, Pool,
+    RetryOn, Role, Session,
 };
 use crate::day::Day;
 use crate::finding::Severity;
@@ -133,6 +133,16 @@ fn number(value: f64) -> String {
 }
 
 /// The tables of `config` in file order.
+fn by_entry(key: &HashKey) -> (&'static str, String) {
+    match key {
+        HashKey::Header(name) => ("rate_limit.by.header", quote(name)),
+        HashKey::Cookie(name) => ("rate_limit.by.cookie", quote(name)),
+        HashKey::Query(name) => ("rate_limit.by.query", quote(name)),
+        HashKey::Path => ("rate_limit.by.path", true.to_string()),
+        HashKey::ClientAddress => ("rate_limit.by.client_address", true.to_string()),
+    }
+}
+
 fn sections(config: &Config) -> Vec<Section> {
     let mut sections = vec![top(config)];
     sections.extend(operations(config));
@@ -146,6 +156,11 @@ fn sections(config: &Config) -> Vec<Section> {
         }
         entries.push(("path_prefix", quote(&route.path_prefix)));
         entries.push(("pool", quote(route.pool.as_str())));
+        if let Some(limit) = &route.rate_limit {
+            entries.push(("rate_limit.rps", number(limit.rps)));
+            entries.push(("rate_limit.burst", limit.burst.to_string()));
+            entries.extend(limit.by.as_ref().map(by_entry));
+        }
         sections.push(element("route", index, entries));
     }
     for pool in &config.pools {
@@ -342,17 +357,30 @@ fn pool_sections(pool: &Pool, sections: &mut Vec<Section>) {
     if let Some(max_in_flight) = pool.max_in_flight {
         entries.push(("max_in_flight", max_in_flight.to_string()));
     }
+    if let Some(max_in_flight_total) = pool.max_in_flight_total {
+        entries.push(("max_in_flight_total", max_in_flight_total.to_string()));
+    }
+    if let Some(queue) = &pool.queue {
+        entries.push(("queue.length", queue.length.to_string()));
+        entries.push(("queue.timeout", duration(queue.timeout)));
+    }
     entries.extend([
         ("harmed_clients_min", pool.harmed_clients_min.to_string()),
         ("retry.attempts", pool.retry.attempts.to_string()),
         ("retry.budget", quote(&pool.retry.budget.to_string())),
     ]);
-    // Later than the first form of the text: spelled out only where they are used, or every old hash would change.
+    // Keys that came later stand here only where they differ: the hash of an older file stays what it was.
     if let Some(slow_start) = pool.slow_start {
         entries.push(("slow_start", duration(slow_start)));
     }
     if pool.overprovisioning.to_bits() != Pool::OVERPROVISIONING_DEFAULT.to_bits() {
         entries.push(("overprovisioning", number(pool.overprovisioning)));
+    }
+    if pool.retry.on != RetryOn::default() {
+        entries.push(("retry.on", causes(pool.retry.on)));
+    }
+    if pool.retry.unsafe_methods {
+        entries.push(("retry.unsafe_methods", "true".to_owned()));
     }
     sections.push(table(path.clone(), entries));
     if let Some(ejection) = &pool.ejection {
@@ -369,6 +397,11 @@ fn pool_sections(pool: &Pool, sections: &mut Vec<Section>) {
         let path = format!("{path}.backend.{}", path_segment(backend.name.as_str()));
         sections.push(table(path, backend_entries(backend)));
     }
+}
+
+fn causes(on: RetryOn) -> String {
+    let words: Vec<String> = on.causes().map(|cause| quote(cause.as_str())).collect();
+    format!("[{}]", words.join(", "))
 }
 
 fn health_entries(health: &Health) -> Vec<(&'static str, String)> {

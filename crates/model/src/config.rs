@@ -114,7 +114,7 @@ pub struct Listener {
 }
 
 /// `[[route]]`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Route {
     /// Its listener.
     pub listener: Name,
@@ -124,6 +124,19 @@ pub struct Route {
     pub path_prefix: String,
     /// Where the requests go.
     pub pool: Name,
+    /// How often requests may come. `None`: no limit.
+    pub rate_limit: Option<RateLimit>,
+}
+
+/// `rate_limit = { rps, burst, by }`: the requests beyond it are refused with 429.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RateLimit {
+    /// Requests per second.
+    pub rps: f64,
+    /// Most requests at once. Default: `rps`, rounded up.
+    pub burst: u32,
+    /// What has a rate of its own. `None`: the route as a whole.
+    pub by: Option<HashKey>,
 }
 
 /// How a backend is chosen.
@@ -368,6 +381,10 @@ pub struct Pool {
     pub retry: Retry,
     /// Most requests at once on one backend; beyond it the backend is passed over. `None`: no limit.
     pub max_in_flight: Option<u32>,
+    /// Most requests at once on all backends of the pool together. `None`: no limit.
+    pub max_in_flight_total: Option<u32>,
+    /// Where requests wait that find every backend, or the pool, at its limit. `None`: they are refused at once.
+    pub queue: Option<Queue>,
     /// Fewest distinct clients that must be harmed before anything acts by itself. Default 20.
     pub harmed_clients_min: u32,
     /// What the audit's rules are set to for this pool.
@@ -428,6 +445,15 @@ pub struct Ejection {
     pub time_max: Duration,
 }
 
+/// `queue = { length, timeout }`: first come, first served, over all workers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Queue {
+    /// Most requests that wait at once. Default 100.
+    pub length: u32,
+    /// Longest that one waits. Default 1 s.
+    pub timeout: Duration,
+}
+
 /// `[pool.NAME.retry]`: only before the first byte of a response, and only where a repeat is safe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Retry {
@@ -435,6 +461,97 @@ pub struct Retry {
     pub attempts: u32,
     /// Retries per request over time, with a floor of a few. Default 20 %.
     pub budget: Ratio,
+    /// What is worth a further try. Default: connect, reset, timeout.
+    pub on: RetryOn,
+    /// Whether a method that is not idempotent may be repeated although the backend may have acted on it.
+    pub unsafe_methods: bool,
+}
+
+/// What is worth a further try.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum RetryCause {
+    /// No connection.
+    Connect,
+    /// The connection broke before a response, or what came is no response.
+    Reset,
+    /// No response head within the response timeout.
+    Timeout,
+    /// A response with status 502.
+    BadGateway,
+    /// A response with status 503.
+    Unavailable,
+    /// A response with status 504.
+    GatewayTimeout,
+}
+
+impl RetryCause {
+    /// Every cause.
+    pub const ALL: &'static [Self] = &[
+        Self::Connect,
+        Self::Reset,
+        Self::Timeout,
+        Self::BadGateway,
+        Self::Unavailable,
+        Self::GatewayTimeout,
+    ];
+
+    /// The word in the configuration.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Connect => "connect",
+            Self::Reset => "reset",
+            Self::Timeout => "timeout",
+            Self::BadGateway => "502",
+            Self::Unavailable => "503",
+            Self::GatewayTimeout => "504",
+        }
+    }
+
+    /// The cause that a response with `status` is; `None`: a response that is never repeated.
+    pub const fn of_status(status: u16) -> Option<Self> {
+        match status {
+            502 => Some(Self::BadGateway),
+            503 => Some(Self::Unavailable),
+            504 => Some(Self::GatewayTimeout),
+            _ => None,
+        }
+    }
+}
+
+/// A set of [`RetryCause`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RetryOn(u8);
+
+impl RetryOn {
+    /// Without any cause: nothing is tried again.
+    pub const NOTHING: Self = Self(0);
+
+    /// The set with `cause`.
+    #[must_use]
+    pub const fn with(self, cause: RetryCause) -> Self {
+        Self(self.0 | 1 << cause as u8)
+    }
+
+    /// Whether `cause` is in it.
+    pub const fn has(self, cause: RetryCause) -> bool {
+        self.0 & (1 << cause as u8) != 0
+    }
+
+    /// Its causes in the order of [`RetryCause::ALL`].
+    pub fn causes(self) -> impl Iterator<Item = RetryCause> {
+        let all = RetryCause::ALL.iter().copied();
+        all.filter(move |cause| self.has(*cause))
+    }
+}
+
+impl Default for RetryOn {
+    /// Every failure without a response.
+    fn default() -> Self {
+        Self::NOTHING
+            .with(RetryCause::Connect)
+            .with(RetryCause::Reset)
+            .with(RetryCause::Timeout)
+    }
 }
 
 /// `[pool.NAME.backend.NAME]`.

@@ -79,6 +79,43 @@ pub struct PoolTally {
     pub frequent: Frequent,
     /// Requests that no backend could be picked for (none eligible, all at their limit), cumulative.
     pub unpicked: u64,
+    /// What became of requests that waited for a backend below its limit.
+    pub waits: Waits,
+}
+
+/// Requests of one worker and pool that waited in the pool's queue. Cumulative.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Waits {
+    /// Began to wait.
+    pub queued: u64,
+    /// Got their backend.
+    pub served: u64,
+    /// Waited too long (503).
+    pub timed_out: u64,
+    /// Left by the client while they waited.
+    pub left: u64,
+    /// Refused at once because the queue was full (503).
+    pub full: u64,
+}
+
+impl Waits {
+    /// Those that wait now.
+    pub const fn waiting(&self) -> u64 {
+        let over = self.served + self.timed_out + self.left;
+        self.queued.saturating_sub(over)
+    }
+
+    /// The sum with what came after `earlier` in `now`, an older and a newer state of the same counts.
+    #[must_use]
+    pub const fn plus_since(&self, now: &Self, earlier: &Self) -> Self {
+        Self {
+            queued: self.queued + now.queued.saturating_sub(earlier.queued),
+            served: self.served + now.served.saturating_sub(earlier.served),
+            timed_out: self.timed_out + now.timed_out.saturating_sub(earlier.timed_out),
+            left: self.left + now.left.saturating_sub(earlier.left),
+            full: self.full + now.full.saturating_sub(earlier.full),
+        }
+    }
 }
 
 /// What one worker counted in one epoch of one pool.

@@ -22,11 +22,14 @@ pub(crate) struct To<'a> {
 pub(crate) fn write_fault(out: &mut Vec<u8>, fault: Fault, to: To<'_>) {
     let body = format!("{} {}: {}\n", fault.status(), fault.code(), fault.text());
     let error = (ERROR_HEADER, fault.code());
-    let both = [error, ALLOW];
-    let extra = if fault.status() == 405 {
-        &both[..]
-    } else {
-        &both[..1]
+    let wait = match fault {
+        Fault::RateLimited(seconds) => seconds.to_string(),
+        _ => String::new(),
+    };
+    let extra: &[_] = match fault.status() {
+        405 => &[error, ALLOW],
+        429 => &[error, ("Retry-After", &wait)],
+        _ => &[error],
     };
     write(out, fault.status(), &body, extra, to);
 }

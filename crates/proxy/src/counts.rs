@@ -11,7 +11,7 @@ use std::time::Duration;
 use evenkeel_balance::Why;
 use evenkeel_model::ids::{Epoch, Name};
 use evenkeel_model::sketch::{ClientSketch, Frequent};
-use evenkeel_model::tally::{BackendTally, EPOCHS_KEPT, EpochTally, PoolTally};
+use evenkeel_model::tally::{BackendTally, EPOCHS_KEPT, EpochTally, PoolTally, Waits};
 
 /// How a try at a backend ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,6 +96,7 @@ pub(crate) struct PoolCounts {
     clients: RefCell<ClientSketch>,
     frequent: RefCell<Frequent>,
     unpicked: Cell<u64>,
+    waits: Cell<Waits>,
 }
 
 impl PoolCounts {
@@ -127,6 +128,13 @@ impl PoolCounts {
         self.unpicked.set(self.unpicked.get() + 1);
     }
 
+    /// Counts what becomes of a request that waits.
+    pub(crate) fn wait(&self, count: impl FnOnce(&mut Waits)) {
+        let mut waits = self.waits.get();
+        count(&mut waits);
+        self.waits.set(waits);
+    }
+
     /// The tally of this pool; starts the next window of clients.
     pub(crate) fn tally(&self, pool: &Name) -> PoolTally {
         let epochs = self.epochs.borrow();
@@ -147,6 +155,7 @@ impl PoolCounts {
             clients: self.clients.take(),
             frequent: self.frequent.take(),
             unpicked: self.unpicked.get(),
+            waits: self.waits.get(),
         }
     }
 

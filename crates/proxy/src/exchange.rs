@@ -6,14 +6,15 @@
 use std::rc::Rc;
 use std::time::Instant;
 
-use evenkeel_balance::retry::{Decision, decide};
+use evenkeel_balance::retry::{Decision, Failure, decide};
 use evenkeel_balance::{Ask, How};
 use evenkeel_http1::{BodyLength, Method, RequestHead, ResponseHead, Version};
-use evenkeel_model::config::Listener;
+use evenkeel_model::config::{Listener, RetryCause};
 
 use crate::answer::{self, To};
 use crate::attempt::{Failed, Upstream};
 use crate::connection::{Connection, Next};
+use crate::counts::Outcome;
 use crate::fault::Fault;
 use crate::ident::{REQUEST_ID, RequestId, cookie, hash_key, is_sane_id};
 use crate::record::{Record, Try};
@@ -23,6 +24,8 @@ use crate::sticky::Binding;
 /// Tries of one request at most: the first, five retries (the configuration's maximum), and as many fresh
 /// connections in place of stale ones.
 const TRIES_MAX: usize = 12;
+/// Picks that may lose their slot to another worker before a pool counts as full.
+const LOOKS_MAX: usize = 8;
 
 /// A request on its way.
 pub(crate) struct Exchange<'a> {
@@ -141,6 +144,12 @@ async fn exchange(
     if let Some(cell) = view.routes.get(route) {
         cell.matched();
     }
+    if let Some(limit) = view.published.snapshot.limit(route)
+        && let Err(wait) = limit.admit(connection, head, text, record.started)
+    {
+        let seconds = wait.as_secs_f64().ceil();
+        return End::Fault(Fault::RateLimited(seconds.max(1.0) as u32));
+    }
     let hash = pool.state.pool.affinity.hash.as_ref();
     let key = hash.and_then(|hash| hash_key(hash, head, text, connection.peer));
     let sticky = pool.state.sticky.as_ref();
@@ -160,7 +169,7 @@ async fn exchange(
         binding,
     };
     match exchange.find_backend(pool, response).await {
-        Ok((upstream, attempt)) => exchange.relay(pool, upstream, attempt, response).await,
+        Ok((pool, upstream, attempt)) => exchange.relay(&pool, upstream, attempt, response).await,
         Err(fault) => End::Fault(fault),
     }
 }
@@ -171,21 +180,34 @@ impl Exchange<'_> {
         &mut self,
         pool: &Rc<PoolView>,
         response: &mut ResponseHead,
-    ) -> Result<(Upstream, Try), Fault> {
-        let retry = &pool.state.pool.retry;
+    ) -> Result<(Rc<PoolView>, Upstream, Try), Fault> {
         let now = self.record.started;
         let mono = self.connection.worker.mono(now);
-        pool.pool.budget.borrow_mut().on_request(retry, mono);
+        let mut budget = pool.pool.budget.borrow_mut();
+        budget.on_request(&pool.state.pool.retry, mono);
+        drop(budget);
         let mut tried = Tried::default();
         let mut retries = 0;
-        let mut attempt = self.pick(pool, &tried, now)?;
+        let (pool, mut attempt) = self.first_pick(pool, now).await?;
+        let (pool, retry) = (&pool, &pool.state.pool.retry);
         let mut fresh = false;
         for _ in 0..TRIES_MAX {
             self.record.attempts += 1;
             let backend = attempt.backend();
             self.record.backend = Some(backend);
             let failed = match self.attempt(pool, &attempt, fresh, response).await {
-                Ok(upstream) => return Ok((upstream, attempt)),
+                Ok(upstream) => {
+                    let answer = (&upstream, &attempt, response.status);
+                    let Some(next) = self.repeat_instead(pool, answer, retries, &mut tried) else {
+                        return Ok((Rc::clone(pool), upstream, attempt));
+                    };
+                    retries += 1;
+                    fresh = false;
+                    attempt.end(Outcome::Status(response.status));
+                    self.discard(upstream);
+                    attempt = next;
+                    continue;
+                }
                 Err(failed) => failed,
             };
             let Failed {
@@ -210,7 +232,9 @@ impl Exchange<'_> {
                     tried.push(backend);
                     self.tell_failed(fault, &mut attempt);
                     attempt.end(fault.outcome());
-                    match self.pick(pool, &tried, Instant::now()) {
+                    // A retry takes the place of its failed try under the limits.
+                    attempt.let_go();
+                    match self.look(pool, &tried, Instant::now()) {
                         Ok(next) => attempt = next,
                         Err(_nobody_left) => return Err(self.failed(fault, attempt)),
                     }
@@ -241,7 +265,43 @@ impl Exchange<'_> {
         }
     }
 
-    fn pick(&mut self, pool: &Rc<PoolView>, tried: &Tried, now: Instant) -> Result<Try, Fault> {
+    /// The backend of the first try; waits for one where the pool has a queue.
+    async fn first_pick(
+        &mut self,
+        pool: &Rc<PoolView>,
+        now: Instant,
+    ) -> Result<(Rc<PoolView>, Try), Fault> {
+        let queue = pool.state.pool.queue;
+        // Nobody overtakes those who wait.
+        let found = if queue.is_some() && !pool.state.gate.is_empty() {
+            Err(Fault::AllAtLimit)
+        } else {
+            self.look(pool, &Tried::default(), now)
+        };
+        match (found, queue) {
+            (Ok(attempt), _) => Ok((Rc::clone(pool), attempt)),
+            // Boxed: the few that wait must not make the task of every connection larger.
+            (Err(Fault::AllAtLimit), Some(queue)) => Box::pin(self.wait_in_line(pool, queue)).await,
+            (Err(fault), _) => {
+                self.unpicked(pool);
+                Err(fault)
+            }
+        }
+    }
+
+    /// Books a request that got no backend at all.
+    pub(crate) fn unpicked(&mut self, pool: &PoolView) {
+        pool.pool.counts.unpicked();
+        self.record.harmed = true;
+    }
+
+    /// Picks a backend and takes its slot; nothing is booked when there is none.
+    pub(crate) fn look(
+        &self,
+        pool: &Rc<PoolView>,
+        tried: &Tried,
+        now: Instant,
+    ) -> Result<Try, Fault> {
         let load = pool.state.load(self.connection.worker.shared.loads.len());
         let ask = Ask {
             now: self.connection.worker.mono(now),
@@ -249,13 +309,17 @@ impl Exchange<'_> {
             key: self.key,
             bound: self.binding.map(|binding| binding.member),
         };
-        let picked = pool.pool.picker.borrow_mut().pick(&load, ask);
-        if let Some(pick) = picked {
-            return Ok(Try::start(pool, pick, now));
-        }
-        if tried.list().is_empty() {
-            pool.pool.counts.unpicked();
-            self.record.harmed = true;
+        // Another worker may take the last slot between the pick and the booking; then the next pick sees it.
+        for _ in 0..LOOKS_MAX {
+            if !pool.state.has_room() {
+                return Err(Fault::AllAtLimit);
+            }
+            let Some(pick) = pool.pool.picker.borrow_mut().pick(&load, ask) else {
+                break;
+            };
+            if let Some(attempt) = Try::start(pool, pick, now) {
+                return Ok(attempt);
+            }
         }
         let anybody = pool.state.members.iter().any(|m| m.effective_weight() > 0);
         Err(if anybody {
@@ -264,11 +328,45 @@ impl Exchange<'_> {
             Fault::NoBackend
         })
     }
+
+    /// Another backend for a request that was answered with a status that is worth a further try.
+    fn repeat_instead(
+        &self,
+        pool: &Rc<PoolView>,
+        (upstream, attempt, status): (&Upstream, &Try, u16),
+        retries: u32,
+        tried: &mut Tried,
+    ) -> Option<Try> {
+        let retry = &pool.state.pool.retry;
+        RetryCause::of_status(status).filter(|cause| retry.on.has(*cause))?;
+        let decision = decide(
+            self.head.method_kind.is_idempotent(),
+            !upstream.upload.touched,
+            retries,
+            retry,
+            &mut pool.pool.budget.borrow_mut(),
+            Failure::Status(status),
+        );
+        if decision != Decision::Retry {
+            return None;
+        }
+        let now = Instant::now();
+        tried.push(attempt.backend());
+        // Without another backend the answer at hand is better than none.
+        let next = self.look(pool, tried, now).ok()?;
+        attempt.answered(now.saturating_duration_since(attempt.picked_at));
+        Some(next)
+    }
+
+    fn discard(&self, mut upstream: Upstream) {
+        upstream.buf.clear(&self.connection.worker.blocks);
+        upstream.upload.finish(&self.connection.worker.blocks);
+    }
 }
 
 /// Backends that already failed this request.
 #[derive(Debug, Default)]
-struct Tried {
+pub(crate) struct Tried {
     list: [usize; TRIES_MAX],
     length: usize,
 }

@@ -7,6 +7,9 @@ use evenkeel_http1::{BodyError, Refusal, ResponseError};
 
 use crate::counts::Outcome;
 
+/// A status that no configuration can name as worth a further try.
+const NEVER_REPEATED: u16 = 499;
+
 /// Why a request did not end with a backend's complete response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fault {
@@ -26,12 +29,18 @@ pub(crate) enum Fault {
     ClientWriteTimeout,
     /// No route matches.
     NoRoute,
+    /// Requests come faster than the route allows; seconds until one would be let through.
+    RateLimited(u32),
     /// The listener was removed while the request came in.
     ListenerGone,
     /// No backend of the pool is eligible.
     NoBackend,
     /// Every eligible backend is at its `max_in_flight`.
     AllAtLimit,
+    /// So many requests wait for a backend already.
+    QueueFull,
+    /// No backend came below its limit in time.
+    QueueTimeout,
     /// The backend refused the connection.
     ConnectRefused,
     /// The backend cannot be reached.
@@ -65,7 +74,12 @@ impl Fault {
             // Never sent; as nginx, for the log.
             Self::ClientGone | Self::ClientWriteTimeout => 499,
             Self::NoRoute => 404,
-            Self::ListenerGone | Self::NoBackend | Self::AllAtLimit => 503,
+            Self::RateLimited(_) => 429,
+            Self::ListenerGone
+            | Self::NoBackend
+            | Self::AllAtLimit
+            | Self::QueueFull
+            | Self::QueueTimeout => 503,
             Self::ConnectRefused
             | Self::ConnectFailed
             | Self::BackendReset
@@ -90,9 +104,12 @@ impl Fault {
             Self::ClientGone => "client_gone",
             Self::ClientWriteTimeout => "client_write_timeout",
             Self::NoRoute => "no_route",
+            Self::RateLimited(_) => "rate_limited",
             Self::ListenerGone => "listener_removed",
             Self::NoBackend => "no_backend",
             Self::AllAtLimit => "all_at_limit",
+            Self::QueueFull => "queue_full",
+            Self::QueueTimeout => "queue_timeout",
             Self::ConnectRefused => "connect_refused",
             Self::ConnectFailed => "connect_failed",
             Self::ConnectTimeout => "connect_timeout",
@@ -116,9 +133,12 @@ impl Fault {
             Self::BodyTooLarge => "the request body is too large",
             Self::ClientGone | Self::ClientWriteTimeout => "the client left",
             Self::NoRoute => "no route matches this request",
+            Self::RateLimited(_) => "too many requests; try again later",
             Self::ListenerGone => "this listener was removed",
             Self::NoBackend => "no backend is available",
             Self::AllAtLimit => "every backend is at its limit",
+            Self::QueueFull => "every backend is at its limit and too many requests wait already",
+            Self::QueueTimeout => "no backend came below its limit in time",
             Self::ConnectRefused => "the backend refused the connection",
             Self::ConnectFailed => "the backend cannot be reached",
             Self::ConnectTimeout => "the backend did not accept the connection in time",
@@ -167,8 +187,8 @@ impl Fault {
             Self::BackendReset | Self::BackendClosed => Failure::Reset { bytes_written },
             Self::InvalidResponse(_) => Failure::InvalidResponse,
             Self::ResponseTimeout => Failure::Timeout,
-            // The rest is the client's, or has used up the time: a status stands for "do not repeat".
-            other => Failure::Status(other.status()),
+            // The rest is the client's, or has used up the time: not a status that a backend sent.
+            _ => Failure::Status(NEVER_REPEATED),
         }
     }
 

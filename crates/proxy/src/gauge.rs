@@ -11,10 +11,12 @@ use std::time::Duration;
 
 use evenkeel_balance::{KeyTable, Member};
 use evenkeel_model::clock::Mono;
-use evenkeel_model::config::Algorithm;
+use evenkeel_model::config::{Algorithm, HashKey};
 use evenkeel_model::ids::Name;
-use evenkeel_model::tally::Vitals;
+use evenkeel_model::tally::{RouteKey, Vitals};
 
+use crate::gate::{self, Gate};
+use crate::rate::Rates;
 use crate::sticky::StickyKey;
 
 /// A reported utilisation older than this is no longer shown: the backend may have stopped reporting.
@@ -48,14 +50,14 @@ impl BackendGauge {
         self.in_flight.load(Ordering::Relaxed)
     }
 
-    /// Books one more request; whoever calls this calls [`BackendGauge::leave`] when it is dropped.
-    pub(crate) fn enter(&self) {
-        self.in_flight.fetch_add(1, Ordering::Relaxed);
+    /// Books one more request unless there are `limit`; whoever gets `true` calls [`BackendGauge::leave`].
+    pub(crate) fn try_enter(&self, limit: Option<u32>) -> bool {
+        gate::enter(&self.in_flight, limit)
     }
 
     /// Ends a booking.
     pub(crate) fn leave(&self) {
-        self.in_flight.fetch_sub(1, Ordering::Relaxed);
+        self.in_flight.fetch_sub(1, Ordering::SeqCst);
     }
 
     /// Stores a utilisation that the backend reported.
@@ -85,7 +87,7 @@ impl BackendGauge {
     }
 }
 
-/// Requests in flight in a whole pool over all workers, kept where a bounded load asks for it at every pick.
+/// Requests in flight in a whole pool over all workers, kept where a bounded load or a limit asks for it at every pick.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub(crate) struct PoolGauge(AtomicU32);
@@ -95,12 +97,13 @@ impl PoolGauge {
         self.0.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn enter(&self) {
-        self.0.fetch_add(1, Ordering::Relaxed);
+    /// Books one more unless there are `limit`; whoever gets `true` calls [`PoolGauge::leave`].
+    pub(crate) fn try_enter(&self, limit: Option<u32>) -> bool {
+        gate::enter(&self.0, limit)
     }
 
     pub(crate) fn leave(&self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        self.0.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
@@ -118,6 +121,8 @@ struct Kept {
     pools: BTreeMap<Name, Arc<PoolGauge>>,
     keys: BTreeMap<Name, Arc<KeyTable>>,
     sticky: Option<StickyKey>,
+    gates: BTreeMap<Name, Arc<Gate>>,
+    rates: BTreeMap<RouteKey, Arc<Rates>>,
 }
 
 impl Gauges {
@@ -151,6 +156,23 @@ impl Gauges {
     /// The gauge of all of `pool`, made on first use.
     pub(crate) fn pool(&self, pool: &Name) -> Arc<PoolGauge> {
         Arc::clone(self.lock().pools.entry(pool.clone()).or_default())
+    }
+
+    /// What came on `route` by what `by` says: the one there is while it fits, else a new one.
+    pub(crate) fn rates(&self, route: &RouteKey, by: Option<&HashKey>) -> Arc<Rates> {
+        let mut kept = self.lock();
+        let known = kept.rates.get(route).filter(|rates| rates.fits(by));
+        if let Some(known) = known {
+            return Arc::clone(known);
+        }
+        let new = Arc::new(Rates::new(by.cloned()));
+        kept.rates.insert(route.clone(), Arc::clone(&new));
+        new
+    }
+
+    /// The gate of `pool`, made on first use.
+    pub(crate) fn gate(&self, pool: &Name) -> Arc<Gate> {
+        Arc::clone(self.lock().gates.entry(pool.clone()).or_default())
     }
 
     /// The table of keys of `pool` for `members`: the one there is while it fits, else a new one, which costs what
@@ -189,7 +211,8 @@ mod tests {
     fn a_gauge_survives_by_name() {
         let gauges = Gauges::default();
         let (pool, backend) = (Name::new("shop").unwrap(), Name::new("web-1").unwrap());
-        gauges.get(&pool, &backend).enter();
+        assert!(gauges.get(&pool, &backend).try_enter(Some(1)));
+        assert!(!gauges.get(&pool, &backend).try_enter(Some(1)));
         assert_eq!(gauges.get(&pool, &backend).in_flight(), 1);
         gauges.get(&pool, &backend).leave();
         assert_eq!(gauges.get(&pool, &backend).in_flight(), 0);

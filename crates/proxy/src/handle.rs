@@ -15,7 +15,7 @@ use arc_swap::ArcSwap;
 use evenkeel_model::clock::Mono;
 use evenkeel_model::config::{Address, Config};
 use evenkeel_model::ids::{Name, WorkerId};
-use evenkeel_model::tally::{Tally, Vitals};
+use evenkeel_model::tally::{RouteKey, Tally, Vitals};
 use tokio::sync::{Notify, mpsc};
 
 use crate::access::{AccessLog, AccessLogError};
@@ -316,6 +316,25 @@ impl Proxy {
     /// Worker threads.
     pub fn workers(&self) -> u16 {
         self.shared.loads.len() as u16
+    }
+
+    /// Requests refused by the rate limit of each route of the running snapshot that has one, since it had it.
+    pub fn rate_limited(&self) -> Vec<(Arc<RouteKey>, u64)> {
+        let published = self.shared.published.load();
+        let snapshot = &published.snapshot;
+        let routes = snapshot.route_keys.iter().zip(&snapshot.limits);
+        routes
+            .filter_map(|(key, limit)| Some((Arc::clone(key), limit.as_ref()?.rates.refused())))
+            .collect()
+    }
+
+    /// Requests that wait in the queue of each pool of the running snapshot, in file order.
+    pub fn waiting(&self) -> Vec<(Name, u32)> {
+        let published = self.shared.published.load();
+        let pools = published.snapshot.pools.iter();
+        pools
+            .map(|state| (state.pool.name.clone(), state.gate.waiting()))
+            .collect()
     }
 
     /// Live numbers of every backend of the running snapshot, pools and backends in file order.

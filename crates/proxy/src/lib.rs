@@ -9,7 +9,7 @@
 //! every outcome is counted in the worker's own cells, under the epoch of the pick, and handed to the shell once a
 //! second as a `model::tally::Tally`.
 //!
-//! No lock and no call into the control plane lies on that path. What the shell may do is in [`Proxy`]: swap the
+//! No lock and no call into the control plane lies on that path, but that of a pool's queue while requests wait in it. What the shell may do is in [`Proxy`]: swap the
 //! snapshot, look at the vitals, drain.
 //!
 //! # Limits
@@ -27,11 +27,14 @@ mod counts;
 mod descriptors;
 mod exchange;
 mod fault;
+mod gate;
 mod gauge;
 mod handle;
 mod ident;
+mod line;
 mod orca;
 mod pump;
+mod rate;
 mod record;
 mod relay;
 mod route_counts;

@@ -29,6 +29,8 @@ pub(crate) struct Record {
     pub(crate) fault: Option<Fault>,
     /// From the last pick to the end of the response head.
     pub(crate) upstream: Option<Duration>,
+    /// Time in the queue of the pool, when it waited there.
+    pub(crate) queued: Option<Duration>,
     pub(crate) bytes_in: u64,
     pub(crate) bytes_out: u64,
     /// Beyond the objective of the pool.
@@ -46,6 +48,7 @@ impl Record {
             status: 0,
             fault: None,
             upstream: None,
+            queued: None,
             bytes_in: 0,
             bytes_out: 0,
             harmed: false,
@@ -119,6 +122,10 @@ impl Record {
             Some(took) => ms_field(out, "upstream_ms", took),
             None => null_field(out, "upstream_ms"),
         }
+        match self.queued {
+            Some(took) => ms_field(out, "queued_ms", took),
+            None => null_field(out, "queued_ms"),
+        }
         number_field(out, "bytes_in", self.bytes_in);
         number_field(out, "bytes_out", self.bytes_out);
         match self.fault {
@@ -162,26 +169,56 @@ pub(crate) struct Try {
     ended: bool,
     /// The picker knows how it went.
     told: bool,
+    /// Its slots are given back.
+    free: bool,
 }
 
 impl Try {
-    pub(crate) fn start(pool: &Rc<PoolView>, pick: Pick, now: Instant) -> Self {
+    /// Takes a slot of the pool and one of the backend; `None`: another worker has taken the last.
+    pub(crate) fn start(pool: &Rc<PoolView>, pick: Pick, now: Instant) -> Option<Self> {
         let backend = pick.member;
+        let state = &pool.state;
+        let limit = state.pool.max_in_flight_total;
+        if state
+            .total
+            .as_ref()
+            .is_some_and(|total| !total.try_enter(limit))
+        {
+            return None;
+        }
+        let gauge = state.gauges.get(backend);
+        if !gauge.is_some_and(|gauge| gauge.try_enter(state.pool.max_in_flight)) {
+            if let Some(total) = &state.total {
+                total.leave();
+                state.gate.offer();
+            }
+            return None;
+        }
         pool.cells.picked(backend, pick.why);
-        if let Some(gauge) = pool.state.gauges.get(backend) {
-            gauge.enter();
-        }
-        if let Some(total) = &pool.state.total {
-            total.enter();
-        }
-        Self {
+        Some(Self {
             pool: Rc::clone(pool),
             backend,
             why: pick.why,
             picked_at: now,
             ended: false,
             told: false,
+            free: false,
+        })
+    }
+
+    /// Gives the slots back, to whoever waits for one; only the first call counts.
+    pub(crate) fn let_go(&mut self) {
+        if self.free {
+            return;
         }
+        self.free = true;
+        if let Some(gauge) = self.pool.state.gauges.get(self.backend) {
+            gauge.leave();
+        }
+        if let Some(total) = &self.pool.state.total {
+            total.leave();
+        }
+        self.pool.state.gate.offer();
     }
 
     pub(crate) fn backend(&self) -> usize {
@@ -228,11 +265,6 @@ impl Try {
 impl Drop for Try {
     fn drop(&mut self) {
         self.end(Outcome::ClientAbort);
-        if let Some(gauge) = self.pool.state.gauges.get(self.backend) {
-            gauge.leave();
-        }
-        if let Some(total) = &self.pool.state.total {
-            total.leave();
-        }
+        self.let_go();
     }
 }

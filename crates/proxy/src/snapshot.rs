@@ -11,7 +11,9 @@ use evenkeel_model::config::{Config, Listener, Pool};
 use evenkeel_model::ids::{Epoch, RevisionId};
 use evenkeel_model::tally::RouteKey;
 
+use crate::gate::Gate;
 use crate::gauge::{BackendGauge, Gauges, PoolGauge};
+use crate::rate::RouteLimit;
 use crate::sticky::Sticky;
 
 /// Runtime facts of one pool, as the control shell knows them.
@@ -61,10 +63,12 @@ pub struct PoolState {
     pub gauges: Vec<Arc<BackendGauge>>,
     /// Under a hash: whose each key is, built once for all workers.
     pub(crate) keys: Option<Arc<KeyTable>>,
-    /// Under a bounded load: requests in flight in the whole pool.
+    /// Under a bounded load or a limit of the pool: requests in flight in the whole pool.
     pub(crate) total: Option<Arc<PoolGauge>>,
     /// Whose a client is, where a cookie says so.
     pub(crate) sticky: Option<Sticky>,
+    /// Kept over reloads by name.
+    pub(crate) gate: Arc<Gate>,
 }
 
 /// What the backends of a pool hold now.
@@ -106,6 +110,8 @@ pub struct Snapshot {
     pub(crate) routes: RouteTable,
     /// By route in file order.
     pub(crate) route_keys: Vec<Arc<RouteKey>>,
+    /// By route in file order.
+    pub(crate) limits: Vec<Option<RouteLimit>>,
 }
 
 impl Snapshot {
@@ -131,6 +137,11 @@ impl Snapshot {
             pools,
             listeners: config.listeners.iter().cloned().map(Arc::new).collect(),
             routes: RouteTable::new(&config),
+            limits: config
+                .routes
+                .iter()
+                .map(|route| RouteLimit::of(route, gauges))
+                .collect(),
             route_keys: config
                 .routes
                 .iter()
@@ -139,6 +150,13 @@ impl Snapshot {
                 .collect(),
             config,
         })
+    }
+}
+
+impl Snapshot {
+    /// How often requests may come on the route.
+    pub(crate) fn limit(&self, route: usize) -> Option<&RouteLimit> {
+        self.limits.get(route)?.as_ref()
     }
 }
 
@@ -179,7 +197,9 @@ impl PoolState {
             .transpose()
             .map_err(SnapshotError::Random)?;
         let bounded = pool.affinity.bounded_load.is_some();
-        let total = bounded.then(|| gauges.pool(&pool.name));
+        let counted = bounded || pool.max_in_flight_total.is_some();
+        let total = counted.then(|| gauges.pool(&pool.name));
+        let gate = gauges.gate(&pool.name);
         let gauges = pool
             .backends
             .iter()
@@ -194,6 +214,16 @@ impl PoolState {
             epoch: facts.epoch,
             members: facts.members,
             gauges,
+            gate,
         })
+    }
+
+    /// Whether the pool as a whole is below its limit.
+    pub(crate) fn has_room(&self) -> bool {
+        let limit = self.pool.max_in_flight_total;
+        let (Some(limit), Some(total)) = (limit, &self.total) else {
+            return true;
+        };
+        total.in_flight() < limit
     }
 }

@@ -164,6 +164,8 @@ impl Worker {
             pool.picker
                 .borrow_mut()
                 .update(&state.spec(), &state.members);
+            // Limits may be wider now, or backends back.
+            state.gate.changed();
             let addresses = state.pool.backends.iter().map(|backend| &backend.address);
             let mut origin = |address: &Address| {
                 let new = || {

@@ -363,7 +363,7 @@ fn check_safe(subject: &Subject<'_>) -> Vec<Finding> {
                 Balancer::Envoy => {
                     "retry only connect-failure and refused-stream on routes that take POST"
                 }
-                Balancer::Evenkeel => "retry only what is safe to repeat",
+                Balancer::Evenkeel => "remove `unsafe_methods`",
             }
             .to_owned(),
         };

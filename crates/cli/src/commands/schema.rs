@@ -85,6 +85,11 @@ fn shape(kind: &Kind) -> Value {
             {"type": "string", "enum": words},
         ]}),
         Kind::Choice(words) => json!({"type": "string", "enum": words}),
+        Kind::Choices(words) => json!({
+            "type": "array",
+            "items": {"type": "string", "enum": words},
+            "uniqueItems": true,
+        }),
         Kind::Text(example) => json!({"type": "string", "minLength": 1, "examples": [example]}),
         Kind::Name => text(NAME),
         Kind::Names => json!({"type": "array", "items": text(NAME), "minItems": 1}),

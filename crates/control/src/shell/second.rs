@@ -172,6 +172,7 @@ impl Shell {
             addresses: self.proxy.addresses(),
             connections: self.proxy.connections(),
             access_log_lost: self.proxy.access_log_lost(),
+            rate_limited: self.proxy.rate_limited(),
             started_at: self.started_at,
         }));
     }

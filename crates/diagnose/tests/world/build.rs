@@ -73,8 +73,12 @@ pub(crate) fn pool(weights: &[u32], capacities: &[Option<f64>]) -> Pool {
         retry: Retry {
             attempts: 1,
             budget: Ratio::from_percent(20),
+            on: evenkeel_model::config::RetryOn::default(),
+            unsafe_methods: false,
         },
         max_in_flight: None,
+        max_in_flight_total: None,
+        queue: None,
         harmed_clients_min: 20,
         policy: evenkeel_model::policy::Policy::default(),
         backends: backends.collect(),

@@ -590,9 +590,11 @@ fn localised(
     }
     for (pool, table) in tables(&mut document, "pool") {
         scaled(table, "peak_rps", scale);
-        if let Some(limit) = table.get("max_in_flight").and_then(Value::as_integer) {
-            let limit = (limit as f64 * scale).ceil().max(1.0) as i64;
-            table.insert("max_in_flight".to_owned(), limit.into());
+        for key in ["max_in_flight", "max_in_flight_total"] {
+            if let Some(limit) = table.get(key).and_then(Value::as_integer) {
+                let limit = (limit as f64 * scale).ceil().max(1.0) as i64;
+                table.insert(key.to_owned(), limit.into());
+            }
         }
         for (name, backend) in tables(table, "backend") {
             scaled(backend, "capacity_rps", scale);

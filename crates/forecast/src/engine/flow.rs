@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use evenkeel_balance::retry::{Decision, Failure, decide, is_idempotent};
-use evenkeel_balance::{Ask, How, Load, Why, digest};
+use evenkeel_balance::retry::{Decision, Failure, GiveUp, decide, is_idempotent};
+use evenkeel_balance::{Ask, How, Load, Pick, Why, digest};
 use evenkeel_model::clock::Mono;
-use evenkeel_model::config::HashKey;
+use evenkeel_model::config::{HashKey, RetryCause};
 use evenkeel_model::ids::Epoch;
 use evenkeel_model::tally::{BackendTally, Outcomes};
 
@@ -41,14 +41,14 @@ impl Load for PoolLoad<'_> {
 /// One request of a client.
 #[derive(Debug)]
 pub(super) struct Request {
-    stream: u32,
-    client: u32,
+    pub(super) stream: u32,
+    pub(super) client: u32,
     kind: u16,
     /// 0: new; else the client's n-th retry.
     client_attempt: u8,
-    worker: u16,
-    pool: u32,
-    started: u64,
+    pub(super) worker: u16,
+    pub(super) pool: u32,
+    pub(super) started: u64,
     retries: u8,
     /// Stations that failed it.
     tried: [u32; TRIES_MAX],
@@ -74,7 +74,7 @@ pub(super) struct Try {
 
 /// How a request ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum End {
+pub(super) enum End {
     /// By a backend, with this status.
     Answered(u16),
     /// By the balancer after the last try failed (502, 504).
@@ -85,6 +85,8 @@ enum End {
     Aborted,
     /// No route (404).
     Unrouted,
+    /// Beyond the rate limit of its route (429).
+    Limited,
     /// The balancer was down or full.
     TurnedAway,
 }
@@ -109,6 +111,8 @@ impl Engine {
             Event::Done(try_ref) => self.on_done(try_ref),
             Event::Answer(try_ref, status) => self.on_answer(try_ref, status),
             Event::NoConnection(try_ref) => self.on_failure(try_ref, Failure::Connect),
+            Event::Turn { pool, more } => self.on_turn(pool, more),
+            Event::WaitedLong(request_ref) => self.on_waited_long(request_ref),
         }
     }
 
@@ -156,6 +160,8 @@ impl Engine {
         });
         if full || self.now < self.down_until {
             self.end(request, End::TurnedAway, None);
+        } else if route.is_some_and(|route| self.is_limited(route, stream, client, kind)) {
+            self.end(request, End::Limited, None);
         } else if let Some(pool) = pool {
             let retry = self.pools[pool as usize].pool.retry;
             let mine = &mut self.workers[usize::from(worker)];
@@ -164,21 +170,23 @@ impl Engine {
             }
             let mine = &mut mine.pools[pool as usize];
             mine.budget.on_request(&retry, Mono(self.now));
-            self.dispatch(request);
+            self.place(request);
         } else {
             self.end(request, End::Unrouted, None);
         }
     }
 
-    /// Picks a backend for the next try and sends it there.
-    fn dispatch(&mut self, request_ref: Ref) {
-        let Some(request) = self.requests.get(request_ref) else {
-            return;
-        };
+    /// Picks a backend for the next try; nothing is booked when there is none.
+    pub(super) fn look(&mut self, request_ref: Ref) -> Option<Pick> {
+        let request = self.requests.get(request_ref)?;
         let (key, bound) = self.ties(request);
         let pool_id = request.pool as usize;
         let state = &self.pools[pool_id];
         let worker_count = self.workers.len() as u16;
+        let total = state.pool.max_in_flight_total;
+        if total.is_some_and(|limit| state.in_flight >= limit) {
+            return None;
+        }
         let mine = &mut self.workers[usize::from(request.worker)].pools[pool_id];
         let stations = &self.stations;
         let load = PoolLoad {
@@ -202,11 +210,17 @@ impl Engine {
             bound,
         };
         let picked = mine.picker.pick(&load, ask);
-        let Some(pick) = picked.filter(|pick| pick.member < state.stations.len()) else {
-            mine.unpicked += 1;
-            self.end(request_ref, End::Unpicked, None);
+        picked.filter(|pick| pick.member < state.stations.len())
+    }
+
+    /// Sends a try to the backend that was picked.
+    pub(super) fn send(&mut self, request_ref: Ref, pick: Pick) {
+        let Some(request) = self.requests.get(request_ref) else {
             return;
         };
+        let pool_id = request.pool as usize;
+        let state = &self.pools[pool_id];
+        let mine = &mut self.workers[usize::from(request.worker)].pools[pool_id];
         mine.picked(state.epoch, pick);
         let member = pick.member;
         let source = &self.sources[request.stream as usize];
@@ -236,6 +250,7 @@ impl Engine {
             held: false,
         });
         self.stations[station as usize].in_flight += 1;
+        self.pools[pool_id].in_flight += 1;
         self.pools[pool_id].deadlines.add(deadline, try_ref);
         self.deliver(try_ref);
     }
@@ -337,6 +352,9 @@ impl Engine {
         };
         let us = (self.now - this.picked_at) / 1_000;
         self.tell(&this, How::of_status(status));
+        let next = this
+            .request
+            .and_then(|request| self.instead_of(request, &this, status));
         self.close_try(try_ref, |outcomes| match status {
             0..400 => outcomes.ok += 1,
             400..500 => outcomes.client_error += 1,
@@ -345,12 +363,50 @@ impl Engine {
         if let Some(cell) = self.cell(&this) {
             cell.latency.record(us);
         }
-        if let Some(request) = this.request {
-            if status < 500 {
-                self.bind(request, &this);
+        match (this.request, next) {
+            (Some(request), Some(pick)) => self.send(request, pick),
+            (Some(request), None) => {
+                if status < 500 {
+                    self.bind(request, &this);
+                }
+                self.end(request, End::Answered(status), Some(&this));
             }
-            self.end(request, End::Answered(status), Some(&this));
+            (None, _) => {}
         }
+    }
+
+    /// Another backend for a request that was answered with a status that is worth a further try.
+    fn instead_of(&mut self, request_ref: Ref, this: &Try, status: u16) -> Option<Pick> {
+        let retry = self.pools[this.pool as usize].pool.retry;
+        RetryCause::of_status(status).filter(|cause| retry.on.has(*cause))?;
+        if self.decide_on(request_ref, Failure::Status(status)) != Decision::Retry {
+            return None;
+        }
+        let request = self.requests.get_mut(request_ref)?;
+        request.tried[usize::from(request.retries)] = this.station;
+        request.retries += 1;
+        self.look(request_ref)
+    }
+
+    /// Whether a failure of a try is worth a further one.
+    fn decide_on(&mut self, request_ref: Ref, failure: Failure) -> Decision {
+        let given_up = Decision::GiveUp(GiveUp::Attempts);
+        let Some(request) = self.requests.get(request_ref) else {
+            return given_up;
+        };
+        let state = &self.pools[request.pool as usize];
+        let source = &self.sources[request.stream as usize];
+        let idempotent = is_idempotent(&source.kinds[usize::from(request.kind)].method);
+        let mine = &mut self.workers[usize::from(request.worker)].pools[request.pool as usize];
+        let deadline = request
+            .started
+            .saturating_add(nanos(state.pool.request_timeout));
+        if self.now >= deadline || usize::from(request.retries) + 1 >= TRIES_MAX {
+            return given_up;
+        }
+        let made = u32::from(request.retries);
+        let retry = &state.pool.retry;
+        decide(idempotent, true, made, retry, &mut mine.budget, failure)
     }
 
     /// The client of a request takes the sticky cookie that came with the answer, if one did.
@@ -383,35 +439,16 @@ impl Engine {
         let Some(request_ref) = this.request else {
             return;
         };
-        let Some(request) = self.requests.get_mut(request_ref) else {
-            return;
-        };
-        let state = &self.pools[request.pool as usize];
-        let source = &self.sources[request.stream as usize];
-        let idempotent = is_idempotent(&source.kinds[usize::from(request.kind)].method);
-        let mine = &mut self.workers[usize::from(request.worker)].pools[request.pool as usize];
-        let in_time = self.now
-            < request
-                .started
-                .saturating_add(nanos(state.pool.request_timeout));
-        let made = request.retries;
-        let decision = if in_time && usize::from(made) + 1 < TRIES_MAX {
-            decide(
-                idempotent,
-                true,
-                u32::from(made),
-                &state.pool.retry,
-                &mut mine.budget,
-                failure,
-            )
-        } else {
-            Decision::GiveUp(evenkeel_balance::retry::GiveUp::Attempts)
-        };
-        match decision {
+        match self.decide_on(request_ref, failure) {
             Decision::Retry | Decision::RetryFresh => {
-                request.tried[usize::from(made)] = this.station;
-                request.retries += 1;
-                self.dispatch(request_ref);
+                if let Some(request) = self.requests.get_mut(request_ref) {
+                    request.tried[usize::from(request.retries)] = this.station;
+                    request.retries += 1;
+                }
+                match self.look(request_ref) {
+                    Some(pick) => self.send(request_ref, pick),
+                    None => self.unpicked(request_ref),
+                }
             }
             Decision::GiveUp(_) => self.end(request_ref, End::Failed, Some(&this)),
         }
@@ -430,6 +467,9 @@ impl Engine {
         }
         let station = &mut self.stations[copy.station as usize];
         station.in_flight = station.in_flight.saturating_sub(1);
+        let state = &mut self.pools[copy.pool as usize];
+        state.in_flight = state.in_flight.saturating_sub(1);
+        self.offer(copy.pool, false);
         if let Some(cell) = self.cell(&copy) {
             book(&mut cell.outcomes);
         }
@@ -459,7 +499,7 @@ impl Engine {
     }
 
     /// A request is over; `at`: the try that it ended with.
-    fn end(&mut self, request_ref: Ref, end: End, at: Option<&Try>) {
+    pub(super) fn end(&mut self, request_ref: Ref, end: End, at: Option<&Try>) {
         let Some(request) = self.requests.remove(request_ref) else {
             return;
         };
@@ -478,7 +518,7 @@ impl Engine {
                 slow = took > p99;
                 totals.slow += u64::from(slow);
             }
-            End::Answered(400..500) | End::Unrouted => totals.client_error += 1,
+            End::Answered(400..500) | End::Unrouted | End::Limited => totals.client_error += 1,
             End::Aborted => totals.aborted += 1,
             End::Answered(_) | End::Failed | End::Unpicked | End::TurnedAway => {
                 failed = true;
@@ -536,6 +576,9 @@ impl Engine {
 
     /// The balancer died: every client sees its request fail. Backends go on with what they hold.
     pub(super) fn drop_all_requests(&mut self) {
+        for state in &mut self.pools {
+            state.line.clear();
+        }
         for try_ref in self.tries.refs() {
             self.close_try(try_ref, |_| {});
         }

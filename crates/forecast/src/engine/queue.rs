@@ -22,6 +22,10 @@ pub(crate) enum Event {
     Answer(Ref, u16),
     /// A connection could not be made.
     NoConnection(Ref),
+    /// Who waits first for a backend of a pool looks for one.
+    Turn { pool: u32, more: bool },
+    /// A request has waited for a backend as long as it may.
+    WaitedLong(Ref),
 }
 
 /// A place in a [`Slab`] and its generation.

@@ -12,7 +12,7 @@ use evenkeel_model::ids::{Epoch, Name, WorkerId};
 use evenkeel_model::rng::Rng;
 use evenkeel_model::sketch::{ClientSketch, Frequent};
 use evenkeel_model::tally::{
-    BackendTally, EPOCHS_KEPT, EpochTally, PoolTally, RouteKey, RouteTally, Tally,
+    BackendTally, EPOCHS_KEPT, EpochTally, PoolTally, RouteKey, RouteTally, Tally, Waits,
 };
 
 use super::peer::{Peer, PeerRule};
@@ -44,6 +44,7 @@ pub(crate) struct WorkerPool {
     pub(crate) clients: ClientSketch,
     pub(crate) frequent: Frequent,
     pub(crate) unpicked: u64,
+    pub(crate) waits: Waits,
     epochs: VecDeque<Cells>,
 }
 
@@ -71,6 +72,17 @@ impl Chooser {
                 Some(Pick { member, why })
             }
         }
+    }
+}
+
+impl Chooser {
+    /// Whether any member takes traffic.
+    pub(crate) fn has_anybody(&self) -> bool {
+        let members = match self {
+            Self::Own(picker) => picker.members(),
+            Self::Peer(peer) => peer.members(),
+        };
+        members.iter().any(|member| member.effective_weight() > 0)
     }
 }
 
@@ -119,6 +131,7 @@ impl Worker {
             clients: ClientSketch::default(),
             frequent: Frequent::default(),
             unpicked: 0,
+            waits: Waits::default(),
             epochs: VecDeque::new(),
         };
         mine.start_epoch(epoch, members.len());
@@ -234,6 +247,7 @@ impl WorkerPool {
             clients: std::mem::take(&mut self.clients),
             frequent: std::mem::take(&mut self.frequent),
             unpicked: self.unpicked,
+            waits: self.waits,
         }
     }
 }

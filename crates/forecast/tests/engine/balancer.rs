@@ -8,7 +8,7 @@ use evenkeel_forecast::engine::spec::{
 };
 use evenkeel_model::clock::Mono;
 use evenkeel_model::ids::Epoch;
-use evenkeel_model::tally::Tally;
+use evenkeel_model::tally::{Tally, Waits};
 
 use super::{MS, assert_conserved, config, key, name, spec, sum};
 
@@ -179,6 +179,92 @@ fn a_backend_at_its_in_flight_limit_is_passed_over_and_a_full_pool_is_unpicked()
         .map(|t| t.pools[0].unpicked)
         .sum();
     assert!(unpicked > 1_000 && unpicked == totals.unpicked && totals.failed == unpicked);
+}
+
+#[test]
+fn requests_wait_in_a_queue_that_is_bounded_in_length_and_time() {
+    // 12 slots of 20 ms can do 600 a second, but only 5 may be in flight: 250 a second.
+    let run = |rps, more: &str| {
+        let config = config(&[1], &format!("max_in_flight = 5\n{more}"));
+        let mut engine = Engine::new(spec(&config, rps, 3));
+        engine.run_until(Mono::from_secs(20));
+        assert_conserved(&engine);
+        let mut waits = Waits::default();
+        for tally in engine.take_tallies() {
+            waits = waits.plus_since(&tally.pools[0].waits, &Waits::default());
+        }
+        (engine.totals(), waits)
+    };
+    let (refused, none) = run(200.0, "");
+    assert_eq!(none, Waits::default());
+    let queue = "queue = { length = 100, timeout = \"1s\" }";
+    let (totals, waits) = run(200.0, queue);
+    assert!(
+        refused.failed > 100 && totals.failed == 0,
+        "{refused:?} {totals:?}"
+    );
+    assert!(waits.queued > 1_000 && waits.served + waits.waiting() == waits.queued);
+    // At twice what the limit lets through the queue is full, and as many are refused as are too many.
+    let (totals, waits) = run(500.0, queue);
+    let share = totals.failed as f64 / totals.requests as f64;
+    assert!((0.4..0.6).contains(&share), "{share}");
+    assert_eq!(waits.full + waits.timed_out, totals.unpicked);
+    assert!(waits.waiting() <= 100);
+    // The wait at the end of a full queue is longer than this timeout: now it is time that bounds it.
+    let (_, waits) = run(500.0, "queue = { length = 1000, timeout = \"50ms\" }");
+    assert!(waits.timed_out > 1_000 && waits.full == 0, "{waits:?}");
+}
+
+#[test]
+fn a_limit_of_the_whole_pool_holds_over_all_backends_and_workers() {
+    let config = config(&[1, 1, 1], "max_in_flight_total = 7");
+    let mut engine = Engine::new(spec(&config, 900.0, 3));
+    for tenth in 1..=100 {
+        engine.run_until(Mono::from_millis(tenth * 100));
+        let held: u32 = engine.vitals()[0].1.iter().map(|v| v.in_flight).sum();
+        assert!(held <= 7, "{held}");
+    }
+    assert!(engine.totals().unpicked > 1_000);
+}
+
+#[test]
+fn a_rate_limit_of_a_route_lets_its_rate_through_and_harms_nobody() {
+    let text = "[listener.web]\naddress = \"127.0.0.1:1\"\n[[route]]\nlistener = \"web\"\npool = \"shop\"\n\
+        rate_limit = { rps = 50, burst = 10 }\n[pool.shop.backend.web-1]\naddress = \"127.0.0.1:2\"\n";
+    let config = std::sync::Arc::new(evenkeel_model::parse::parse(text, None).config.unwrap());
+    let mut spec = spec(&config, 200.0, 3);
+    spec.streams[0].target = Target::Listener(name("web"));
+    let mut engine = Engine::new(spec);
+    engine.run_until(Mono::from_secs(20));
+    assert_conserved(&engine);
+    let totals = engine.totals();
+    assert!((950..=1_010).contains(&totals.ok), "{totals:?}");
+    assert_eq!((totals.failed, totals.unpicked), (0, 0));
+    assert_eq!(
+        totals.client_error,
+        totals.requests - totals.ok - totals.in_flight
+    );
+}
+
+#[test]
+fn a_503_is_tried_elsewhere_where_the_pool_wants_it() {
+    let run = |on: &str| {
+        let config = config(
+            &[1, 1],
+            &format!("[pool.shop.retry]\nbudget = \"100%\"\n{on}"),
+        );
+        let mut engine = Engine::new(spec(&config, 100.0, 3));
+        let fault = Fault {
+            fails_fast: Some(503),
+            ..Fault::default()
+        };
+        engine.set_fault(&key("web-1"), fault).unwrap();
+        engine.run_until(Mono::from_secs(10));
+        assert_conserved(&engine);
+        engine.totals().failed
+    };
+    assert!(run("") > 400);
+    assert_eq!(run("on = [\"503\"]"), 0);
 }
 
 #[test]

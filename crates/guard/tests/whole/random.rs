@@ -363,6 +363,7 @@ impl Shell {
                     clients: ClientSketch::default(),
                     frequent: Frequent::default(),
                     unpicked: 0,
+                    waits: evenkeel_model::tally::Waits::default(),
                 }],
                 routes: Vec::new(),
             };

@@ -33,7 +33,7 @@ pub(super) fn read(reader: &mut Reader, s: &Section<'_>) -> (Algorithm, Affinity
     let words: Vec<_> = Algorithm::ALL.iter().map(|a| (a.as_str(), *a)).collect();
     let written = s.choice(reader, "algorithm", &words);
     let algorithm = written.unwrap_or(Pool::ALGORITHM_DEFAULT);
-    let hash = hash(reader, s);
+    let hash = key(reader, s, "hash", EFFECT);
     let bounded_load = s.number(reader, "bounded_load", &BOUNDED_LOAD);
     let mut affinity = Affinity {
         sticky: sticky(reader, s),
@@ -95,8 +95,13 @@ fn without_hash(reader: &mut Reader, s: &Section<'_>, key: &str, algorithm: Algo
 }
 
 /// Exactly one of the keys of the table.
-fn hash(reader: &mut Reader, s: &Section<'_>) -> Option<HashKey> {
-    let s = sub(reader, s, "hash", &keys::HASH)?;
+pub(super) fn key(
+    reader: &mut Reader,
+    s: &Section<'_>,
+    name: &str,
+    effect: &str,
+) -> Option<HashKey> {
+    let s = sub(reader, s, name, &keys::HASH)?;
     let errors = reader.has_errors();
     let yes = |reader: &mut Reader, key: &str| s.boolean(reader, key).filter(|yes| *yes);
     let named = [
@@ -122,8 +127,8 @@ fn hash(reader: &mut Reader, s: &Section<'_>) -> Option<HashKey> {
         let report = Report {
             id,
             message: format!("`{}` {said}; one of {} is needed", s.path, list(&names)),
-            effect: EFFECT.to_owned(),
-            fix: "write one, such as `hash = { header = \"x-user\" }`".to_owned(),
+            effect: effect.to_owned(),
+            fix: format!("write one, such as `{name} = {{ header = \"x-user\" }}`"),
         };
         reader.error(&s.path, s.span.clone(), report);
     }

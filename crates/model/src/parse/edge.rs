@@ -12,10 +12,10 @@ use super::reader::{Named, Reader, Report, Section};
 use super::reference::{bounded, names, reference, sub};
 use super::typed::Limits;
 use super::{
-    BACKENDS_MAX, LISTENERS_MAX, OPERATIONS_MAX, POOLS_MAX, ROUTES_MAX, keys, policy, pool, text,
-    too_many,
+    BACKENDS_MAX, LISTENERS_MAX, OPERATIONS_MAX, POOLS_MAX, ROUTES_MAX, affinity, keys, policy,
+    pool, text, too_many,
 };
-use crate::config::{Address, Config, Listener, Route};
+use crate::config::{Address, Config, Listener, RateLimit, Route};
 use crate::ids::Name;
 use crate::units::ByteSize;
 
@@ -25,6 +25,16 @@ pub(super) const WORKERS: Limits<u32> = Limits {
     min: 1,
     max: 1_024,
     outside: "no worker would serve, or they would only wait for each other",
+};
+pub(super) const RATE: Limits<f64> = Limits {
+    min: 0.001,
+    max: 1e6,
+    outside: "nobody would ever be served, or nobody ever refused",
+};
+pub(super) const BURST: Limits<u32> = Limits {
+    min: 1,
+    max: 1_000_000,
+    outside: "no request would ever be served, or none ever refused",
 };
 pub(super) const AUDIT_EVERY: Limits<Duration> = Limits {
     min: Duration::from_secs(1),
@@ -274,6 +284,7 @@ fn routes(
         let path_prefix = section
             .read(reader, "path_prefix", text::path_prefix)
             .unwrap_or_else(|| "/".to_owned());
+        let rate_limit = rate_limit(reader, &section);
         let (Some(listener), Some(pool)) = (listener, pool) else {
             continue;
         };
@@ -285,9 +296,24 @@ fn routes(
             host,
             path_prefix,
             pool,
+            rate_limit,
         });
     }
     routes
+}
+
+fn rate_limit(reader: &mut Reader, route: &Section<'_>) -> Option<RateLimit> {
+    let s = sub(reader, route, "rate_limit", &keys::RATE_LIMIT)?;
+    s.require(reader, "rps", "nothing would be limited", "rps = 100");
+    let rps = s.number(reader, "rps", &RATE);
+    let burst = s.integer(reader, "burst", &BURST);
+    let by = affinity::key(reader, &s, "by", "nobody would have a rate of their own");
+    let rps = rps?;
+    Some(RateLimit {
+        rps,
+        burst: burst.unwrap_or((rps.ceil() as u32).max(1)),
+        by,
+    })
 }
 
 fn shadowed(reader: &mut Reader, section: &Section<'_>) {

@@ -13,9 +13,11 @@ mod file;
 mod pool;
 mod side;
 
-pub(super) use file::{ADMIN, AUDIT, DRILLS, LEVEL, LISTENER, RECEIVER, ROUTE, TOKEN, WAIVER};
+pub(super) use file::{
+    ADMIN, AUDIT, DRILLS, LEVEL, LISTENER, RATE_LIMIT, RECEIVER, ROUTE, TOKEN, WAIVER,
+};
 pub(super) use pool::{
-    BACKEND, EJECTION, HASH, HEALTH, OBJECTIVE, POOL, POOL_AUDIT, RETRY, SESSION, STICKY,
+    BACKEND, EJECTION, HASH, HEALTH, OBJECTIVE, POOL, POOL_AUDIT, QUEUE, RETRY, SESSION, STICKY,
 };
 pub(super) use side::{SIDE_AUDIT, SIDE_BACKEND, SIDE_POOL};
 
@@ -65,6 +67,8 @@ pub enum Kind {
     Size(ByteSize, ByteSize),
     /// One of these words.
     Choice(&'static [&'static str]),
+    /// A list of these words, each at most once.
+    Choices(&'static [&'static str]),
     /// A text; an example of it.
     Text(&'static str),
     /// A name of a thing.

@@ -12,7 +12,7 @@ use super::weights::{WEIGHT_MAX, derive};
 use super::{BACKENDS_MAX, affinity, keys, policy, text, too_many};
 use crate::config::{
     Address, Algorithm, Backend, Choices, Ejection, Health, Intent, NPlusOne, Objective, Pool,
-    Retry, Session,
+    Queue, Retry, RetryCause, RetryOn, Session,
 };
 use crate::units::{Ratio, format_duration};
 
@@ -63,6 +63,16 @@ pub(super) const MAX_IN_FLIGHT: Limits<u32> = Limits {
     min: 1,
     max: 1_000_000,
     outside: "every backend would be passed over, or the limit limits nothing",
+};
+pub(super) const QUEUE_LENGTH: Limits<u32> = Limits {
+    min: 1,
+    max: 1_000_000,
+    outside: "nothing could wait, or more than memory holds",
+};
+pub(super) const QUEUE_TIMEOUT: Limits<Duration> = Limits {
+    min: MS,
+    max: Duration::from_mins(5),
+    outside: "nothing could wait, or clients would be gone before their turn",
 };
 pub(super) const RETRY_ATTEMPTS: Limits<u32> = Limits {
     min: 0,
@@ -187,6 +197,8 @@ pub(super) fn read(reader: &mut Reader, named: &Named<'_>, budget: &mut usize) -
         request_timeout,
         retry: retry(reader, &s),
         max_in_flight: s.integer(reader, "max_in_flight", &MAX_IN_FLIGHT),
+        max_in_flight_total: s.integer(reader, "max_in_flight_total", &MAX_IN_FLIGHT),
+        queue: queue(reader, &s),
         harmed_clients_min: s
             .integer(reader, "harmed_clients_min", &HARMED_CLIENTS)
             .unwrap_or(20),
@@ -256,6 +268,8 @@ fn retry(reader: &mut Reader, s: &Section<'_>) -> Retry {
     let mut retry = Retry {
         attempts: 1,
         budget: Ratio::from_percent(20),
+        on: RetryOn::default(),
+        unsafe_methods: false,
     };
     if let Some(s) = sub(reader, s, "retry", &keys::RETRY) {
         retry.attempts = s
@@ -264,8 +278,40 @@ fn retry(reader: &mut Reader, s: &Section<'_>) -> Retry {
         retry.budget = s
             .ratio(reader, "budget", &RETRY_BUDGET)
             .unwrap_or(retry.budget);
+        retry.on = retry_on(reader, &s).unwrap_or(retry.on);
+        retry.unsafe_methods = s.boolean(reader, "unsafe_methods").unwrap_or(false);
     }
     retry
+}
+
+/// `["connect", "503"]`.
+fn retry_on(reader: &mut Reader, s: &Section<'_>) -> Option<RetryOn> {
+    let words = RetryCause::ALL
+        .iter()
+        .map(|cause| (cause.as_str(), *cause))
+        .collect::<Vec<_>>();
+    let causes = s.choices(reader, "on", &words)?;
+    let add = |set: RetryOn, cause| set.with(cause);
+    Some(causes.into_iter().fold(RetryOn::NOTHING, add))
+}
+
+fn queue(reader: &mut Reader, s: &Section<'_>) -> Option<Queue> {
+    let inner = sub(reader, s, "queue", &keys::QUEUE)?;
+    let length = inner.integer(reader, "length", &QUEUE_LENGTH);
+    let timeout = inner.duration(reader, "timeout", &QUEUE_TIMEOUT);
+    if !s.has("max_in_flight") && !s.has("max_in_flight_total") {
+        let report = Report {
+            id: "CFG-06",
+            message: format!("`{}` has a queue, but no limit of requests at once", s.path),
+            effect: "no backend is ever at a limit, so no request ever waits".to_owned(),
+            fix: "add `max_in_flight` or `max_in_flight_total`, or remove the queue".to_owned(),
+        };
+        reader.warning(&s.child_path("queue"), inner.span.clone(), report);
+    }
+    Some(Queue {
+        length: length.unwrap_or(100),
+        timeout: timeout.unwrap_or(Duration::from_secs(1)),
+    })
 }
 
 fn health(reader: &mut Reader, s: &Section<'_>) -> Option<Health> {

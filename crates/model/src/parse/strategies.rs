@@ -16,8 +16,8 @@ use super::weights::derive;
 use crate::clock::Wall;
 use crate::config::{
     Address, Admin, AdminToken, Affinity, Algorithm, Backend, Choices, Config, Ejection,
-    EscalationLevel, HashKey, Health, Intent, Listener, NPlusOne, Objective, Pool, Receiver, Retry,
-    Role, Route, Session, StickyCookie,
+    EscalationLevel, HashKey, Health, Intent, Listener, NPlusOne, Objective, Pool, Queue,
+    RateLimit, Receiver, Retry, RetryCause, RetryOn, Role, Route, Session, StickyCookie,
 };
 use crate::finding::Severity;
 use crate::ids::Name;
@@ -226,6 +226,12 @@ fn spread() -> impl Strategy<Value = Spread> {
     )
 }
 
+fn subset() -> impl Strategy<Value = RetryOn> {
+    let add = |set: RetryOn, cause: RetryCause| set.with(cause);
+    proptest::sample::subsequence(RetryCause::ALL, 0..=RetryCause::ALL.len())
+        .prop_map(move |causes| causes.into_iter().fold(RetryOn::NOTHING, add))
+}
+
 /// One pool; its name is replaced by the caller.
 fn pool() -> impl Strategy<Value = Pool> {
     let numbers = (
@@ -236,7 +242,13 @@ fn pool() -> impl Strategy<Value = Pool> {
         timeout(),
         option::of(1u32..=1_000_000),
         1u32..=1_000_000,
-        (0u32..=5, ratio(0, 1_000_000)),
+        (0u32..=5, ratio(0, 1_000_000), subset(), any::<bool>()),
+        option::of(
+            (1u32..=1_000_000, 1u64..=300_000).prop_map(|(length, ms)| Queue {
+                length,
+                timeout: Duration::from_millis(ms),
+            }),
+        ),
     );
     let session = prop_oneof![
         Just(Session::ClientAddress),
@@ -295,8 +307,12 @@ fn pool() -> impl Strategy<Value = Pool> {
                     retry: Retry {
                         attempts: n.7.0,
                         budget: n.7.1,
+                        on: n.7.2,
+                        unsafe_methods: n.7.3,
                     },
                     max_in_flight: n.5,
+                    max_in_flight_total: n.5.map(|limit| limit / 2 + 1),
+                    queue: n.8,
                     harmed_clients_min: n.6,
                     policy,
                     backends,
@@ -468,6 +484,16 @@ pub(crate) fn config() -> impl Strategy<Value = Config> {
                         host,
                         path_prefix,
                         pool: pools[p % pools.len()].name.clone(),
+                        rate_limit: (p % 3 == 0).then(|| RateLimit {
+                            rps: 0.5 + (p % 1_000) as f64,
+                            burst: 1 + (l % 1_000) as u32,
+                            by: match p % 4 {
+                                0 => None,
+                                1 => Some(HashKey::ClientAddress),
+                                2 => Some(HashKey::Path),
+                                _ => Some(HashKey::Header("x-key".to_owned())),
+                            },
+                        }),
                     })
                     .collect();
                 Config {

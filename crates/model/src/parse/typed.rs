@@ -140,6 +140,55 @@ impl<'d> Section<'d> {
         None
     }
 
+    /// A list of words of a fixed set, each at most once.
+    pub(super) fn choices<T: Copy>(
+        &self,
+        reader: &mut Reader,
+        key: &str,
+        choices: &[(&'static str, T)],
+    ) -> Option<Vec<T>> {
+        let found = self.get(reader, key)?;
+        let words: Vec<&str> = choices.iter().map(|(word, _)| *word).collect();
+        let expected = format!("a list of {}", list(&words));
+        let DeValue::Array(array) = found.value else {
+            let first = words.first().copied().unwrap_or_default();
+            reader.wrong(&found, expected, format!("write `{key} = [\"{first}\"]`"));
+            return None;
+        };
+        let mut seen: Vec<&str> = Vec::new();
+        let mut values = Vec::new();
+        for (index, item) in array.iter().enumerate() {
+            let element = Found {
+                path: format!("{}.{index}", found.path),
+                span: item.span(),
+                value: item.get_ref(),
+            };
+            let text = match item.get_ref() {
+                DeValue::String(text) => text.as_ref(),
+                _ => "",
+            };
+            let choice = choices.iter().find(|(word, _)| *word == text);
+            match choice.filter(|_| !seen.contains(&text)) {
+                Some((word, value)) => {
+                    seen.push(word);
+                    values.push(*value);
+                }
+                None if choice.is_some() => {
+                    let fix = "remove it from the list".to_owned();
+                    reader.wrong(&element, "a word that is not in the list yet", fix);
+                }
+                None => {
+                    let fix = suggestion(text, words.iter().copied()).map_or_else(
+                        || "write one of them".to_owned(),
+                        |word| format!("did you mean \"{word}\"?"),
+                    );
+                    reader.wrong(&element, format!("one of {}", list(&words)), fix);
+                }
+            }
+        }
+        (values.len() == array.len()).then_some(values)
+    }
+
     /// `true` or `false`.
     pub(super) fn boolean(&self, reader: &mut Reader, key: &str) -> Option<bool> {
         let found = self.get(reader, key)?;

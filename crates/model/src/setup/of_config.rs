@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::canonical::path_segment;
-use crate::config::{self, Algorithm, Choices, Config};
+use crate::config::{self, Algorithm, Choices, Config, RetryCause};
 use crate::setup::{
     Among, Backend, Balancer, CheckKind, Cost, Ejection, Failover, Hash, HashKey, HashTable,
     Health, LeastLoaded, Listener, Nobody, Pool, Retry, Route, Selection, Setup, Sticky, Tie,
@@ -100,17 +100,21 @@ fn pool(pool: &config::Pool) -> Pool {
             response: Wait::For(pool.response_timeout),
             idle: Wait::For(pool.idle_timeout),
             request: Wait::For(pool.request_timeout),
-            queue: Wait::For(Duration::ZERO),
+            queue: Wait::For(pool.queue.map_or(Duration::ZERO, |queue| queue.timeout)),
             keep: Some(Wait::For(config::Pool::KEEP_IDLE)),
         },
         retry: Retry {
             attempts: Some(pool.retry.attempts),
             budget: Some(pool.retry.budget.as_f64()),
-            unsafe_methods: false,
-            after_sent: true,
+            unsafe_methods: pool.retry.unsafe_methods,
+            after_sent: pool
+                .retry
+                .on
+                .causes()
+                .any(|cause| cause != RetryCause::Connect),
         },
-        // A request that finds every backend at its limit is refused at once.
-        queue_max: Some(0),
+        // Without a queue a request that finds every backend at its limit is refused at once.
+        queue_max: Some(pool.queue.map_or(0, |queue| u64::from(queue.length))),
         policy: pool.policy.clone(),
         backends,
         ..Pool::blank(pool.name.as_str(), &path)

@@ -15,6 +15,10 @@ mod headers;
 #[cfg(test)]
 mod lifecycle;
 #[cfg(test)]
+mod queue;
+#[cfg(test)]
+mod rates;
+#[cfg(test)]
 mod retries;
 #[cfg(test)]
 mod streaming;

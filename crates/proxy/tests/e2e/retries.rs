@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use evenkeel_model::config::{RetryCause, RetryOn};
+
 use crate::support::{Bench, Origin, refused, simple};
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
@@ -148,4 +150,81 @@ fn a_request_that_raced_with_the_close_of_a_kept_connection_is_repeated_on_a_fre
     assert_eq!(client.get("/").text(), "ok");
     client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n");
     assert_eq!(client.response().said(), (502, "backend_closed"));
+}
+
+/// An origin that answers every request with 503 and counts them.
+fn unavailable() -> (Origin, Arc<AtomicU32>) {
+    let seen = Arc::new(AtomicU32::new(0));
+    let count = Arc::clone(&seen);
+    let origin = Origin::start(move |mut conn| {
+        while conn.request().is_some() {
+            count.fetch_add(1, Ordering::SeqCst);
+            if !conn.send("HTTP/1.1 503 No\r\nContent-Length: 4\r\n\r\nbusy") {
+                return;
+            }
+        }
+    });
+    (origin, seen)
+}
+
+#[test]
+fn a_503_is_tried_elsewhere_where_the_pool_wants_it() {
+    let (bad, _) = unavailable();
+    let good = Origin::answering(OK);
+    let mut config = simple(&[bad.address, good.address]);
+    let on = RetryOn::NOTHING.with(RetryCause::Unavailable);
+    config.pools[0].retry.on = on;
+    let bench = Bench::start(config);
+    let mut client = bench.client();
+    for _ in 0..4 {
+        assert_eq!(client.get("/").text(), "ok");
+    }
+    let tallies = bench.finish();
+    let cells = &tallies[0].1;
+    assert!(cells[0].outcomes.server_error > 0);
+    assert_eq!(cells[1].outcomes.ok, 4);
+    assert_eq!(cells[0].harmed + cells[1].harmed, 0, "nobody noticed");
+}
+
+#[test]
+fn a_503_is_passed_on_whole_where_nobody_else_is_left_or_the_method_is_unsafe() {
+    let (bad, seen) = unavailable();
+    let good = Origin::answering(OK);
+    let on = RetryOn::default().with(RetryCause::Unavailable);
+    let mut alone = simple(&[bad.address]);
+    alone.pools[0].retry.on = on;
+    let bench = Bench::start(alone);
+    let answer = bench.client().get("/");
+    assert_eq!((answer.status, answer.text()), (503, "busy"));
+    assert_eq!(seen.load(Ordering::SeqCst), 1);
+    let mut config = simple(&[bad.address, good.address]);
+    config.pools[0].retry.on = on;
+    config.pools[0].backends[1].weight = 1;
+    let bench = Bench::start(config.clone());
+    let post = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n";
+    let statuses = |bench: &Bench| {
+        let mut client = bench.client();
+        let mut ask = |_| {
+            client.send(post);
+            client.response().status
+        };
+        let mut statuses: Vec<u16> = (0..4).map(&mut ask).collect();
+        statuses.sort_unstable();
+        statuses
+    };
+    assert_eq!(statuses(&bench), [200, 200, 503, 503]);
+    config.pools[0].retry.unsafe_methods = true;
+    assert_eq!(statuses(&Bench::start(config)), [200; 4]);
+}
+
+#[test]
+fn what_is_not_in_the_list_is_not_tried_again() {
+    let good = Origin::answering(OK);
+    let mut config = simple(&[refused(), good.address]);
+    config.pools[0].retry.on = RetryOn::NOTHING.with(RetryCause::Timeout);
+    let bench = Bench::start(config);
+    let mut client = bench.client();
+    let mut said: Vec<u16> = (0..4).map(|_| client.get("/").status).collect();
+    said.sort_unstable();
+    assert_eq!(said, [200, 200, 502, 502]);
 }

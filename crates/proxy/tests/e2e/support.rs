@@ -81,8 +81,12 @@ pub(crate) fn pool(label: &str, backends: &[SocketAddr]) -> Pool {
         retry: Retry {
             attempts: 1,
             budget: Ratio::from_percent(100),
+            on: evenkeel_model::config::RetryOn::default(),
+            unsafe_methods: false,
         },
         max_in_flight: None,
+        max_in_flight_total: None,
+        queue: None,
         harmed_clients_min: 20,
         policy: evenkeel_model::policy::Policy::default(),
         backends: backends.collect(),
@@ -95,6 +99,7 @@ pub(crate) fn config(listeners: Vec<Listener>, pools: Vec<Pool>) -> Config {
         host: None,
         path_prefix: "/".to_owned(),
         pool: pools[0].name.clone(),
+        rate_limit: None,
     });
     Config {
         workers: None,

@@ -49,6 +49,10 @@ metrics! {
         "Requests for which no backend could be picked.";
     RouteRequests: Counter "evenkeel_route_requests",
         "Requests that a route led to its pool; route: host, if it names one, and path prefix.";
+    Queue: Counter "evenkeel_queue",
+        "Requests that found every backend at its limit, by what happened: queued, served, timed_out, left, full.";
+    QueueWaiting: Gauge "evenkeel_queue_waiting",
+        "Requests that wait in the queue of the pool now.";
     Share: Gauge "evenkeel_share",
         "Share of the picks of the pool, 0 to 1; which: intended, expected (by the configuration), observed (last 10 s).";
     Verdict: Gauge "evenkeel_verdict",
@@ -73,6 +77,8 @@ metrics! {
         "Client connections open.";
     WorkerPicks: Counter "evenkeel_worker_picks",
         "Picks by worker of the data plane.";
+    RateLimited: Counter "evenkeel_rate_limited",
+        "Requests refused with 429 by the rate limit of a route.";
     AccessLogLost: Counter "evenkeel_access_log_lost",
         "Lines of the access log that were dropped because writing was too slow.";
     StartTime: Gauge "evenkeel_start_time_seconds",

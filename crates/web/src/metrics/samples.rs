@@ -61,6 +61,7 @@ pub(super) fn of(metric: Metric, published: &Published) -> Vec<Sample> {
                 .collect()
         }
         Metric::RouteRequests => published.routes.iter().map(led).collect(),
+        Metric::Queue | Metric::QueueWaiting => waits(metric, published),
         Metric::Share
         | Metric::Verdict
         | Metric::InFlight
@@ -76,6 +77,19 @@ pub(super) fn of(metric: Metric, published: &Published) -> Vec<Sample> {
             workers
                 .map(|(id, worker)| {
                     sample([("worker", id.to_string())], Value::Count(worker.picks))
+                })
+                .collect()
+        }
+        Metric::RateLimited => {
+            let routes = published.rate_limited.iter();
+            routes
+                .map(|(route, count)| {
+                    let labels = [
+                        ("listener", route.listener.clone()),
+                        ("host", route.host.clone().unwrap_or_default()),
+                        ("path_prefix", route.path_prefix.clone()),
+                    ];
+                    sample(labels, Value::Count(*count))
                 })
                 .collect()
         }
@@ -134,6 +148,30 @@ fn counted(metric: Metric, published: &Published) -> Vec<Sample> {
                 Metric::Harmed => add(None, Value::Count(counters.harmed)),
                 _ => add(None, times(&counters.latency)),
             }
+        }
+    }
+    samples
+}
+
+/// What became of requests that found every backend at its limit.
+fn waits(metric: Metric, published: &Published) -> Vec<Sample> {
+    let mut samples = Vec::new();
+    for (pool, counters) in &published.pools {
+        let waits = &counters.waits;
+        if metric == Metric::QueueWaiting {
+            let value = Value::Gauge(waits.waiting() as f64);
+            samples.push(sample([("pool", pool.to_string())], value));
+            continue;
+        }
+        for (event, count) in [
+            ("queued", waits.queued),
+            ("served", waits.served),
+            ("timed_out", waits.timed_out),
+            ("left", waits.left),
+            ("full", waits.full),
+        ] {
+            let labels = [("pool", pool.to_string()), ("event", event.to_owned())];
+            samples.push(sample(labels, Value::Count(count)));
         }
     }
     samples

@@ -34,6 +34,13 @@ fn published(state: sample::State) -> Published {
     let pool = PoolCounters {
         backends: BTreeMap::from([(Name::new("web-1").unwrap(), counters)]),
         unpicked: 5,
+        waits: evenkeel_model::tally::Waits {
+            queued: 21,
+            served: 15,
+            timed_out: 2,
+            left: 1,
+            full: 4,
+        },
     };
     Published {
         view: Some(state.view),
@@ -52,6 +59,14 @@ fn published(state: sample::State) -> Published {
         addresses: Vec::new(),
         connections: 12,
         access_log_lost: 0,
+        rate_limited: vec![(
+            Arc::new(evenkeel_model::tally::RouteKey {
+                listener: "web".to_owned(),
+                host: None,
+                path_prefix: "/login".to_owned(),
+            }),
+            8,
+        )],
         started_at: Wall(1_767_200_000_500),
     }
 }

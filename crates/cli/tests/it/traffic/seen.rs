@@ -182,6 +182,7 @@ const FIELDS: [&str; 18] = [
     "attempts",
     "duration_ms",
     "upstream_ms",
+    "queued_ms",
     "bytes_in",
     "bytes_out",
 ];

@@ -1,10 +1,10 @@
 //! evenkeel.toml: the top level and everything beside pools.
 
 use super::super::edge::{
-    AUDIT_EVERY, BODY_MAX, CLIENT_TIMEOUT, CONNECTIONS_MAX, HEAD_MAX, WORKERS,
+    AUDIT_EVERY, BODY_MAX, BURST, CLIENT_TIMEOUT, CONNECTIONS_MAX, HEAD_MAX, RATE, WORKERS,
 };
 use super::super::operations::ACK_WITHIN;
-use super::pool::POOL;
+use super::pool::{HASH, POOL};
 use super::{Key, Kind, Table};
 
 /// The whole file.
@@ -205,6 +205,28 @@ pub(in super::super) static ROUTE: Table = Table {
         )
         .or("\"/\""),
         Key::new("pool", Kind::Name, "Where the requests go.").required(),
+        Key::new(
+            "rate_limit",
+            Kind::Table(&RATE_LIMIT),
+            "How often requests may come; those beyond it are refused with 429.",
+        ),
+    ],
+};
+
+pub(in super::super) static RATE_LIMIT: Table = Table {
+    about: "How often requests may come.",
+    keys: &[
+        Key::new("rps", Kind::number(&RATE), "Requests per second.").required(),
+        Key::new(
+            "burst",
+            Kind::whole(&BURST),
+            "Most requests at once; without it rps, rounded up.",
+        ),
+        Key::new(
+            "by",
+            Kind::Table(&HASH),
+            "What has a rate of its own; without it the route as a whole.",
+        ),
     ],
 };
 

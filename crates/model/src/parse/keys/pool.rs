@@ -4,8 +4,8 @@ use super::super::affinity::{BOUNDED_LOAD, STICKY_TTL};
 use super::super::pool::{
     CHECK_INTERVAL, CHECK_TIMEOUT, CHECKS_IN_A_ROW, CHOICES, EJECT_AFTER, EJECT_APART,
     EJECT_SLOWER, EJECT_TIME, ERROR_RATE, HARMED_CLIENTS, HEADROOM, MAX_IN_FLIGHT, MIN_HEALTHY,
-    OVERPROVISIONING, P99, PRIORITY, RETRY_ATTEMPTS, RETRY_BUDGET, RPS, SLOW_START, TIMEOUT,
-    TOLERANCE, WEIGHT,
+    OVERPROVISIONING, P99, PRIORITY, QUEUE_LENGTH, QUEUE_TIMEOUT, RETRY_ATTEMPTS, RETRY_BUDGET,
+    RPS, SLOW_START, TIMEOUT, TOLERANCE, WEIGHT,
 };
 use super::{Key, Kind, Table};
 
@@ -141,6 +141,16 @@ pub(in super::super) static POOL: Table = Table {
             "Most requests at once on one backend; beyond it the backend is passed over.",
         ),
         Key::new(
+            "max_in_flight_total",
+            Kind::whole(&MAX_IN_FLIGHT),
+            "Most requests at once on all backends of the pool together.",
+        ),
+        Key::new(
+            "queue",
+            Kind::Table(&QUEUE),
+            "Where requests wait that find every backend, or the pool, at its limit; without it they are refused.",
+        ),
+        Key::new(
             "harmed_clients_min",
             Kind::whole(&HARMED_CLIENTS),
             "Distinct clients that must be harmed before anything acts by itself.",
@@ -242,6 +252,24 @@ pub(in super::super) static SESSION: Table = Table {
     .required()],
 };
 
+pub(in super::super) static QUEUE: Table = Table {
+    about: "Where requests wait for a backend below its limit, first come, first served.",
+    keys: &[
+        Key::new(
+            "length",
+            Kind::whole(&QUEUE_LENGTH),
+            "Most requests that wait at once.",
+        )
+        .or("100"),
+        Key::new(
+            "timeout",
+            Kind::duration(&QUEUE_TIMEOUT),
+            "Longest that one waits.",
+        )
+        .or("\"1s\""),
+    ],
+};
+
 pub(in super::super) static RETRY: Table = Table {
     about: "Further tries, where a repeat is safe.",
     keys: &[
@@ -257,6 +285,18 @@ pub(in super::super) static RETRY: Table = Table {
             "Retries per request over time.",
         )
         .or("\"20%\""),
+        Key::new(
+            "on",
+            Kind::Choices(&["connect", "reset", "timeout", "502", "503", "504"]),
+            "What is worth a further try.",
+        )
+        .or("[\"connect\", \"reset\", \"timeout\"]"),
+        Key::new(
+            "unsafe_methods",
+            Kind::Boolean,
+            "Whether a method that is not idempotent is repeated although the backend may have acted on it.",
+        )
+        .or("false"),
     ],
 };
 
