@@ -183,9 +183,8 @@ impl Exchange<'_> {
     ) -> Result<(Rc<PoolView>, Upstream, Try), Fault> {
         let now = self.record.started;
         let mono = self.connection.worker.mono(now);
-        let mut budget = pool.pool.budget.borrow_mut();
-        budget.on_request(&pool.state.pool.retry, mono);
-        drop(budget);
+        let retry = &pool.state.pool.retry;
+        pool.pool.budget.borrow_mut().on_request(retry, mono);
         let mut tried = Tried::default();
         let mut retries = 0;
         let (pool, mut attempt) = self.first_pick(pool, now).await?;
