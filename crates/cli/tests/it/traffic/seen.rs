@@ -165,7 +165,7 @@ fn the_page_answers_with_html_that_loads_nothing_from_elsewhere() {
     }
 }
 
-const FIELDS: [&str; 18] = [
+const FIELDS: [&str; 19] = [
     "time",
     "request_id",
     "client",
