@@ -10,6 +10,7 @@ pub mod hash;
 pub mod health;
 pub mod levels;
 pub mod member;
+pub mod membership;
 pub mod pick;
 pub mod queue;
 pub mod rate;

@@ -127,6 +127,14 @@ impl std::fmt::Debug for Prepared {
 }
 
 impl Prepared {
+    /// Looks for the members of pools that find theirs, before anybody is served.
+    pub(crate) async fn find_members(&mut self) {
+        crate::members::first(&mut self.boot.running.config).await;
+        for target in &mut self.boot.targets {
+            Arc::make_mut(&mut target.config).take_members(&self.boot.running.config);
+        }
+    }
+
     /// Where page, API and metrics will be.
     pub fn admin_address(&self) -> Option<std::net::SocketAddr> {
         self.admin.local_addr().ok()

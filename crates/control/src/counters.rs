@@ -41,12 +41,17 @@ pub struct PoolCounters {
 pub struct WorkerCounters {
     /// Picks of every kind.
     pub picks: u64,
+    /// The same by pool and backend.
+    pub backends: BTreeMap<(Name, Name), u64>,
 }
 
 type Seen = BTreeMap<(WorkerId, Name), Vec<(Epoch, Vec<BackendTally>)>>;
 
 /// Epochs whose backends are remembered by name: more than a worker ever reports.
 const EPOCHS_NAMED: usize = 4 * EPOCHS_KEPT;
+
+/// Backends of a pool that are gone and whose totals are kept: a pool that finds its members could pile them up.
+const GONE_KEPT: usize = 1_000;
 
 /// All totals.
 #[derive(Debug, Default)]
@@ -68,6 +73,17 @@ impl Counters {
         known.push((epoch, backends));
         let surplus = known.len().saturating_sub(EPOCHS_NAMED);
         known.drain(..surplus);
+        let named = |name: &Name| known.iter().any(|(_, backends)| backends.contains(name));
+        let gone_kept = |count: usize| count.saturating_sub(GONE_KEPT);
+        if let Some(totals) = self.pools.get_mut(pool)
+            && gone_kept(totals.backends.len()) > known.last().map_or(0, |(_, b)| b.len())
+        {
+            totals.backends.retain(|name, _| named(name));
+            for worker in self.workers.values_mut() {
+                let stays = |(of, name): &(Name, Name)| of != pool || named(name);
+                worker.backends.retain(|key, _| stays(key));
+            }
+        }
     }
 
     /// Adds what `tally` brings beyond the last one of the same worker.
@@ -104,7 +120,10 @@ impl Counters {
                     let latency = now.latency.since(&earlier.latency);
                     recent.entry(name.clone()).or_default().add(&latency);
                     let picks = add(total, now, earlier);
-                    self.workers.entry(tally.worker).or_default().picks += picks;
+                    let worker = self.workers.entry(tally.worker).or_default();
+                    worker.picks += picks;
+                    let key = (pool.pool.clone(), name.clone());
+                    *worker.backends.entry(key).or_default() += picks;
                 }
                 match place.and_then(|i| seen.get_mut(i)) {
                     Some(entry) => entry.1.clone_from(&epoch.backends),

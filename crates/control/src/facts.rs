@@ -318,6 +318,7 @@ mod tests {
 
     fn second(backends: Vec<BackendView>) -> PoolView {
         PoolView {
+            members: None,
             name: Name::new("p").unwrap(),
             algorithm: Algorithm::RoundRobin,
             intent: Intent::Even,

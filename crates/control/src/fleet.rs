@@ -3,12 +3,13 @@
 //! A revision is what was declared; this is the other half of a snapshot. Health, ejections, slow starts, priorities and
 //! epochs are decided by `balance::roster`, the same code that the simulation runs.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use evenkeel_balance::roster::{At, Change, Rosters};
 use evenkeel_guard::EpochFact;
 use evenkeel_model::config::{Config, Pool};
-use evenkeel_model::ids::RevisionId;
+use evenkeel_model::ids::{Name, RevisionId};
 use evenkeel_model::tally::Tally;
 use evenkeel_proxy::check::CheckResult;
 use evenkeel_proxy::{Gauges, PoolRuntime, Snapshot, SnapshotError, StickyKey};
@@ -37,6 +38,7 @@ impl Fleet {
         starts: impl Fn(&Pool) -> bool,
         at: At,
     ) -> Result<(Snapshot, Vec<EpochFact>), SnapshotError> {
+        self.forget_all_but(config);
         let rounds = self.rosters.rounds(config, starts, at);
         let begun = config.pools.iter().zip(&rounds).filter(|(_, r)| r.begins);
         let facts = begun
@@ -71,5 +73,19 @@ impl Fleet {
     /// What time brought; once a second.
     pub(crate) fn tick(&mut self, config: &Config, at: At) -> Vec<Change> {
         self.rosters.tick(config, at)
+    }
+    /// Whether nothing keeps a backend from traffic: neither its checks nor its answers nor a person.
+    pub(crate) fn is_up(&self, pool: &Pool, index: usize) -> bool {
+        self.rosters.is_up(pool, index)
+    }
+
+    /// Drops the gauges of backends that are no longer in the configuration.
+    fn forget_all_but(&mut self, config: &Config) {
+        let pools = config.pools.iter();
+        let known: BTreeSet<(&Name, &Name)> = pools
+            .flat_map(|pool| pool.backends.iter().map(move |b| (&pool.name, &b.name)))
+            .collect();
+        self.gauges
+            .retain(|pool, backend| known.contains(&(pool, backend)));
     }
 }

@@ -79,13 +79,17 @@ pub fn judge(
     now: Wall,
 ) -> Judged {
     let parsed = parse::parse(text, file);
-    let Some(config) = parsed.config else {
+    let Some(mut config) = parsed.config else {
         return Judged {
             blocking: (0..parsed.findings.len()).collect(),
             findings: parsed.findings,
             ..Judged::blank(text, parsed.origin)
         };
     };
+    // What was found for a pool stays with it, whatever is declared: it is judged with the members that it would have.
+    if let Some(running) = running {
+        config.take_members(running);
+    }
     let before = running.map(Setup::of);
     let mut judged = judge_setup(
         Setup::of(&config),

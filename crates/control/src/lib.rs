@@ -13,6 +13,7 @@ mod facts;
 mod fleet;
 mod handle;
 pub mod judge;
+mod members;
 mod series;
 mod shell;
 pub mod source;

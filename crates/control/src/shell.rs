@@ -31,11 +31,13 @@ use crate::facts::{Seen, forecast_load};
 use crate::fleet::Fleet;
 use crate::handle::{Command, Handle, Published};
 use crate::judge::judge;
+use crate::members::{Answer, Finder};
 use crate::series::Series;
 use crate::source::Source;
 
 mod members;
 mod second;
+mod standing;
 mod start;
 
 /// Inputs from the rooms around that may wait.
@@ -75,6 +77,8 @@ where
     let admin_socket = prepared.admin.try_clone().map_err(StartError::Thread)?;
     let admin_socket =
         tokio::net::TcpListener::from_std(admin_socket).map_err(StartError::Thread)?;
+    let mut prepared = prepared;
+    prepared.find_members().await;
     let (mut shell, handle, mut inboxes) = Shell::start(prepared)?;
     let mut signals = Signals::new().map_err(StartError::Thread)?;
     let mut second = tokio::time::interval(Duration::from_secs(1));
@@ -94,6 +98,7 @@ where
             Some(command) = inboxes.commands.recv() => shell.command(command),
             Some(tally) = inboxes.tallies.recv() => shell.tally(tally),
             Some(result) = inboxes.checks.recv() => shell.checked(&result),
+            Some(answer) = inboxes.members.recv() => shell.found(answer),
             Some(event) = inboxes.proxy.recv() => shell.proxy_event(&event),
             _ = second.tick() => shell.tick(&handle),
             () = &mut serve_admin, if !admin_ended => {
@@ -126,6 +131,7 @@ struct Inboxes {
     commands: mpsc::Receiver<Command>,
     tallies: mpsc::Receiver<Tally>,
     checks: mpsc::Receiver<CheckResult>,
+    members: mpsc::Receiver<Answer>,
     proxy: mpsc::Receiver<evenkeel_proxy::Event>,
 }
 
@@ -135,6 +141,7 @@ struct Shell {
     fleet: Fleet,
     proxy: Proxy,
     checks: Checker,
+    members: Finder,
     writer: Writer,
     notifier: Notifier,
     admin: std::net::SocketAddr,
@@ -266,6 +273,7 @@ impl Shell {
                     self.notifier = notifier(&config, self.admin, &self.inputs);
                 }
                 self.config = config;
+                self.members.update(&self.config);
                 self.seen.lead(&self.config);
                 self.revision = revision;
                 Event::Swapped { revision, epochs }

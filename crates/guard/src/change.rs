@@ -143,12 +143,15 @@ impl Inner {
     fn admits_backends(&self, config: &Config) -> Result<(), Box<Finding>> {
         for pool in &config.pools {
             let name = pool.name.as_str();
+            let known = self.running.config.pool(name).is_some();
+            if pool.members.is_some() && pool.backends.is_empty() && !known {
+                continue; // its members are looked for once it runs
+            }
             if pool.backends.iter().all(|backend| backend.weight == 0) {
                 return Err(refuse::none_effective(name));
             }
             let live = self.live_in(config, &pool.name);
             let now = self.live_in(&self.running.config, &pool.name);
-            let known = self.running.config.pool(name).is_some();
             // What is missing already must not block the repair.
             if live < pool.min_healthy as usize && (!known || live < now) {
                 return Err(refuse::too_few_live(name, live, pool.min_healthy));

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use evenkeel_balance::roster::{Change, Lineup, What};
 use evenkeel_model::clock::Wall;
-use evenkeel_model::config::{Config, Pool};
+use evenkeel_model::config::{Backend, Config, Pool};
 use evenkeel_model::finding::Finding;
 use evenkeel_model::ids::{Epoch, IncidentId, Name, RevisionId};
 use evenkeel_model::record::{
@@ -39,6 +39,9 @@ pub enum Event {
     EpochStarted(EpochFact),
     /// A health check (or passive ejection) changed its mind about a backend.
     Health(HealthFact),
+    /// The members that were found for a pool changed: runtime state, no revision. The epoch that it begins follows
+    /// before anything else is told of the pool.
+    Members(MembersFact),
     /// The wall clock was stepped by this many milliseconds. Sent for steps of more than a second.
     ClockStep {
         /// New minus expected time.
@@ -264,6 +267,21 @@ impl HealthFact {
             detail: turn.detail.clone(),
         })
     }
+}
+
+/// The members that a pool has found.
+#[derive(Debug, Clone, PartialEq)]
+pub struct MembersFact {
+    /// The pool.
+    pub pool: Name,
+    /// Every member that is in the pool now besides its declared backends, in order.
+    pub found: Vec<Backend>,
+    /// Members that stay although they are no longer named.
+    pub held: Vec<Name>,
+    /// Why the last look gave no answer.
+    pub error: Option<String>,
+    /// What changed and why, in words; empty: nothing that the journal should keep.
+    pub text: String,
 }
 
 /// Vitals of a pool.

@@ -22,6 +22,7 @@ pub mod event;
 mod evidence;
 mod hold;
 mod ledger;
+mod members;
 mod opinion;
 mod people;
 mod refuse;
@@ -37,12 +38,14 @@ use std::time::Duration;
 pub use action::{Action, Outcome, PoolRate, Refusal};
 pub use event::{
     AuditFact, Boot, DeploymentReport, DriftFact, EpochFact, Event, HealthFact, IncidentCommand,
-    IncidentVerb, MemberFact, PoolLoad, PoolVitals, Proposal, RequestId, Restorable,
+    IncidentVerb, MemberFact, MembersFact, PoolLoad, PoolVitals, Proposal, RequestId, Restorable,
     RollbackCommand, Token,
 };
 pub use state::Guard;
 pub use verify::{HELD_AFTER, VERIFY_AFTER};
-pub use view::{BackendView, GuardView, HealthView, PoolView, Status, Verdict, VerifyingView};
+pub use view::{
+    BackendView, GuardView, HealthView, MembersView, PoolView, Status, Verdict, VerifyingView,
+};
 
 /// Longest `--keep`.
 pub const KEEP_MAX: Duration = Duration::from_hours(4);

@@ -311,7 +311,8 @@ impl Inner {
             keep_until: None,
             incident: None,
         };
-        let config = Arc::new(config);
+        let mut config = Arc::new(config);
+        self.keep_members(&mut config);
         Ok(Restorable { record, config })
     }
 

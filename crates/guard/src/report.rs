@@ -128,6 +128,7 @@ impl Inner {
         let harmed = sum.harmed;
         let (p50_ms, p99_ms) = quantiles(&all, enough);
         PoolView {
+            members: Self::members_view(watch),
             name: watch.pool.name.clone(),
             algorithm: watch.pool.algorithm,
             intent: watch.pool.intent,

@@ -290,10 +290,19 @@ impl Inner {
                 self.health_flipped(&fact);
                 self.outlook.stale = true;
             }
+            Event::Members(fact) => self.members_changed(&fact),
             Event::ClockStep { by_ms } => self.clock_stepped(by_ms),
             Event::WorkersChanged { workers } => self.hold.workers_changed(workers, self.now),
-            Event::Propose(proposal) => self.propose(*proposal),
-            Event::Rollback(command) => self.rollback_command(*command),
+            Event::Propose(mut proposal) => {
+                self.keep_members(&mut proposal.config);
+                self.propose(*proposal);
+            }
+            Event::Rollback(mut command) => {
+                if let Some(to) = &mut command.to {
+                    self.keep_members(&mut to.config);
+                }
+                self.rollback_command(*command);
+            }
             Event::Confirm {
                 request,
                 revision,

@@ -168,8 +168,23 @@ pub struct PoolView {
     pub objective_met: Option<bool>,
     /// The open incident of this pool.
     pub incident: Option<IncidentId>,
+    /// What is found of its members at run time; `None`: it has those of the configuration only.
+    pub members: Option<MembersView>,
     /// Every backend.
     pub backends: Vec<BackendView>,
+}
+
+/// What is found of a pool's members.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct MembersView {
+    /// Where: `file members.toml`, `DNS web.internal:8080`.
+    pub source: String,
+    /// Members in the pool that were found.
+    pub found: usize,
+    /// Members that the source no longer names and that stay until it is their turn to leave.
+    pub held: Vec<Name>,
+    /// Why the last look gave no answer; the members before it stay.
+    pub error: Option<String>,
 }
 
 /// Health of a backend.

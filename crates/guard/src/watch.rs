@@ -99,6 +99,8 @@ pub(crate) struct PoolWatch {
     pub(crate) counts: Counts,
     pub(crate) epochs: VecDeque<EpochInfo>,
     pub(crate) vitals: Vec<Vitals>,
+    /// Members that stay although they are no longer named, and why the last look gave no answer.
+    pub(crate) discovery: (Vec<Name>, Option<String>),
     pub(crate) health: BTreeMap<Name, Health>,
     pub(crate) intended: Vec<f64>,
     /// The shares that free picks should have.
@@ -123,6 +125,7 @@ impl PoolWatch {
             counts: Counts::new(),
             epochs: VecDeque::new(),
             vitals: Vec::new(),
+            discovery: (Vec::new(), None),
             health: BTreeMap::new(),
             intended: Vec::new(),
             expected: None,

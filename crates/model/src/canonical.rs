@@ -11,8 +11,8 @@ use std::time::Duration;
 use sha2::{Digest, Sha256};
 
 use crate::config::{
-    Affinity, Backend, Choices, Config, Ejection, HashKey, Health, Listener, NPlusOne, Pool,
-    RetryOn, Role, Session,
+    Affinity, Backend, Choices, Config, Ejection, HashKey, Health, Lifetime, Listener, Members,
+    MembersSource, NPlusOne, Pool, RetryOn, Role, Session,
 };
 use crate::day::Day;
 use crate::finding::Severity;
@@ -284,19 +284,31 @@ fn policy_sections(path: &str, policy: &Policy, sections: &mut Vec<Section>) {
 }
 
 fn listener_section(listener: &Listener) -> Section {
-    table(
-        format!("listener.{}", path_segment(listener.name.as_str())),
-        vec![
-            ("address", quote(&listener.address.to_string())),
-            ("head_timeout", duration(listener.head_timeout)),
-            ("body_timeout", duration(listener.body_timeout)),
-            ("idle_timeout", duration(listener.idle_timeout)),
-            ("write_timeout", duration(listener.write_timeout)),
-            ("head_max", quote(&listener.head_max.to_string())),
-            ("body_max", quote(&listener.body_max.to_string())),
-            ("connections_max", listener.connections_max.to_string()),
-        ],
-    )
+    let mut entries = vec![
+        ("address", quote(&listener.address.to_string())),
+        ("head_timeout", duration(listener.head_timeout)),
+        ("body_timeout", duration(listener.body_timeout)),
+        ("idle_timeout", duration(listener.idle_timeout)),
+        ("write_timeout", duration(listener.write_timeout)),
+        ("head_max", quote(&listener.head_max.to_string())),
+        ("body_max", quote(&listener.body_max.to_string())),
+        ("connections_max", listener.connections_max.to_string()),
+    ];
+    entries.extend(lifetime_entries(
+        &listener.lifetime,
+        ("connection_max_age", "connection_max_requests"),
+    ));
+    let path = path_segment(listener.name.as_str());
+    table(format!("listener.{path}"), entries)
+}
+
+fn lifetime_entries(
+    lifetime: &Lifetime,
+    (age, requests): (&'static str, &'static str),
+) -> impl Iterator<Item = (&'static str, String)> {
+    let age = lifetime.age_max.map(|max| (age, duration(max)));
+    let requests = lifetime.requests_max.map(|max| (requests, max.to_string()));
+    age.into_iter().chain(requests)
 }
 
 /// Nothing where nothing is tied, so that the hashes of older revisions stay.
@@ -320,6 +332,31 @@ fn affinity_entries(affinity: &Affinity) -> Vec<(&'static str, String)> {
 
 fn pool_sections(pool: &Pool, sections: &mut Vec<Section>) {
     let path = format!("pool.{}", path_segment(pool.name.as_str()));
+    let mut entries = spread_entries(pool);
+    entries.extend(connection_entries(pool));
+    entries.extend(limit_entries(pool));
+    sections.push(table(path.clone(), entries));
+    if let Some(ejection) = &pool.ejection {
+        sections.push(table(
+            format!("{path}.ejection"),
+            ejection_entries(ejection),
+        ));
+    }
+    if let Some(health) = &pool.health {
+        sections.push(table(format!("{path}.health"), health_entries(health)));
+    }
+    if let Some(members) = &pool.members {
+        sections.push(table(format!("{path}.members"), members_entries(members)));
+    }
+    policy_sections(&path, &pool.policy, sections);
+    // What was found at run time was not declared: a change of members is no other revision.
+    for backend in pool.backends.iter().filter(|b| !b.discovered) {
+        let path = format!("{path}.backend.{}", path_segment(backend.name.as_str()));
+        sections.push(table(path, backend_entries(backend)));
+    }
+}
+
+fn spread_entries(pool: &Pool) -> Vec<(&'static str, String)> {
     let mut entries = vec![
         ("algorithm", quote(pool.algorithm.as_str())),
         ("intent", quote(pool.intent.as_str())),
@@ -342,18 +379,31 @@ fn pool_sections(pool: &Pool, sections: &mut Vec<Section>) {
     if let Session::Cookie(cookie) = &pool.session {
         entries.push(("session.cookie", quote(cookie)));
     }
-    entries.extend([
+    entries
+}
+
+fn connection_entries(pool: &Pool) -> Vec<(&'static str, String)> {
+    let mut entries = vec![
         ("connect_timeout", duration(pool.connect_timeout)),
         ("response_timeout", duration(pool.response_timeout)),
         ("idle_timeout", duration(pool.idle_timeout)),
         ("request_timeout", duration(pool.request_timeout)),
-    ]);
+    ];
     // Nothing where it is the default, so that the hashes of older revisions stay.
     match pool.choices {
         Choices::DEFAULT => {}
         Choices::Drawn(count) => entries.push(("choices", count.to_string())),
         Choices::All => entries.push(("choices", quote("all"))),
     }
+    entries.extend(lifetime_entries(
+        &pool.keep,
+        ("keep_max_age", "keep_max_requests"),
+    ));
+    entries
+}
+
+fn limit_entries(pool: &Pool) -> Vec<(&'static str, String)> {
+    let mut entries = Vec::new();
     if let Some(max_in_flight) = pool.max_in_flight {
         entries.push(("max_in_flight", max_in_flight.to_string()));
     }
@@ -382,21 +432,7 @@ fn pool_sections(pool: &Pool, sections: &mut Vec<Section>) {
     if pool.retry.unsafe_methods {
         entries.push(("retry.unsafe_methods", "true".to_owned()));
     }
-    sections.push(table(path.clone(), entries));
-    if let Some(ejection) = &pool.ejection {
-        sections.push(table(
-            format!("{path}.ejection"),
-            ejection_entries(ejection),
-        ));
-    }
-    if let Some(health) = &pool.health {
-        sections.push(table(format!("{path}.health"), health_entries(health)));
-    }
-    policy_sections(&path, &pool.policy, sections);
-    for backend in &pool.backends {
-        let path = format!("{path}.backend.{}", path_segment(backend.name.as_str()));
-        sections.push(table(path, backend_entries(backend)));
-    }
+    entries
 }
 
 fn causes(on: RetryOn) -> String {
@@ -436,6 +472,23 @@ fn ejection_entries(ejection: &Ejection) -> Vec<(&'static str, String)> {
     entries.extend([
         ("time", duration(ejection.time)),
         ("time_max", duration(ejection.time_max)),
+    ]);
+    entries
+}
+
+fn members_entries(members: &Members) -> Vec<(&'static str, String)> {
+    let source = match &members.source {
+        MembersSource::File(path) => return vec![("file", quote(&path.display().to_string()))],
+        MembersSource::Dns { host, port } => ("dns", quote(&format!("{host}:{port}"))),
+        MembersSource::Srv(service) => ("srv", quote(service)),
+    };
+    let mut entries = vec![source];
+    if let Some(resolver) = members.resolver {
+        entries.push(("resolver", quote(&resolver.to_string())));
+    }
+    entries.extend([
+        ("ttl_min", duration(members.ttl_min)),
+        ("ttl_max", duration(members.ttl_max)),
     ]);
     entries
 }

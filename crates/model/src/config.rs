@@ -111,6 +111,31 @@ pub struct Listener {
     pub body_max: ByteSize,
     /// Most client connections at once on this listener. Default 10,000.
     pub connections_max: u32,
+    /// How long a client connection may live. Default: as long as it is used.
+    pub lifetime: Lifetime,
+}
+
+/// How long a connection is used before it is closed at the end of a message, so that it pins nothing for ever.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Lifetime {
+    /// Its age from which on it takes no further request.
+    pub age_max: Option<Duration>,
+    /// The requests that it takes.
+    pub requests_max: Option<u32>,
+}
+
+impl Lifetime {
+    /// Part of a limit by which connections differ, below it: those that began together do not end together.
+    const SPREAD: f64 = 0.1;
+
+    /// Whether a connection of this age that took so many requests has had its time. `spread`, 0 to 1, is its own.
+    pub fn is_over(&self, age: impl FnOnce() -> Duration, requests: u32, spread: f64) -> bool {
+        let part = 1.0 - Self::SPREAD * spread.clamp(0.0, 1.0);
+        let most = |max: u32| (f64::from(max) * part).ceil().max(1.0);
+        self.requests_max
+            .is_some_and(|max| f64::from(requests) >= most(max))
+            || self.age_max.is_some_and(|max| age() >= max.mul_f64(part))
+    }
 }
 
 /// `[[route]]`.
@@ -379,6 +404,8 @@ pub struct Pool {
     pub request_timeout: Duration,
     /// Retries.
     pub retry: Retry,
+    /// How long a connection to a backend may live. Default: as long as it is used.
+    pub keep: Lifetime,
     /// Most requests at once on one backend; beyond it the backend is passed over. `None`: no limit.
     pub max_in_flight: Option<u32>,
     /// Most requests at once on all backends of the pool together. `None`: no limit.
@@ -389,8 +416,57 @@ pub struct Pool {
     pub harmed_clients_min: u32,
     /// What the audit's rules are set to for this pool.
     pub policy: Policy,
-    /// Backends in file order; at least one.
+    /// Where further backends come from while the process runs; `None`: the pool has those of the file only.
+    pub members: Option<Members>,
+    /// Backends in file order, at least one unless `members` says where they come from. In an effective configuration
+    /// those that were found follow ([`Backend::discovered`]).
     pub backends: Vec<Backend>,
+}
+
+/// `[pool.NAME.members]`: where backends are found at run time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Members {
+    /// Where they are found.
+    pub source: MembersSource,
+    /// The DNS server that is asked; `None`: those of the system.
+    pub resolver: Option<SocketAddr>,
+    /// An answer is asked again no sooner than this, however short its time to live. Default 1 s.
+    pub ttl_min: Duration,
+    /// An answer is asked again after this, however long its time to live. Default 1 min.
+    pub ttl_max: Duration,
+}
+
+impl Members {
+    /// [`Members::ttl_min`] when it is not written.
+    pub const TTL_MIN: Duration = Duration::from_secs(1);
+    /// [`Members::ttl_max`] when it is not written.
+    pub const TTL_MAX: Duration = Duration::from_secs(60);
+}
+
+/// Where the members of a pool are found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MembersSource {
+    /// A TOML file of `[[member]]` tables, looked at once a second.
+    File(PathBuf),
+    /// Every A and AAAA record of a host, each with this port.
+    Dns {
+        /// The host name.
+        host: String,
+        /// The port of every member.
+        port: u16,
+    },
+    /// The SRV records of a service, `_http._tcp.web.internal`, with their ports and weights.
+    Srv(String),
+}
+
+impl fmt::Display for MembersSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => write!(f, "file {}", path.display()),
+            Self::Dns { host, port } => write!(f, "DNS {host}:{port}"),
+            Self::Srv(service) => write!(f, "SRV {service}"),
+        }
+    }
 }
 
 /// `objective = { error_rate, p99 }`.
@@ -573,6 +649,13 @@ pub struct Backend {
     pub zone: Option<Name>,
     /// What runs on it.
     pub version: Option<Name>,
+    /// Found at run time by the pool's [`Members`]: no part of what was declared, of its text or of its hash.
+    pub discovered: bool,
+}
+
+impl Backend {
+    /// The last level of fail-over.
+    pub const PRIORITY_MAX: u32 = 15;
 }
 
 /// `[notify.NAME]`: a signed webhook.
@@ -601,6 +684,27 @@ impl Config {
     /// The pool called `name`.
     pub fn pool(&self, name: &str) -> Option<&Pool> {
         self.pools.iter().find(|pool| pool.name == *name)
+    }
+
+    /// Puts the members that were found for `pool` in the place of those that it had. A pool without
+    /// [`Pool::members`], and one that does not exist, stays as it is.
+    pub fn set_members(&mut self, pool: &str, found: &[Backend]) {
+        let pool = self.pools.iter_mut().find(|p| p.name == *pool);
+        if let Some(pool) = pool.filter(|p| p.members.is_some()) {
+            pool.backends.retain(|backend| !backend.discovered);
+            pool.backends.extend(found.iter().cloned());
+            crate::parse::derive_weights(pool.intent, &mut pool.backends);
+        }
+    }
+
+    /// Takes the members that `from` has found for its pools over into the same pools here.
+    pub fn take_members(&mut self, from: &Self) {
+        for pool in from.pools.iter().filter(|p| p.members.is_some()) {
+            let found: Vec<Backend> = pool.discovered().cloned().collect();
+            if !found.is_empty() {
+                self.set_members(pool.name.as_str(), &found);
+            }
+        }
     }
 
     /// The listener called `name`.
@@ -647,6 +751,11 @@ impl Pool {
             .iter()
             .enumerate()
             .find(|(_, backend)| backend.name == *name)
+    }
+
+    /// The backends that were found at run time, in order.
+    pub fn discovered(&self) -> impl Iterator<Item = &Backend> {
+        self.backends.iter().filter(|backend| backend.discovered)
     }
 
     /// The intended share of each backend, in file order, when `eligible` of them can take traffic.

@@ -14,6 +14,7 @@ use crate::finding::{Finding, Origin};
 mod affinity;
 mod edge;
 pub mod keys;
+mod members;
 mod operations;
 mod policy;
 mod pool;
@@ -30,7 +31,9 @@ pub(crate) mod strategies;
 #[cfg(test)]
 pub(crate) mod tests;
 
+pub use members::{Listed, MEMBERS_MAX, list_of_members};
 pub use side::{FlagError, Side, side};
+pub(crate) use weights::derive as derive_weights;
 
 use reader::{Reader, Report, clip};
 

@@ -14,6 +14,7 @@ use evenkeel_http1::{
     parse_response, write_request_head, write_response_head,
 };
 
+use crate::age::Age;
 use crate::buf::{BLOCK, Buf};
 use crate::connection::{HALF_CLOSED_GRACE, PSEUDONYM, limits};
 use crate::exchange::Exchange;
@@ -34,6 +35,7 @@ const INTERIM_MAX: usize = BLOCK;
 /// A backend that has answered with a response head.
 pub(crate) struct Upstream {
     pub(crate) stream: Stream,
+    pub(crate) age: Age,
     pub(crate) buf: Buf,
     /// The request on its way.
     pub(crate) upload: Pump,
@@ -84,12 +86,13 @@ impl Exchange<'_> {
             written: false,
             touched: false,
         };
-        let (stream, reused) = self
+        let (stream, age, reused) = self
             .connect(pool, attempt.backend(), fresh)
             .await
             .map_err(unsent)?;
         let mut upstream = Upstream {
             stream,
+            age,
             buf: Buf::default(),
             upload: self.upload(),
             upload_failed: false,
@@ -139,12 +142,13 @@ impl Exchange<'_> {
         pool: &PoolView,
         backend: usize,
         fresh: bool,
-    ) -> Result<(Stream, bool), Fault> {
+    ) -> Result<(Stream, Age, bool), Fault> {
         let origin = pool.origins.get(backend).ok_or(Fault::ConnectFailed)?;
         if !fresh {
-            let kept = poll_fn(|cx| Poll::Ready(origin.take(cx))).await;
-            if let Some(stream) = kept {
-                return Ok((stream, true));
+            let keep = &pool.state.pool.keep;
+            let kept = poll_fn(|cx| Poll::Ready(origin.take(keep, cx))).await;
+            if let Some((stream, age)) = kept {
+                return Ok((stream, age, true));
             }
         }
         let timer = &mut self.connection.timer;
@@ -155,7 +159,10 @@ impl Exchange<'_> {
             Poll::Pending => timer.poll(cx).map(|()| None),
         });
         match connected.await {
-            Some(Ok(stream)) => Ok((stream, false)),
+            Some(Ok(stream)) => {
+                let age = Age::new(Instant::now(), self.connection.worker.spread());
+                Ok((stream, age, false))
+            }
             Some(Err(error)) => Err(Fault::of_connect(&error)),
             None => Err(Fault::ConnectTimeout),
         }

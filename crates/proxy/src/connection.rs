@@ -16,6 +16,7 @@ use evenkeel_http1::{ClientFields, Limits, Scheme, Trust, parse_request};
 use evenkeel_model::config::Listener;
 use tokio::sync::futures::Notified;
 
+use crate::age::Age;
 use crate::answer;
 use crate::bind::ListenSocket;
 use crate::buf::{BLOCK, Buf};
@@ -47,6 +48,7 @@ pub(crate) struct Connection {
     pub(crate) peer: Peer,
     pub(crate) socket: Arc<ListenSocket>,
     pub(crate) fields: ClientFields,
+    pub(crate) age: Age,
     /// When the client was seen to have ended its side.
     pub(crate) half_closed: Option<Instant>,
     /// When an idle connection ends because of a drain or because its listener is gone.
@@ -90,6 +92,7 @@ pub(crate) async fn run(
         peer,
         socket,
         fields: ClientFields::new(ip, Scheme::Http, Trust::Replace, PSEUDONYM),
+        age: Age::new(now, worker.spread()),
         half_closed: None,
         farewell: None,
         worker: Rc::clone(&worker),

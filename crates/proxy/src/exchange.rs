@@ -20,6 +20,7 @@ use crate::ident::{REQUEST_ID, RequestId, cookie, hash_key, is_sane_id};
 use crate::record::{Record, Try};
 use crate::state::{Heads, PoolView, View};
 use crate::sticky::Binding;
+use crate::turnover;
 
 /// Tries of one request at most: the first, five retries (the configuration's maximum), and as many fresh
 /// connections in place of stale ones.
@@ -60,6 +61,7 @@ pub(crate) async fn serve(
 ) -> (Next, Instant) {
     let mut record = Record::new(Instant::now());
     connection.half_closed = None;
+    connection.age.serve();
     let head = &heads.request;
     let id = request_id(connection, head, text);
     let id = std::str::from_utf8(id.bytes(text)).unwrap_or_default();
@@ -313,7 +315,7 @@ impl Exchange<'_> {
             if !pool.state.has_room() {
                 return Err(Fault::AllAtLimit);
             }
-            let Some(pick) = pool.pool.picker.borrow_mut().pick(&load, ask) else {
+            let Some(pick) = turnover::pick(pool, &load, ask) else {
                 break;
             };
             if let Some(attempt) = Try::start(pool, pick, now) {
@@ -421,7 +423,7 @@ pub(crate) fn may_go_on(connection: &Connection, head: &RequestHead) -> bool {
         && worker
             .view()
             .listener(&connection.socket.listener)
-            .is_some()
+            .is_some_and(|(_, listener)| !connection.age.is_over(&listener.lifetime))
 }
 
 async fn send_fault(

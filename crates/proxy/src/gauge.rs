@@ -198,6 +198,16 @@ impl Gauges {
     fn lock(&self) -> MutexGuard<'_, Kept> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// Forgets the gauges that no snapshot holds any more and that `keeps` does not name: backends that were found and
+    /// are gone would pile up.
+    pub fn retain(&self, keeps: impl Fn(&Name, &Name) -> bool) {
+        let is_kept = |(pool, backend): &(Name, Name)| keeps(pool, backend);
+        let held = |gauge: &Arc<BackendGauge>| Arc::strong_count(gauge) > 1;
+        let mut kept = self.lock();
+        kept.backends
+            .retain(|name, gauge| held(gauge) || is_kept(name));
+    }
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@
 //! Request bodies are streamed, never stored, so a request whose body has begun to flow is not repeated.
 
 mod access;
+mod age;
 mod answer;
 mod attempt;
 mod bind;
@@ -43,6 +44,7 @@ mod state;
 mod sticky;
 mod stream;
 mod timer;
+mod turnover;
 mod upstream;
 mod worker;
 

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use evenkeel_balance::{How, Member, Pick, Why};
+use evenkeel_balance::{How, Pick, Why};
 use evenkeel_http1::RequestHead;
 use evenkeel_model::clock::Mono;
 use evenkeel_model::config::Session;
@@ -15,6 +15,7 @@ use crate::fault::Fault;
 use crate::ident::client_hash;
 use crate::state::PoolView;
 use crate::stream::Peer;
+use crate::turnover;
 
 /// Facts about one request, gathered on its way.
 #[derive(Debug)]
@@ -244,14 +245,9 @@ impl Try {
         let is_told = std::mem::replace(&mut self.told, true);
         if !is_told && matches!(self.why, Why::Free | Why::Retry) {
             let mut picker = self.pool.pool.picker.borrow_mut();
-            // After a swap the index may be somebody else's.
-            let same = |(a, b): (&Member, &Member)| a.name == b.name;
-            let then = self.pool.state.members.get(self.backend);
-            if then
-                .zip(picker.members().get(self.backend))
-                .is_some_and(same)
-            {
-                picker.answered(self.backend, now, took, how);
+            // After a swap it may have another place, or none.
+            if let Some(place) = turnover::place_now(&self.pool, &picker, self.backend) {
+                picker.answered(place, now, took, how);
             }
         }
     }

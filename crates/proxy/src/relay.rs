@@ -61,9 +61,13 @@ impl Exchange<'_> {
                 attempt.end(Outcome::Status(response.status));
                 // Bytes nobody asked for, or a body that is still flowing, would meet the next request.
                 let in_step = upstream.sent_at.is_some() && !upstream.upload_failed;
-                let reusable = response.keep_alive && in_step && upstream.buf.is_empty();
+                upstream.age.serve();
+                let reusable = response.keep_alive
+                    && in_step
+                    && upstream.buf.is_empty()
+                    && !upstream.age.is_over(&pool.state.pool.keep);
                 if let Some(origin) = pool.origins.get(attempt.backend()).filter(|_| reusable) {
-                    origin.give(upstream.stream, now);
+                    origin.give(upstream.stream, upstream.age, now);
                 }
                 End::Passed {
                     keep_alive: keep_alive && in_step,

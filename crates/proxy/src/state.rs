@@ -17,7 +17,7 @@ use evenkeel_balance::retry::Budget;
 use evenkeel_http1::{RequestHead, ResponseHead};
 use evenkeel_model::clock::{Mono, Wall};
 use evenkeel_model::config::{Address, Listener};
-use evenkeel_model::ids::{Name, WorkerId};
+use evenkeel_model::ids::{Epoch, Name, WorkerId};
 use evenkeel_model::rng::Rng;
 use evenkeel_model::tally::Tally;
 use tokio::sync::Notify;
@@ -72,6 +72,8 @@ pub(crate) struct WorkerPool {
     pub(crate) picker: RefCell<Picker>,
     pub(crate) budget: RefCell<Budget>,
     pub(crate) counts: PoolCounts,
+    /// The epoch whose members the picker has.
+    pub(crate) epoch: Cell<Epoch>,
 }
 
 /// A pool of the snapshot with this worker's part of it.
@@ -166,6 +168,7 @@ impl Worker {
                 .update(&state.spec(), &state.members);
             // Limits may be wider now, or backends back.
             state.gate.changed();
+            pool.epoch.set(state.epoch);
             let addresses = state.pool.backends.iter().map(|backend| &backend.address);
             let mut origin = |address: &Address| {
                 let new = || {
@@ -206,7 +209,13 @@ impl Worker {
             picker: RefCell::new(picker),
             budget: RefCell::new(Budget::new(now)),
             counts: PoolCounts::default(),
+            epoch: Cell::new(state.epoch),
         }
+    }
+
+    /// What tells one connection's lifetime from another's, 0 to 1.
+    pub(crate) fn spread(&self) -> f64 {
+        self.rng.borrow_mut().unit()
     }
 
     /// This instant on the clock of the tallies.

@@ -8,8 +8,9 @@ use std::cell::{Cell, RefCell};
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use evenkeel_model::config::Address;
+use evenkeel_model::config::{Address, Lifetime};
 
+use crate::age::Age;
 use crate::stream::Stream;
 
 /// Idle connections that a worker keeps to one backend.
@@ -18,6 +19,7 @@ pub(crate) const IDLE_MAX: usize = 256;
 #[derive(Debug)]
 struct Idle {
     stream: Stream,
+    age: Age,
     since: Instant,
 }
 
@@ -39,22 +41,23 @@ impl Origin {
         }
     }
 
-    /// An idle connection that is not known to be closed.
-    pub(crate) fn take(&self, cx: &mut Context<'_>) -> Option<Stream> {
+    /// An idle connection that is not known to be closed and has not had its time.
+    pub(crate) fn take(&self, keep: &Lifetime, cx: &mut Context<'_>) -> Option<(Stream, Age)> {
         let mut idle = self.idle.borrow_mut();
         while let Some(mut entry) = idle.pop() {
-            if is_quiet(&mut entry.stream, cx) {
-                return Some(entry.stream);
+            if !entry.age.is_over(keep) && is_quiet(&mut entry.stream, cx) {
+                return Some((entry.stream, entry.age));
             }
         }
         None
     }
 
     /// Keeps a connection for the next request. It must be at a message boundary with nothing unread.
-    pub(crate) fn give(&self, stream: Stream, now: Instant) {
+    pub(crate) fn give(&self, stream: Stream, age: Age, now: Instant) {
         let mut idle = self.idle.borrow_mut();
         if !self.retired.get() && idle.len() < IDLE_MAX {
-            idle.push(Idle { stream, since: now });
+            let since = now;
+            idle.push(Idle { stream, age, since });
         }
     }
 

@@ -146,7 +146,8 @@ async fn status(State(handle): State<Handle>) -> Answer<StatusView> {
     let view = handle
         .view()
         .ok_or_else(|| Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the instance is starting"))?;
-    Ok(Json(StatusView::of(&view)))
+    let published = handle.published();
+    Ok(Json(StatusView::of(&view, &published.workers)))
 }
 
 #[derive(Debug, Deserialize)]

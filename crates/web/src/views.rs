@@ -20,7 +20,9 @@ pub use plan::{
     Against, ChangeView, FindingView, GapView, PlanView, RouteView, TargetView, VerifyPoolView,
     VerifyView, WaivedView,
 };
-pub use status::{AuditView, BackendView, PoolView, StatusView};
+pub use status::{
+    AuditView, BackendView, MembersView, PoolView, StatusView, WorkerBackendView, WorkerView,
+};
 
 use evenkeel_model::clock::Wall;
 

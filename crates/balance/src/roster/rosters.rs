@@ -7,7 +7,7 @@ use evenkeel_model::config::{Config, Pool};
 use evenkeel_model::ids::{Epoch, Name, WorkerId};
 use evenkeel_model::tally::{BackendTally, EPOCHS_KEPT, PoolTally, Tally};
 
-use super::{At, Lineup, Roster, Turn};
+use super::{At, Lineup, Roster, Stand, Turn};
 
 /// Epochs whose backends are remembered by name: a tally may tell of any that a worker still counts for.
 const EPOCHS_NAMED: usize = 2 * EPOCHS_KEPT;
@@ -73,6 +73,12 @@ impl Rosters {
             }
         };
         config.pools.iter().map(round).collect()
+    }
+
+    /// Whether nothing keeps this backend of `pool` from traffic: neither its checks, nor its answers, nor a person.
+    pub fn is_up(&self, pool: &Pool, index: usize) -> bool {
+        let entry = self.pools.get(&pool.name);
+        entry.is_none_or(|entry| entry.roster.stand(pool, index) == Stand::Up)
     }
 
     /// Takes in a check result: see [`Roster::checked`].

@@ -1,93 +1,63 @@
-//! What the loop does when something happens to a backend: health, ejection, slow start.
+//! What the loop does with members that were found: the guard is told, then checks and workers.
 
 use std::sync::Arc;
 
-use evenkeel_balance::roster::{At, Change, What};
-use evenkeel_guard::{Event, HealthFact};
+use evenkeel_guard::{Event, MembersFact};
 use evenkeel_model::ids::Name;
 
-use super::{Shell, name_epochs};
+use super::Shell;
 use crate::clock::wall;
+use crate::members::Answer;
 use crate::series::Marker;
 
 impl Shell {
-    /// Now, on both clocks.
-    pub(super) fn at(&self) -> At {
-        At {
-            mono: self.clock.mono(),
-            wall: wall(),
+    /// A look gave an answer, or failed.
+    pub(super) fn found(&mut self, answer: Answer) {
+        if let Some(pool) = self.members.take(answer) {
+            self.move_members(&pool);
         }
     }
 
-    /// What time and the tallies brought, once a second.
-    pub(super) fn look_at_members(&mut self) {
+    /// Lets members go whose turn has come.
+    pub(super) fn move_held_members(&mut self) {
+        for pool in self.members.waiting() {
+            self.move_members(&pool);
+        }
+    }
+
+    fn move_members(&mut self, name: &Name) {
         let config = Arc::clone(&self.config);
-        let changes = self.fleet.tick(&config, self.at());
-        self.changed(&changes);
-    }
-
-    /// Tells the guard, the log and the history what changed of the backends, then the workers.
-    pub(super) fn changed(&mut self, changes: &[Change]) {
-        if changes.is_empty() {
+        let Some(pool) = config.pool(name.as_str()) else {
             return;
+        };
+        let (now, fleet) = (self.clock.mono(), &self.fleet);
+        let up = |backend: &Name| {
+            let found = pool.backend(backend.as_str());
+            found.is_none_or(|(index, _)| fleet.is_up(pool, index))
+        };
+        let Some(moved) = self.members.step(pool, now, up) else {
+            return;
+        };
+        let moves = !moved.text.is_empty();
+        if moves {
+            tracing::info!(pool = %name, text = moved.text, "members");
+            let text = moved.text.clone();
+            let (at, kind) = (wall(), "members");
+            self.series.mark(Marker { at, kind, text });
+            drop(config);
+            Arc::make_mut(&mut self.config).set_members(name.as_str(), &moved.found);
+            self.checks.update(Arc::clone(&self.config));
         }
-        for Change { pool, turn } in changes {
-            let (backend, detail) = (&turn.backend, &turn.detail);
-            let what = match turn.what {
-                What::Up => "up",
-                What::Down => "down",
-                What::Ejected => "ejected",
-                What::Returned => "back",
-                What::Drained => "drained",
-                What::Undrained => "undrained",
-                // Its steps are many and its end is in the reason of the share.
-                What::Warmer => {
-                    tracing::debug!(%pool, %backend, detail, "slow start");
-                    continue;
-                }
-            };
-            tracing::info!(%pool, %backend, what, detail, "health");
-            if turn.moves_traffic {
-                self.series.mark(Marker {
-                    at: wall(),
-                    kind: "health",
-                    text: format!("{backend} {what}"),
-                });
-            }
-        }
-        for change in changes {
-            if let Some(fact) = HealthFact::of(change) {
-                self.step(Event::Health(fact));
-            }
-        }
-        let moved: Vec<&Name> = changes
-            .iter()
-            .filter(|change| change.turn.moves_traffic)
-            .map(|change| &change.pool)
-            .collect();
-        if !moved.is_empty() {
-            self.refresh(&moved);
+        self.step(Event::Members(MembersFact {
+            pool: name.clone(),
+            found: moved.found,
+            held: moved.held,
+            error: moved.error,
+            text: moved.text,
+        }));
+        if moves {
+            self.refresh(&[name]);
         }
         self.publish();
-    }
-
-    /// Publishes changed runtime facts of some pools to the workers: the guard knows the epoch before any worker counts
-    /// in it.
-    fn refresh(&mut self, pools: &[&Name]) {
-        let config = Arc::clone(&self.config);
-        let at = self.at();
-        let starts = |pool: &evenkeel_model::config::Pool| pools.contains(&&pool.name);
-        match self.fleet.snapshot(self.revision, &config, starts, at) {
-            Ok((snapshot, epochs)) => {
-                name_epochs(&mut self.counters, &epochs);
-                for epoch in epochs {
-                    self.step(Event::EpochStarted(epoch));
-                }
-                if let Err(error) = self.proxy.swap(snapshot) {
-                    tracing::error!(%error, "health not published");
-                }
-            }
-            Err(error) => tracing::error!(%error, "health not published"),
-        }
     }
 }

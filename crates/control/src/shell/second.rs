@@ -60,8 +60,9 @@ impl Shell {
             });
         let vitals = vitals.collect();
         self.step(Event::Vitals(vitals));
-        self.look_at_members();
+        self.look_at_backends();
         self.step(Event::Tick);
+        self.move_held_members();
         self.probe_journal();
         if self.ticks.is_multiple_of(LOOK_EVERY) {
             let changed = self.source.look();

@@ -28,6 +28,7 @@ struct Outboxes {
     commands: mpsc::Sender<crate::handle::Command>,
     tally: mpsc::Sender<evenkeel_model::tally::Tally>,
     checks: mpsc::Sender<CheckResult>,
+    members: mpsc::Sender<crate::members::Answer>,
     events: mpsc::Sender<evenkeel_proxy::Event>,
 }
 
@@ -36,12 +37,14 @@ fn boxes() -> (Outboxes, Inboxes) {
     let (commands, commands_in) = mpsc::channel(COMMANDS_MAX);
     let (tally, tallies_in) = mpsc::channel(TALLIES_MAX);
     let (checks, checks_in) = mpsc::channel(INPUTS_MAX);
+    let (members, members_in) = mpsc::channel(INPUTS_MAX);
     let (events, proxy_in) = mpsc::channel(INPUTS_MAX);
     let inboxes = Inboxes {
         inputs: inputs_in,
         commands: commands_in,
         tallies: tallies_in,
         checks: checks_in,
+        members: members_in,
         proxy: proxy_in,
     };
     (
@@ -50,6 +53,7 @@ fn boxes() -> (Outboxes, Inboxes) {
             commands,
             tally,
             checks,
+            members,
             events,
         },
         inboxes,
@@ -118,6 +122,8 @@ impl Shell {
         let writer = Writer::start(Box::new(journal)).map_err(StartError::Thread)?;
         let notifier = notifier(&config, admin, &outboxes.inputs);
         let checks = start_checks(&options, &clock, outboxes.checks, &config)?;
+        let mut members = crate::members::Finder::new(outboxes.members);
+        members.update(&config);
         let started_at = crate::clock::wall();
         let first = Published::starting(Arc::clone(&config), proxy.addresses(), started_at);
         let published = Arc::new(ArcSwap::from_pointee(first));
@@ -137,6 +143,7 @@ impl Shell {
             fleet,
             proxy,
             checks,
+            members,
             writer,
             notifier,
             admin,

@@ -41,6 +41,7 @@ pub(crate) fn pool(weights: &[u32], capacities: &[Option<f64>]) -> Pool {
             priority: 0,
             zone: Some(name(["a", "b"][i % 2])),
             version: Some(name("v1")),
+            discovered: false,
         });
     Pool {
         name: name("shop"),
@@ -76,11 +77,13 @@ pub(crate) fn pool(weights: &[u32], capacities: &[Option<f64>]) -> Pool {
             on: evenkeel_model::config::RetryOn::default(),
             unsafe_methods: false,
         },
+        keep: evenkeel_model::config::Lifetime::default(),
         max_in_flight: None,
         max_in_flight_total: None,
         queue: None,
         harmed_clients_min: 20,
         policy: evenkeel_model::policy::Policy::default(),
+        members: None,
         backends: backends.collect(),
     }
 }

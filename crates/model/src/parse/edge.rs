@@ -15,7 +15,7 @@ use super::{
     BACKENDS_MAX, LISTENERS_MAX, OPERATIONS_MAX, POOLS_MAX, ROUTES_MAX, affinity, keys, policy,
     pool, text, too_many,
 };
-use crate::config::{Address, Config, Listener, RateLimit, Route};
+use crate::config::{Address, Config, Lifetime, Listener, RateLimit, Route};
 use crate::ids::Name;
 use crate::units::ByteSize;
 
@@ -60,6 +60,17 @@ pub(super) const CONNECTIONS_MAX: Limits<u32> = Limits {
     min: 1,
     max: 1_000_000,
     outside: "no client could connect, or the limit would limit nothing",
+};
+
+pub(super) const LIFETIME: Limits<Duration> = Limits {
+    min: Duration::from_millis(100),
+    max: DAY,
+    outside: "connections would be closed faster than they are of use, or the age would limit nothing",
+};
+pub(super) const LIFETIME_REQUESTS: Limits<u32> = Limits {
+    min: 1,
+    max: 1_000_000_000,
+    outside: "a connection could take no request",
 };
 
 /// Reads the whole document. Wrong parts are left out; the findings keep the result from being used.
@@ -195,6 +206,10 @@ fn listeners(
         let connections_max = s
             .integer(reader, "connections_max", &CONNECTIONS_MAX)
             .unwrap_or(10_000);
+        let lifetime = Lifetime {
+            age_max: s.duration(reader, "connection_max_age", &LIFETIME),
+            requests_max: s.integer(reader, "connection_max_requests", &LIFETIME_REQUESTS),
+        };
         let Some(address) = address else { continue };
         addresses.push((span, named.path.clone(), address.clone()));
         let Some(name) = named.name.clone() else {
@@ -210,6 +225,7 @@ fn listeners(
             head_max,
             body_max,
             connections_max,
+            lifetime,
         });
     }
     listeners

@@ -5,19 +5,21 @@ use std::time::Duration;
 
 use toml::de::DeValue;
 
+use super::edge::{LIFETIME, LIFETIME_REQUESTS};
 use super::reader::{Named, Reader, Report, Section, list};
 use super::reference::sub;
 use super::typed::Limits;
 use super::weights::{WEIGHT_MAX, derive};
-use super::{BACKENDS_MAX, affinity, keys, policy, text, too_many};
+use super::{BACKENDS_MAX, affinity, keys, members, policy, text, too_many};
 use crate::config::{
-    Address, Algorithm, Backend, Choices, Ejection, Health, Intent, NPlusOne, Objective, Pool,
-    Queue, Retry, RetryCause, RetryOn, Session,
+    Address, Algorithm, Backend, Choices, Ejection, Health, Intent, Lifetime, Members, NPlusOne,
+    Objective, Pool, Queue, Retry, RetryCause, RetryOn, Session,
 };
+use crate::ids::Name;
 use crate::units::{Ratio, format_duration};
 
 const MS: Duration = Duration::from_millis(1);
-const HOUR: Duration = Duration::from_hours(1);
+pub(super) const HOUR: Duration = Duration::from_hours(1);
 
 pub(super) const RPS: Limits<f64> = Limits {
     min: 0.001,
@@ -106,7 +108,7 @@ pub(super) const CHECKS_IN_A_ROW: Limits<u32> = Limits {
 };
 pub(super) const PRIORITY: Limits<u32> = Limits {
     min: 0,
-    max: 15,
+    max: Backend::PRIORITY_MAX,
     outside: "so many levels of fail-over hide who serves",
 };
 pub(super) const OVERPROVISIONING: Limits<f64> = Limits {
@@ -153,11 +155,14 @@ pub(super) const WEIGHT: Limits<u32> = Limits {
 /// Reads one pool. `budget` is how many backends the file may still hold.
 pub(super) fn read(reader: &mut Reader, named: &Named<'_>, budget: &mut usize) -> Option<Pool> {
     let s = reader.section(named.path.clone(), named.value, &keys::POOL)?;
+    let members = members::read(reader, &s);
     let (mut backends, capacities) = backends(reader, &s, budget);
-    let intent = intent(reader, &s, &capacities);
+    let intent = intent(reader, &s, &capacities, members.as_ref());
     derive(intent, &mut backends);
     let min_healthy = s.integer(reader, "min_healthy", &MIN_HEALTHY).unwrap_or(1);
-    too_few(reader, &s, min_healthy, capacities.len());
+    if !s.has("members") {
+        too_few(reader, &s, min_healthy, capacities.len());
+    }
     let (algorithm, affinity) = affinity::read(reader, &s);
     let refusals = [("warn", NPlusOne::Warn), ("refuse", NPlusOne::Refuse)];
     let mut timeout = |key, default_s| {
@@ -196,6 +201,10 @@ pub(super) fn read(reader: &mut Reader, named: &Named<'_>, budget: &mut usize) -
         idle_timeout,
         request_timeout,
         retry: retry(reader, &s),
+        keep: Lifetime {
+            age_max: s.duration(reader, "keep_max_age", &LIFETIME),
+            requests_max: s.integer(reader, "keep_max_requests", &LIFETIME_REQUESTS),
+        },
         max_in_flight: s.integer(reader, "max_in_flight", &MAX_IN_FLIGHT),
         max_in_flight_total: s.integer(reader, "max_in_flight_total", &MAX_IN_FLIGHT),
         queue: queue(reader, &s),
@@ -203,6 +212,7 @@ pub(super) fn read(reader: &mut Reader, named: &Named<'_>, budget: &mut usize) -
             .integer(reader, "harmed_clients_min", &HARMED_CLIENTS)
             .unwrap_or(20),
         policy: policy::of_pool(reader, &s),
+        members,
         backends,
         name: named.name.clone()?,
     })
@@ -401,14 +411,14 @@ fn backends(
     budget: &mut usize,
 ) -> (Vec<Backend>, Vec<Capacity>) {
     let mut named = s.named(reader, "backend");
-    if named.is_empty() {
+    if named.is_empty() && !s.has("members") {
         let effect = "every request would be answered 503";
         let example = format!("[{}.backend.web-1]", s.path);
         let report = Report {
             id: "CFG-04",
             message: format!("`{}` has no backend", s.path),
             effect: effect.to_owned(),
-            fix: format!("add `{example}` with an address"),
+            fix: format!("add `{example}` with an address, or `[{}.members]`", s.path),
         };
         reader.error(&s.child_path("backend"), s.span.clone(), report);
     }
@@ -439,6 +449,11 @@ fn backends(
 }
 
 fn backend(reader: &mut Reader, s: &Section<'_>, named: &Named<'_>) -> Option<Backend> {
+    values(reader, s, named.name.clone())
+}
+
+/// What `[pool.NAME.backend.NAME]` and `[[member]]` say of a backend.
+pub(super) fn values(reader: &mut Reader, s: &Section<'_>, name: Option<Name>) -> Option<Backend> {
     s.require(
         reader,
         "address",
@@ -459,7 +474,7 @@ fn backend(reader: &mut Reader, s: &Section<'_>, named: &Named<'_>) -> Option<Ba
     let zone = s.name(reader, "zone");
     let version = s.name(reader, "version");
     Some(Backend {
-        name: named.name.clone()?,
+        name: name?,
         address: address?,
         weight: weight.unwrap_or(1),
         weight_declared: s.has("weight"),
@@ -467,11 +482,18 @@ fn backend(reader: &mut Reader, s: &Section<'_>, named: &Named<'_>) -> Option<Ba
         priority,
         zone,
         version,
+        discovered: false,
     })
 }
 
-/// How traffic should be spread: as written, else by capacity when every backend declares one, else even.
-fn intent(reader: &mut Reader, s: &Section<'_>, capacities: &[Capacity]) -> Intent {
+/// How traffic should be spread: as written, else by weight when members are found at run time, by capacity when every
+/// backend declares one, else even.
+fn intent(
+    reader: &mut Reader,
+    s: &Section<'_>,
+    capacities: &[Capacity],
+    members: Option<&Members>,
+) -> Intent {
     let intents = Intent::ALL
         .iter()
         .map(|i| (i.as_str(), *i))
@@ -505,6 +527,11 @@ fn intent(reader: &mut Reader, s: &Section<'_>, capacities: &[Capacity]) -> Inte
             first.span.clone(),
             report,
         );
+    }
+    if members.is_some() {
+        members::intent_can_be(reader, s, written, members);
+        // What is found later says by its weights how it is to be used.
+        return written.unwrap_or(Intent::Weight);
     }
     written.unwrap_or(if missing.is_empty() {
         Intent::Capacity

@@ -16,8 +16,9 @@ use super::weights::derive;
 use crate::clock::Wall;
 use crate::config::{
     Address, Admin, AdminToken, Affinity, Algorithm, Backend, Choices, Config, Ejection,
-    EscalationLevel, HashKey, Health, Intent, Listener, NPlusOne, Objective, Pool, Queue,
-    RateLimit, Receiver, Retry, RetryCause, RetryOn, Role, Route, Session, StickyCookie,
+    EscalationLevel, HashKey, Health, Intent, Lifetime, Listener, Members, MembersSource, NPlusOne,
+    Objective, Pool, Queue, RateLimit, Receiver, Retry, RetryCause, RetryOn, Role, Route, Session,
+    StickyCookie,
 };
 use crate::finding::Severity;
 use crate::ids::Name;
@@ -103,6 +104,7 @@ fn backend() -> impl Strategy<Value = Backend> {
                 priority,
                 zone,
                 version,
+                discovered: false,
             },
         )
 }
@@ -232,9 +234,20 @@ fn subset() -> impl Strategy<Value = RetryOn> {
         .prop_map(move |causes| causes.into_iter().fold(RetryOn::NOTHING, add))
 }
 
-/// One pool; its name is replaced by the caller.
-fn pool() -> impl Strategy<Value = Pool> {
-    let numbers = (
+type Numbers = (
+    Ratio,
+    Ratio,
+    u32,
+    Ratio,
+    Duration,
+    Option<u32>,
+    u32,
+    (u32, Ratio, RetryOn, bool),
+    Option<Queue>,
+);
+
+fn numbers() -> impl Strategy<Value = Numbers> {
+    (
         ratio(0, 950_000),
         ratio(1_000, 10_000_000),
         1u32..=4,
@@ -249,7 +262,20 @@ fn pool() -> impl Strategy<Value = Pool> {
                 timeout: Duration::from_millis(ms),
             }),
         ),
-    );
+    )
+}
+
+/// How many are compared: where it is asked for at all.
+fn choices(algorithm: Algorithm, count: u32) -> Choices {
+    match (algorithm, count) {
+        (Algorithm::LeastRequest, 1) => Choices::All,
+        (Algorithm::LeastRequest, count) => Choices::Drawn(count),
+        _ => Choices::DEFAULT,
+    }
+}
+
+/// One pool; its name is replaced by the caller.
+fn pool() -> impl Strategy<Value = Pool> {
     let session = prop_oneof![
         Just(Session::ClientAddress),
         "[a-z!#$%&'*+.^_`|~-]{1,10}".prop_map(Session::Cookie)
@@ -257,15 +283,15 @@ fn pool() -> impl Strategy<Value = Pool> {
     let timeouts = (timeout(), timeout(), timeout(), timeout());
     (
         spread(),
-        numbers,
+        numbers(),
         session,
         timeouts,
         standing(),
         policy(),
-        backends(),
+        (backends(), option::of(members()), lifetime()),
     )
         .prop_map(
-            |(spread, n, session, timeouts, standing, policy, mut backends)| {
+            |(spread, n, session, timeouts, standing, policy, (mut backends, members, keep))| {
                 let (health, ejection, slow_start, overprovisioning) = standing;
                 let ((algorithm, affinity), intent, peak_rps, n_plus_one, has_capacity) = spread;
                 if intent != Intent::Capacity && !has_capacity {
@@ -275,14 +301,14 @@ fn pool() -> impl Strategy<Value = Pool> {
                         .step_by(2)
                         .for_each(|b| b.capacity_rps = None);
                 }
+                // DNS tells no capacity.
+                let members = members.filter(|m: &Members| {
+                    intent != Intent::Capacity || matches!(m.source, MembersSource::File(_))
+                });
                 derive(intent, &mut backends);
                 Pool {
                     name: Name::new("p").unwrap(),
-                    choices: match (algorithm, n.2) {
-                        (Algorithm::LeastRequest, 1) => Choices::All,
-                        (Algorithm::LeastRequest, count) => Choices::Drawn(count),
-                        _ => Choices::DEFAULT,
-                    },
+                    choices: choices(algorithm, n.2),
                     algorithm,
                     affinity,
                     intent,
@@ -310,15 +336,44 @@ fn pool() -> impl Strategy<Value = Pool> {
                         on: n.7.2,
                         unsafe_methods: n.7.3,
                     },
+                    keep,
                     max_in_flight: n.5,
                     max_in_flight_total: n.5.map(|limit| limit / 2 + 1),
                     queue: n.8,
                     harmed_clients_min: n.6,
                     policy,
+                    members,
                     backends,
                 }
             },
         )
+}
+
+fn members() -> impl Strategy<Value = Members> {
+    let source = prop_oneof![
+        file().prop_map(MembersSource::File),
+        ("[a-z]{1,8}(\\.[a-z]{1,8}){0,2}", 1..=u16::MAX)
+            .prop_map(|(host, port)| MembersSource::Dns { host, port }),
+        "_[a-z]{1,8}\\._tcp\\.[a-z]{1,8}".prop_map(MembersSource::Srv),
+    ];
+    let ttl = (
+        micros(100_000, 3_600_000_000),
+        micros(100_000, 3_600_000_000),
+    );
+    (source, option::of(socket(1)), ttl).prop_map(|(source, resolver, (a, b))| {
+        let is_file = matches!(source, MembersSource::File(_));
+        let (ttl_min, ttl_max) = if is_file {
+            (Members::TTL_MIN, Members::TTL_MAX)
+        } else {
+            (a.min(b), a.max(b))
+        };
+        Members {
+            source,
+            resolver: resolver.filter(|_| !is_file),
+            ttl_min,
+            ttl_max,
+        }
+    })
 }
 
 /// Severities and limits of some rules, as a file may hold them.
@@ -365,13 +420,30 @@ fn waivers() -> impl Strategy<Value = Vec<(Waiver, Option<usize>)>> {
     })
 }
 
+fn lifetime() -> impl Strategy<Value = Lifetime> {
+    (
+        option::of(micros(100_000, 86_400_000_000)),
+        option::of(1u32..=1_000_000_000),
+    )
+        .prop_map(|(age_max, requests_max)| Lifetime {
+            age_max,
+            requests_max,
+        })
+}
+
 fn listener() -> impl Strategy<Value = Listener> {
     let size = prop_oneof![
         1u64 << 10..=1 << 20,
         (1u64..=1_024).prop_map(|kib| kib << 10)
     ];
-    (vec(timeout(), 4), size, 0u64..=1 << 50, 1u32..=1_000_000).prop_map(
-        |(t, head, body, connections_max)| Listener {
+    (
+        vec(timeout(), 4),
+        size,
+        0u64..=1 << 50,
+        1u32..=1_000_000,
+        lifetime(),
+    )
+        .prop_map(|(t, head, body, connections_max, lifetime)| Listener {
             name: Name::new("l").unwrap(),
             address: Address::Unix("/l".into()),
             head_timeout: t[0],
@@ -381,8 +453,8 @@ fn listener() -> impl Strategy<Value = Listener> {
             head_max: ByteSize(head),
             body_max: ByteSize(body),
             connections_max,
-        },
-    )
+            lifetime,
+        })
 }
 
 /// (host, path, listener, pool): the last two pick among those that exist.

@@ -6,7 +6,7 @@ use crate::config::{Backend, Intent};
 pub(super) const WEIGHT_MAX: u32 = 65_535;
 
 /// Fills in the weights that the file leaves out: proportional to capacity under intent capacity, else 1.
-pub(super) fn derive(intent: Intent, backends: &mut [Backend]) {
+pub(crate) fn derive(intent: Intent, backends: &mut [Backend]) {
     if intent != Intent::Capacity {
         return;
     }

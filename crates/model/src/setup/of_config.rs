@@ -5,9 +5,9 @@ use std::time::Duration;
 use crate::canonical::path_segment;
 use crate::config::{self, Algorithm, Choices, Config, RetryCause};
 use crate::setup::{
-    Among, Backend, Balancer, CheckKind, Cost, Ejection, Failover, Hash, HashKey, HashTable,
+    Among, Backend, Balancer, CheckKind, Cost, Ejection, Failover, Gap, Hash, HashKey, HashTable,
     Health, LeastLoaded, Listener, Nobody, Pool, Retry, Route, Selection, Setup, Sticky, Tie,
-    Timeouts, Wait,
+    Timeouts, Touches, Wait,
 };
 
 impl Setup {
@@ -20,6 +20,7 @@ impl Setup {
             routes: config.routes.iter().enumerate().map(route).collect(),
             pools: config.pools.iter().map(pool).collect(),
             waivers: config.waivers.clone(),
+            gaps: config.pools.iter().filter_map(unseen).collect(),
             ..Self::blank(Balancer::Evenkeel)
         }
     }
@@ -46,6 +47,16 @@ fn route((index, route): (usize, &config::Route)) -> Route {
         condition: None,
         targets: vec![(route.pool.to_string(), 1.0)],
     }
+}
+
+/// Members that were not looked for: shares of the pool cannot be told without them.
+fn unseen(pool: &config::Pool) -> Option<Gap> {
+    let members = pool.members.as_ref()?;
+    pool.discovered().next().is_none().then(|| Gap {
+        path: format!("pool.{}.members", path_segment(pool.name.as_str())),
+        what: format!("members by {}, which were not looked for", members.source),
+        touches: Touches::Pool(pool.name.to_string()),
+    })
 }
 
 fn pool(pool: &config::Pool) -> Pool {

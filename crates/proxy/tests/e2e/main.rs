@@ -26,3 +26,5 @@ mod streaming;
 mod support;
 #[cfg(test)]
 mod tallies;
+mod turnover;
+mod workers;

@@ -40,6 +40,7 @@ pub(crate) fn listener(label: &str, address: Address) -> Listener {
         head_max: ByteSize(16 * 1024),
         body_max: ByteSize(0),
         connections_max: 1_000,
+        lifetime: evenkeel_model::config::Lifetime::default(),
     }
 }
 
@@ -53,6 +54,7 @@ pub(crate) fn pool(label: &str, backends: &[SocketAddr]) -> Pool {
         priority: 0,
         zone: None,
         version: None,
+        discovered: false,
     });
     Pool {
         name: name(label),
@@ -84,11 +86,13 @@ pub(crate) fn pool(label: &str, backends: &[SocketAddr]) -> Pool {
             on: evenkeel_model::config::RetryOn::default(),
             unsafe_methods: false,
         },
+        keep: evenkeel_model::config::Lifetime::default(),
         max_in_flight: None,
         max_in_flight_total: None,
         queue: None,
         harmed_clients_min: 20,
         policy: evenkeel_model::policy::Policy::default(),
+        members: None,
         backends: backends.collect(),
     }
 }

@@ -50,17 +50,14 @@ fn published(state: sample::State) -> Published {
             route(None, "/cart", 40),
             route(Some("*.shop.example"), "/", 83),
         ],
-        workers: vec![
-            (0, WorkerCounters { picks: 70 }),
-            (1, WorkerCounters { picks: 53 }),
-        ],
+        workers: vec![(0, worker(70)), (1, worker(53))],
         series: Series::default(),
         facts: evenkeel_forecast::Facts::default(),
         addresses: Vec::new(),
         connections: 12,
         access_log_lost: 0,
         rate_limited: vec![(
-            Arc::new(evenkeel_model::tally::RouteKey {
+            Arc::new(RouteKey {
                 listener: "web".to_owned(),
                 host: None,
                 path_prefix: "/login".to_owned(),
@@ -80,6 +77,13 @@ fn route(host: Option<&str>, path_prefix: &str, requests: u64) -> RouteCounter {
         }),
         pool: Name::new("shop").unwrap(),
         requests,
+    }
+}
+
+fn worker(picks: u64) -> WorkerCounters {
+    WorkerCounters {
+        picks,
+        ..WorkerCounters::default()
     }
 }
 

@@ -1,6 +1,10 @@
 //! The present: what `status` says. Figures of the last 10 s are null below 30 picks.
 
+use std::collections::BTreeMap;
+
+use evenkeel_control::WorkerCounters;
 use evenkeel_guard::GuardView;
+use evenkeel_model::ids::Name;
 use serde::{Deserialize, Serialize};
 
 use super::{maybe_time, time};
@@ -25,6 +29,28 @@ pub struct StatusView {
     pub confirm_by: Option<String>,
     pub keep_until: Option<String>,
     pub pools: Vec<PoolView>,
+    /// What each worker of the data plane took since the start.
+    pub workers: Vec<WorkerView>,
+}
+
+/// A worker of `status`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the fields are those of the public JSON")]
+pub struct WorkerView {
+    pub worker: u16,
+    pub picks: u64,
+    pub backends: Vec<WorkerBackendView>,
+}
+
+/// A worker's part of a backend.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the fields are those of the public JSON")]
+pub struct WorkerBackendView {
+    pub pool: String,
+    pub backend: String,
+    pub picks: u64,
+    /// Of the picks of this backend by all workers.
+    pub share: Option<f64>,
 }
 
 /// The last audit.
@@ -49,7 +75,21 @@ pub struct PoolView {
     pub p50_ms: Option<f64>,
     pub p99_ms: Option<f64>,
     pub objective_met: Option<bool>,
+    /// What is found of its members at run time; null for a pool that finds none.
+    pub members: Option<MembersView>,
     pub backends: Vec<BackendView>,
+}
+
+/// The members that a pool of `status` finds.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the fields are those of the public JSON")]
+pub struct MembersView {
+    pub source: String,
+    pub found: usize,
+    /// No longer named, and kept until it is their turn to leave.
+    pub held: Vec<String>,
+    /// Why the last look gave no answer.
+    pub error: Option<String>,
 }
 
 /// A backend of `status`.
@@ -79,8 +119,8 @@ pub struct BackendView {
 }
 
 impl StatusView {
-    /// The view of the present.
-    pub fn of(view: &GuardView) -> Self {
+    /// The view of the present; `workers` are the totals of the data plane.
+    pub fn of(view: &GuardView, workers: &[(u16, WorkerCounters)]) -> Self {
         let audit = AuditView {
             at: view.audit.map(|audit| time(audit.at)),
             errors: view.audit.map_or(0, |audit| audit.errors),
@@ -102,8 +142,34 @@ impl StatusView {
             confirm_by: maybe_time(view.confirm_by),
             keep_until: maybe_time(view.keep_until),
             pools: view.pools.iter().map(pool_status).collect(),
+            workers: worker_status(workers),
         }
     }
+}
+
+fn worker_status(workers: &[(u16, WorkerCounters)]) -> Vec<WorkerView> {
+    let mut totals: BTreeMap<&(Name, Name), u64> = BTreeMap::new();
+    for (key, picks) in workers.iter().flat_map(|(_, counters)| &counters.backends) {
+        *totals.entry(key).or_default() += picks;
+    }
+    let view = |(worker, counters): &(u16, WorkerCounters)| WorkerView {
+        worker: *worker,
+        picks: counters.picks,
+        backends: counters
+            .backends
+            .iter()
+            .map(|(key, picks)| WorkerBackendView {
+                pool: key.0.to_string(),
+                backend: key.1.to_string(),
+                picks: *picks,
+                share: totals
+                    .get(key)
+                    .filter(|total| **total > 0)
+                    .map(|total| *picks as f64 / *total as f64),
+            })
+            .collect(),
+    };
+    workers.iter().map(view).collect()
 }
 
 fn pool_status(pool: &evenkeel_guard::PoolView) -> PoolView {
@@ -116,6 +182,12 @@ fn pool_status(pool: &evenkeel_guard::PoolView) -> PoolView {
         p50_ms: pool.p50_ms,
         p99_ms: pool.p99_ms,
         objective_met: pool.objective_met,
+        members: pool.members.as_ref().map(|members| MembersView {
+            source: members.source.clone(),
+            found: members.found,
+            held: members.held.iter().map(ToString::to_string).collect(),
+            error: members.error.clone(),
+        }),
         backends: pool.backends.iter().map(backend_status).collect(),
     }
 }

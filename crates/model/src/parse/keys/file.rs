@@ -1,7 +1,8 @@
 //! evenkeel.toml: the top level and everything beside pools.
 
 use super::super::edge::{
-    AUDIT_EVERY, BODY_MAX, BURST, CLIENT_TIMEOUT, CONNECTIONS_MAX, HEAD_MAX, RATE, WORKERS,
+    AUDIT_EVERY, BODY_MAX, BURST, CLIENT_TIMEOUT, CONNECTIONS_MAX, HEAD_MAX, LIFETIME,
+    LIFETIME_REQUESTS, RATE, WORKERS,
 };
 use super::super::operations::ACK_WITHIN;
 use super::pool::{HASH, POOL};
@@ -186,6 +187,16 @@ pub(in super::super) static LISTENER: Table = Table {
             "Most client connections at once.",
         )
         .or("10000"),
+        Key::new(
+            "connection_max_age",
+            Kind::duration(&LIFETIME),
+            "A client connection older than this is closed after its next response; without it, none is.",
+        ),
+        Key::new(
+            "connection_max_requests",
+            Kind::whole(&LIFETIME_REQUESTS),
+            "A client connection that took so many requests is closed; without it, none is.",
+        ),
     ],
 };
 

@@ -1,6 +1,8 @@
 //! evenkeel.toml: `[pool.NAME]` and what lies in it.
 
 use super::super::affinity::{BOUNDED_LOAD, STICKY_TTL};
+use super::super::edge::{LIFETIME, LIFETIME_REQUESTS};
+use super::super::members::TTL;
 use super::super::pool::{
     CHECK_INTERVAL, CHECK_TIMEOUT, CHECKS_IN_A_ROW, CHOICES, EJECT_AFTER, EJECT_APART,
     EJECT_SLOWER, EJECT_TIME, ERROR_RATE, HARMED_CLIENTS, HEADROOM, MAX_IN_FLIGHT, MIN_HEALTHY,
@@ -136,6 +138,16 @@ pub(in super::super) static POOL: Table = Table {
         )
         .or("\"30s\""),
         Key::new(
+            "keep_max_age",
+            Kind::duration(&LIFETIME),
+            "A connection to a backend older than this takes no further request; without it, age is no reason.",
+        ),
+        Key::new(
+            "keep_max_requests",
+            Kind::whole(&LIFETIME_REQUESTS),
+            "Requests that a connection to a backend takes; without it, any number.",
+        ),
+        Key::new(
             "max_in_flight",
             Kind::whole(&MAX_IN_FLIGHT),
             "Most requests at once on one backend; beyond it the backend is passed over.",
@@ -179,7 +191,16 @@ pub(in super::super) static POOL: Table = Table {
         )
         .or("1.4"),
         POOL_AUDIT_KEY,
-        Key::new("backend", Kind::Named(&BACKEND), "Who serves.").required(),
+        Key::new(
+            "members",
+            Kind::Table(&MEMBERS),
+            "Where further backends are found at run time.",
+        ),
+        Key::new(
+            "backend",
+            Kind::Named(&BACKEND),
+            "Who serves; needed unless `members` says where backends are found.",
+        ),
     ],
 };
 
@@ -370,6 +391,44 @@ pub(in super::super) static EJECTION: Table = Table {
     ],
 };
 
+pub(in super::super) static MEMBERS: Table = Table {
+    about: "Where backends are found at run time: one of file, dns and srv.",
+    keys: &[
+        Key::new(
+            "file",
+            Kind::Text("members.toml"),
+            "A file with `[[member]]` tables, looked at once a second.",
+        ),
+        Key::new(
+            "dns",
+            Kind::Text("web.internal:8080"),
+            "A host, all of whose A and AAAA records are members, and their port.",
+        ),
+        Key::new(
+            "srv",
+            Kind::Text("_http._tcp.web.internal"),
+            "A service, whose SRV records are members with their ports and weights.",
+        ),
+        Key::new(
+            "resolver",
+            Kind::Text("127.0.0.1:5353"),
+            "The DNS server that is asked; without it those of the system.",
+        ),
+        Key::new(
+            "ttl_min",
+            Kind::duration(&TTL),
+            "An answer is asked again no sooner than this.",
+        )
+        .or("\"1s\""),
+        Key::new(
+            "ttl_max",
+            Kind::duration(&TTL),
+            "An answer is asked again after this at the latest.",
+        )
+        .or("\"1m\""),
+    ],
+};
+
 pub(in super::super) static POOL_AUDIT: Table = Table {
     about: "What the rules of the audit are set to for this pool.",
     keys: &[
@@ -407,6 +466,28 @@ pub(in super::super) static BACKEND: Table = Table {
             "Level of fail-over: 0 takes traffic first, the next joins when too little of it is healthy.",
         )
         .or("0"),
+        ZONE,
+        VERSION,
+    ],
+};
+
+pub(in super::super) static MEMBER_LIST: Table = Table {
+    about: "The members of a pool, as its `members.file` lists them.",
+    keys: &[Key::new("member", Kind::List(&MEMBER), "One member.")],
+};
+
+pub(in super::super) static MEMBER: Table = Table {
+    about: "One member of a pool.",
+    keys: &[
+        Key::new("name", Kind::Name, "Its identity across address changes.").required(),
+        Key::new(
+            "address",
+            Kind::Text("127.0.0.1:8081"),
+            "An address with a port, or unix:/path.",
+        )
+        .required(),
+        Key::new("weight", Kind::whole(&WEIGHT), "Relative weight."),
+        CAPACITY,
         ZONE,
         VERSION,
     ],

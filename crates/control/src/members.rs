@@ -1,0 +1,319 @@
+//! Finding the members of pools while the process runs: one task per pool looks, the loop decides what becomes of it.
+//!
+//! A task only looks (a file once a second, DNS when an answer's time to live is over) and hands in what it found. How
+//! fast the pool follows is bounded in one place (`balance::membership`); a look that fails changes nothing. The
+//! members are runtime state: they stand, marked as found, in the effective configuration that the loop, the guard and
+//! the data plane share, and in no revision.
+//!
+//! Limits: a file is read whole, [`crate::source::SIZE_MAX`] at most; answers wait in a bounded queue.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use evenkeel_balance::membership::{Floor, Membership, Step};
+use evenkeel_model::clock::Mono;
+use evenkeel_model::config::{Backend, Config, Intent, Members, MembersSource, Pool};
+use evenkeel_model::ids::Name;
+use evenkeel_model::parse::{MEMBERS_MAX, list_of_members};
+use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
+
+use crate::source;
+
+mod dns;
+
+/// Between two looks at a file.
+const FILE_EVERY: Duration = Duration::from_secs(1);
+/// Longest wait for the first answers before traffic is served with what there is.
+const FIRST_WAIT: Duration = Duration::from_secs(3);
+/// Names that a sentence lists.
+const NAMED_MAX: usize = 5;
+
+/// What a look needs to know of its pool.
+#[derive(Debug, Clone, PartialEq)]
+struct Target {
+    members: Members,
+    intent: Intent,
+    /// Names that are taken by the pool's own backends.
+    declared: Vec<Name>,
+}
+
+impl Target {
+    fn of(pool: &Pool) -> Option<Self> {
+        let declared = pool.backends.iter().filter(|b| !b.discovered);
+        Some(Self {
+            members: pool.members.clone()?,
+            intent: pool.intent,
+            declared: declared.map(|b| b.name.clone()).collect(),
+        })
+    }
+}
+
+/// What a look found: the members, and for how long the answer is good.
+type Found = Result<(Vec<Backend>, Duration), String>;
+
+/// What one look found for a pool.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pool: Name,
+    target: Arc<Target>,
+    found: Found,
+}
+
+/// One pool that finds members.
+#[derive(Debug)]
+struct Follower {
+    target: Arc<Target>,
+    task: AbortHandle,
+    membership: Membership,
+    held: Vec<Name>,
+    error: Option<String>,
+    /// The error that the loop was told last.
+    told: Option<String>,
+}
+
+impl Drop for Follower {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// What came of a step.
+#[derive(Debug)]
+pub(crate) struct Moved {
+    /// Every member that is in the pool now.
+    pub(crate) found: Vec<Backend>,
+    /// Those that stay although nobody names them.
+    pub(crate) held: Vec<Name>,
+    /// Why the last look gave no answer.
+    pub(crate) error: Option<String>,
+    /// What changed, in words; empty: the members are the same.
+    pub(crate) text: String,
+}
+
+/// The pools that find members.
+#[derive(Debug)]
+pub(crate) struct Finder {
+    answers: mpsc::Sender<Answer>,
+    followers: BTreeMap<Name, Follower>,
+}
+
+impl Finder {
+    /// Looks for nobody yet; answers go to `answers`.
+    pub(crate) fn new(answers: mpsc::Sender<Answer>) -> Self {
+        Self {
+            answers,
+            followers: BTreeMap::new(),
+        }
+    }
+
+    /// Follows what `config` says from now on. A pool keeps its members when its source changes: those that the new
+    /// source does not name leave at the bounded rate.
+    pub(crate) fn update(&mut self, config: &Config) {
+        self.followers.retain(|name, _| {
+            config
+                .pool(name.as_str())
+                .is_some_and(|pool| pool.members.is_some())
+        });
+        for pool in &config.pools {
+            let Some(target) = Target::of(pool) else {
+                continue;
+            };
+            let known = self.followers.get(&pool.name);
+            if known.is_some_and(|known| *known.target == target) {
+                continue;
+            }
+            let target = Arc::new(target);
+            let look = follow(pool.name.clone(), Arc::clone(&target), self.answers.clone());
+            let follower = Follower {
+                task: tokio::spawn(look).abort_handle(),
+                target,
+                membership: Membership::new(pool.discovered().cloned()),
+                held: Vec::new(),
+                error: None,
+                told: None,
+            };
+            self.followers.insert(pool.name.clone(), follower);
+        }
+    }
+
+    /// Takes what a look found; the pool to go on with, if it is still asked for.
+    pub(crate) fn take(&mut self, answer: Answer) -> Option<Name> {
+        let follower = self.followers.get_mut(&answer.pool)?;
+        if !Arc::ptr_eq(&follower.target, &answer.target) {
+            return None; // of a source that the pool no longer has
+        }
+        match answer.found {
+            Ok((members, _)) => {
+                follower.error = None;
+                follower.membership.answer(members);
+            }
+            Err(error) => {
+                if follower.error.as_ref() != Some(&error) {
+                    tracing::warn!(pool = %answer.pool, error, "members not found; those before stay");
+                }
+                follower.error = Some(error);
+            }
+        }
+        Some(answer.pool)
+    }
+
+    /// The pools that hold members back and may go on.
+    pub(crate) fn waiting(&self) -> Vec<Name> {
+        let waiting = self.followers.iter().filter(|(_, f)| !f.held.is_empty());
+        waiting.map(|(name, _)| name.clone()).collect()
+    }
+
+    /// Goes on with the members of `pool`; `None`: nothing is new. `up` says who takes traffic.
+    pub(crate) fn step(
+        &mut self,
+        pool: &Pool,
+        now: Mono,
+        up: impl Fn(&Name) -> bool,
+    ) -> Option<Moved> {
+        let follower = self.followers.get_mut(&pool.name)?;
+        let declared = || pool.backends.iter().filter(|b| !b.discovered);
+        let floor = Floor {
+            declared: declared().count(),
+            declared_up: declared().filter(|b| up(&b.name)).count(),
+            min_healthy: pool.min_healthy as usize,
+        };
+        let step = follower.membership.step(now, floor, up);
+        let before = std::mem::replace(&mut follower.held, step.held.clone());
+        let told = std::mem::replace(&mut follower.told, follower.error.clone());
+        if !step.moves() && before == step.held && told == follower.error {
+            return None;
+        }
+        Some(Moved {
+            found: follower.membership.current().cloned().collect(),
+            text: in_words(pool, &follower.target.members.source, &step),
+            held: step.held,
+            error: follower.error.clone(),
+        })
+    }
+}
+
+/// What a step did, in words; empty when nothing did.
+fn in_words(pool: &Pool, source: &MembersSource, step: &Step) -> String {
+    if !step.moves() {
+        return String::new();
+    }
+    let mut parts = Vec::new();
+    for (names, what) in [
+        (&step.added, "joined"),
+        (&step.removed, "left"),
+        (&step.changed, "changed"),
+        (&step.held, "held back"),
+    ] {
+        if names.is_empty() {
+            continue;
+        }
+        let shown: Vec<&str> = names.iter().take(NAMED_MAX).map(Name::as_str).collect();
+        let more = names.len() - shown.len();
+        let more = if more > 0 {
+            format!(" and {more} more")
+        } else {
+            String::new()
+        };
+        parts.push(format!("{}{more} {what}", shown.join(", ")));
+    }
+    format!("pool {}, {source}: {}", pool.name, parts.join("; "))
+}
+
+/// Looks for ever.
+async fn follow(pool: Name, target: Arc<Target>, answers: mpsc::Sender<Answer>) {
+    let mut known: Option<Result<Vec<Backend>, String>> = None;
+    loop {
+        let found = look(&target).await;
+        let again = match &found {
+            Ok((_, good_for)) => *good_for,
+            Err(_) => target.members.ttl_min.max(FILE_EVERY),
+        };
+        let news = found.clone().map(|(members, _)| members);
+        if known.as_ref() != Some(&news) {
+            let answer = Answer {
+                pool: pool.clone(),
+                target: Arc::clone(&target),
+                found,
+            };
+            if answers.send(answer).await.is_err() {
+                return;
+            }
+            known = Some(news);
+        }
+        tokio::time::sleep(again).await;
+    }
+}
+
+/// Looks once.
+async fn look(target: &Arc<Target>) -> Found {
+    let found = match &target.members.source {
+        MembersSource::File(_) => {
+            let target = Arc::clone(target);
+            let read = tokio::task::spawn_blocking(move || read_file(&target));
+            let read = read.await.map_err(|error| error.to_string())?;
+            (read?, FILE_EVERY)
+        }
+        MembersSource::Dns { host, port } => dns::addresses(&target.members, host, *port).await?,
+        MembersSource::Srv(service) => dns::services(&target.members, service).await?,
+    };
+    if found.0.len() > MEMBERS_MAX {
+        return Err(format!(
+            "{} members were found, a pool holds at most {MEMBERS_MAX}",
+            found.0.len()
+        ));
+    }
+    let clash = found.0.iter().find(|m| target.declared.contains(&m.name));
+    match clash {
+        Some(member) => Err(format!(
+            "a member is called `{}`, as a backend of the configuration is",
+            member.name
+        )),
+        None => Ok(found),
+    }
+}
+
+fn read_file(target: &Target) -> Result<Vec<Backend>, String> {
+    let MembersSource::File(path) = &target.members.source else {
+        return Ok(Vec::new());
+    };
+    let text = source::read(path).map_err(|error| error.to_string())?;
+    let taken: Vec<&Name> = target.declared.iter().collect();
+    let listed = list_of_members(&text, path.to_str(), target.intent, &taken);
+    listed.members.ok_or_else(|| {
+        let first = listed.findings.first();
+        let line = first
+            .and_then(|f| f.location.as_ref())
+            .map_or(0, |l| l.line);
+        let message = first.map_or("", |f| f.message.as_str());
+        format!("`{}` line {line}: {message}", path.display())
+    })
+}
+
+/// Looks once for every pool of `config` before traffic is served; who does not answer within [`FIRST_WAIT`] is taken
+/// up when it does.
+pub(crate) async fn first(config: &mut Arc<Config>) {
+    let looks: Vec<_> = config
+        .pools
+        .iter()
+        .filter_map(|pool| Some((pool.name.clone(), Arc::new(Target::of(pool)?))))
+        .map(|(name, target)| (name, tokio::spawn(async move { look(&target).await })))
+        .collect();
+    let until = tokio::time::Instant::now() + FIRST_WAIT;
+    for (pool, look) in looks {
+        let stop = look.abort_handle();
+        match tokio::time::timeout_at(until, look).await {
+            Ok(Ok(Ok((found, _)))) => Arc::make_mut(config).set_members(pool.as_str(), &found),
+            Ok(Ok(Err(error))) => tracing::warn!(%pool, error, "members not found yet"),
+            Ok(Err(error)) => tracing::error!(%pool, %error, "members not looked for"),
+            Err(_elapsed) => {
+                stop.abort();
+                tracing::warn!(%pool, "members not found yet: no answer in time");
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,66 @@
+//! The members that pools find at run time: carried over from configuration to configuration, never part of a revision.
+//!
+//! The running configuration holds them beside the declared backends, marked as found. Whatever else may run next (a
+//! proposal, a rollback target, a blamed difference taken out) takes them over first, so that a change and a rollback
+//! move only what was declared ("runtime state is kept").
+
+use std::sync::Arc;
+
+use evenkeel_model::config::Config;
+use evenkeel_model::record::{Entry, EventSource, TimelineEvent};
+
+use crate::event::MembersFact;
+use crate::remedy::Outlook;
+use crate::state::Inner;
+use crate::view::MembersView;
+use crate::watch::PoolWatch;
+
+impl Inner {
+    /// The members of a pool changed.
+    pub(crate) fn members_changed(&mut self, fact: &MembersFact) {
+        let pool = fact.pool.as_str();
+        let change = self.change.as_mut().map(|change| &mut change.target);
+        let targets = self.targets.iter_mut().chain(change);
+        for restorable in targets.chain([&mut self.running]) {
+            Arc::make_mut(&mut restorable.config).set_members(pool, &fact.found);
+        }
+        if let Some(now) = self.running.config.pool(pool)
+            && let Some(watch) = self.pools.get_mut(&fact.pool)
+        {
+            watch.configure(now.clone());
+            watch.discovery = (fact.held.clone(), fact.error.clone());
+        }
+        if fact.text.is_empty() {
+            return;
+        }
+        self.outlook = Outlook::default();
+        let (source, actor) = (EventSource::Controller, "discovery");
+        let line = self.event(source, "members.changed", actor, fact.text.clone());
+        let subject = format!("pool:{}", fact.pool);
+        self.record(vec![Entry::Event(TimelineEvent { subject, ..line })]);
+    }
+
+    /// What status says of the members of a pool.
+    pub(crate) fn members_view(watch: &PoolWatch) -> Option<MembersView> {
+        let members = watch.pool.members.as_ref()?;
+        let (held, error) = watch.discovery.clone();
+        Some(MembersView {
+            source: members.source.to_string(),
+            found: watch.pool.discovered().count(),
+            held,
+            error,
+        })
+    }
+
+    /// Gives `config` the members that its pools have now, or had when they last ran.
+    pub(crate) fn keep_members(&self, config: &mut Arc<Config>) {
+        if config.pools.iter().all(|pool| pool.members.is_none()) {
+            return;
+        }
+        let config = Arc::make_mut(config);
+        for target in &self.targets {
+            config.take_members(&target.config);
+        }
+        config.take_members(&self.running.config);
+    }
+}
