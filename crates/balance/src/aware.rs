@@ -189,7 +189,7 @@ impl Aware {
         };
         let took = took.as_nanos() as f64;
         match how {
-            How::Aborted => return,
+            How::Aborted => {}
             How::Good => {
                 let peak = lane.observe(peak_typical, now, took);
                 lane.fail(now, 0.0);

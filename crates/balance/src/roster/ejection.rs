@@ -203,7 +203,8 @@ impl Roster {
             };
             let name = name.clone();
             let is_over = until <= at.mono;
-            if !is_over && !(is_short && self.stands(pool, &name) == Stand::Ejected) {
+            let is_needed = is_short && self.stands(pool, &name) == Stand::Ejected;
+            if !is_over && !is_needed {
                 break;
             }
             if let Some(seat) = self.seats.get_mut(&name) {

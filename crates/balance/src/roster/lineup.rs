@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use evenkeel_model::clock::Wall;
 use evenkeel_model::config::Pool;
+use evenkeel_model::ids::Name;
 
 use super::{At, Roster, Stand, step_of, steps_of};
 use crate::levels::{Grain, Level, parts};
@@ -37,7 +38,7 @@ impl Roster {
             .map(|i| self.stand(pool, i))
             .collect();
         let weights: Vec<u32> = pool.backends.iter().map(|b| b.weight).collect();
-        let standings: Vec<Standing> = stands.iter().map(standing).collect();
+        let standings: Vec<Standing> = stands.iter().copied().map(standing).collect();
         let (able, fail_open) = standings_to_eligible(&weights, &standings);
         let shares = self.shares(pool, &able, fail_open);
         // A backend of weight 0 stays eligible: it takes no free pick, but whoever is bound to it.
@@ -116,8 +117,14 @@ impl Roster {
             if sum > 0.0 { part * amount / sum } else { 0.0 }
         };
         Shares {
-            shares: amounts.iter().enumerate().map(share).collect(),
+            by_backend: amounts.iter().enumerate().map(share).collect(),
             parts,
+            warming: pool
+                .backends
+                .iter()
+                .filter(|backend| self.warmth(pool, &backend.name) < 1.0)
+                .map(|backend| backend.name.clone())
+                .collect(),
         }
     }
 
@@ -192,11 +199,8 @@ impl Roster {
             );
             reasons.push((1.0 - part, text));
         }
-        let others = pool.backends.iter();
-        let warming = others.filter(|b| b.name != backend.name && self.warmth(pool, &b.name) < 1.0);
-        let warming: Vec<&str> = warming.map(|b| b.name.as_str()).collect();
-        if let Some(first) = warming.first().filter(|_| warmth >= 1.0) {
-            let more = match warming.len() {
+        if let Some(first) = shares.warming.first().filter(|_| warmth >= 1.0) {
+            let more = match shares.warming.len() {
                 1 => String::new(),
                 n => format!(" and {} more", n - 1),
             };
@@ -218,13 +222,15 @@ impl Roster {
 
 /// Shares by backend in file order, and parts by level.
 struct Shares {
-    shares: Vec<f64>,
+    by_backend: Vec<f64>,
     parts: BTreeMap<u32, f64>,
+    /// Who starts slowly.
+    warming: Vec<Name>,
 }
 
 impl Shares {
     fn of(&self, index: usize) -> f64 {
-        self.shares.get(index).copied().unwrap_or(0.0)
+        self.by_backend.get(index).copied().unwrap_or(0.0)
     }
 
     /// Whether they are in the proportion of the weights over those that take any.
@@ -243,7 +249,7 @@ impl Shares {
     }
 }
 
-const fn standing(stand: &Stand) -> Standing {
+const fn standing(stand: Stand) -> Standing {
     match stand {
         Stand::Up => Standing::Up,
         Stand::Down | Stand::Ejected => Standing::Down,

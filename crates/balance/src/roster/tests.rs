@@ -16,12 +16,11 @@ fn pool(keys: &str, backends: &[&str]) -> Pool {
     let mut text = format!(
         "[listener.l]\naddress = \"127.0.0.1:1\"\n[[route]]\nlistener = \"l\"\npool = \"p\"\n[pool.p]\n{keys}\n"
     );
-    for (index, keys) in backends.iter().enumerate() {
+    let tables = backends.iter().enumerate().map(|(index, keys)| {
         let port = 1_000 + index;
-        text.push_str(&format!(
-            "[pool.p.backend.b{index}]\naddress = \"127.0.0.1:{port}\"\n{keys}\n"
-        ));
-    }
+        format!("[pool.p.backend.b{index}]\naddress = \"127.0.0.1:{port}\"\n{keys}\n")
+    });
+    text.extend(tables);
     let parsed = evenkeel_model::parse::parse(&text, None);
     let config = parsed.config;
     config
