@@ -9,9 +9,8 @@
 //! may get none.
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
 
-use super::Seat;
+use super::{Bits, Seat};
 use crate::digest::{below, xxh64};
 
 /// Seeds of the first slot and of the step.
@@ -24,7 +23,18 @@ struct Row {
     next: u64,
     step: u64,
     quota: u64,
-    taken: u64,
+}
+
+impl Row {
+    /// The next slot of its permutation.
+    fn advance(&mut self, size: u64) -> u64 {
+        let at = self.next;
+        self.next += self.step;
+        if self.next >= size {
+            self.next -= size;
+        }
+        at
+    }
 }
 
 /// Owner by slot; `size` is a prime.
@@ -34,35 +44,64 @@ pub(super) fn slots(seats: &[Seat<'_>], size: u64) -> Vec<u32> {
         return Vec::new();
     }
     let mut slots = vec![FREE; size as usize];
-    let mut turns: BinaryHeap<Reverse<(u64, usize)>> = rows
-        .iter()
-        .enumerate()
-        .filter_map(|(place, row)| turn(row, place))
-        .collect();
-    while let Some(Reverse((_, place))) = turns.pop() {
-        let Some(row) = rows.get_mut(place) else {
+    let mut taken = Bits::new(size);
+    for (_, place) in turns(&rows, size) {
+        let Some(row) = rows.get_mut(place as usize) else {
             continue;
         };
         // There is a free slot: the quotas add up to the size, and a permutation passes every slot.
-        for _ in 0..size {
-            let at = row.next;
-            row.next = (row.next + row.step) % size;
-            if let Some(slot) = slots.get_mut(at as usize).filter(|slot| **slot == FREE) {
+        let passed = (0..size).map(|_| row.advance(size));
+        let mut free = passed.skip_while(|at| taken.has(*at));
+        if let Some(at) = free.next() {
+            taken.set(at);
+            if let Some(slot) = slots.get_mut(at as usize) {
                 *slot = row.owner;
-                break;
             }
         }
-        row.taken += 1;
-        turns.extend(turn(row, place));
     }
     slots
 }
 
-/// When a row takes its next slot, as a part of the whole filling; `None`: it has all of its slots.
-fn turn(row: &Row, place: usize) -> Option<Reverse<(u64, usize)>> {
-    let at = (2 * row.taken + 1) as f64 / (2 * row.quota) as f64;
-    // The bits of positive floats are in order.
-    (row.taken < row.quota).then(|| Reverse((at.to_bits(), place)))
+/// When each row takes a slot, as a part of the whole filling, with its place: in order. Turns are spread evenly over the
+/// filling, so they are put where they belong to within a few, and sorted there.
+fn turns(rows: &[Row], size: u64) -> Vec<(f64, u32)> {
+    let bucket = |at: f64| ((at * size as f64) as usize).min(size as usize - 1);
+    let all = || {
+        let of_row = |(place, row): (u32, &Row)| {
+            let all = 2.0 * row.quota as f64;
+            (0..row.quota).map(move |n| ((2 * n + 1) as f64 / all, place))
+        };
+        (0u32..).zip(rows).flat_map(of_row)
+    };
+    let mut ends = vec![0u32; size as usize];
+    for (at, _) in all() {
+        if let Some(count) = ends.get_mut(bucket(at)) {
+            *count += 1;
+        }
+    }
+    let mut sum = 0;
+    for end in &mut ends {
+        // Where the bucket begins; each turn put in moves it on.
+        let count = std::mem::replace(end, sum);
+        sum += count;
+    }
+    let mut turns = vec![(0.0, 0u32); sum as usize];
+    for turn in all() {
+        if let Some(end) = ends.get_mut(bucket(turn.0)) {
+            if let Some(place) = turns.get_mut(*end as usize) {
+                *place = turn;
+            }
+            *end += 1;
+        }
+    }
+    let mut from = 0;
+    for end in ends {
+        if let Some(bucket) = turns.get_mut(from..end as usize) {
+            bucket.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+        }
+        from = end as usize;
+    }
+    turns
 }
 
 /// Who takes traffic, by name, with the slots that each is to take: its part by weight, the rest of the divisions by
@@ -83,7 +122,6 @@ fn rows(seats: &[Seat<'_>], size: u64) -> Vec<Row> {
             next: below(xxh64(seat.name.as_bytes(), SEEDS.0), size),
             step: below(xxh64(seat.name.as_bytes(), SEEDS.1), size - 1) + 1,
             quota: (part(seat) / total) as u64,
-            taken: 0,
         })
         .collect();
     let given: u64 = rows.iter().map(|row| row.quota).sum();
