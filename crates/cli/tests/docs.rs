@@ -290,3 +290,24 @@ fn every_marker_is_one_that_is_known() {
         }
     }
 }
+
+#[test]
+fn every_test_that_the_page_on_uneven_load_names_exists() {
+    let text = read(&root().join("docs/uneven-load.md"));
+    let mut seen = 0;
+    for line in text.lines().filter(|line| line.starts_with("- `")) {
+        let (name, place) = line
+            .trim_start_matches("- `")
+            .trim_end_matches(')')
+            .split_once("` (")
+            .expect("a test and its file");
+        let code = read(&root().join(place));
+        let is_there = code.lines().any(|line| {
+            let line = line.trim_start();
+            line.starts_with(&format!("fn {name}("))
+        });
+        assert!(is_there, "{place} has no test `{name}`");
+        seen += 1;
+    }
+    assert!(seen >= 30, "only {seen} tests named");
+}

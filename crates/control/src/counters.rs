@@ -176,6 +176,7 @@ mod tests {
                 epochs: epochs.iter().map(epoch).collect(),
                 clients: ClientSketch::default(),
                 frequent: Frequent::default(),
+                keys: Frequent::default(),
                 unpicked: 0,
                 waits: evenkeel_model::tally::Waits::default(),
             }],

@@ -318,6 +318,7 @@ mod tests {
 
     fn second(backends: Vec<BackendView>) -> PoolView {
         PoolView {
+            hot_key: None,
             members: None,
             name: Name::new("p").unwrap(),
             algorithm: Algorithm::RoundRobin,
@@ -386,6 +387,7 @@ mod tests {
                     epochs: Vec::new(),
                     clients,
                     frequent,
+                    keys: Frequent::default(),
                     unpicked: 0,
                     waits: evenkeel_model::tally::Waits::default(),
                 }],

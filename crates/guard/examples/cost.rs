@@ -128,6 +128,7 @@ fn measure(size: usize, alarm: bool) -> Option<String> {
                 }],
                 clients: ClientSketch::default(),
                 frequent: Frequent::default(),
+                keys: Frequent::default(),
                 unpicked: 0,
                 waits: evenkeel_model::tally::Waits::default(),
             }],

@@ -21,6 +21,7 @@ mod drift;
 pub mod event;
 mod evidence;
 mod hold;
+mod hot;
 mod ledger;
 mod members;
 mod opinion;
@@ -44,7 +45,8 @@ pub use event::{
 pub use state::Guard;
 pub use verify::{HELD_AFTER, VERIFY_AFTER};
 pub use view::{
-    BackendView, GuardView, HealthView, MembersView, PoolView, Status, Verdict, VerifyingView,
+    BackendView, GuardView, HealthView, HotKeyView, MembersView, PoolView, Status, Verdict,
+    VerifyingView,
 };
 
 /// Longest `--keep`.

@@ -10,7 +10,9 @@ use crate::change::Kind;
 use crate::counts::Cell;
 use crate::state::Inner;
 use crate::verify::{HELD_AFTER, Phase};
-use crate::view::{BackendView, GuardView, HealthView, PoolView, Status, Verdict, VerifyingView};
+use crate::view::{
+    BackendView, GuardView, HealthView, HotKeyView, PoolView, Status, Verdict, VerifyingView,
+};
 use crate::watch::{ENOUGH, PoolWatch, WINDOW};
 
 impl Inner {
@@ -127,8 +129,16 @@ impl Inner {
         });
         let harmed = sum.harmed;
         let (p50_ms, p99_ms) = quantiles(&all, enough);
+        let hot_key = watch.hot_key().and_then(|(hot, index)| {
+            let backend = watch.pool.backends.get(index)?;
+            Some(HotKeyView {
+                part: hot.part,
+                backend: backend.name.clone(),
+            })
+        });
         PoolView {
             members: Self::members_view(watch),
+            hot_key,
             name: watch.pool.name.clone(),
             algorithm: watch.pool.algorithm,
             intent: watch.pool.intent,
@@ -230,6 +240,12 @@ impl Inner {
             }
             _ => None,
         };
+        if let Some((hot, _)) = watch.hot_key().filter(|(_, owner)| *owner == index) {
+            let percent = hot.part * 100.0;
+            text = format!(
+                "one key of this backend brings {percent:.0} % of the requests with a key; {text}"
+            );
+        }
         if let Some(withheld) = &watch.client_rule.withheld {
             text = format!("{text}; {withheld}");
         }

@@ -277,6 +277,7 @@ impl Inner {
                 for pool in &tally.pools {
                     if let Some(watch) = self.pools.get_mut(&pool.pool) {
                         watch.counts.take(tally.worker, pool);
+                        watch.keys.take(&pool.keys, self.now);
                     }
                 }
             }

@@ -170,8 +170,19 @@ pub struct PoolView {
     pub incident: Option<IncidentId>,
     /// What is found of its members at run time; `None`: it has those of the configuration only.
     pub members: Option<MembersView>,
+    /// The key that brings more than half of what a backend has in the mean; `None`: no `hash`, or no such key.
+    pub hot_key: Option<HotKeyView>,
     /// Every backend.
     pub backends: Vec<BackendView>,
+}
+
+/// A key with far more requests than others, last 10 to 20 s.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HotKeyView {
+    /// Its part (0..1) of the requests with a key, at least.
+    pub part: f64,
+    /// The backend that owns it.
+    pub backend: Name,
 }
 
 /// What is found of a pool's members.

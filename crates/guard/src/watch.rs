@@ -10,6 +10,7 @@
 //! so a pool with one at its limit is explained, not judged.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use evenkeel_balance::{KeyTable, Member, expected_shares};
 use evenkeel_detect::arl::Arl;
@@ -24,6 +25,7 @@ use evenkeel_model::tally::Vitals;
 use crate::clients::ClientRule;
 use crate::counts::{Cell, Counts, Row};
 use crate::event::{EpochFact, HealthFact};
+use crate::hot::{Hot, Keys};
 use crate::view::Verdict;
 
 /// Epochs of a pool kept for dating and diagnosis.
@@ -108,6 +110,9 @@ pub(crate) struct PoolWatch {
     /// Under a hash: the part of the key space that belongs to each backend. Its picks are forced by keys, which clients
     /// choose: they are shown and never judged.
     pub(crate) key_parts: Option<Vec<f64>>,
+    /// Whose key is whose, under a hash.
+    key_table: Option<Arc<KeyTable>>,
+    pub(crate) keys: Keys,
     pub(crate) said: Said,
     pub(crate) verdicts: Vec<Verdict>,
     /// The share tests are suspended for the running epoch: some backend is in slow start or the like.
@@ -130,6 +135,8 @@ impl PoolWatch {
             intended: Vec::new(),
             expected: None,
             key_parts: None,
+            key_table: None,
+            keys: Keys::default(),
             said: Said::default(),
             verdicts: Vec::new(),
             overlay: false,
@@ -142,6 +149,14 @@ impl PoolWatch {
     /// The shares that status shows as expected.
     pub(crate) fn shown_shares(&self) -> Option<&Vec<f64>> {
         self.key_parts.as_ref().or(self.expected.as_ref())
+    }
+
+    /// The hot key of the pool, and the place of the backend that has it; a retry and a bound pass it on.
+    pub(crate) fn hot_key(&self) -> Option<(Hot, usize)> {
+        let table = self.key_table.as_ref()?;
+        let parts = self.key_parts.iter().flatten();
+        let hot = self.keys.hot(parts.filter(|part| **part > 0.0).count())?;
+        Some((hot, table.owner(hot.key)?))
     }
 
     /// The picks that a verdict stands on: free ones, or all where keys decide.
@@ -219,9 +234,10 @@ impl PoolWatch {
         self.overlay = fact.members.iter().any(|m| m.eligible && !m.why.is_empty());
         self.expected = expected_shares(self.pool.algorithm, &members);
         let hash = self.pool.affinity.hash.as_ref();
-        self.key_parts = hash
+        self.key_table = hash
             .and_then(|_| KeyTable::of(self.pool.algorithm, &members))
-            .map(|table| table.parts());
+            .map(Arc::new);
+        self.key_parts = self.key_table.as_ref().map(|table| table.parts());
         let intended = self.pool.intended_shares(eligible);
         self.intended = match (&self.expected, kept || self.overlay) {
             (Some(expected), true) => expected.clone(),

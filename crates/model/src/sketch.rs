@@ -160,9 +160,14 @@ impl Frequent {
 
     /// Part (0..1) of the requests that the most frequent hash has, at least; `None` without requests.
     pub fn top_share(&self) -> Option<f64> {
-        let sure = |slot: &Slot| slot.count - slot.others;
-        let top = self.slots.iter().flatten().map(sure).max()?;
-        (self.total > 0).then(|| top as f64 / self.total as f64)
+        self.top().map(|(_, part)| part)
+    }
+
+    /// The most frequent hash and its part (0..1) of the requests, at least; `None` without requests.
+    pub fn top(&self) -> Option<(u64, f64)> {
+        let sure = |slot: &&Slot| slot.count - slot.others;
+        let top = self.slots.iter().flatten().max_by_key(sure)?;
+        (self.total > 0).then(|| (top.hash, sure(&top) as f64 / self.total as f64))
     }
 
     /// Requests counted.

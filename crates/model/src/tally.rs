@@ -77,6 +77,8 @@ pub struct PoolTally {
     pub clients: ClientSketch,
     /// The clients with most requests since the last tally (a window as well).
     pub frequent: Frequent,
+    /// The keys with most requests since the last tally (a window as well); nothing where the pool has no `hash`.
+    pub keys: Frequent,
     /// Requests that no backend could be picked for (none eligible, all at their limit), cumulative.
     pub unpicked: u64,
     /// What became of requests that waited for a backend below its limit.

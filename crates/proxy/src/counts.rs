@@ -95,6 +95,7 @@ pub(crate) struct PoolCounts {
     epochs: RefCell<VecDeque<Rc<EpochCells>>>,
     clients: RefCell<ClientSketch>,
     frequent: RefCell<Frequent>,
+    keys: RefCell<Frequent>,
     unpicked: Cell<u64>,
     waits: Cell<Waits>,
 }
@@ -121,6 +122,11 @@ impl PoolCounts {
     pub(crate) fn client(&self, hash: u64, harmed: bool) {
         self.clients.borrow_mut().record(hash, harmed);
         self.frequent.borrow_mut().record(hash);
+    }
+
+    /// Counts a request by its key.
+    pub(crate) fn key(&self, hash: u64) {
+        self.keys.borrow_mut().record(hash);
     }
 
     /// Counts a request that no backend could be picked for.
@@ -154,6 +160,7 @@ impl PoolCounts {
             epochs,
             clients: self.clients.take(),
             frequent: self.frequent.take(),
+            keys: self.keys.take(),
             unpicked: self.unpicked.get(),
             waits: self.waits.get(),
         }
@@ -163,6 +170,7 @@ impl PoolCounts {
     pub(crate) fn put_back(&self, tally: &PoolTally) {
         self.clients.borrow_mut().merge(&tally.clients);
         self.frequent.borrow_mut().merge(&tally.frequent);
+        self.keys.borrow_mut().merge(&tally.keys);
         for cells in self.epochs.borrow().iter() {
             if tally.epochs.iter().any(|e| e.epoch == cells.epoch) {
                 cells.changed.set(true);

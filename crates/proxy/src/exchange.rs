@@ -154,6 +154,9 @@ async fn exchange(
     }
     let hash = pool.state.pool.affinity.hash.as_ref();
     let key = hash.and_then(|hash| hash_key(hash, head, text, connection.peer));
+    if let Some(key) = key {
+        pool.pool.counts.key(key);
+    }
     let sticky = pool.state.sticky.as_ref();
     let binding = sticky.and_then(|sticky| {
         let now = connection.worker.wall(record.started);

@@ -109,6 +109,7 @@ fn backend(number: usize, observed: f64, verdict: Verdict, reason: &str) -> Back
 fn pool() -> PoolView {
     let why = "weight 1 of 3, all eligible";
     PoolView {
+        hot_key: None,
         members: None,
         name: name("shop"),
         algorithm: Algorithm::RoundRobin,

@@ -21,7 +21,8 @@ pub use plan::{
     VerifyView, WaivedView,
 };
 pub use status::{
-    AuditView, BackendView, MembersView, PoolView, StatusView, WorkerBackendView, WorkerView,
+    AuditView, BackendView, HotKeyView, MembersView, PoolView, StatusView, WorkerBackendView,
+    WorkerView,
 };
 
 use evenkeel_model::clock::Wall;

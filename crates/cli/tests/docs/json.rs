@@ -49,6 +49,7 @@ pub(crate) fn views() -> Vec<(&'static str, BTreeSet<String>)> {
         ("Worker", keys::<views::WorkerView>()),
         ("WorkerBackend", keys::<views::WorkerBackendView>()),
         ("Members", keys::<views::MembersView>()),
+        ("HotKey", keys::<views::HotKeyView>()),
         ("Backend", keys::<views::BackendView>()),
         ("Plan", keys::<views::PlanView>()),
         ("Gap", keys::<views::GapView>()),

@@ -17,6 +17,7 @@ mod change_contract;
 mod change_outage;
 mod foresight;
 mod incident;
+mod keys;
 mod roster;
 mod support;
 mod traffic;

@@ -164,12 +164,19 @@ impl Engine {
             self.end(request, End::Limited, None);
         } else if let Some(pool) = pool {
             let retry = self.pools[pool as usize].pool.retry;
+            let key = self
+                .requests
+                .get(request)
+                .and_then(|this| self.ties(this).0);
             let mine = &mut self.workers[usize::from(worker)];
             if let Some(route) = route {
                 mine.matched(route);
             }
             let mine = &mut mine.pools[pool as usize];
             mine.budget.on_request(&retry, Mono(self.now));
+            if let Some(key) = key {
+                mine.keys.record(key);
+            }
             self.place(request);
         } else {
             self.end(request, End::Unrouted, None);

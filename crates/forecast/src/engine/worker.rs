@@ -43,6 +43,7 @@ pub(crate) struct WorkerPool {
     pub(crate) budget: Budget,
     pub(crate) clients: ClientSketch,
     pub(crate) frequent: Frequent,
+    pub(crate) keys: Frequent,
     pub(crate) unpicked: u64,
     pub(crate) waits: Waits,
     epochs: VecDeque<Cells>,
@@ -130,6 +131,7 @@ impl Worker {
             budget: Budget::new(now),
             clients: ClientSketch::default(),
             frequent: Frequent::default(),
+            keys: Frequent::default(),
             unpicked: 0,
             waits: Waits::default(),
             epochs: VecDeque::new(),
@@ -246,6 +248,7 @@ impl WorkerPool {
             epochs,
             clients: std::mem::take(&mut self.clients),
             frequent: std::mem::take(&mut self.frequent),
+            keys: std::mem::take(&mut self.keys),
             unpicked: self.unpicked,
             waits: self.waits,
         }

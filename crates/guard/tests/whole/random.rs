@@ -362,6 +362,7 @@ impl Shell {
                     }],
                     clients: ClientSketch::default(),
                     frequent: Frequent::default(),
+                    keys: Frequent::default(),
                     unpicked: 0,
                     waits: evenkeel_model::tally::Waits::default(),
                 }],

@@ -49,6 +49,8 @@ metrics! {
         "Requests for which no backend could be picked.";
     RouteRequests: Counter "evenkeel_route_requests",
         "Requests that a route led to its pool; route: host, if it names one, and path prefix.";
+    HotKey: Gauge "evenkeel_hot_key",
+        "Part of the requests with a key, 0 to 1, that one hot key brings to its backend; absent without such a key.";
     Queue: Counter "evenkeel_queue",
         "Requests that found every backend at its limit, by what happened: queued, served, timed_out, left, full.";
     QueueWaiting: Gauge "evenkeel_queue_waiting",

@@ -61,6 +61,7 @@ pub(super) fn of(metric: Metric, published: &Published) -> Vec<Sample> {
                 .collect()
         }
         Metric::RouteRequests => published.routes.iter().map(led).collect(),
+        Metric::HotKey => view.map(hot_keys).unwrap_or_default(),
         Metric::Queue | Metric::QueueWaiting => waits(metric, published),
         Metric::Share
         | Metric::Verdict
@@ -154,6 +155,18 @@ fn counted(metric: Metric, published: &Published) -> Vec<Sample> {
 }
 
 /// What became of requests that found every backend at its limit.
+fn hot_keys(view: &GuardView) -> Vec<Sample> {
+    let part = |pool: &PoolView| {
+        let hot = pool.hot_key.as_ref()?;
+        let labels = [
+            ("pool", pool.name.to_string()),
+            ("backend", hot.backend.to_string()),
+        ];
+        Some(sample(labels, Value::Gauge(hot.part)))
+    };
+    view.pools.iter().filter_map(part).collect()
+}
+
 fn waits(metric: Metric, published: &Published) -> Vec<Sample> {
     let mut samples = Vec::new();
     for (pool, counters) in &published.pools {

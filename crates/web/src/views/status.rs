@@ -77,7 +77,18 @@ pub struct PoolView {
     pub objective_met: Option<bool>,
     /// What is found of its members at run time; null for a pool that finds none.
     pub members: Option<MembersView>,
+    /// The key with far more requests than others, last 10 to 20 s; null: no `hash`, or no such key.
+    pub hot_key: Option<HotKeyView>,
     pub backends: Vec<BackendView>,
+}
+
+/// The hot key of a pool of `status`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct HotKeyView {
+    /// Its part (0..1) of the requests with a key, at least.
+    pub part: f64,
+    /// The backend that owns it.
+    pub backend: String,
 }
 
 /// The members that a pool of `status` finds.
@@ -182,6 +193,10 @@ fn pool_status(pool: &evenkeel_guard::PoolView) -> PoolView {
         p50_ms: pool.p50_ms,
         p99_ms: pool.p99_ms,
         objective_met: pool.objective_met,
+        hot_key: pool.hot_key.as_ref().map(|hot| HotKeyView {
+            part: hot.part,
+            backend: hot.backend.to_string(),
+        }),
         members: pool.members.as_ref().map(|members| MembersView {
             source: members.source.clone(),
             found: members.found,
