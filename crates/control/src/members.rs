@@ -282,12 +282,12 @@ fn read_file(target: &Target) -> Result<Vec<Backend>, String> {
     let taken: Vec<&Name> = target.declared.iter().collect();
     let listed = list_of_members(&text, path.to_str(), target.intent, &taken);
     listed.members.ok_or_else(|| {
-        let first = listed.findings.first();
-        let line = first
-            .and_then(|f| f.location.as_ref())
-            .map_or(0, |l| l.line);
-        let message = first.map_or("", |f| f.message.as_str());
-        format!("`{}` line {line}: {message}", path.display())
+        let said = listed.findings.iter().take(NAMED_MAX).map(|finding| {
+            let line = finding.location.as_ref().map_or(0, |l| l.line);
+            format!("line {line}: {}", finding.message)
+        });
+        let said: Vec<String> = said.collect();
+        format!("`{}` {}", path.display(), said.join("; "))
     })
 }
 

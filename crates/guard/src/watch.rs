@@ -24,7 +24,7 @@ use evenkeel_model::tally::Vitals;
 
 use crate::clients::ClientRule;
 use crate::counts::{Cell, Counts, Row};
-use crate::event::{EpochFact, HealthFact};
+use crate::event::{EpochFact, HealthFact, MemberFact};
 use crate::hot::{Hot, Keys};
 use crate::view::Verdict;
 
@@ -243,7 +243,14 @@ impl PoolWatch {
             (Some(expected), true) => expected.clone(),
             _ => intended,
         };
-        self.verdicts = vec![Verdict::Unknown; members.len()];
+        let at_first = |told: &MemberFact| {
+            if told.why.is_empty() {
+                Verdict::Unknown
+            } else {
+                Verdict::Explained
+            }
+        };
+        self.verdicts = fact.members.iter().map(at_first).collect();
         self.said = Said::default();
         self.client_rule = ClientRule::default();
         self.tests = Some(self.tests_of(&members, now));

@@ -123,7 +123,12 @@ fn a_backend_that_cuts_every_connection_is_ejected_without_any_check() {
     let status = instance.when("web-2 is ejected", PATIENCE, |s| {
         reason(s, 1).starts_with("ejected until")
     });
-    assert!(reason(&status, 1).contains("failures in a row"), "{status}");
+    // By the row, or by the comparison where the second in which it broke had answers still.
+    let by_rule = ["failures in a row", "of its requests fail"];
+    assert!(
+        by_rule.iter().any(|rule| reason(&status, 1).contains(rule)),
+        "{status}"
+    );
     assert!(expected(&status, 1).abs() < 1e-9, "{status}");
     assert!((expected(&status, 0) - 0.5).abs() < 0.01, "{status}");
     stubs[1].clear_faults();

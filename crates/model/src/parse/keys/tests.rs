@@ -24,13 +24,21 @@ fn each(
             format!("{path}.{}", key.name)
         };
         match &key.kind {
-            Kind::Table(inner) => each(inner, &format!("[{at}]"), &at, with),
+            Kind::Table(inner) => each(inner, &table_header(&at), &at, with),
             Kind::Named(inner) | Kind::NamedFreely(inner) => {
                 each(inner, &format!("[{at}.x]"), &format!("{at}.x"), with);
             }
             Kind::List(inner) => each(inner, &format!("[[{at}]]"), &format!("{at}.0"), with),
             _ => with(header, at, key),
         }
+    }
+}
+
+/// The header of a table; of one in a list it follows the header of its entry.
+fn table_header(at: &str) -> String {
+    match at.split_once(".0.") {
+        Some((list, rest)) => format!("[[{list}]]\n[{list}.{rest}]"),
+        None => format!("[{at}]"),
     }
 }
 
