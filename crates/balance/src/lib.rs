@@ -20,6 +20,7 @@ pub mod roster;
 pub mod route;
 mod smooth;
 mod table;
+pub mod zones;
 
 pub use aware::{FAILED_HOLDS, How, LOOKED_AT_MAX};
 pub use hash::KeyTable;

@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 
 use evenkeel_balance::Standing;
 use evenkeel_balance::levels::{self, Grain};
+use evenkeel_balance::zones::{Origins, Spot};
 use evenkeel_model::setup::{Backups, Nobody, Pool, Role};
 
 /// Who of a pool takes traffic.
@@ -119,6 +120,7 @@ impl Turnout {
         }
         let (groups, panics) = by_level(pool, &levels);
         if !groups.is_empty() {
+            let groups = by_zone(pool, groups);
             return turnout(groups, if panics { Why::Panic } else { Why::Usual });
         }
         let members = if active.is_empty() { backups } else { active };
@@ -242,6 +244,40 @@ fn by_level(pool: &Pool, levels: &[Level]) -> (Vec<Group>, bool) {
     (groups, panics)
 }
 
+/// The groups of a pool that prefers the zone of its balancer, zone by zone, by the arithmetic of the balancer itself.
+fn by_zone(pool: &Pool, groups: Vec<Group>) -> Vec<Group> {
+    let Some(locality) = &pool.place.locality else {
+        return groups;
+    };
+    let first = pool.backends.iter().map(|b| b.priority).min().unwrap_or(0);
+    let homes = pool.backends.iter().filter(|b| b.priority == first);
+    let origins = Origins::new(locality, homes.filter_map(|b| b.zone.as_deref()));
+    let min_healthy = pool.min_healthy.unwrap_or(1);
+    let mut split = Vec::new();
+    for group in groups {
+        let members = || {
+            let members = group.members.iter();
+            members.filter_map(|index| Some((*index, pool.backends.get(*index)?)))
+        };
+        let spots = members().map(|(_, backend)| Spot {
+            zone: backend.zone.as_deref(),
+            able: f64::from(backend.weight),
+            healthy: 1.0,
+        });
+        for (zone, part) in origins.split(spots, min_healthy) {
+            let inside = members().filter(|(_, backend)| backend.zone.as_deref() == zone);
+            let inside: Vec<usize> = inside.map(|(index, _)| index).collect();
+            if part > 0.0 && !inside.is_empty() {
+                split.push(Group {
+                    part: group.part * part,
+                    members: inside,
+                });
+            }
+        }
+    }
+    split
+}
+
 /// Every level is below the panic threshold: all backends are used, each level by how many it has.
 fn all_in_panic(pool: &Pool, levels: &[Level]) -> Vec<Group> {
     if pool.failover.nobody == Nobody::Refuse {
@@ -258,6 +294,8 @@ fn all_in_panic(pool: &Pool, levels: &[Level]) -> Vec<Group> {
 #[cfg(test)]
 mod tests {
     use evenkeel_balance::Standing::{self, Down, Drained, Up};
+    use evenkeel_model::config::Locality;
+    use evenkeel_model::ids::Name;
     use evenkeel_model::setup::{Backend, Backups, Failover, Nobody, Pool, Role};
 
     use super::{Turnout, Why};
@@ -330,6 +368,32 @@ mod tests {
             assert!((groups[0].0 - load).abs() < 1e-9, "{healthy}: {groups:?}");
             assert!((groups.iter().map(|g| g.0).sum::<f64>() - 1.0).abs() < 1e-9);
         }
+    }
+
+    #[test]
+    fn the_zone_of_the_instance_comes_first_as_in_the_balancer_itself() {
+        let mut pool = pool(&[(Role::Active, 0); 6], plain(Backups::All));
+        for (index, backend) in pool.backends.iter_mut().enumerate() {
+            backend.zone = Some(["a", "b", "c"][index / 2].to_owned());
+        }
+        pool.place.locality = Some(Locality {
+            zone: Name::new("a").unwrap(),
+            origins: Vec::new(),
+        });
+        assert_eq!(groups(&pool, &[Up; 6]).0, [(1.0, vec![0, 1])]);
+        let (one_out, _) = groups(&pool, &[Up, Down, Up, Up, Up, Up]);
+        let parts: Vec<f64> = one_out.iter().map(|(part, _)| *part).collect();
+        let members: Vec<_> = one_out.into_iter().map(|(_, members)| members).collect();
+        assert_eq!(members, [vec![0], vec![2, 3], vec![4, 5]]);
+        let expected = [0.6, 0.2, 0.2];
+        let close = |(a, b): (&f64, &f64)| (a - b).abs() < 1e-9;
+        assert!(parts.iter().zip(&expected).all(close), "{parts:?}");
+        let (zone_out, _) = groups(&pool, &[Down, Down, Up, Up, Up, Up]);
+        assert_eq!(zone_out, [(0.5, vec![2, 3]), (0.5, vec![4, 5])]);
+        // What is intended follows: the deviation from it is no fault.
+        let turnout = Turnout::of(&pool, |index| if index == 1 { Down } else { Up });
+        let intended = turnout.intended(&pool).unwrap();
+        assert!((intended[0] - 0.6).abs() < 1e-9 && (intended[2] - 0.1).abs() < 1e-9);
     }
 
     #[test]

@@ -23,6 +23,12 @@ pub(crate) fn add(notes: &mut Vec<String>, pool: &Pool, facts: &Facts, base: &Po
             return;
         }
     }
+    if let Some(locality) = &pool.place.locality {
+        note(&format!(
+            "the shares and rates are those of an instance in zone `{}` alone; the instances in the other zones add theirs",
+            locality.zone
+        ));
+    }
     match (base.method, &pool.selection) {
         (Method::Simulated, _) => note(
             "the shares follow the load; these are estimated by simulation, for steady traffic and the declared \

@@ -1,5 +1,6 @@
 //! The guard's knowledge as a [`GuardView`].
 
+use evenkeel_balance::roster::STANDBY;
 use evenkeel_balance::{FailOpen, Member, Standing, reason};
 use evenkeel_detect::sequence::{ALPHA_STATUS, interval};
 use evenkeel_model::clock::{Mono, Wall};
@@ -275,7 +276,12 @@ fn share_reason(watch: &PoolWatch, index: usize, pool: &Pool) -> String {
         .iter()
         .map(|m| Member {
             name: m.name.clone(),
-            weight: m.weight,
+            // Who only waits for others is not out.
+            weight: if m.why.starts_with(STANDBY) {
+                0
+            } else {
+                m.weight
+            },
             eligible: m.eligible,
         })
         .collect();
@@ -288,6 +294,12 @@ fn share_reason(watch: &PoolWatch, index: usize, pool: &Pool) -> String {
     let fail_open = if open { FailOpen::Yes } else { FailOpen::No };
     let text = reason::share(pool.algorithm, &members, index, standing, fail_open);
     let taken = told.is_some_and(|m| m.eligible && m.weight > 0);
+    let zone = pool.backends.get(index).and_then(|b| b.zone.as_ref());
+    let local = pool.place.locality.as_ref().map(|locality| &locality.zone);
+    let text = match zone.filter(|zone| taken && Some(*zone) == local) {
+        Some(zone) => format!("zone {zone}: local, takes all that comes in there; {text}"),
+        None => text,
+    };
     let text = match pool.affinity.sticky.as_ref().filter(|_| taken) {
         Some(cookie) => format!("{text}; clients with cookie {} stay", cookie.name),
         None => text,

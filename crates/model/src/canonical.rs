@@ -190,6 +190,9 @@ fn top(config: &Config) -> Section {
     if let Some(workers) = config.workers {
         entries.push(("workers", workers.to_string()));
     }
+    if let Some(zone) = &config.here.zone {
+        entries.push(("zone", quote(zone.as_str())));
+    }
     entries.push(("watch", config.watch.to_string()));
     if let Some(path) = &config.access_log {
         entries.push(("access_log", quote(&path.to_string_lossy())));
@@ -348,6 +351,11 @@ fn pool_sections(pool: &Pool, sections: &mut Vec<Section>) {
     if let Some(members) = &pool.members {
         sections.push(table(format!("{path}.members"), members_entries(members)));
     }
+    for (zone, origin) in pool.place.locality.iter().flat_map(|l| &l.origins) {
+        let path = format!("{path}.zone.{}", path_segment(zone.as_str()));
+        let origin = ("origin", quote(&origin.to_string()));
+        sections.push(table(path, vec![origin]));
+    }
     policy_sections(&path, &pool.policy, sections);
     // What was found at run time was not declared: a change of members is no other revision.
     for backend in pool.backends.iter().filter(|b| !b.discovered) {
@@ -425,6 +433,9 @@ fn limit_entries(pool: &Pool) -> Vec<(&'static str, String)> {
     }
     if pool.overprovisioning.to_bits() != Pool::OVERPROVISIONING_DEFAULT.to_bits() {
         entries.push(("overprovisioning", number(pool.overprovisioning)));
+    }
+    if pool.place.locality.is_some() {
+        entries.push(("zone_aware", true.to_string()));
     }
     if pool.retry.on != RetryOn::default() {
         entries.push(("retry.on", causes(pool.retry.on)));

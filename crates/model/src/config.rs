@@ -17,6 +17,8 @@ use crate::units::{ByteSize, Ratio};
 /// One whole configuration.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
+    /// Where this instance stands.
+    pub here: Here,
     /// Data-plane workers; `None`: one per core the process may use.
     pub workers: Option<NonZeroU16>,
     /// Whether a changed file is applied by itself.
@@ -41,6 +43,13 @@ pub struct Config {
     pub receivers: Vec<Receiver>,
     /// Who is paged, level by level, when nobody acknowledges. Empty: nobody.
     pub escalation: Vec<EscalationLevel>,
+}
+
+/// What tells this instance from the others that run the same pools. Default: nothing is said.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Here {
+    /// `zone`: the zone that this instance stands in.
+    pub zone: Option<Name>,
 }
 
 /// The admin listener and who may use it.
@@ -394,6 +403,8 @@ pub struct Pool {
     pub slow_start: Option<Duration>,
     /// A level of priority passes load on when its healthy part times this is below 1. Default 1.4.
     pub overprovisioning: f64,
+    /// Which backends this instance prefers or keeps to, by where and which it is.
+    pub place: Place,
     /// Establishing a connection to a backend. Default 1 s.
     pub connect_timeout: Duration,
     /// From the request being sent to the first byte of the response head, per try. Default 15 s.
@@ -421,6 +432,24 @@ pub struct Pool {
     /// Backends in file order, at least one unless `members` says where they come from. In an effective configuration
     /// those that were found follow ([`Backend::discovered`]).
     pub backends: Vec<Backend>,
+}
+
+/// Which backends of a pool this instance prefers or keeps to. Default: none, all are alike to it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Place {
+    /// `zone_aware = true`: its own zone takes as much of its traffic as is fair.
+    pub locality: Option<Locality>,
+}
+
+/// How much of the traffic comes in where. The zone of the instance is part of it, so that a pool says all that decides
+/// its shares.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Locality {
+    /// The zone of this instance.
+    pub zone: Name,
+    /// `[pool.NAME.zone.ZONE] origin`: the part of all requests that comes in at the instances in a zone. The zones
+    /// that are not named share what is left alike.
+    pub origins: Vec<(Name, Ratio)>,
 }
 
 /// `[pool.NAME.members]`: where backends are found at run time.

@@ -16,6 +16,7 @@ mod edge;
 pub mod keys;
 mod members;
 mod operations;
+mod place;
 mod policy;
 mod pool;
 mod reader;

@@ -11,7 +11,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::config::{Algorithm, Intent, NPlusOne, Objective};
+use crate::config::{Algorithm, Intent, NPlusOne, Objective, Place};
 use crate::policy::{Policy, Waiver};
 
 mod blank;
@@ -208,6 +208,8 @@ pub struct Pool {
     pub keys: Option<u32>,
     /// Share (0..1) of the requests that the most frequent key has; `None`: not known.
     pub top_key: Option<f64>,
+    /// Which backends this balancer prefers or keeps to, by where and which it is (Evenkeel only).
+    pub place: Place,
     /// What its rules are set to.
     pub policy: Policy,
     /// Backends in file order.

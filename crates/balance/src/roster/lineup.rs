@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 
 use evenkeel_model::clock::Wall;
-use evenkeel_model::config::Pool;
+use evenkeel_model::config::{Backend, Locality, Place, Pool};
 use evenkeel_model::ids::Name;
 
 use super::{At, Roster, Stand, step_of, steps_of};
 use crate::levels::{Grain, Level, parts};
 use crate::member::{FailOpen, Member, Standing, standings_to_eligible};
+use crate::zones::{Origins, Spot};
 
 /// How the reason of a backend begins that only waits for the levels before its own.
 pub const STANDBY: &str = "standby";
@@ -41,20 +42,29 @@ impl Roster {
         let standings: Vec<Standing> = stands.iter().copied().map(standing).collect();
         let (able, fail_open) = standings_to_eligible(&weights, &standings);
         let shares = self.shares(pool, &able, fail_open);
-        // A backend of weight 0 stays eligible: it takes no free pick, but whoever is bound to it.
+        let takes = |index: usize| shares.of(index) > 0.0;
+        // A backend of weight 0 stays eligible: it takes no free pick, but whoever is bound to it. So does one in another
+        // zone, whose clients come in here.
+        let is_bound = |index: usize| {
+            let level = pool.backends.get(index).map_or(0, |b| b.priority);
+            let is_sticky = pool.affinity.sticky.is_some() && pool.place != Place::default();
+            is_sticky && shares.parts.get(&level).is_some_and(|part| *part > 0.0)
+        };
         let eligible = |index: usize| {
             let can = able.get(index).copied().unwrap_or(false);
-            can && (weights.get(index) == Some(&0) || shares.of(index) > 0.0)
+            can && (weights.get(index) == Some(&0) || takes(index) || is_bound(index))
         };
-        let shaped = !shares.follow(&weights, eligible);
+        let shaped = !shares.follow(&weights, takes);
         let members = pool
             .backends
             .iter()
             .enumerate()
             .map(|(index, backend)| Member {
                 name: backend.name.clone(),
-                weight: if shaped && eligible(index) && backend.weight > 0 {
+                weight: if shaped && takes(index) {
                     (shares.of(index) * SHAPED_TOTAL).round().max(1.0) as u32
+                } else if eligible(index) && !takes(index) {
+                    0
                 } else {
                     backend.weight
                 },
@@ -93,7 +103,7 @@ impl Roster {
             backend.map_or(0.0, |b| f64::from(b.weight) * warmth(&b.name))
         };
         let amounts: Vec<f64> = (0..pool.backends.len()).map(amount).collect();
-        // Failing open, levels say nothing: all who may be alive share by weight.
+        // Failing open, levels and zones say nothing: all who may be alive share by weight.
         let level_of = |index: usize| match (fail_open, pool.backends.get(index)) {
             (FailOpen::No, Some(backend)) => backend.priority,
             _ => 0,
@@ -110,15 +120,25 @@ impl Roster {
         let list: Vec<Level> = levels.values().copied().collect();
         let parts = parts(&list, pool.overprovisioning, Grain::Exact);
         let parts: BTreeMap<u32, f64> = levels.keys().copied().zip(parts).collect();
+        let mut zones = BTreeMap::new();
+        if let (Some(locality), FailOpen::No) = (&pool.place.locality, fail_open) {
+            zones = self.zones(pool, locality, &amounts);
+        }
         let share = |(index, amount): (usize, &f64)| {
             let number = level_of(index);
             let sum = levels.get(&number).map_or(0.0, |level| level.healthy);
             let part = parts.get(&number).copied().unwrap_or(0.0);
-            if sum > 0.0 { part * amount / sum } else { 0.0 }
+            let zone = pool.backends.get(index).map(|b| (number, b.zone.clone()));
+            match zone.and_then(|zone| zones.get(&zone)) {
+                Some(zone) if zone.able > 0.0 => part * zone.part * amount / zone.able,
+                None if sum > 0.0 => part * amount / sum,
+                _ => 0.0,
+            }
         };
         Shares {
             by_backend: amounts.iter().enumerate().map(share).collect(),
             parts,
+            zones,
             warming: pool
                 .backends
                 .iter()
@@ -126,6 +146,48 @@ impl Roster {
                 .map(|backend| backend.name.clone())
                 .collect(),
         }
+    }
+
+    /// What each zone of each level takes of its traffic, where `amounts` can serve.
+    fn zones(&self, pool: &Pool, locality: &Locality, amounts: &[f64]) -> Zones {
+        let priority = |backend: &Backend| backend.priority;
+        let first = pool.backends.iter().map(priority).min().unwrap_or(0);
+        let homes = pool.backends.iter().filter(|b| b.priority == first);
+        let homes = homes.filter_map(|b| b.zone.as_ref().map(Name::as_str));
+        let origins = Origins::new(locality, homes);
+        let mut spots: BTreeMap<u32, Vec<Spot<'_>>> = BTreeMap::new();
+        let mut able: BTreeMap<(u32, Option<&str>), f64> = BTreeMap::new();
+        for (backend, amount) in pool.backends.iter().zip(amounts) {
+            let zone = backend.zone.as_ref().map(Name::as_str);
+            let healthy = if *amount > 0.0 {
+                self.warmth(pool, &backend.name)
+            } else {
+                0.0
+            };
+            let spot = Spot {
+                zone,
+                able: *amount,
+                healthy,
+            };
+            spots.entry(backend.priority).or_default().push(spot);
+            *able.entry((backend.priority, zone)).or_default() += amount;
+        }
+        let mut parts = BTreeMap::new();
+        for (number, spots) in spots {
+            let all: f64 = spots.iter().map(|spot| spot.able).sum();
+            for (zone, part) in origins.split(spots, pool.min_healthy) {
+                let able = able.get(&(number, zone)).copied().unwrap_or(0.0);
+                let name = zone.and_then(|zone| Name::new(zone).ok());
+                let by_weight = if all > 0.0 { able / all } else { 0.0 };
+                let taken = ZonePart {
+                    part,
+                    able,
+                    by_weight,
+                };
+                parts.insert((number, name), taken);
+            }
+        }
+        parts
     }
 
     fn why(
@@ -161,11 +223,8 @@ impl Roster {
             }
             _ => {}
         }
-        if !eligible && backend.weight > 0 {
-            return format!(
-                "{STANDBY}: priority {}, and the levels before it carry the load",
-                backend.priority
-            );
+        if backend.weight > 0 && shares.of(index) <= 0.0 {
+            return standby(pool, backend, shares);
         }
         if !shaped || backend.weight == 0 {
             return String::new();
@@ -199,6 +258,7 @@ impl Roster {
             );
             reasons.push((1.0 - part, text));
         }
+        reasons.extend(by_zone(pool, backend, shares));
         if let Some(first) = shares.warming.first().filter(|_| warmth >= 1.0) {
             let more = match shares.warming.len() {
                 1 => String::new(),
@@ -220,10 +280,63 @@ impl Roster {
     }
 }
 
-/// Shares by backend in file order, and parts by level.
+/// Why a backend that could takes nothing: others come before it.
+fn standby(pool: &Pool, backend: &Backend, shares: &Shares) -> String {
+    let part = shares.parts.get(&backend.priority).copied().unwrap_or(0.0);
+    match (&pool.place.locality, &backend.zone) {
+        (Some(locality), Some(zone)) if part > 0.0 => format!(
+            "{STANDBY}: zone {zone}, and zone {} carries what comes in there",
+            locality.zone
+        ),
+        _ => format!(
+            "{STANDBY}: priority {}, and the levels before it carry the load",
+            backend.priority
+        ),
+    }
+}
+
+/// What the zone of a backend does to its share.
+fn by_zone(pool: &Pool, backend: &Backend, shares: &Shares) -> Option<(f64, String)> {
+    let locality = pool.place.locality.as_ref()?;
+    let zone = shares
+        .zones
+        .get(&(backend.priority, backend.zone.clone()))?;
+    let percent = zone.part * 100.0;
+    let text = match &backend.zone {
+        Some(name) if *name == locality.zone => {
+            format!("zone {name}: local, takes {percent:.0} %")
+        }
+        Some(name) => format!(
+            "zone {name}: takes {percent:.0} % of what comes in in zone {}",
+            locality.zone
+        ),
+        None => format!(
+            "in no zone: takes {percent:.0} % of what comes in in zone {}",
+            locality.zone
+        ),
+    };
+    Some(((zone.part - zone.by_weight).abs(), text))
+}
+
+/// What a zone of a level takes.
+struct ZonePart {
+    /// Part of the traffic of the level.
+    part: f64,
+    /// Weight that can serve.
+    able: f64,
+    /// The part that it would take if zones did not matter.
+    by_weight: f64,
+}
+
+/// By level and zone.
+type Zones = BTreeMap<(u32, Option<Name>), ZonePart>;
+
+/// Shares by backend in file order, and parts by level and zone.
 struct Shares {
     by_backend: Vec<f64>,
     parts: BTreeMap<u32, f64>,
+    /// Empty where zones do not matter.
+    zones: Zones,
     /// Who starts slowly.
     warming: Vec<Name>,
 }

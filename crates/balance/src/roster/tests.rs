@@ -11,6 +11,8 @@ use proptest::prelude::*;
 use super::{At, Roster, STANDBY, Turn, What};
 use crate::member::FailOpen;
 
+mod place;
+
 /// A pool with these keys and backends `b0`, `b1`, ... with these keys each.
 fn pool(keys: &str, backends: &[&str]) -> Pool {
     let mut text = format!(

@@ -68,6 +68,60 @@ fn the_next_level_joins_in_proportion_when_a_level_is_half_down() {
 }
 
 #[test]
+fn two_instances_prefer_their_zones_and_give_every_backend_its_part() {
+    let _alone = heavy();
+    let stubs = stubs();
+    let places = ["a", "b", "b"];
+    let pool = format!("zone_aware = true\n{CHECKED}");
+    let instances = ["a", "b"].map(|zone| {
+        let mut text = config(&addresses(&stubs), "", &pool);
+        for (index, place) in places.iter().enumerate() {
+            let header = format!("[pool.shop.backend.web-{}]\n", index + 1);
+            text = text.replace(&header, &format!("{header}zone = \"{place}\"\n"));
+        }
+        Home::new(&format!("zone = \"{zone}\"\n{text}"))
+    });
+    let [a, b] = instances.each_ref().map(|home| home.start(&[]));
+    let traffic = [&a, &b].map(|instance| Honest::start(instance.front(), 150.0));
+    let near = |s: &Value, index, share: f64| (observed(s, index) - share).abs() < 0.07;
+    // A third of the backends for half of the traffic: zone a keeps two thirds of its own.
+    let status = a.when("zone a spills a third", PATIENCE, |s| {
+        near(s, 0, 2.0 / 3.0) && near(s, 1, 1.0 / 6.0) && near(s, 2, 1.0 / 6.0)
+    });
+    assert!((expected(&status, 0) - 2.0 / 3.0).abs() < 0.01, "{status}");
+    let said = "zone a: local, takes 67 %";
+    assert!(reason(&status, 0).contains(said), "{status}");
+    assert!(reason(&status, 1).contains("zone b: takes 33 % of what comes in in zone a"));
+    let status = b.when("zone b keeps its own", PATIENCE, |s| {
+        near(s, 1, 0.5) && near(s, 2, 0.5)
+    });
+    assert!(
+        reason(&status, 0).starts_with("standby: zone a"),
+        "{status}"
+    );
+    let said = "zone b: local, takes all that comes in there; weight 1 of 2";
+    assert!(reason(&status, 1).starts_with(said), "{status}");
+    let total: f64 = [(&a, 0), (&b, 0)]
+        .map(|(i, n)| observed(&i.status(), n))
+        .iter()
+        .sum();
+    assert!((total / 2.0 - 1.0 / 3.0).abs() < 0.07, "{total}");
+    // One of b is gone: both zones are half of what is left, and each keeps its own.
+    stubs[1].inject(unwell()).unwrap();
+    a.when("zone a keeps its own", PATIENCE, |s| near(s, 0, 1.0));
+    b.when("zone b has one backend", PATIENCE, |s| near(s, 2, 1.0));
+    // Zone a is gone: its instance serves from zone b.
+    stubs[1].clear_faults();
+    stubs[0].inject(unwell()).unwrap();
+    a.when("zone b serves zone a", PATIENCE, |s| {
+        near(s, 1, 0.5) && near(s, 2, 0.5)
+    });
+    for traffic in traffic {
+        traffic.unharmed();
+    }
+}
+
+#[test]
 fn a_backend_that_comes_back_gets_more_and_more_and_is_never_starved() {
     let _alone = heavy();
     let stubs = stubs();

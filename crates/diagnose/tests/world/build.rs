@@ -67,6 +67,7 @@ pub(crate) fn pool(weights: &[u32], capacities: &[Option<f64>]) -> Pool {
         ejection: None,
         slow_start: None,
         overprovisioning: Pool::OVERPROVISIONING_DEFAULT,
+        place: evenkeel_model::config::Place::default(),
         connect_timeout: Duration::from_secs(1),
         response_timeout: Duration::from_secs(15),
         idle_timeout: Duration::from_secs(30),
@@ -90,6 +91,7 @@ pub(crate) fn pool(weights: &[u32], capacities: &[Option<f64>]) -> Pool {
 
 pub(crate) fn config(pool: Pool) -> Config {
     Config {
+        here: evenkeel_model::config::Here::default(),
         workers: None,
         watch: false,
         access_log: None,

@@ -12,8 +12,8 @@ use super::reader::{Named, Reader, Report, Section};
 use super::reference::{bounded, names, reference, sub};
 use super::typed::Limits;
 use super::{
-    BACKENDS_MAX, LISTENERS_MAX, OPERATIONS_MAX, POOLS_MAX, ROUTES_MAX, affinity, keys, policy,
-    pool, text, too_many,
+    BACKENDS_MAX, LISTENERS_MAX, OPERATIONS_MAX, POOLS_MAX, ROUTES_MAX, affinity, keys, place,
+    policy, pool, text, too_many,
 };
 use crate::config::{Address, Config, Lifetime, Listener, RateLimit, Route};
 use crate::ids::Name;
@@ -96,10 +96,11 @@ pub(super) fn config(reader: &mut Reader, table: &DeTable<'_>) -> Config {
         &names(&pools_named),
     );
     idle_listeners(reader, &listeners_named, &routes);
+    let here = place::here(reader, &root);
     let mut budget = BACKENDS_MAX;
     let pools: Vec<_> = pools_named
         .iter()
-        .filter_map(|named| pool::read(reader, named, &mut budget))
+        .filter_map(|named| pool::read(reader, named, &here, &mut budget))
         .collect();
     let receivers: Vec<_> = receivers_named
         .iter()
@@ -113,6 +114,7 @@ pub(super) fn config(reader: &mut Reader, table: &DeTable<'_>) -> Config {
         .unwrap_or_default();
     let drills = sub(reader, &root, "drills", &keys::DRILLS);
     Config {
+        here,
         workers: root
             .integer(reader, "workers", &WORKERS)
             .and_then(|n| u16::try_from(n).ok())

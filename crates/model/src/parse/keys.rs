@@ -18,7 +18,7 @@ pub(super) use file::{
 };
 pub(super) use pool::{
     BACKEND, EJECTION, HASH, HEALTH, MEMBER, MEMBER_LIST, MEMBERS, OBJECTIVE, POOL, POOL_AUDIT,
-    QUEUE, RETRY, SESSION, STICKY,
+    POOL_ZONE, QUEUE, RETRY, SESSION, STICKY,
 };
 pub(super) use side::{SIDE_AUDIT, SIDE_BACKEND, SIDE_POOL};
 

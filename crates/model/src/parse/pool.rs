@@ -10,10 +10,10 @@ use super::reader::{Named, Reader, Report, Section, list};
 use super::reference::sub;
 use super::typed::Limits;
 use super::weights::{WEIGHT_MAX, derive};
-use super::{BACKENDS_MAX, affinity, keys, members, policy, text, too_many};
+use super::{BACKENDS_MAX, affinity, keys, members, place, policy, text, too_many};
 use crate::config::{
-    Address, Algorithm, Backend, Choices, Ejection, Health, Intent, Lifetime, Members, NPlusOne,
-    Objective, Pool, Queue, Retry, RetryCause, RetryOn, Session,
+    Address, Algorithm, Backend, Choices, Ejection, Health, Here, Intent, Lifetime, Members,
+    NPlusOne, Objective, Pool, Queue, Retry, RetryCause, RetryOn, Session,
 };
 use crate::ids::Name;
 use crate::units::{Ratio, format_duration};
@@ -153,7 +153,12 @@ pub(super) const WEIGHT: Limits<u32> = Limits {
 };
 
 /// Reads one pool. `budget` is how many backends the file may still hold.
-pub(super) fn read(reader: &mut Reader, named: &Named<'_>, budget: &mut usize) -> Option<Pool> {
+pub(super) fn read(
+    reader: &mut Reader,
+    named: &Named<'_>,
+    here: &Here,
+    budget: &mut usize,
+) -> Option<Pool> {
     let s = reader.section(named.path.clone(), named.value, &keys::POOL)?;
     let members = members::read(reader, &s);
     let (mut backends, capacities) = backends(reader, &s, budget);
@@ -196,6 +201,7 @@ pub(super) fn read(reader: &mut Reader, named: &Named<'_>, budget: &mut usize) -
         overprovisioning: s
             .number(reader, "overprovisioning", &OVERPROVISIONING)
             .unwrap_or(Pool::OVERPROVISIONING_DEFAULT),
+        place: place::read(reader, &s, here, (&backends, min_healthy)),
         connect_timeout,
         response_timeout,
         idle_timeout,

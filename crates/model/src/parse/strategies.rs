@@ -16,9 +16,9 @@ use super::weights::derive;
 use crate::clock::Wall;
 use crate::config::{
     Address, Admin, AdminToken, Affinity, Algorithm, Backend, Choices, Config, Ejection,
-    EscalationLevel, HashKey, Health, Intent, Lifetime, Listener, Members, MembersSource, NPlusOne,
-    Objective, Pool, Queue, RateLimit, Receiver, Retry, RetryCause, RetryOn, Role, Route, Session,
-    StickyCookie,
+    EscalationLevel, HashKey, Health, Here, Intent, Lifetime, Listener, Locality, Members,
+    MembersSource, NPlusOne, Objective, Place, Pool, Queue, RateLimit, Receiver, Retry, RetryCause,
+    RetryOn, Role, Route, Session, StickyCookie,
 };
 use crate::finding::Severity;
 use crate::ids::Name;
@@ -326,6 +326,7 @@ fn pool() -> impl Strategy<Value = Pool> {
                     ejection,
                     slow_start,
                     overprovisioning,
+                    place: Place::default(),
                     connect_timeout: timeouts.0,
                     response_timeout: timeouts.1,
                     idle_timeout: timeouts.2,
@@ -514,6 +515,45 @@ fn operations() -> impl Strategy<Value = (Admin, Vec<Receiver>, Vec<EscalationLe
     )
 }
 
+/// Where the instance is, how many pools care in turn, and the parts of the zones.
+type Somewhere = (Here, usize, Vec<(Name, Ratio)>);
+
+fn here() -> impl Strategy<Value = Somewhere> {
+    let origins = btree_map(name(), ratio(0, 250_000), 0..4)
+        .prop_map(|origins| origins.into_iter().collect::<Vec<_>>());
+    (option::of(name()), 1usize..4, origins)
+        .prop_map(|(zone, every, origins)| (Here { zone }, every, origins))
+}
+
+/// `pool` as it may be placed `here`.
+fn placed(mut pool: Pool, (here, every, origins): &Somewhere) -> Pool {
+    let is_asked = (pool.harmed_clients_min as usize).is_multiple_of(*every);
+    if let Some(zone) = here.zone.clone().filter(|_| is_asked) {
+        pool.backends
+            .iter_mut()
+            .for_each(|backend| backend.zone = backend.zone.take().or_else(|| Some(zone.clone())));
+        pool.place.locality = Some(Locality {
+            zone,
+            origins: origins.clone(),
+        });
+    }
+    pool
+}
+
+/// Of every third route, with each kind of key.
+fn rate_limit(number: usize, burst: usize) -> Option<RateLimit> {
+    number.is_multiple_of(3).then(|| RateLimit {
+        rps: 0.5 + (number % 1_000) as f64,
+        burst: 1 + (burst % 1_000) as u32,
+        by: match number % 4 {
+            0 => None,
+            1 => Some(HashKey::ClientAddress),
+            2 => Some(HashKey::Path),
+            _ => Some(HashKey::Header("x-key".to_owned())),
+        },
+    })
+}
+
 /// A valid configuration.
 pub(crate) fn config() -> impl Strategy<Value = Config> {
     (
@@ -524,6 +564,7 @@ pub(crate) fn config() -> impl Strategy<Value = Config> {
             micros(1_000_000, 86_400_000_000),
             any::<bool>(),
             waivers(),
+            here(),
         ),
         operations(),
         btree_map(name(), listener(), 1..3),
@@ -543,6 +584,7 @@ pub(crate) fn config() -> impl Strategy<Value = Config> {
                 let pools: Vec<Pool> = pools
                     .into_iter()
                     .map(|(name, p)| Pool { name, ..p })
+                    .map(|pool| placed(pool, &top.6))
                     .collect();
                 let name_pool = |(waiver, pool): (Waiver, Option<usize>)| Waiver {
                     pool: pool.map(|p| pools[p % pools.len()].name.to_string()),
@@ -556,19 +598,11 @@ pub(crate) fn config() -> impl Strategy<Value = Config> {
                         host,
                         path_prefix,
                         pool: pools[p % pools.len()].name.clone(),
-                        rate_limit: (p % 3 == 0).then(|| RateLimit {
-                            rps: 0.5 + (p % 1_000) as f64,
-                            burst: 1 + (l % 1_000) as u32,
-                            by: match p % 4 {
-                                0 => None,
-                                1 => Some(HashKey::ClientAddress),
-                                2 => Some(HashKey::Path),
-                                _ => Some(HashKey::Header("x-key".to_owned())),
-                            },
-                        }),
+                        rate_limit: rate_limit(p, l),
                     })
                     .collect();
                 Config {
+                    here: top.6.0,
                     workers: top.0.and_then(NonZeroU16::new),
                     watch: top.1,
                     access_log: top.2,
@@ -599,6 +633,7 @@ pub(crate) fn pair() -> impl Strategy<Value = (Config, Config)> {
             (b.listeners, b.routes, b.pools) =
                 (a.listeners.clone(), a.routes.clone(), a.pools.clone());
             b.waivers = a.waivers.clone();
+            b.here = a.here.clone();
             b.waivers.truncate(1);
             b.pools[0].peak_rps = Some(7.0);
             if keep & 8 != 0 {

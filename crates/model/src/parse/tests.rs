@@ -5,6 +5,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 mod decided;
+mod place;
 mod standing;
 
 use super::{BACKENDS_MAX, Parsed, TEXT_MAX, parse};

@@ -1,6 +1,6 @@
 //! Parts with the values of a balancer that limits nothing, for readers to fill in.
 
-use crate::config::{Intent, NPlusOne};
+use crate::config::{Intent, NPlusOne, Place};
 use crate::policy::Policy;
 use crate::setup::{
     Backend, Backups, Balancer, Breakers, Check, Failover, Listener, Nobody, Pool, Retry, Role,
@@ -89,6 +89,7 @@ impl Pool {
             breakers: Breakers::default(),
             keys: None,
             top_key: None,
+            place: Place::default(),
             policy: Policy::default(),
             backends: Vec::new(),
         }

@@ -126,6 +126,7 @@ fn pool(pool: &config::Pool) -> Pool {
         },
         // Without a queue a request that finds every backend at its limit is refused at once.
         queue_max: Some(pool.queue.map_or(0, |queue| u64::from(queue.length))),
+        place: pool.place.clone(),
         policy: pool.policy.clone(),
         backends,
         ..Pool::blank(pool.name.as_str(), &path)

@@ -76,6 +76,7 @@ pub(crate) fn pool(label: &str, backends: &[SocketAddr]) -> Pool {
         ejection: None,
         slow_start: None,
         overprovisioning: Pool::OVERPROVISIONING_DEFAULT,
+        place: evenkeel_model::config::Place::default(),
         connect_timeout: Duration::from_secs(2),
         response_timeout: PATIENCE,
         idle_timeout: PATIENCE,
@@ -106,6 +107,7 @@ pub(crate) fn config(listeners: Vec<Listener>, pools: Vec<Pool>) -> Config {
         rate_limit: None,
     });
     Config {
+        here: evenkeel_model::config::Here::default(),
         workers: None,
         watch: false,
         access_log: None,

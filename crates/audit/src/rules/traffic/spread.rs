@@ -1,7 +1,7 @@
 //! TRF-01, TRF-02: shares against the intent, weights against the capacities.
 
 use evenkeel_forecast::PoolForecast;
-use evenkeel_model::config::Intent;
+use evenkeel_model::config::{Intent, Place};
 use evenkeel_model::finding::{Finding, Severity};
 use evenkeel_model::setup::{Backend, Balancer, Pool, Selection};
 
@@ -77,7 +77,11 @@ fn off_the_most<'p>(
     if follows_load(pool) || !has_intent(subject.setup, pool) {
         return None;
     }
-    let by_weight = matches!(pool.selection, Selection::Hash(_)).then(|| weight_shares(pool));
+    let is_hash = matches!(pool.selection, Selection::Hash(_));
+    if is_hash && pool.place != Place::default() {
+        return None;
+    }
+    let by_weight = is_hash.then(|| weight_shares(pool));
     let deviations = pool.backends.iter().zip(&forecast.backends).enumerate();
     let deviations = deviations.filter_map(|(index, (backend, f))| {
         let expected = match &by_weight {

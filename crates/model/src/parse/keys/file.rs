@@ -18,6 +18,11 @@ pub static FILE: Table = Table {
             "Data-plane workers; without it one per core that the process may use. Takes a restart.",
         ),
         Key::new(
+            "zone",
+            Kind::Name,
+            "The zone that this instance stands in; pools with `zone_aware` prefer it.",
+        ),
+        Key::new(
             "watch",
             Kind::Boolean,
             "Whether a changed file is applied by itself.",

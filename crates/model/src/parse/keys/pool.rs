@@ -3,6 +3,7 @@
 use super::super::affinity::{BOUNDED_LOAD, STICKY_TTL};
 use super::super::edge::{LIFETIME, LIFETIME_REQUESTS};
 use super::super::members::TTL;
+use super::super::place::ORIGIN;
 use super::super::pool::{
     CHECK_INTERVAL, CHECK_TIMEOUT, CHECKS_IN_A_ROW, CHOICES, EJECT_AFTER, EJECT_APART,
     EJECT_SLOWER, EJECT_TIME, ERROR_RATE, HARMED_CLIENTS, HEADROOM, MAX_IN_FLIGHT, MIN_HEALTHY,
@@ -190,6 +191,17 @@ pub(in super::super) static POOL: Table = Table {
             "A level of priority passes load on when its healthy part times this is below 1.",
         )
         .or("1.4"),
+        Key::new(
+            "zone_aware",
+            Kind::Boolean,
+            "Whether the zone of this instance takes as much of its traffic as is fair, before the others.",
+        )
+        .or("false"),
+        Key::new(
+            "zone",
+            Kind::Named(&POOL_ZONE),
+            "How much of the traffic comes in where, for `zone_aware`.",
+        ),
         POOL_AUDIT_KEY,
         Key::new(
             "members",
@@ -202,6 +214,16 @@ pub(in super::super) static POOL: Table = Table {
             "Who serves; needed unless `members` says where backends are found.",
         ),
     ],
+};
+
+pub(in super::super) static POOL_ZONE: Table = Table {
+    about: "A zone that instances or backends of the pool stand in.",
+    keys: &[Key::new(
+        "origin",
+        Kind::ratio(&ORIGIN),
+        "The part of all requests that comes in at the instances in this zone; zones that are not named share the rest alike.",
+    )
+    .required()],
 };
 
 pub(in super::super) static OBJECTIVE: Table = Table {
