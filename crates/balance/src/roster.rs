@@ -164,6 +164,13 @@ impl Roster {
         self.is_set = true;
     }
 
+    /// Whether the checks of `backend` have taken it out.
+    pub(crate) fn is_checked_down(&self, backend: &Name) -> bool {
+        self.seats
+            .get(backend)
+            .is_some_and(|seat| !seat.health.is_up())
+    }
+
     /// Takes in a check result; returns the turn that it completes. The first good result counts as one, though it
     /// moves no traffic.
     pub fn checked(

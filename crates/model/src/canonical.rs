@@ -11,8 +11,8 @@ use std::time::Duration;
 use sha2::{Digest, Sha256};
 
 use crate::config::{
-    Affinity, Backend, Choices, Config, Ejection, HashKey, Health, Lifetime, Listener, Members,
-    MembersSource, NPlusOne, Pool, RetryOn, Role, Session,
+    Affinity, Backend, Choices, Config, Ejection, HashKey, Health, HealthCheck, Lifetime, Listener,
+    Members, MembersSource, NPlusOne, Pool, RetryOn, Role, Session,
 };
 use crate::day::Day;
 use crate::finding::Severity;
@@ -452,23 +452,33 @@ fn causes(on: RetryOn) -> String {
 }
 
 fn health_entries(health: &Health) -> Vec<(&'static str, String)> {
-    let mut entries = vec![("path", quote(&health.path))];
-    if let Some(host) = &health.host {
-        entries.push(("host", quote(host)));
+    let mut entries = Vec::new();
+    match &health.check {
+        HealthCheck::Tcp => entries.push(("kind", quote("tcp"))),
+        HealthCheck::Http(http) => {
+            entries.push(("path", quote(&http.path)));
+            if let Some(host) = &http.host {
+                entries.push(("host", quote(host)));
+            }
+        }
     }
-    let (low, high) = health.expect_status;
-    let expect_status = if low == high {
-        low.to_string()
-    } else {
-        quote(&format!("{low}-{high}"))
-    };
     entries.extend([
         ("interval", duration(health.interval)),
         ("timeout", duration(health.timeout)),
         ("rise", health.rise.to_string()),
         ("fall", health.fall.to_string()),
-        ("expect_status", expect_status),
     ]);
+    if let Some((low, high)) = health.http().map(|http| http.expect_status) {
+        let expect_status = if low == high {
+            low.to_string()
+        } else {
+            quote(&format!("{low}-{high}"))
+        };
+        entries.push(("expect_status", expect_status));
+    }
+    if health.interval_down != health.interval {
+        entries.push(("interval_down", duration(health.interval_down)));
+    }
     entries
 }
 

@@ -516,23 +516,51 @@ pub enum Session {
     ClientAddress,
 }
 
-/// `[pool.NAME.health]`: an HTTP check.
+/// `[pool.NAME.health]`: an active check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Health {
-    /// What is requested with GET.
-    pub path: String,
-    /// Host header; default the backend's address.
-    pub host: Option<String>,
+    /// What is done.
+    pub check: HealthCheck,
     /// Between two checks of one backend. Default 1 s.
     pub interval: Duration,
+    /// Between two checks of one that is down. Default: `interval`.
+    pub interval_down: Duration,
     /// A check without an answer by then failed. Default: interval, at most 1 s.
     pub timeout: Duration,
     /// Good checks in a row before a backend takes traffic again. Default 2.
     pub rise: u32,
     /// Failed checks in a row before a backend is taken out. Default 3.
     pub fall: u32,
+}
+
+/// What a health check does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HealthCheck {
+    /// It connects: a backend is good that accepts the connection.
+    Tcp,
+    /// It asks by HTTP.
+    Http(HttpCheck),
+}
+
+/// A health check by HTTP.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HttpCheck {
+    /// What is requested with GET.
+    pub path: String,
+    /// Host header; default the backend's address.
+    pub host: Option<String>,
     /// Statuses that count as good, both ends included. Default 200 to 299.
     pub expect_status: (u16, u16),
+}
+
+impl Health {
+    /// The request that is made; `None`: a connection is all.
+    pub const fn http(&self) -> Option<&HttpCheck> {
+        match &self.check {
+            HealthCheck::Tcp => None,
+            HealthCheck::Http(http) => Some(http),
+        }
+    }
 }
 
 /// `[pool.NAME.ejection]`: a backend is out for a while when its answers show that it is broken.

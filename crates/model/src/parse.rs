@@ -13,6 +13,7 @@ use crate::finding::{Finding, Origin};
 
 mod affinity;
 mod edge;
+mod health;
 pub mod keys;
 mod members;
 mod operations;

@@ -1,10 +1,12 @@
-//! Active checks: one task per backend that asks for its health path and reports what came back.
+//! Active checks: one task per backend that connects, asks for its health path where the check is one by HTTP, and
+//! reports what came back.
 //!
 //! They run on a thread and a runtime of their own, so a busy worker never delays a check and a check never a request.
 //! Each check opens a fresh connection: that a backend accepts connections is part of what is checked. The times
 //! between checks carry 10 % of jitter from the seeded generator, and the first check of each backend comes at a random
-//! point of its first interval, so that several balancers do not check in step. Rise and fall are not decided here
-//! (`balance::health`), only single results are reported.
+//! point of its first interval, so that several balancers do not check in step. Whether a backend is out is not decided
+//! here, only single results are reported; the same count of them (`balance::health`) is kept to know when to ask at
+//! the slower pace of a backend that is down.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -16,9 +18,10 @@ use std::task::Poll;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use evenkeel_balance::health::HealthState;
 use evenkeel_http1::{BodyDecoder, Limits, Method, ResponseHead, parse_response};
 use evenkeel_model::clock::Mono;
-use evenkeel_model::config::{Address, Config, Health};
+use evenkeel_model::config::{Address, Config, Health, HealthCheck, HttpCheck};
 use evenkeel_model::ids::Name;
 use evenkeel_model::rng::Rng;
 use tokio::sync::{mpsc, watch};
@@ -155,20 +158,18 @@ fn targets(config: &Config) -> BTreeMap<(Name, Name), Target> {
 
 /// Checks one backend for ever.
 async fn check_on(options: Rc<CheckOptions>, key: (Name, Name), target: Target, mut rng: Rng) {
-    let interval = target.health.interval;
-    let mut next = Instant::now() + interval.mul_f64(rng.unit());
+    let health = &target.health;
+    let mut next = Instant::now() + health.interval.mul_f64(rng.unit());
+    let mut state = HealthState::new();
     loop {
         tokio::time::sleep_until(next.into()).await;
         let start = Instant::now();
-        let timeout = target.health.timeout;
-        let (result, took) = match tokio::time::timeout(timeout, ask(&target, start)).await {
-            Ok((result, took)) => (result, took),
-            Err(_elapsed) => (Err(Failure::Timeout(timeout)), start.elapsed()),
-        };
-        let (low, high) = target.health.expect_status;
-        let ok = matches!(result, Ok(status) if (low..=high).contains(&status));
-        let detail = match result {
-            Ok(status) => format!("status {status}"),
+        let asked = tokio::time::timeout(health.timeout, ask(&target, start)).await;
+        let (found, took) =
+            asked.unwrap_or_else(|_| (Err(Failure::Timeout(health.timeout)), start.elapsed()));
+        let ok = found.as_ref().is_ok_and(|found| found.is_good(health));
+        let detail = match found {
+            Ok(found) => found.to_string(),
             Err(failure) => failure.to_string(),
         };
         let now = Instant::now();
@@ -184,12 +185,52 @@ async fn check_on(options: Rc<CheckOptions>, key: (Name, Name), target: Target, 
         if options.results.try_send(result).is_err() {
             tracing::warn!(pool = %key.0, backend = %key.1, "a check result was not taken");
         }
-        let spread = 1.0 + JITTER * (2.0 * rng.unit() - 1.0);
-        next = (start + interval.mul_f64(spread)).max(now);
+        state.observe(ok, health.rise, health.fall);
+        next = (start + pause(health, &state, &mut rng)).max(now);
     }
 }
 
-/// Why there is no status.
+/// The time to the next check.
+fn pause(health: &Health, state: &HealthState, rng: &mut Rng) -> Duration {
+    let interval = if state.is_up() {
+        health.interval
+    } else {
+        health.interval_down
+    };
+    interval.mul_f64(1.0 + JITTER * (2.0 * rng.unit() - 1.0))
+}
+
+/// What a check came to.
+#[derive(Debug)]
+enum Found {
+    /// A connection, which is all that was wanted.
+    Connected,
+    /// An answer with this status.
+    Status(u16),
+}
+
+impl Found {
+    fn is_good(&self, health: &Health) -> bool {
+        match (self, health.http()) {
+            (Self::Connected, _) | (_, None) => true,
+            (Self::Status(status), Some(http)) => {
+                let (low, high) = http.expect_status;
+                (low..=high).contains(status)
+            }
+        }
+    }
+}
+
+impl fmt::Display for Found {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Connected => f.write_str("connected"),
+            Self::Status(status) => write!(f, "status {status}"),
+        }
+    }
+}
+
+/// Why a check came to nothing.
 #[derive(Debug)]
 enum Failure {
     Connect(io::Error),
@@ -214,30 +255,34 @@ impl fmt::Display for Failure {
     }
 }
 
-async fn ask(target: &Target, start: Instant) -> (Result<u16, Failure>, Duration) {
-    let result = match Stream::connect(&target.address).await {
-        Ok(stream) => converse(stream, target, start).await,
-        Err(error) => Err(Failure::Connect(error)),
+async fn ask(target: &Target, start: Instant) -> (Result<Found, Failure>, Duration) {
+    let stream = match Stream::connect(&target.address).await {
+        Ok(stream) => stream,
+        Err(error) => return (Err(Failure::Connect(error)), start.elapsed()),
     };
-    match result {
-        Ok((status, took)) => (Ok(status), took),
+    let HealthCheck::Http(http) = &target.health.check else {
+        return (Ok(Found::Connected), start.elapsed());
+    };
+    match converse(stream, &target.address, http, start).await {
+        Ok((status, took)) => (Ok(Found::Status(status)), took),
         Err(failure) => (Err(failure), start.elapsed()),
     }
 }
 
 async fn converse(
     mut stream: Stream,
-    target: &Target,
+    address: &Address,
+    http: &HttpCheck,
     start: Instant,
 ) -> Result<(u16, Duration), Failure> {
-    let host = match (&target.health.host, &target.address) {
+    let host = match (&http.host, address) {
         (Some(host), _) => host.clone(),
         (None, Address::Tcp(address)) => address.to_string(),
         (None, Address::Unix(_)) => "localhost".to_owned(),
     };
     let request = format!(
         "GET {} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: evenkeel-check\r\nAccept: */*\r\nConnection: close\r\n\r\n",
-        target.health.path
+        http.path
     );
     let mut rest = request.as_bytes();
     while !rest.is_empty() {
@@ -297,6 +342,38 @@ async fn drain(stream: &mut Stream, buf: &mut Buf, blocks: &Blocks, mut body: Bo
         });
         if read.await == 0 {
             return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{JITTER, pause};
+    use evenkeel_balance::health::HealthState;
+    use evenkeel_model::config::{Health, HealthCheck};
+    use evenkeel_model::rng::Rng;
+    use std::time::Duration;
+
+    #[test]
+    fn every_pause_is_drawn_within_the_jitter_and_is_longer_while_the_backend_is_down() {
+        let health = Health {
+            check: HealthCheck::Tcp,
+            interval: Duration::from_secs(1),
+            interval_down: Duration::from_secs(10),
+            timeout: Duration::from_secs(1),
+            rise: 2,
+            fall: 1,
+        };
+        let (mut rng, mut state) = (Rng::new(7), HealthState::new());
+        for (ok, mean) in [(true, 1.0), (false, 10.0), (true, 10.0), (true, 1.0)] {
+            state.observe(ok, health.rise, health.fall);
+            let part = |_| pause(&health, &state, &mut rng).as_secs_f64() / mean;
+            let drawn: Vec<f64> = (0..1_000).map(part).collect();
+            let low = drawn.iter().copied().fold(f64::MAX, f64::min);
+            let high = drawn.iter().copied().fold(0.0, f64::max);
+            let within = low >= 1.0 - JITTER - 1e-9 && high <= 1.0 + JITTER + 1e-9;
+            let spread = low < 1.0 - 0.9 * JITTER && high > 1.0 + 0.9 * JITTER;
+            assert!(within && spread, "{mean}: {low} to {high}");
         }
     }
 }

@@ -81,6 +81,12 @@ impl Rosters {
         entry.is_none_or(|entry| entry.roster.stand(pool, index) == Stand::Up)
     }
 
+    /// Whether its checks have taken `backend` of `pool` out.
+    pub fn is_checked_down(&self, pool: &Name, backend: &Name) -> bool {
+        let entry = self.pools.get(pool);
+        entry.is_some_and(|entry| entry.roster.is_checked_down(backend))
+    }
+
     /// Takes in a check result: see [`Roster::checked`].
     pub fn checked(
         &mut self,

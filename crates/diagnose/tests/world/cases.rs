@@ -3,7 +3,7 @@
 use evenkeel_diagnose::evidence::OutReason;
 use evenkeel_diagnose::{Drift, MARGIN_TO_ACT, diagnose, margin};
 use evenkeel_model::blame::{Cause, Mechanism, Subject};
-use evenkeel_model::config::{Algorithm, Health, Intent};
+use evenkeel_model::config::{Algorithm, Health, HealthCheck, HttpCheck, Intent};
 use evenkeel_model::ids::RevisionId;
 use evenkeel_model::record::DiagnosisRecord;
 use std::time::Duration;
@@ -353,13 +353,16 @@ fn a_revision_that_breaks_something_else_than_shares_is_named_with_its_mechanism
         let mut w: World = base(seed);
         w.revise(3.0, "health.path", |p| {
             p.health = Some(Health {
-                path: "/nope".to_owned(),
-                host: None,
+                check: HealthCheck::Http(HttpCheck {
+                    path: "/nope".to_owned(),
+                    host: None,
+                    expect_status: (200, 299),
+                }),
                 interval: Duration::from_secs(1),
+                interval_down: Duration::from_secs(1),
                 timeout: Duration::from_secs(1),
                 rise: 2,
                 fall: 3,
-                expect_status: (200, 299),
             });
         });
         w.take_out(0, OutReason::Health, 0.0);

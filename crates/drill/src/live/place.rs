@@ -429,7 +429,7 @@ fn health_paths(scenario: &Scenario, config: &Config) -> Vec<String> {
     let mut paths: Vec<String> = config
         .pools
         .iter()
-        .filter_map(|pool| Some(pool.health.as_ref()?.path.clone()))
+        .filter_map(|pool| Some(pool.health.as_ref()?.http()?.path.clone()))
         .collect();
     for apply in scenario.step.iter().filter_map(|step| step.apply.as_ref()) {
         let set = apply
@@ -442,7 +442,8 @@ fn health_paths(scenario: &Scenario, config: &Config) -> Vec<String> {
             .as_ref()
             .and_then(|text| evenkeel_model::parse::parse(text, None).config);
         for pool in whole.iter().flat_map(|config| &config.pools) {
-            paths.extend(pool.health.as_ref().map(|health| health.path.clone()));
+            let http = pool.health.as_ref().and_then(|health| health.http());
+            paths.extend(http.map(|http| http.path.clone()));
         }
     }
     paths.sort();

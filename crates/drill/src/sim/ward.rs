@@ -53,6 +53,11 @@ impl Ward {
         self.rosters.checked(config, (&key.0, &key.1), said, at)
     }
 
+    /// Whether its checks have taken the backend out.
+    pub(super) fn is_checked_down(&self, key: &BackendKey) -> bool {
+        self.rosters.is_checked_down(&key.0, &key.1)
+    }
+
     /// Takes in what a worker counted.
     pub(super) fn counted(&mut self, config: &Config, tally: &Tally) {
         self.rosters.counted(config, tally);

@@ -419,7 +419,12 @@ impl<'s> World<'s> {
             let at = self.now.plus(probe.took);
             self.schedule(at, Due::Probed(key.clone(), probe.ok, probe.detail));
         }
-        self.schedule(self.now.plus(health.interval), Due::Probe(key));
+        let interval = if self.ward.is_checked_down(&key) {
+            health.interval_down
+        } else {
+            health.interval
+        };
+        self.schedule(self.now.plus(interval), Due::Probe(key));
     }
 
     fn probed(&mut self, key: &BackendKey, ok: bool, detail: String) {

@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use evenkeel_model::config::Health;
+use evenkeel_model::config::{Health, HttpCheck};
 use evenkeel_model::rng::Rng;
 
 use super::queue::Ref;
@@ -189,6 +189,18 @@ impl Station {
         if self.draws_loss() {
             return late("no connection within the timeout");
         }
+        let Some(http) = health.http() else {
+            // The system accepts connections for a process that hangs.
+            return if self.network.latency >= timeout {
+                late("no connection within the timeout")
+            } else {
+                Probe {
+                    ok: true,
+                    took: self.network.latency,
+                    detail: "connected".to_owned(),
+                }
+            };
+        };
         if self.fault.hangs && self.fault.health != HealthFault::Passes {
             return late("no answer within the timeout");
         }
@@ -206,8 +218,8 @@ impl Station {
         if took >= timeout {
             return late("no answer within the timeout");
         }
-        let status = self.health_status(health, now);
-        let (low, high) = health.expect_status;
+        let status = self.health_status(http, now);
+        let (low, high) = http.expect_status;
         Probe {
             ok: (low..=high).contains(&status),
             took,
@@ -215,7 +227,7 @@ impl Station {
         }
     }
 
-    fn health_status(&self, health: &Health, now: u64) -> u16 {
+    fn health_status(&self, health: &HttpCheck, now: u64) -> u16 {
         let known = self
             .model
             .health

@@ -71,12 +71,10 @@ impl Work<'_> {
             };
         };
         let what = format!("the health check of pool `{}`", pool.name);
-        let http = match &first.kind {
-            CheckKind::Http { path, expect } if sound_path(path) => Some((path, expect)),
-            _ => None,
-        };
-        let Some((path, expect)) = http else {
-            return self.any_answer(pool, first);
+        let request = match &first.kind {
+            CheckKind::Http { path, expect } if sound_path(path) => Some((path.as_str(), *expect)),
+            CheckKind::Tcp => None,
+            CheckKind::Http { .. } | CheckKind::Other(_) => return self.any_answer(pool, first),
         };
         let same = |check: Option<&Health>| {
             check.is_some_and(|check| {
@@ -86,7 +84,7 @@ impl Work<'_> {
                 } == *first
             })
         };
-        let (keys, in_range) = check(first, path, *expect);
+        let (keys, in_range) = check(first, request);
         if !checks.iter().copied().all(same) || !in_range {
             self.loss(
                 &first.path,
@@ -100,18 +98,18 @@ impl Work<'_> {
         keys
     }
 
-    /// A check that any answer passes, in place of one by connections or of counting failed requests: without one nobody
-    /// who is dead would be taken out.
+    /// A check that any answer passes, in place of one by another protocol or of counting failed requests: without one
+    /// nobody who is dead would be taken out.
     fn any_answer(&mut self, pool: &Pool, like: &Health) -> Vec<(&'static str, String)> {
         self.loss(
             &like.path,
             Touches::Resilience,
             format!("how pool `{}` finds out who is dead", pool.name),
-            "Evenkeel checks by an HTTP request for a path, and the original does not",
+            "Evenkeel checks by an HTTP request or by a connection, and the original by neither",
             "each backend is asked for `/`, and any answer counts as healthy, an error as well",
             "set `path` and `expect_status` of the check to what tells whether a backend can serve",
         );
-        check(like, "/", ANY_STATUS).0
+        check(like, Some(("/", ANY_STATUS))).0
     }
 
     /// What has no counterpart at all.
@@ -201,21 +199,28 @@ fn blank_check(pool: &Pool) -> Health {
     }
 }
 
-/// The keys of a check that asks for `path` as often as `like` does, and whether its values are as they were.
-fn check(like: &Health, path: &str, expect: (u16, u16)) -> (Vec<(&'static str, String)>, bool) {
+/// The keys of a check as often as `like`, and whether its values are as they were. `request`: the path that is asked for
+/// and what counts as good; `None`: a connection is all.
+fn check(
+    like: &Health,
+    request: Option<(&str, (u16, u16))>,
+) -> (Vec<(&'static str, String)>, bool) {
     let interval = like.interval.clamp(INTERVAL_MIN, BACKEND_WAIT_MAX);
     let (timeout, _) = terms::wait(Wait::For(like.timeout), BACKEND_WAIT_MAX);
     let row = |n: u32| n.clamp(1, CHECKS_MAX);
     let in_range = (interval, timeout) == (like.interval, like.timeout)
         && (row(like.rise), row(like.fall)) == (like.rise, like.fall);
-    let keys = vec![
-        ("path", quoted(path)),
+    let mut keys = vec![match request {
+        Some((path, _)) => ("path", quoted(path)),
+        None => ("kind", quoted("tcp")),
+    }];
+    keys.extend([
         ("interval", terms::duration(interval)),
         ("timeout", terms::duration(timeout)),
         ("rise", row(like.rise).to_string()),
         ("fall", row(like.fall).to_string()),
-        ("expect_status", statuses(expect)),
-    ];
+    ]);
+    keys.extend(request.map(|(_, expect)| ("expect_status", statuses(expect))));
     (keys, in_range)
 }
 

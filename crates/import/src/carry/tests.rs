@@ -290,7 +290,7 @@ fn listeners_on_one_address_become_one_and_the_admin_address_keeps_clear() {
 }
 
 #[test]
-fn a_check_by_http_comes_along_and_one_by_connection_becomes_one_that_any_answer_passes() {
+fn a_check_by_http_or_by_connection_comes_along_and_any_other_becomes_one_that_any_answer_passes() {
     let mut setup = shop(&[1, 1]);
     let check = |kind| Health {
         path: "backend.app.health".to_owned(),
@@ -311,6 +311,15 @@ fn a_check_by_http_comes_along_and_one_by_connection_becomes_one_that_any_answer
         Some((http, Duration::from_secs(2)))
     );
     setup.pools[0].health = Some(check(CheckKind::Tcp));
+    let tcp = carried(&setup);
+    let health = back(&tcp).pools[0].health.clone();
+    assert_eq!(health.map(|h| h.kind), Some(CheckKind::Tcp));
+    assert!(
+        tcp.losses
+            .iter()
+            .all(|loss| !loss.what.contains("who is dead"))
+    );
+    setup.pools[0].health = Some(check(CheckKind::Other("redis-check".to_owned())));
     let carried = carried(&setup);
     let health = back(&carried).pools[0].health.clone();
     let any = CheckKind::Http {

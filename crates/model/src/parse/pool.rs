@@ -10,10 +10,10 @@ use super::reader::{Named, Reader, Report, Section, list};
 use super::reference::sub;
 use super::typed::Limits;
 use super::weights::{WEIGHT_MAX, derive};
-use super::{BACKENDS_MAX, affinity, keys, members, place, policy, text, too_many};
+use super::{BACKENDS_MAX, affinity, health, keys, members, place, policy, text, too_many};
 use crate::config::{
-    Address, Algorithm, Backend, Choices, Ejection, Health, Here, Intent, Lifetime, Members,
-    NPlusOne, Objective, Pool, Queue, Retry, RetryCause, RetryOn, Session,
+    Address, Algorithm, Backend, Choices, Ejection, Here, Intent, Lifetime, Members, NPlusOne,
+    Objective, Pool, Queue, Retry, RetryCause, RetryOn, Session,
 };
 use crate::ids::Name;
 use crate::units::{Ratio, format_duration};
@@ -91,21 +91,6 @@ pub(super) const TIMEOUT: Limits<Duration> = Limits {
     max: HOUR,
     outside: "requests would fail before a backend can answer, or wait for ever",
 };
-pub(super) const CHECK_INTERVAL: Limits<Duration> = Limits {
-    min: Duration::from_millis(10),
-    max: HOUR,
-    outside: "checks would be a load of their own, or a dead backend would keep its traffic",
-};
-pub(super) const CHECK_TIMEOUT: Limits<Duration> = Limits {
-    min: MS,
-    max: HOUR,
-    outside: "every check would fail and take its backend out, or none would ever",
-};
-pub(super) const CHECKS_IN_A_ROW: Limits<u32> = Limits {
-    min: 1,
-    max: 100,
-    outside: "a backend would never change its state",
-};
 pub(super) const PRIORITY: Limits<u32> = Limits {
     min: 0,
     max: Backend::PRIORITY_MAX,
@@ -140,11 +125,6 @@ pub(super) const EJECT_TIME: Limits<Duration> = Limits {
     min: Duration::from_secs(1),
     max: HOUR,
     outside: "a backend would be back at once, or be gone for hours",
-};
-pub(super) const STATUS: Limits<u32> = Limits {
-    min: 100,
-    max: 599,
-    outside: "no answer could be good",
 };
 pub(super) const WEIGHT: Limits<u32> = Limits {
     min: 0,
@@ -195,7 +175,7 @@ pub(super) fn read(
             .unwrap_or(NPlusOne::Warn),
         objective: objective(reader, &s),
         session: session(reader, &s),
-        health: health(reader, &s),
+        health: health::read(reader, &s),
         ejection: ejection(reader, &s),
         slow_start: s.duration(reader, "slow_start", &SLOW_START),
         overprovisioning: s
@@ -330,37 +310,6 @@ fn queue(reader: &mut Reader, s: &Section<'_>) -> Option<Queue> {
     })
 }
 
-fn health(reader: &mut Reader, s: &Section<'_>) -> Option<Health> {
-    const SECOND: Duration = Duration::from_secs(1);
-    let s = sub(reader, s, "health", &keys::HEALTH)?;
-    s.require(
-        reader,
-        "path",
-        "there would be nothing to check",
-        "path = \"/healthz\"",
-    );
-    let path = s.read(reader, "path", text::request_path);
-    let host = s.read(reader, "host", text::host_header);
-    let interval = s
-        .duration(reader, "interval", &CHECK_INTERVAL)
-        .unwrap_or(SECOND);
-    let timeout = s
-        .timeout(reader, "timeout", &CHECK_TIMEOUT)
-        .unwrap_or(interval.min(SECOND));
-    let rise = s.integer(reader, "rise", &CHECKS_IN_A_ROW).unwrap_or(2);
-    let fall = s.integer(reader, "fall", &CHECKS_IN_A_ROW).unwrap_or(3);
-    let expect_status = expect_status(reader, &s).unwrap_or((200, 299));
-    Some(Health {
-        path: path?,
-        host,
-        interval,
-        timeout,
-        rise,
-        fall,
-        expect_status,
-    })
-}
-
 fn ejection(reader: &mut Reader, s: &Section<'_>) -> Option<Ejection> {
     let s = sub(reader, s, "ejection", &keys::EJECTION)?;
     let time = s.duration(reader, "time", &EJECT_TIME);
@@ -391,16 +340,6 @@ fn ejection(reader: &mut Reader, s: &Section<'_>) -> Option<Ejection> {
         time,
         time_max: time_max.unwrap_or(Duration::from_mins(5).max(time)),
     })
-}
-
-/// `200` or `"200-399"`.
-fn expect_status(reader: &mut Reader, s: &Section<'_>) -> Option<(u16, u16)> {
-    let found = s.get(reader, "expect_status")?;
-    if let DeValue::Integer(_) = found.value {
-        let status = s.integer(reader, "expect_status", &STATUS)?;
-        return u16::try_from(status).ok().map(|status| (status, status));
-    }
-    s.read(reader, "expect_status", text::statuses)
 }
 
 /// Whether one backend declares its capacity, and where.

@@ -16,9 +16,9 @@ use super::weights::derive;
 use crate::clock::Wall;
 use crate::config::{
     Address, Admin, AdminToken, Affinity, Algorithm, Backend, Choices, Config, Ejection,
-    EscalationLevel, HashKey, Health, Here, Intent, Lifetime, Listener, Locality, Members,
-    MembersSource, NPlusOne, Objective, Place, Pool, Queue, RateLimit, Receiver, Retry, RetryCause,
-    RetryOn, Role, Route, Session, StickyCookie,
+    EscalationLevel, HashKey, Health, HealthCheck, Here, HttpCheck, Intent, Lifetime, Listener,
+    Locality, Members, MembersSource, NPlusOne, Objective, Place, Pool, Queue, RateLimit, Receiver,
+    Retry, RetryCause, RetryOn, Role, Route, Session, StickyCookie,
 };
 use crate::finding::Severity;
 use crate::ids::Name;
@@ -110,25 +110,33 @@ fn backend() -> impl Strategy<Value = Backend> {
 }
 
 fn health() -> impl Strategy<Value = Health> {
-    (
+    let http = (
         "/[!-\"$-~]{0,20}",
         option::of("[!-~]{1,20}"),
-        micros(10_000, 3_600_000_000),
-        timeout(),
-        (1u32..=100, 1u32..=100),
         (100u16..=599, 100u16..=599),
     )
-        .prop_map(
-            |(path, host, interval, timeout, (rise, fall), (a, b))| Health {
+        .prop_map(|(path, host, (a, b))| {
+            HealthCheck::Http(HttpCheck {
                 path,
                 host,
-                interval,
-                timeout,
-                rise,
-                fall,
                 expect_status: (a.min(b), a.max(b)),
-            },
-        )
+            })
+        });
+    (
+        prop_oneof![3 => http, 1 => Just(HealthCheck::Tcp)],
+        micros(10_000, 3_600_000_000),
+        option::of(micros(10_000, 3_600_000_000)),
+        timeout(),
+        (1u32..=100, 1u32..=100),
+    )
+        .prop_map(|(check, interval, down, timeout, (rise, fall))| Health {
+            check,
+            interval,
+            interval_down: down.unwrap_or(interval).max(interval),
+            timeout,
+            rise,
+            fall,
+        })
 }
 
 /// What decides who takes traffic at run time.

@@ -10,7 +10,7 @@ mod standing;
 
 use super::{BACKENDS_MAX, Parsed, TEXT_MAX, parse};
 use crate::canonical::to_toml;
-use crate::config::{Address, Algorithm, Config, Intent, NPlusOne, Session};
+use crate::config::{Address, Algorithm, Config, HealthCheck, Intent, NPlusOne, Session};
 use crate::finding::Severity;
 use crate::units::{ByteSize, Ratio};
 
@@ -104,11 +104,13 @@ fn the_example_of_the_contract_is_read_as_written() {
     assert_eq!(pool.objective.p99, Duration::from_millis(500));
     assert_eq!(pool.session, Session::Cookie("sid".to_owned()));
     let health = pool.health.as_ref().unwrap();
+    let http = health.http().unwrap();
     assert_eq!(
-        (health.path.as_str(), health.rise, health.fall),
+        (http.path.as_str(), health.rise, health.fall),
         ("/healthz", 2, 3)
     );
-    assert_eq!(health.expect_status, (200, 299));
+    assert_eq!(http.expect_status, (200, 299));
+    assert_eq!(health.interval_down, health.interval);
     let (_, first) = pool.backend("web-1").unwrap();
     assert_eq!(
         (first.weight, first.weight_declared, first.capacity_rps),
@@ -549,6 +551,42 @@ fn references_and_forms_of_values_are_checked() {
             first.message
         );
     }
+}
+
+#[test]
+fn a_check_by_connection_takes_nothing_of_http_and_nobody_down_is_asked_more_often() {
+    let health = "[pool.shop.health]\npath = \"/healthz\"\ninterval = \"1s\"";
+    assert!(SHOP.contains(health));
+    let with = |keys: &str| {
+        let keys = format!("[pool.shop.health]\n{keys}");
+        let parsed = shop_with(health, &keys);
+        let said = parsed.findings.first().map(|f| (f.id, f.message.clone()));
+        (parsed.config, said)
+    };
+    let (config, said) = with("kind = \"tcp\"\ninterval = \"1s\"\ninterval_down = \"10s\"");
+    assert_eq!(said, None);
+    let health = config.unwrap().pools[0].health.clone().unwrap();
+    assert_eq!(health.check, HealthCheck::Tcp);
+    assert_eq!(health.interval_down, Duration::from_secs(10));
+    for key in ["path = \"/\"", "host = \"a\"", "expect_status = 200"] {
+        let (_, said) = with(&format!("kind = \"tcp\"\n{key}"));
+        let (id, message) = said.unwrap();
+        let word = key.split(' ').next().unwrap();
+        let whole =
+            format!("`pool.shop.health.{word}` is for a check by HTTP, but the kind is `tcp`");
+        assert_eq!((id, message), ("CFG-06", whole));
+    }
+    let (_, said) = with("path = \"/\"\ninterval_down = \"500ms\"");
+    let (id, message) = said.unwrap();
+    assert_eq!(
+        (id, &*message),
+        (
+            "CFG-06",
+            "`pool.shop.health.interval_down` is 500ms, shorter than the interval of 1s"
+        )
+    );
+    let (_, said) = with("kind = \"http\"");
+    assert_eq!(said.unwrap().0, "CFG-04");
 }
 
 #[test]

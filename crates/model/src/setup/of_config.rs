@@ -175,9 +175,12 @@ fn hash(affinity: &config::Affinity, table: HashTable) -> Selection {
 fn check(health: &config::Health, pool: &str) -> Health {
     Health {
         path: format!("{pool}.health"),
-        kind: CheckKind::Http {
-            path: health.path.clone(),
-            expect: health.expect_status,
+        kind: match &health.check {
+            config::HealthCheck::Tcp => CheckKind::Tcp,
+            config::HealthCheck::Http(http) => CheckKind::Http {
+                path: http.path.clone(),
+                expect: http.expect_status,
+            },
         },
         interval: health.interval,
         timeout: health.timeout,

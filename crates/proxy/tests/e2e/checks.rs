@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use evenkeel_model::config::Health;
+use evenkeel_model::config::{Health, HealthCheck, HttpCheck};
 use evenkeel_proxy::check::{CheckOptions, CheckResult, Checker};
 use tokio::sync::mpsc;
 
@@ -11,14 +11,21 @@ use crate::support::{Origin, eventually, header, refused, simple};
 
 fn health(path: &str) -> Health {
     Health {
-        path: path.to_owned(),
-        host: None,
+        check: asks(path, (200, 299)),
         interval: Duration::from_millis(30),
+        interval_down: Duration::from_millis(30),
         timeout: Duration::from_millis(300),
         rise: 2,
         fall: 3,
-        expect_status: (200, 299),
     }
+}
+
+fn asks(path: &str, expect_status: (u16, u16)) -> HealthCheck {
+    HealthCheck::Http(HttpCheck {
+        path: path.to_owned(),
+        host: None,
+        expect_status,
+    })
 }
 
 fn next(results: &mut mpsc::Receiver<CheckResult>, backend: &str) -> CheckResult {
@@ -76,7 +83,7 @@ fn each_backend_is_judged_by_what_it_answers() {
     );
     config.pools[0].backends.truncate(1);
     config.pools[0].health = Some(Health {
-        expect_status: (200, 200),
+        check: asks("/healthz", (200, 200)),
         ..health("/healthz")
     });
     checker.update(Arc::new(config));
@@ -87,4 +94,48 @@ fn each_backend_is_judged_by_what_it_answers() {
         results.try_recv(),
         Err(mpsc::error::TryRecvError::Disconnected)
     ));
+}
+
+#[test]
+fn a_check_by_connection_asks_nothing_and_slows_down_while_a_backend_is_down() {
+    let (told, asked) = std::sync::mpsc::channel();
+    let silent = Origin::start(move |mut conn| {
+        // The check ends the connection without a byte.
+        assert!(told.send(conn.head()).is_ok());
+    });
+    let mut config = simple(&[silent.address, refused()]);
+    config.pools[0].health = Some(Health {
+        check: HealthCheck::Tcp,
+        interval_down: Duration::from_secs(3_600),
+        ..health("/")
+    });
+    let (sender, mut results) = mpsc::channel(1_000);
+    let options = CheckOptions {
+        seed: 1,
+        origin: Instant::now(),
+        results: sender,
+    };
+    let _checker = Checker::start(options, Arc::new(config)).unwrap();
+    let (mut good, mut bad) = (0, 0);
+    // Far more than the three that it takes to be down.
+    eventually("many checks of the one that is up", || {
+        while let Ok(result) = results.try_recv() {
+            if result.ok {
+                assert_eq!(
+                    (result.backend.as_str(), &*result.detail),
+                    ("b0", "connected")
+                );
+                good += 1;
+            } else {
+                assert_eq!(
+                    (result.backend.as_str(), &*result.detail),
+                    ("b1", "connection refused")
+                );
+                bad += 1;
+            }
+        }
+        good >= 20 && bad >= 3
+    });
+    assert_eq!(bad, 3, "the next one is an hour away");
+    assert_eq!(asked.recv().unwrap(), None);
 }

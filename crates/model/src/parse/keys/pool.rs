@@ -2,13 +2,13 @@
 
 use super::super::affinity::{BOUNDED_LOAD, STICKY_TTL};
 use super::super::edge::{LIFETIME, LIFETIME_REQUESTS};
+use super::super::health::{CHECK_INTERVAL, CHECK_TIMEOUT, CHECKS_IN_A_ROW};
 use super::super::members::TTL;
 use super::super::place::ORIGIN;
 use super::super::pool::{
-    CHECK_INTERVAL, CHECK_TIMEOUT, CHECKS_IN_A_ROW, CHOICES, EJECT_AFTER, EJECT_APART,
-    EJECT_SLOWER, EJECT_TIME, ERROR_RATE, HARMED_CLIENTS, HEADROOM, MAX_IN_FLIGHT, MIN_HEALTHY,
-    OVERPROVISIONING, P99, PRIORITY, QUEUE_LENGTH, QUEUE_TIMEOUT, RETRY_ATTEMPTS, RETRY_BUDGET,
-    RPS, SLOW_START, TIMEOUT, TOLERANCE, WEIGHT,
+    CHOICES, EJECT_AFTER, EJECT_APART, EJECT_SLOWER, EJECT_TIME, ERROR_RATE, HARMED_CLIENTS,
+    HEADROOM, MAX_IN_FLIGHT, MIN_HEALTHY, OVERPROVISIONING, P99, PRIORITY, QUEUE_LENGTH,
+    QUEUE_TIMEOUT, RETRY_ATTEMPTS, RETRY_BUDGET, RPS, SLOW_START, TIMEOUT, TOLERANCE, WEIGHT,
 };
 use super::{Key, Kind, Table};
 
@@ -344,9 +344,19 @@ pub(in super::super) static RETRY: Table = Table {
 };
 
 pub(in super::super) static HEALTH: Table = Table {
-    about: "An HTTP check.",
+    about: "An active check.",
     keys: &[
-        Key::new("path", Kind::Text("/healthz"), "What is asked for.").required(),
+        Key::new(
+            "kind",
+            Kind::Choice(&["http", "tcp"]),
+            "Asks for `path` by HTTP, or only connects.",
+        )
+        .or("\"http\""),
+        Key::new(
+            "path",
+            Kind::Text("/healthz"),
+            "What is asked for; required under `http`.",
+        ),
         Key::new(
             "host",
             Kind::Text("shop.example.com"),
@@ -358,6 +368,11 @@ pub(in super::super) static HEALTH: Table = Table {
             "Between two checks of one backend.",
         )
         .or("\"1s\""),
+        Key::new(
+            "interval_down",
+            Kind::duration(&CHECK_INTERVAL),
+            "The same while it is down, at least the interval; without it the interval.",
+        ),
         Key::new(
             "timeout",
             Kind::duration(&CHECK_TIMEOUT),
