@@ -4,18 +4,36 @@ use evenkeel_model::config::{Affinity, Algorithm};
 
 use crate::member::{FailOpen, Member, Standing};
 
-/// Why the member at `index` should get what it gets, such as `weight 10 of 12` or `not eligible: health check`.
+/// What the members of a pool are together, counted once for the reasons of all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Crowd {
+    /// Sum of the effective weights.
+    total: u64,
+    /// Members with weight that take no traffic.
+    out: usize,
+}
+
+impl Crowd {
+    /// Of `members`.
+    pub fn of(members: &[Member]) -> Self {
+        let weights = members.iter().map(|m| u64::from(m.effective_weight()));
+        let is_out = |m: &&Member| m.weight > 0 && !m.eligible;
+        Self {
+            total: weights.sum(),
+            out: members.iter().filter(is_out).count(),
+        }
+    }
+}
+
+/// Why `member` of a pool should get what it gets, such as `weight 10 of 12` or `not eligible: health check`.
 /// `standing` is that of this backend; `fail_open` that of its pool.
 pub fn share(
     algorithm: Algorithm,
-    members: &[Member],
-    index: usize,
+    crowd: Crowd,
+    member: &Member,
     standing: Standing,
     fail_open: FailOpen,
 ) -> String {
-    let Some(member) = members.get(index) else {
-        return "not a member of the pool".to_owned();
-    };
     if member.weight == 0 {
         return "weight 0: takes no traffic".to_owned();
     }
@@ -25,14 +43,7 @@ pub fn share(
         Standing::Up if !member.eligible => return "not eligible".to_owned(),
         Standing::Up | Standing::Down => {}
     }
-    let total: u64 = members
-        .iter()
-        .map(|m| u64::from(m.effective_weight()))
-        .sum();
-    let out = members
-        .iter()
-        .filter(|m| m.weight > 0 && !m.eligible)
-        .count();
+    let Crowd { total, out } = crowd;
     let mut text = match algorithm {
         Algorithm::RoundRobin | Algorithm::Random => format!("weight {} of {total}", member.weight),
         Algorithm::LeastRequest => format!(
@@ -80,7 +91,7 @@ pub fn keys(affinity: &Affinity, part: f64) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{keys, share};
+    use super::{Crowd, keys, share};
     use crate::member::{FailOpen, Member, Standing};
     use evenkeel_model::config::{Affinity, Algorithm, HashKey};
     use evenkeel_model::ids::Name;
@@ -102,20 +113,15 @@ mod tests {
             member("d", 5, false),
             member("e", 0, true),
         ];
-        let say = |index, standing| {
-            share(
-                Algorithm::RoundRobin,
-                &members,
-                index,
-                standing,
-                FailOpen::No,
-            )
+        let crowd = Crowd::of(&members);
+        let say = |index: usize, standing| {
+            let member = &members[index];
+            share(Algorithm::RoundRobin, crowd, member, standing, FailOpen::No)
         };
         assert_eq!(say(0, Standing::Up), "weight 10 of 12; 1 backend is out");
         assert_eq!(say(3, Standing::Down), "not eligible: health check");
         assert_eq!(say(3, Standing::Drained), "not eligible: drained");
         assert_eq!(say(4, Standing::Up), "weight 0: takes no traffic");
-        assert_eq!(say(9, Standing::Up), "not a member of the pool");
     }
 
     #[test]
@@ -137,8 +143,8 @@ mod tests {
         let members = [member("a", 1, true), member("b", 1, true)];
         let text = share(
             Algorithm::Random,
-            &members,
-            0,
+            Crowd::of(&members),
+            &members[0],
             Standing::Down,
             FailOpen::Yes,
         );

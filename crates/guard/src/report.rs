@@ -1,14 +1,15 @@
 //! The guard's knowledge as a [`GuardView`].
 
+use evenkeel_balance::reason::{self, Crowd};
 use evenkeel_balance::roster::STANDBY;
-use evenkeel_balance::{FailOpen, Member, Standing, reason};
+use evenkeel_balance::{FailOpen, Member, Standing};
 use evenkeel_detect::sequence::{ALPHA_STATUS, interval};
 use evenkeel_model::clock::{Mono, Wall};
-use evenkeel_model::config::Pool;
 use evenkeel_model::tally::Latency;
 
 use crate::change::Kind;
 use crate::counts::Cell;
+use crate::event::MemberFact;
 use crate::state::Inner;
 use crate::verify::{HELD_AFTER, Phase};
 use crate::view::{
@@ -111,22 +112,21 @@ impl Inner {
     }
 
     fn pool_view(&self, watch: &PoolWatch, now: Mono) -> PoolView {
-        let (cells, seconds) = watch.counts.window(WINDOW);
+        let frame = Frame::of(watch);
+        let (cells, seconds) = (&frame.cells, frame.seconds);
         let latency = watch.counts.recent_latency();
         let mut all = Latency::default();
         for one in &latency {
             all.add(one);
         }
-        let picks: u64 = cells.iter().map(Cell::picks).sum();
-        let enough = picks >= ENOUGH;
+        let (picks, enough) = (frame.picks, frame.is_enough());
         let mut sum = Cell::default();
-        for cell in &cells {
+        for cell in cells {
             sum.add(cell);
         }
         let backends = (0..watch.pool.backends.len()).filter_map(|index| {
-            let cell = cells.get(index)?;
             let latency = latency.get(index);
-            self.backend_view(watch, index, (cell, &cells, seconds), latency, now)
+            self.backend_view((watch, &frame), index, latency, now)
         });
         let harmed = sum.harmed;
         let (p50_ms, p99_ms) = quantiles(&all, enough);
@@ -157,26 +157,19 @@ impl Inner {
 
     fn backend_view(
         &self,
-        watch: &PoolWatch,
+        (watch, frame): (&PoolWatch, &Frame<'_>),
         index: usize,
-        (cell, cells, seconds): (&Cell, &[Cell], usize),
         latency: Option<&Latency>,
         now: Mono,
     ) -> Option<BackendView> {
         let backend = watch.pool.backends.get(index)?;
-        let free: u64 = cells.iter().map(|c| u64::from(c.free)).sum();
-        let picks: u64 = cells.iter().map(Cell::picks).sum();
-        let enough = picks >= ENOUGH;
-        let totals = watch.counts.totals();
-        let trials: u64 = if watch.key_parts.is_some() {
-            0
-        } else {
-            totals.iter().sum()
-        };
-        let hits = totals.get(index).copied().unwrap_or(0);
+        let cell = frame.cells.get(index)?;
+        let (picks, free, trials) = (frame.picks, frame.free, frame.trials);
+        let enough = frame.is_enough();
+        let hits = frame.totals.get(index).copied().unwrap_or(0);
         let ci = (trials > 0).then(|| interval(hits, trials, ALPHA_STATUS));
         let verdict = watch.verdicts.get(index).copied().unwrap_or_default();
-        let rps = enough.then(|| cell.picks() as f64 / seconds.max(1) as f64);
+        let rps = enough.then(|| cell.picks() as f64 / frame.seconds.max(1) as f64);
         let told = watch.vitals.get(index);
         let (p50_ms, p99_ms) = latency.map_or((None, None), |l| quantiles(l, enough));
         let health = watch.health.get(&backend.name);
@@ -198,7 +191,7 @@ impl Inner {
             ci_low: ci.map(|ci| ci.lo),
             ci_high: ci.map(|ci| ci.hi),
             verdict: self.overlaid(verdict),
-            reason: self.why(watch, index, verdict, now),
+            reason: self.why((watch, frame), index, verdict, now),
             rps,
             utilisation: rps.and_then(|r| Some(r / backend.capacity_rps?)),
             p50_ms,
@@ -225,8 +218,14 @@ impl Inner {
     }
 
     /// Why this backend has its share, in words.
-    fn why(&self, watch: &PoolWatch, index: usize, verdict: Verdict, now: Mono) -> String {
-        let mut text = share_reason(watch, index, &watch.pool);
+    fn why(
+        &self,
+        (watch, frame): (&PoolWatch, &Frame<'_>),
+        index: usize,
+        verdict: Verdict,
+        now: Mono,
+    ) -> String {
+        let mut text = share_reason(watch, frame, index);
         if let Some(at) = self.keep_until {
             let left = at.since(now).as_secs();
             text = format!("{text}; kept against the tests for {left} s more (--keep)");
@@ -247,6 +246,9 @@ impl Inner {
                 "one key of this backend brings {percent:.0} % of the requests with a key; {text}"
             );
         }
+        if let Some(limit) = watch.limit_reason(index) {
+            text = format!("{limit}; {text}");
+        }
         if let Some(withheld) = &watch.client_rule.withheld {
             text = format!("{text}; {withheld}");
         }
@@ -262,19 +264,27 @@ impl Inner {
     }
 }
 
-fn share_reason(watch: &PoolWatch, index: usize, pool: &Pool) -> String {
-    let Some(info) = watch.epoch() else {
-        return "no epoch yet".to_owned();
-    };
-    let told = info.fact.members.get(index);
-    if let Some(told) = told.filter(|m| !m.why.is_empty()) {
-        return told.why.clone();
-    }
-    let members: Vec<Member> = info
-        .fact
-        .members
-        .iter()
-        .map(|m| Member {
+/// What the rows of a pool have in common, taken once for all of its backends.
+struct Frame<'a> {
+    /// The last seconds, by backend.
+    cells: Vec<Cell>,
+    seconds: usize,
+    picks: u64,
+    free: u64,
+    /// Free picks of the epoch by backend, and what the interval of a share stands on.
+    totals: &'a [u64],
+    trials: u64,
+    members: Vec<Member>,
+    crowd: Crowd,
+    fail_open: FailOpen,
+}
+
+impl<'a> Frame<'a> {
+    fn of(watch: &'a PoolWatch) -> Self {
+        let (cells, seconds) = watch.counts.window(WINDOW);
+        let totals = watch.counts.totals();
+        let told = watch.epoch().map_or(&[][..], |info| &info.fact.members);
+        let member = |m: &MemberFact| Member {
             name: m.name.clone(),
             // Who only waits for others is not out.
             weight: if m.why.starts_with(STANDBY) {
@@ -283,22 +293,45 @@ fn share_reason(watch: &PoolWatch, index: usize, pool: &Pool) -> String {
                 m.weight
             },
             eligible: m.eligible,
-        })
-        .collect();
-    let down = |name| watch.health.get(name).is_some_and(|h| !h.up);
-    let standing = match told {
-        Some(m) if down(&m.name) => Standing::Down,
-        _ => Standing::Up,
+        };
+        let members: Vec<Member> = told.iter().map(member).collect();
+        let is_down = |m: &Member| is_down(watch, m);
+        let open = members.iter().any(|m| m.eligible) && members.iter().all(is_down);
+        Self {
+            picks: cells.iter().map(Cell::picks).sum(),
+            free: cells.iter().map(|c| u64::from(c.free)).sum(),
+            trials: match watch.key_parts {
+                Some(_) => 0,
+                None => totals.iter().sum(),
+            },
+            totals,
+            cells,
+            seconds,
+            crowd: Crowd::of(&members),
+            fail_open: if open { FailOpen::Yes } else { FailOpen::No },
+            members,
+        }
+    }
+
+    const fn is_enough(&self) -> bool {
+        self.picks >= ENOUGH
+    }
+}
+
+fn is_down(watch: &PoolWatch, member: &Member) -> bool {
+    watch.health.get(&member.name).is_some_and(|h| !h.up)
+}
+
+fn share_reason(watch: &PoolWatch, frame: &Frame<'_>, index: usize) -> String {
+    let Some(info) = watch.epoch() else {
+        return "no epoch yet".to_owned();
     };
-    let open = members.iter().any(|m| m.eligible) && members.iter().all(|m| down(&m.name));
-    let fail_open = if open { FailOpen::Yes } else { FailOpen::No };
-    let text = reason::share(pool.algorithm, &members, index, standing, fail_open);
+    let pool = &watch.pool;
+    let told = info.fact.members.get(index);
     let taken = told.is_some_and(|m| m.eligible && m.weight > 0);
-    let zone = pool.backends.get(index).and_then(|b| b.zone.as_ref());
-    let local = pool.place.locality.as_ref().map(|locality| &locality.zone);
-    let text = match zone.filter(|zone| taken && Some(*zone) == local) {
-        Some(zone) => format!("zone {zone}: local, takes all that comes in there; {text}"),
-        None => text,
+    let text = match told.filter(|m| !m.why.is_empty()) {
+        Some(told) => told.why.clone(),
+        None => plain_reason(watch, frame, index, taken),
     };
     let text = match pool.affinity.sticky.as_ref().filter(|_| taken) {
         Some(cookie) => format!("{text}; clients with cookie {} stay", cookie.name),
@@ -308,6 +341,27 @@ fn share_reason(watch: &PoolWatch, index: usize, pool: &Pool) -> String {
     let keys = part.filter(|_| taken);
     match keys.and_then(|part| reason::keys(&pool.affinity, *part)) {
         Some(keys) => format!("{keys}; {text}"),
+        None => text,
+    }
+}
+
+/// The reason of a backend of which nothing special was told.
+fn plain_reason(watch: &PoolWatch, frame: &Frame<'_>, index: usize, taken: bool) -> String {
+    let pool = &watch.pool;
+    let Some(member) = frame.members.get(index) else {
+        return "not a member of the pool".to_owned();
+    };
+    let standing = if is_down(watch, member) {
+        Standing::Down
+    } else {
+        Standing::Up
+    };
+    let (crowd, fail_open) = (frame.crowd, frame.fail_open);
+    let text = reason::share(pool.algorithm, crowd, member, standing, fail_open);
+    let zone = pool.backends.get(index).and_then(|b| b.zone.as_ref());
+    let local = pool.place.locality.as_ref().map(|locality| &locality.zone);
+    match zone.filter(|zone| taken && Some(*zone) == local) {
+        Some(zone) => format!("zone {zone}: local, takes all that comes in there; {text}"),
         None => text,
     }
 }

@@ -119,7 +119,10 @@ pub(crate) struct PoolWatch {
     pub(crate) overlay: bool,
     /// Whether the harm tests may speak.
     pub(crate) client_rule: ClientRule,
-    at_limit: bool,
+    /// Those that hold as many requests as they may; looked at once a second.
+    limited: Vec<usize>,
+    /// The hot key and the place of its backend; looked at once a second.
+    hot: Option<(Hot, usize)>,
     tests: Option<Tests>,
 }
 
@@ -141,7 +144,8 @@ impl PoolWatch {
             verdicts: Vec::new(),
             overlay: false,
             client_rule: ClientRule::default(),
-            at_limit: false,
+            limited: Vec::new(),
+            hot: None,
             tests: None,
         }
     }
@@ -152,7 +156,31 @@ impl PoolWatch {
     }
 
     /// The hot key of the pool, and the place of the backend that has it; a retry and a bound pass it on.
-    pub(crate) fn hot_key(&self) -> Option<(Hot, usize)> {
+    pub(crate) const fn hot_key(&self) -> Option<(Hot, usize)> {
+        self.hot
+    }
+
+    /// What a limit does to the share of the backend at `index`.
+    pub(crate) fn limit_reason(&self, index: usize) -> Option<String> {
+        let limit = self.pool.max_in_flight?;
+        if self.limited.binary_search(&index).is_ok() {
+            let held = self.vitals.get(index).map_or(0, |vitals| vitals.in_flight);
+            return Some(format!(
+                "at its limit, {held} of {limit} requests in flight: others take what comes beyond"
+            ));
+        }
+        let first = self.pool.backends.get(*self.limited.first()?)?;
+        let more = match self.limited.len() {
+            1 => String::new(),
+            n => format!(" and {} more", n - 1),
+        };
+        Some(format!(
+            "takes what {}{more} cannot, at the limit of {limit}",
+            first.name
+        ))
+    }
+
+    fn find_hot_key(&self) -> Option<(Hot, usize)> {
         let table = self.key_table.as_ref()?;
         let parts = self.key_parts.iter().flatten();
         let hot = self.keys.hot(parts.filter(|part| **part > 0.0).count())?;
@@ -338,16 +366,21 @@ impl PoolWatch {
             .tick(now, wall, self.vitals.iter().map(|v| v.in_flight));
         let single = self.harm_of_single_clients();
         self.counts.set_apart(single);
-        self.at_limit = self.pool.max_in_flight.is_some_and(|limit| {
+        let near = self.pool.max_in_flight.map(|limit| {
             let near = (f64::from(limit) * AT_LIMIT) as u32;
-            self.vitals.iter().any(|v| v.in_flight >= near.max(1))
+            near.max(1)
         });
+        let is_limited = |vitals: &Vitals| near.is_some_and(|near| vitals.in_flight >= near);
+        let vitals = self.vitals.iter().enumerate();
+        let limited = vitals.filter(|(_, vitals)| is_limited(vitals));
+        self.limited = limited.map(|(index, _)| index).collect();
+        self.hot = self.find_hot_key();
         let (Some(row), Some(tests)) = (self.counts.last(), &mut self.tests) else {
             return;
         };
         let free: Vec<u64> = row.cells.iter().map(|c| u64::from(c.free)).collect();
         // A limit makes the picker pass backends over; such a second says nothing about shares.
-        if !self.at_limit {
+        if self.limited.is_empty() {
             if let Some(test) = &mut tests.fidelity {
                 self.said.fidelity = Some(test.tick(&free, now));
             }
@@ -424,7 +457,7 @@ impl PoolWatch {
             };
         }
         let by_keys = self.key_parts.is_some() && self.counts.picks() >= ENOUGH;
-        if !member.why.is_empty() || self.at_limit || by_keys {
+        if !member.why.is_empty() || !self.limited.is_empty() || by_keys {
             Verdict::Explained
         } else if picks < ENOUGH {
             Verdict::Unknown

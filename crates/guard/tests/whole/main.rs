@@ -15,4 +15,6 @@ mod keyed;
 #[cfg(test)]
 mod random;
 #[cfg(test)]
+mod reasons;
+#[cfg(test)]
 mod world;

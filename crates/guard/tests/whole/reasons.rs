@@ -1,0 +1,36 @@
+//! Why a backend has its share: what decides is named, also where several things do.
+
+use evenkeel_forecast::engine::spec::Fault;
+use evenkeel_guard::Verdict;
+
+use crate::world::{World, shop};
+
+#[test]
+fn a_backend_at_its_limit_says_so_and_the_others_name_it() {
+    let more = "max_in_flight = 8\nresponse_timeout = \"10s\"";
+    let mut world = World::new(1, 300.0, shop([1, 1, 1], "round_robin", more));
+    world.run(12);
+    let slow = Fault {
+        slow_factor: 10.0,
+        ..Fault::default()
+    };
+    world.fault("web-1", slow);
+    world.run(15);
+    let view = world.view();
+    let backends = &view.pools[0].backends;
+    let reason = |index: usize| backends[index].reason.as_str();
+    assert!(reason(0).contains("at its limit, "), "{}", reason(0));
+    assert!(
+        reason(0).contains("of 8 requests in flight"),
+        "{}",
+        reason(0)
+    );
+    for other in [1, 2] {
+        assert!(
+            reason(other).contains("takes what web-1 cannot, at the limit of 8"),
+            "{}",
+            reason(other)
+        );
+    }
+    assert!(backends.iter().all(|b| b.verdict == Verdict::Explained));
+}
