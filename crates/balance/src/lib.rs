@@ -11,6 +11,7 @@ pub mod health;
 pub mod levels;
 pub mod member;
 pub mod membership;
+pub mod overload;
 pub mod pick;
 pub mod queue;
 pub mod rate;

@@ -22,6 +22,7 @@ mod token;
 pub use boot::{Options, Prepared, StartError};
 pub use clock::wall;
 pub use counters::{BackendCounters, PoolCounters, WorkerCounters};
+pub use evenkeel_proxy::{OverloadView, ShedBy};
 pub use facts::{RouteCounter, forecast_load};
 pub use handle::{
     Applied, Apply, CommandError, DeploymentCommand, Handle, IncidentAction, Published, Reading,

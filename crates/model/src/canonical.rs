@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 
 use crate::config::{
     Affinity, Backend, Choices, Config, Ejection, HashKey, Health, HealthCheck, Lifetime, Listener,
-    Members, MembersSource, NPlusOne, Pool, RetryOn, Role, Session,
+    Members, MembersSource, NPlusOne, Overload, Pool, Priority, RetryOn, Role, Session,
 };
 use crate::day::Day;
 use crate::finding::Severity;
@@ -161,6 +161,9 @@ fn sections(config: &Config) -> Vec<Section> {
             entries.push(("rate_limit.burst", limit.burst.to_string()));
             entries.extend(limit.by.as_ref().map(by_entry));
         }
+        if route.priority != Priority::default() {
+            entries.push(("priority", quote(route.priority.as_str())));
+        }
         sections.push(element("route", index, entries));
     }
     for pool in &config.pools {
@@ -223,6 +226,10 @@ fn operations(config: &Config) -> Vec<Section> {
             ],
         ));
     }
+    let overload = overload_entries(config.overload);
+    if !overload.is_empty() {
+        sections.push(table("overload".to_owned(), overload));
+    }
     sections.push(table(
         "audit".to_owned(),
         vec![("every", duration(config.audit_every))],
@@ -258,6 +265,14 @@ fn operations(config: &Config) -> Vec<Section> {
         sections.push(element("escalation", index, entries));
     }
     sections
+}
+
+fn overload_entries(overload: Overload) -> Vec<(&'static str, String)> {
+    let memory = overload.memory;
+    let memory = memory.map(|memory| ("memory", quote(&memory.to_string())));
+    let connections = overload.connections;
+    let connections = connections.map(|most| ("connections", most.to_string()));
+    memory.into_iter().chain(connections).collect()
 }
 
 fn waiver((index, waiver): (usize, &Waiver)) -> Section {
@@ -301,6 +316,8 @@ fn listener_section(listener: &Listener) -> Section {
         &listener.lifetime,
         ("connection_max_age", "connection_max_requests"),
     ));
+    let accept_rate = listener.accept_rate;
+    entries.extend(accept_rate.map(|rate| ("accept_rate", rate.to_string())));
     let path = path_segment(listener.name.as_str());
     table(format!("listener.{path}"), entries)
 }

@@ -27,6 +27,8 @@ pub struct Config {
     pub access_log: Option<PathBuf>,
     /// Page, API, metrics.
     pub admin: Admin,
+    /// What the whole process holds at most, and what is refused then.
+    pub overload: Overload,
     /// Scheduled audits.
     pub audit_every: Duration,
     /// Findings that are accepted for a while, in file order.
@@ -50,6 +52,41 @@ pub struct Config {
 pub struct Here {
     /// `zone`: the zone that this instance stands in.
     pub zone: Option<Name>,
+}
+
+/// `[overload]`: bounds of the whole process. Default: none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Overload {
+    /// Resident memory; near it no connection is kept, beyond it requests are refused, the lowest priority first.
+    pub memory: Option<ByteSize>,
+    /// Most client connections at once over all listeners.
+    pub connections: Option<u32>,
+}
+
+/// How a request fares when there is too much: the lower, the sooner it is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub enum Priority {
+    /// Refused first.
+    Low,
+    /// Refused next.
+    #[default]
+    Normal,
+    /// Refused last.
+    High,
+}
+
+impl Priority {
+    /// Every priority, the lowest first.
+    pub const ALL: &'static [Self] = &[Self::Low, Self::Normal, Self::High];
+
+    /// The word in the configuration.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Low => "low",
+            Self::Normal => "normal",
+            Self::High => "high",
+        }
+    }
 }
 
 /// The admin listener and who may use it.
@@ -122,6 +159,8 @@ pub struct Listener {
     pub connections_max: u32,
     /// How long a client connection may live. Default: as long as it is used.
     pub lifetime: Lifetime,
+    /// New connections that are accepted per second; the others wait in the backlog. `None`: no limit.
+    pub accept_rate: Option<u32>,
 }
 
 /// How long a connection is used before it is closed at the end of a message, so that it pins nothing for ever.
@@ -160,6 +199,8 @@ pub struct Route {
     pub pool: Name,
     /// How often requests may come. `None`: no limit.
     pub rate_limit: Option<RateLimit>,
+    /// Who is refused first when there is too much. Default normal.
+    pub priority: Priority,
 }
 
 /// `rate_limit = { rps, burst, by }`: the requests beyond it are refused with 429.

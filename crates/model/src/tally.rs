@@ -98,12 +98,14 @@ pub struct Waits {
     pub left: u64,
     /// Refused at once because the queue was full (503).
     pub full: u64,
+    /// Refused when their turn came, because requests of a higher priority need the room (503).
+    pub shed: u64,
 }
 
 impl Waits {
     /// Those that wait now.
     pub const fn waiting(&self) -> u64 {
-        let over = self.served + self.timed_out + self.left;
+        let over = self.served + self.timed_out + self.left + self.shed;
         self.queued.saturating_sub(over)
     }
 
@@ -116,6 +118,7 @@ impl Waits {
             timed_out: self.timed_out + now.timed_out.saturating_sub(earlier.timed_out),
             left: self.left + now.left.saturating_sub(earlier.left),
             full: self.full + now.full.saturating_sub(earlier.full),
+            shed: self.shed + now.shed.saturating_sub(earlier.shed),
         }
     }
 }

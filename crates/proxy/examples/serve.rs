@@ -40,6 +40,7 @@ fn main() -> Result<(), AnyError> {
         tally,
         events,
         access_log: config.access_log.clone(),
+        memory: evenkeel_proxy::resident,
     };
     let snapshot = Snapshot::new(RevisionId(1), Arc::new(config), facts, &Gauges::default())?;
     let proxy = Proxy::start(bound, options, snapshot)?;

@@ -9,6 +9,9 @@ pub(crate) const ERROR_HEADER: &str = "X-Evenkeel-Error";
 /// Methods that are passed on, for 405 and `OPTIONS` with no hops left.
 const ALLOW: (&str, &str) = ("Allow", "GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH");
 
+/// `Retry-After` of a request that was shed, seconds: the memory is read anew by then.
+const SHED_WAIT: &str = "1";
+
 /// To whom an answer goes.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct To<'a> {
@@ -24,11 +27,12 @@ pub(crate) fn write_fault(out: &mut Vec<u8>, fault: Fault, to: To<'_>) {
     let error = (ERROR_HEADER, fault.code());
     let wait = match fault {
         Fault::RateLimited(seconds) => seconds.to_string(),
+        Fault::Overloaded | Fault::Shed => SHED_WAIT.to_owned(),
         _ => String::new(),
     };
     let extra: &[_] = match fault.status() {
         405 => &[error, ALLOW],
-        429 => &[error, ("Retry-After", &wait)],
+        _ if !wait.is_empty() => &[error, ("Retry-After", &wait)],
         _ => &[error],
     };
     write(out, fault.status(), &body, extra, to);
@@ -48,7 +52,7 @@ pub(crate) fn write_over_limit(out: &mut Vec<u8>) {
         request_id: "",
     };
     let extra = [(ERROR_HEADER, "too_many_connections")];
-    let body = "503 too_many_connections: this listener is at its limit of connections\n";
+    let body = "503 too_many_connections: too many connections are open; try again later\n";
     write(out, 503, body, &extra, to);
 }
 

@@ -17,6 +17,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use evenkeel_model::config::{Address, Config, Listener};
+
+use crate::pace::Pace;
 use evenkeel_model::ids::Name;
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
@@ -65,6 +67,7 @@ pub(crate) struct ListenSocket {
     pub(crate) socket: Socket,
     /// Client connections open on it, over all workers.
     pub(crate) open: AtomicU32,
+    pub(crate) pace: Pace,
     closed: AtomicBool,
     /// A renamed listener goes on with the same socket.
     handed_over: AtomicBool,
@@ -189,6 +192,7 @@ fn open(
         local,
         socket,
         open: AtomicU32::new(0),
+        pace: Pace::default(),
         closed: AtomicBool::new(false),
         handed_over: AtomicBool::new(false),
     })

@@ -51,7 +51,7 @@ pub(crate) struct Connection {
     pub(crate) age: Age,
     /// When the client was seen to have ended its side.
     pub(crate) half_closed: Option<Instant>,
-    /// When an idle connection ends because of a drain or because its listener is gone.
+    /// When an idle connection ends because of a drain, because memory is scarce or because its listener is gone.
     farewell: Option<Instant>,
 }
 
@@ -209,11 +209,13 @@ impl Connection {
         if due.is_none() {
             let patience = listener.map_or(FAREWELL, |l| l.idle_timeout);
             let mut by = since + patience;
-            if self.worker.is_draining() || listener.is_none() {
+            if self.worker.is_draining() || self.worker.is_tight() || listener.is_none() {
                 let farewell = self
                     .farewell
                     .get_or_insert_with(|| Instant::now() + FAREWELL);
                 by = by.min(*farewell);
+            } else {
+                self.farewell = None;
             }
             self.timer.set(by);
         }

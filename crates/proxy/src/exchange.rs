@@ -9,7 +9,7 @@ use std::time::Instant;
 use evenkeel_balance::retry::{Decision, Failure, decide};
 use evenkeel_balance::{Ask, How};
 use evenkeel_http1::{BodyLength, Method, RequestHead, ResponseHead, Version};
-use evenkeel_model::config::{Listener, RetryCause};
+use evenkeel_model::config::{Listener, Priority, RetryCause};
 
 use crate::answer::{self, To};
 use crate::attempt::{Failed, Upstream};
@@ -17,6 +17,7 @@ use crate::connection::{Connection, Next};
 use crate::counts::Outcome;
 use crate::fault::Fault;
 use crate::ident::{REQUEST_ID, RequestId, cookie, hash_key, is_sane_id};
+use crate::pressure::ShedBy;
 use crate::record::{Record, Try};
 use crate::state::{Heads, PoolView, View};
 use crate::sticky::Binding;
@@ -41,6 +42,8 @@ pub(crate) struct Exchange<'a> {
     pub(crate) key: Option<u64>,
     /// What a valid sticky cookie of the request says.
     pub(crate) binding: Option<Binding>,
+    /// Of its route.
+    pub(crate) priority: Priority,
 }
 
 /// How an exchange ended.
@@ -146,6 +149,14 @@ async fn exchange(
     if let Some(cell) = view.routes.get(route) {
         cell.matched();
     }
+    let priority = view.published.snapshot.priority(route);
+    let shared = &connection.worker.shared;
+    if shared.governor.pressure().refuses(priority) {
+        shared.governor.count_shed(priority, ShedBy::Memory);
+        pool.pool.counts.unpicked();
+        record.harmed = true;
+        return End::Fault(Fault::Overloaded);
+    }
     if let Some(limit) = view.published.snapshot.limit(route)
         && let Err(wait) = limit.admit(connection, head, text, record.started)
     {
@@ -172,6 +183,7 @@ async fn exchange(
         record,
         key,
         binding,
+        priority,
     };
     match exchange.find_backend(pool, response).await {
         Ok((pool, upstream, attempt)) => exchange.relay(&pool, upstream, attempt, response).await,
@@ -276,6 +288,11 @@ impl Exchange<'_> {
         now: Instant,
     ) -> Result<(Rc<PoolView>, Try), Fault> {
         let queue = pool.state.pool.queue;
+        let limit = pool.state.total_limit(self.priority);
+        if pool.state.gives_way(self.priority) && !pool.state.has_room(limit) {
+            self.unpicked(pool, Fault::Shed);
+            return Err(Fault::Shed);
+        }
         // Nobody overtakes those who wait.
         let found = if queue.is_some() && !pool.state.gate.is_empty() {
             Err(Fault::AllAtLimit)
@@ -287,14 +304,18 @@ impl Exchange<'_> {
             // Boxed: the few that wait must not make the task of every connection larger.
             (Err(Fault::AllAtLimit), Some(queue)) => Box::pin(self.wait_in_line(pool, queue)).await,
             (Err(fault), _) => {
-                self.unpicked(pool);
+                self.unpicked(pool, fault);
                 Err(fault)
             }
         }
     }
 
-    /// Books a request that got no backend at all.
-    pub(crate) fn unpicked(&mut self, pool: &PoolView) {
+    /// Books a request that got no backend at all, for `fault`.
+    pub(crate) fn unpicked(&mut self, pool: &PoolView, fault: Fault) {
+        if fault == Fault::Shed {
+            let governor = &self.connection.worker.shared.governor;
+            governor.count_shed(self.priority, ShedBy::Pool);
+        }
         pool.pool.counts.unpicked();
         self.record.harmed = true;
     }
@@ -314,14 +335,15 @@ impl Exchange<'_> {
             bound: self.binding.map(|binding| binding.member),
         };
         // Another worker may take the last slot between the pick and the booking; then the next pick sees it.
+        let limit = pool.state.total_limit(self.priority);
         for _ in 0..LOOKS_MAX {
-            if !pool.state.has_room() {
-                return Err(Fault::AllAtLimit);
+            if !pool.state.has_room(limit) {
+                return Err(self.no_room(pool));
             }
             let Some(pick) = turnover::pick(pool, &load, ask) else {
                 break;
             };
-            if let Some(attempt) = Try::start(pool, pick, now) {
+            if let Some(attempt) = Try::start(pool, pick, now, limit) {
                 return Ok(attempt);
             }
         }
@@ -331,6 +353,15 @@ impl Exchange<'_> {
         } else {
             Fault::NoBackend
         })
+    }
+
+    /// Why there is no room in the pool: those who leave some to others never wait for what they may not use.
+    fn no_room(&self, pool: &PoolView) -> Fault {
+        if pool.state.gives_way(self.priority) {
+            Fault::Shed
+        } else {
+            Fault::AllAtLimit
+        }
     }
 
     /// Another backend for a request that was answered with a status that is worth a further try.
@@ -423,6 +454,7 @@ pub(crate) fn may_go_on(connection: &Connection, head: &RequestHead) -> bool {
         // Requests that were sent ahead of the end are still answered.
         && (connection.half_closed.is_none() || !connection.buf.is_empty())
         && !worker.is_draining()
+        && !worker.is_tight()
         && worker
             .view()
             .listener(&connection.socket.listener)

@@ -33,6 +33,10 @@ pub(crate) enum Fault {
     RateLimited(u32),
     /// The listener was removed while the request came in.
     ListenerGone,
+    /// The process holds more memory than it may for requests of this priority.
+    Overloaded,
+    /// The pool has no room left for requests of this priority.
+    Shed,
     /// No backend of the pool is eligible.
     NoBackend,
     /// Every eligible backend is at its `max_in_flight`.
@@ -76,6 +80,8 @@ impl Fault {
             Self::NoRoute => 404,
             Self::RateLimited(_) => 429,
             Self::ListenerGone
+            | Self::Overloaded
+            | Self::Shed
             | Self::NoBackend
             | Self::AllAtLimit
             | Self::QueueFull
@@ -106,6 +112,8 @@ impl Fault {
             Self::NoRoute => "no_route",
             Self::RateLimited(_) => "rate_limited",
             Self::ListenerGone => "listener_removed",
+            Self::Overloaded => "overloaded",
+            Self::Shed => "shed",
             Self::NoBackend => "no_backend",
             Self::AllAtLimit => "all_at_limit",
             Self::QueueFull => "queue_full",
@@ -135,6 +143,8 @@ impl Fault {
             Self::NoRoute => "no route matches this request",
             Self::RateLimited(_) => "too many requests; try again later",
             Self::ListenerGone => "this listener was removed",
+            Self::Overloaded => "this instance is short of memory; try again later",
+            Self::Shed => "requests of a higher priority need the room; try again later",
             Self::NoBackend => "no backend is available",
             Self::AllAtLimit => "every backend is at its limit",
             Self::QueueFull => "every backend is at its limit and too many requests wait already",

@@ -21,6 +21,7 @@ use tokio::sync::{Notify, mpsc};
 use crate::access::{AccessLog, AccessLogError};
 use crate::bind::{self, BindError, Bound, HandedStream, ListenSocket};
 use crate::descriptors;
+use crate::pressure::{Governor, MemorySource, OverloadView};
 use crate::snapshot::Snapshot;
 use crate::worker;
 
@@ -44,6 +45,8 @@ pub struct ProxyOptions {
     pub events: mpsc::Sender<Event>,
     /// Where the access log goes, `-` for standard output. A change needs a restart.
     pub access_log: Option<PathBuf>,
+    /// Where the memory is read that `[overload]` bounds: [`crate::resident`].
+    pub memory: MemorySource,
 }
 
 /// Something that the shell should know besides the tallies.
@@ -139,8 +142,9 @@ pub(crate) struct Shared {
     /// First half of generated request ids.
     pub(crate) request_id_prefix: u64,
     pub(crate) loads: Vec<WorkerLoad>,
-    /// Most client connections of all listeners together.
+    /// Most client connections of all listeners together, by the descriptors that there are.
     pub(crate) client_room: u32,
+    pub(crate) governor: Governor,
     /// Wakes a worker to look at `generation` and `drain_by` without waiting for a request.
     pub(crate) wakes: Vec<Notify>,
     /// When a drain ends, in nanoseconds since `origin`; [`u64::MAX`]: none is asked for.
@@ -236,6 +240,11 @@ impl Proxy {
         };
         bound.commit();
         let client_room = client_room(&snapshot.config);
+        if snapshot.config.overload.memory.is_some() && (options.memory)().is_none() {
+            tracing::warn!(
+                "the memory of this process cannot be read; `overload.memory` does nothing"
+            );
+        }
         let (handed, handed_receivers): (Vec<_>, Vec<_>) =
             (0..workers).map(|_| mpsc::channel(HANDED_WAITING)).unzip();
         let shared = Arc::new(Shared {
@@ -249,6 +258,7 @@ impl Proxy {
             request_id_prefix: getrandom::u64().map_err(StartError::Random)?,
             loads: (0..workers).map(|_| WorkerLoad::default()).collect(),
             client_room,
+            governor: Governor::new(options.memory),
             wakes: (0..workers).map(|_| Notify::new()).collect(),
             drain_by: AtomicU64::new(u64::MAX),
             handed,
@@ -326,6 +336,11 @@ impl Proxy {
         routes
             .filter_map(|(key, limit)| Some((Arc::clone(key), limit.as_ref()?.rates.refused())))
             .collect()
+    }
+
+    /// What overload protection sees and did.
+    pub fn overload(&self) -> OverloadView {
+        self.shared.governor.view()
     }
 
     /// Requests that wait in the queue of each pool of the running snapshot, in file order.

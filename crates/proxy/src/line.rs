@@ -32,9 +32,15 @@ impl Exchange<'_> {
         let counts = &pool.pool.counts;
         let found = poll_fn(|cx| {
             if place.is_none() {
-                place = Place::join(&pool.state.gate, queue.length, cx.waker());
+                let length = pool.state.line_limit(queue.length, self.priority);
+                place = Place::join(&pool.state.gate, length, cx.waker());
                 if place.is_none() {
-                    return Poll::Ready(Err(Fault::QueueFull));
+                    let fault = if length < queue.length {
+                        Fault::Shed
+                    } else {
+                        Fault::QueueFull
+                    };
+                    return Poll::Ready(Err(fault));
                 }
                 counts.wait(|waits| waits.queued += 1);
             }
@@ -48,6 +54,9 @@ impl Exchange<'_> {
         counts.wait(|waits| match &found {
             Ok(_) => waits.served += 1,
             Err(Fault::QueueFull) => waits.full += 1,
+            // Refused before it waited, and after.
+            Err(Fault::Shed) if place.is_none() => {}
+            Err(Fault::Shed) => waits.shed += 1,
             Err(Fault::ClientGone) => waits.left += 1,
             Err(_) => waits.timed_out += 1,
         });
@@ -55,11 +64,10 @@ impl Exchange<'_> {
             (Ok(_), Some(place)) => place.served(),
             (_, place) => drop(place),
         }
-        if found
-            .as_ref()
-            .is_err_and(|fault| *fault != Fault::ClientGone)
+        if let Err(fault) = &found
+            && *fault != Fault::ClientGone
         {
-            self.unpicked(pool);
+            self.unpicked(pool, *fault);
         }
         found
     }

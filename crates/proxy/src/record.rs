@@ -176,10 +176,15 @@ pub(crate) struct Try {
 
 impl Try {
     /// Takes a slot of the pool and one of the backend; `None`: another worker has taken the last.
-    pub(crate) fn start(pool: &Rc<PoolView>, pick: Pick, now: Instant) -> Option<Self> {
+    /// `limit`: what the request may use of the pool's.
+    pub(crate) fn start(
+        pool: &Rc<PoolView>,
+        pick: Pick,
+        now: Instant,
+        limit: Option<u32>,
+    ) -> Option<Self> {
         let backend = pick.member;
         let state = &pool.state;
-        let limit = state.pool.max_in_flight_total;
         if state
             .total
             .as_ref()

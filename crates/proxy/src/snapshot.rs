@@ -5,9 +5,10 @@
 
 use std::sync::Arc;
 
+use evenkeel_balance::overload;
 use evenkeel_balance::route::RouteTable;
 use evenkeel_balance::{KeyTable, Load, Member, Spec};
-use evenkeel_model::config::{Config, Listener, Pool};
+use evenkeel_model::config::{Config, Listener, Pool, Priority};
 use evenkeel_model::ids::{Epoch, RevisionId};
 use evenkeel_model::tally::RouteKey;
 
@@ -69,6 +70,8 @@ pub struct PoolState {
     pub(crate) sticky: Option<Sticky>,
     /// Kept over reloads by name.
     pub(crate) gate: Arc<Gate>,
+    /// Of the routes that lead here.
+    highest: Priority,
 }
 
 /// What the backends of a pool hold now.
@@ -130,7 +133,11 @@ impl Snapshot {
         }
         let states = config.pools.iter().zip(runtime);
         let pools = states
-            .map(|(pool, facts)| PoolState::new(pool, revision, facts, gauges).map(Arc::new))
+            .map(|(pool, facts)| {
+                let here = config.routes.iter().filter(|r| r.pool == pool.name);
+                let highest = here.map(|route| route.priority).max().unwrap_or_default();
+                PoolState::new(pool, revision, facts, gauges, highest).map(Arc::new)
+            })
             .collect::<Result<_, _>>()?;
         Ok(Self {
             revision,
@@ -158,6 +165,12 @@ impl Snapshot {
     pub(crate) fn limit(&self, route: usize) -> Option<&RouteLimit> {
         self.limits.get(route)?.as_ref()
     }
+
+    /// Who is refused first when there is too much.
+    pub(crate) fn priority(&self, route: usize) -> Priority {
+        let route = self.config.routes.get(route);
+        route.map(|route| route.priority).unwrap_or_default()
+    }
 }
 
 impl PoolState {
@@ -180,6 +193,7 @@ impl PoolState {
         revision: RevisionId,
         facts: PoolRuntime,
         gauges: &Gauges,
+        highest: Priority,
     ) -> Result<Self, SnapshotError> {
         let names = pool.backends.iter().map(|backend| &backend.name);
         if !names.eq(facts.members.iter().map(|member| &member.name)) {
@@ -215,12 +229,28 @@ impl PoolState {
             members: facts.members,
             gauges,
             gate,
+            highest,
         })
     }
 
-    /// Whether the pool as a whole is below its limit.
-    pub(crate) fn has_room(&self) -> bool {
+    /// Whether requests of `priority` leave room to others.
+    pub(crate) const fn gives_way(&self, priority: Priority) -> bool {
+        overload::part(priority, self.highest) < 100
+    }
+
+    /// What requests of `priority` may use of the pool's limit.
+    pub(crate) fn total_limit(&self, priority: Priority) -> Option<u32> {
         let limit = self.pool.max_in_flight_total;
+        limit.map(|limit| overload::limit(limit, priority, self.highest))
+    }
+
+    /// What requests of `priority` may use of a line of so many.
+    pub(crate) const fn line_limit(&self, length: u32, priority: Priority) -> u32 {
+        overload::limit(length, priority, self.highest)
+    }
+
+    /// Whether the pool as a whole is below `limit`.
+    pub(crate) fn has_room(&self, limit: Option<u32>) -> bool {
         let (Some(limit), Some(total)) = (limit, &self.total) else {
             return true;
         };

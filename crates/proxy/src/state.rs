@@ -260,6 +260,11 @@ impl Worker {
         self.drain_by.get().is_some()
     }
 
+    /// Whether memory is so scarce that no connection is kept for another request.
+    pub(crate) fn is_tight(&self) -> bool {
+        self.shared.governor.pressure().is_tight()
+    }
+
     /// Housekeeping several times a second.
     pub(crate) fn beat(&self) {
         self.wall.set(read_wall());
@@ -270,8 +275,15 @@ impl Worker {
 
     /// Housekeeping once a second: closes old upstream connections and hands the counts over.
     pub(crate) fn second(&self) {
-        drop(self.view());
+        let view = self.view();
         let now = Instant::now();
+        let overload = &view.published.snapshot.config.overload;
+        self.shared.governor.second(overload, self.mono(now));
+        drop(view);
+        if self.is_tight() {
+            // Idle connections see that they are to end.
+            self.look.notify_waiters();
+        }
         let mut cx = Context::from_waker(std::task::Waker::noop());
         for origin in self.origins.borrow().values() {
             origin.sweep(now, &mut cx);

@@ -212,8 +212,11 @@ async fn accept(worker: Rc<Worker>, socket: Arc<ListenSocket>) {
         match acceptor.accept().await {
             Ok((stream, peer)) => {
                 place(&worker, stream, peer, &socket);
-                // Let the others take theirs: a burst must not all land here.
-                tokio::task::yield_now().await;
+                match rest(&worker, &socket) {
+                    Some(rest) => tokio::time::sleep(rest).await,
+                    // Let the others take theirs: a burst must not all land here.
+                    None => tokio::task::yield_now().await,
+                }
             }
             Err(error) if is_of_one_connection(&error) => {}
             Err(_closed) if socket.is_closed() => return,
@@ -223,6 +226,16 @@ async fn accept(worker: Rc<Worker>, socket: Arc<ListenSocket>) {
             }
         }
     }
+}
+
+/// How long the listener's rate keeps this worker from the next connection.
+fn rest(worker: &Worker, socket: &ListenSocket) -> Option<Duration> {
+    let view = worker.view();
+    let (_, listener) = view.listener(&socket.listener)?;
+    let rest = socket
+        .pace
+        .book(listener.accept_rate?, worker.mono(Instant::now()));
+    (rest > Duration::ZERO).then_some(rest)
 }
 
 /// Errors that concern the connection to be accepted, not the listener.
@@ -242,9 +255,13 @@ fn place(worker: &Rc<Worker>, stream: Stream, peer: Peer, socket: &Arc<ListenSoc
     let listeners = &view.published.snapshot.listeners;
     let listener = listeners.iter().find(|l| l.name == socket.listener);
     let max = listener.map_or(u32::MAX, |listener| listener.connections_max);
-    let is_full = worker.shared.connections() >= worker.shared.client_room;
+    let overload = &view.published.snapshot.config.overload;
+    let room = overload.connections.unwrap_or(u32::MAX);
+    // Workers that accept at the same moment may each take the last place.
+    let is_full = worker.shared.connections() >= room.min(worker.shared.client_room);
     let slot = OpenSlot::take(socket, max).filter(|_| !is_full);
     let Some(slot) = slot else {
+        worker.shared.governor.count_refused();
         connection::refuse(stream);
         return;
     };

@@ -115,6 +115,7 @@ impl Shell {
             tally: outboxes.tally,
             events: outboxes.events,
             access_log: config.access_log.clone(),
+            memory: evenkeel_proxy::resident,
         };
         let proxy = Proxy::start(bound, proxy_options, snapshot)?;
         boot.workers = proxy.workers();

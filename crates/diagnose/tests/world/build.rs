@@ -99,6 +99,7 @@ pub(crate) fn config(pool: Pool) -> Config {
             address: ([127, 0, 0, 1], 7_700).into(),
             tokens: Vec::new(),
         },
+        overload: evenkeel_model::config::Overload::default(),
         audit_every: Duration::from_hours(24),
         waivers: Vec::new(),
         drills_allowed: false,

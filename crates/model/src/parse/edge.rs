@@ -15,7 +15,7 @@ use super::{
     BACKENDS_MAX, LISTENERS_MAX, OPERATIONS_MAX, POOLS_MAX, ROUTES_MAX, affinity, keys, place,
     policy, pool, text, too_many,
 };
-use crate::config::{Address, Config, Lifetime, Listener, RateLimit, Route};
+use crate::config::{Address, Config, Lifetime, Listener, Overload, Priority, RateLimit, Route};
 use crate::ids::Name;
 use crate::units::ByteSize;
 
@@ -55,6 +55,16 @@ pub(super) const BODY_MAX: Limits<ByteSize> = Limits {
     min: ByteSize(0),
     max: ByteSize(1 << 50),
     outside: "the limit would never be reached; 0 says so",
+};
+pub(super) const ACCEPT_RATE: Limits<u32> = Limits {
+    min: 1,
+    max: 1_000_000,
+    outside: "no client could connect, or the rate would limit nothing",
+};
+pub(super) const MEMORY: Limits<ByteSize> = Limits {
+    min: ByteSize(16 << 20),
+    max: ByteSize(1 << 50),
+    outside: "everything would be refused from the start, or nothing ever",
 };
 pub(super) const CONNECTIONS_MAX: Limits<u32> = Limits {
     min: 1,
@@ -122,6 +132,7 @@ pub(super) fn config(reader: &mut Reader, table: &DeTable<'_>) -> Config {
         watch: root.boolean(reader, "watch").unwrap_or(false),
         access_log: root.path(reader, "access_log"),
         admin,
+        overload: overload(reader, &root),
         audit_every: audit
             .and_then(|s| s.duration(reader, "every", &AUDIT_EVERY))
             .unwrap_or(DAY),
@@ -134,6 +145,16 @@ pub(super) fn config(reader: &mut Reader, table: &DeTable<'_>) -> Config {
         pools,
         escalation: escalation(reader, &root, &names(&receivers_named)),
         receivers,
+    }
+}
+
+fn overload(reader: &mut Reader, root: &Section<'_>) -> Overload {
+    let Some(s) = sub(reader, root, "overload", &keys::OVERLOAD) else {
+        return Overload::default();
+    };
+    Overload {
+        memory: s.size(reader, "memory", &MEMORY),
+        connections: s.integer(reader, "connections", &CONNECTIONS_MAX),
     }
 }
 
@@ -212,6 +233,7 @@ fn listeners(
             age_max: s.duration(reader, "connection_max_age", &LIFETIME),
             requests_max: s.integer(reader, "connection_max_requests", &LIFETIME_REQUESTS),
         };
+        let accept_rate = s.integer(reader, "accept_rate", &ACCEPT_RATE);
         let Some(address) = address else { continue };
         addresses.push((span, named.path.clone(), address.clone()));
         let Some(name) = named.name.clone() else {
@@ -228,6 +250,7 @@ fn listeners(
             body_max,
             connections_max,
             lifetime,
+            accept_rate,
         });
     }
     listeners
@@ -303,6 +326,8 @@ fn routes(
             .read(reader, "path_prefix", text::path_prefix)
             .unwrap_or_else(|| "/".to_owned());
         let rate_limit = rate_limit(reader, &section);
+        let words = Priority::ALL.iter().map(|p| (p.as_str(), *p));
+        let priority = section.choice(reader, "priority", &words.collect::<Vec<_>>());
         let (Some(listener), Some(pool)) = (listener, pool) else {
             continue;
         };
@@ -315,6 +340,7 @@ fn routes(
             path_prefix,
             pool,
             rate_limit,
+            priority: priority.unwrap_or_default(),
         });
     }
     routes

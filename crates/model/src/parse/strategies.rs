@@ -17,8 +17,8 @@ use crate::clock::Wall;
 use crate::config::{
     Address, Admin, AdminToken, Affinity, Algorithm, Backend, Choices, Config, Ejection,
     EscalationLevel, HashKey, Health, HealthCheck, Here, HttpCheck, Intent, Lifetime, Listener,
-    Locality, Members, MembersSource, NPlusOne, Objective, Place, Pool, Queue, RateLimit, Receiver,
-    Retry, RetryCause, RetryOn, Role, Route, Session, StickyCookie,
+    Locality, Members, MembersSource, NPlusOne, Objective, Overload, Place, Pool, Priority, Queue,
+    RateLimit, Receiver, Retry, RetryCause, RetryOn, Role, Route, Session, StickyCookie,
 };
 use crate::finding::Severity;
 use crate::ids::Name;
@@ -451,19 +451,23 @@ fn listener() -> impl Strategy<Value = Listener> {
         0u64..=1 << 50,
         1u32..=1_000_000,
         lifetime(),
+        option::of(1u32..=1_000_000),
     )
-        .prop_map(|(t, head, body, connections_max, lifetime)| Listener {
-            name: Name::new("l").unwrap(),
-            address: Address::Unix("/l".into()),
-            head_timeout: t[0],
-            body_timeout: t[1],
-            idle_timeout: t[2],
-            write_timeout: t[3],
-            head_max: ByteSize(head),
-            body_max: ByteSize(body),
-            connections_max,
-            lifetime,
-        })
+        .prop_map(
+            |(t, head, body, connections_max, lifetime, accept_rate)| Listener {
+                name: Name::new("l").unwrap(),
+                address: Address::Unix("/l".into()),
+                head_timeout: t[0],
+                body_timeout: t[1],
+                idle_timeout: t[2],
+                write_timeout: t[3],
+                head_max: ByteSize(head),
+                body_max: ByteSize(body),
+                connections_max,
+                lifetime,
+                accept_rate,
+            },
+        )
 }
 
 /// (host, path, listener, pool): the last two pick among those that exist.
@@ -562,6 +566,14 @@ fn rate_limit(number: usize, burst: usize) -> Option<RateLimit> {
     })
 }
 
+fn overload() -> impl Strategy<Value = Overload> {
+    let memory = option::of((16u64 << 20..=1 << 50).prop_map(ByteSize));
+    (memory, option::of(1u32..=1_000_000)).prop_map(|(memory, connections)| Overload {
+        memory,
+        connections,
+    })
+}
+
 /// A valid configuration.
 pub(crate) fn config() -> impl Strategy<Value = Config> {
     (
@@ -574,13 +586,13 @@ pub(crate) fn config() -> impl Strategy<Value = Config> {
             waivers(),
             here(),
         ),
-        operations(),
+        (operations(), overload()),
         btree_map(name(), listener(), 1..3),
         vec(route(), 1..4),
         btree_map(name(), pool(), 1..4),
     )
         .prop_map(
-            |(top, (admin, receivers, escalation), listeners, routes, pools)| {
+            |(top, ((admin, receivers, escalation), overload), listeners, routes, pools)| {
                 let listeners: Vec<Listener> = listeners
                     .into_iter()
                     .map(|(name, l)| Listener {
@@ -607,6 +619,7 @@ pub(crate) fn config() -> impl Strategy<Value = Config> {
                         path_prefix,
                         pool: pools[p % pools.len()].name.clone(),
                         rate_limit: rate_limit(p, l),
+                        priority: Priority::ALL[l % 3],
                     })
                     .collect();
                 Config {
@@ -615,6 +628,7 @@ pub(crate) fn config() -> impl Strategy<Value = Config> {
                     watch: top.1,
                     access_log: top.2,
                     admin,
+                    overload,
                     audit_every: top.3,
                     waivers,
                     drills_allowed: top.4,

@@ -15,6 +15,8 @@ mod headers;
 #[cfg(test)]
 mod lifecycle;
 #[cfg(test)]
+mod overload;
+#[cfg(test)]
 mod queue;
 #[cfg(test)]
 mod rates;

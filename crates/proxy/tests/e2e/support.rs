@@ -15,7 +15,9 @@ use evenkeel_model::config::{
 use evenkeel_model::ids::{Epoch, Name, RevisionId};
 use evenkeel_model::tally::{BackendTally, Tally};
 use evenkeel_model::units::{ByteSize, Ratio};
-use evenkeel_proxy::{BindError, Event, Gauges, PoolRuntime, Proxy, ProxyOptions, Snapshot};
+use evenkeel_proxy::{
+    BindError, Event, Gauges, MemorySource, PoolRuntime, Proxy, ProxyOptions, Snapshot,
+};
 use tokio::sync::mpsc;
 
 /// Longest that anything here may take.
@@ -41,6 +43,7 @@ pub(crate) fn listener(label: &str, address: Address) -> Listener {
         body_max: ByteSize(0),
         connections_max: 1_000,
         lifetime: evenkeel_model::config::Lifetime::default(),
+        accept_rate: None,
     }
 }
 
@@ -105,6 +108,7 @@ pub(crate) fn config(listeners: Vec<Listener>, pools: Vec<Pool>) -> Config {
         path_prefix: "/".to_owned(),
         pool: pools[0].name.clone(),
         rate_limit: None,
+        priority: evenkeel_model::config::Priority::Normal,
     });
     Config {
         here: evenkeel_model::config::Here::default(),
@@ -115,6 +119,7 @@ pub(crate) fn config(listeners: Vec<Listener>, pools: Vec<Pool>) -> Config {
             address: "127.0.0.1:0".parse().unwrap(),
             tokens: Vec::new(),
         },
+        overload: evenkeel_model::config::Overload::default(),
         audit_every: Duration::from_secs(86_400),
         waivers: Vec::new(),
         drills_allowed: false,
@@ -146,6 +151,11 @@ impl Bench {
     }
 
     pub(crate) fn start_with(config: Config, workers: u16) -> Self {
+        Self::start_in(config, workers, evenkeel_proxy::resident)
+    }
+
+    /// With the resident memory that `memory` says.
+    pub(crate) fn start_in(config: Config, workers: u16, memory: MemorySource) -> Self {
         let gauges = Gauges::default();
         let bound = Proxy::bind(&config).unwrap();
         let (tally, tallies) = mpsc::channel(10_000);
@@ -157,6 +167,7 @@ impl Bench {
             tally,
             events,
             access_log: config.access_log.clone(),
+            memory,
         };
         let snapshot = snapshot(&config, 1, &gauges);
         let proxy = Proxy::start(bound, options, snapshot).unwrap();

@@ -52,7 +52,7 @@ metrics! {
     HotKey: Gauge "evenkeel_hot_key",
         "Part of the requests with a key, 0 to 1, that one hot key brings to its backend; absent without such a key.";
     Queue: Counter "evenkeel_queue",
-        "Requests that found every backend at its limit, by what happened: queued, served, timed_out, left, full.";
+        "Requests that found every backend at its limit, by what happened: queued, served, timed_out, left, full, shed.";
     QueueWaiting: Gauge "evenkeel_queue_waiting",
         "Requests that wait in the queue of the pool now.";
     Share: Gauge "evenkeel_share",
@@ -81,6 +81,14 @@ metrics! {
         "Picks by worker of the data plane.";
     RateLimited: Counter "evenkeel_rate_limited",
         "Requests refused with 429 by the rate limit of a route.";
+    Shed: Counter "evenkeel_shed",
+        "Requests refused with 503 because there was too much, by priority and by what was short.";
+    ConnectionsRefused: Counter "evenkeel_connections_refused",
+        "Client connections refused because too many were open.";
+    MemoryBytes: Gauge "evenkeel_memory_bytes",
+        "Resident memory, where the configuration bounds it.";
+    MemoryPressure: Gauge "evenkeel_memory_pressure",
+        "How full the memory is: 0 calm, 1 tight, 2 to 4 low, normal, high priority refused as well.";
     AccessLogLost: Counter "evenkeel_access_log_lost",
         "Lines of the access log that were dropped because writing was too slow.";
     StartTime: Gauge "evenkeel_start_time_seconds",

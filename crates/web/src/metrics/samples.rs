@@ -1,6 +1,6 @@
 //! The samples of each metric, from the published present.
 
-use evenkeel_control::{BackendCounters, Published, RouteCounter};
+use evenkeel_control::{BackendCounters, OverloadView, Published, RouteCounter};
 use evenkeel_guard::{BackendView, GuardView, HealthView, PoolView, Status};
 use evenkeel_model::record::IncidentSeverity;
 use evenkeel_model::tally::Latency;
@@ -94,6 +94,10 @@ pub(super) fn of(metric: Metric, published: &Published) -> Vec<Sample> {
                 })
                 .collect()
         }
+        Metric::Shed
+        | Metric::ConnectionsRefused
+        | Metric::MemoryBytes
+        | Metric::MemoryPressure => overloaded(metric, &published.overload),
         Metric::AccessLogLost => one(Value::Count(published.access_log_lost)),
         Metric::StartTime => one(Value::Gauge(published.started_at.0 as f64 / 1_000.0)),
     }
@@ -108,6 +112,31 @@ fn sample<const N: usize>(labels: [(&'static str, String); N], value: Value) -> 
 
 fn one(value: Value) -> Vec<Sample> {
     vec![sample([], value)]
+}
+
+/// What overload protection sees and did.
+fn overloaded(metric: Metric, overload: &OverloadView) -> Vec<Sample> {
+    match metric {
+        Metric::Shed => {
+            let shed = overload.shed.iter();
+            shed.map(|(priority, by, count)| {
+                let labels = [
+                    ("priority", priority.as_str().to_owned()),
+                    ("short_of", by.as_str().to_owned()),
+                ];
+                sample(labels, Value::Count(*count))
+            })
+            .collect()
+        }
+        Metric::ConnectionsRefused => one(Value::Count(overload.connections_refused)),
+        Metric::MemoryPressure => one(Value::Gauge(f64::from(overload.pressure as u8))),
+        _ => {
+            let memory = overload.memory.iter();
+            memory
+                .flat_map(|bytes| one(Value::Gauge(*bytes as f64)))
+                .collect()
+        }
+    }
 }
 
 /// What came by a route.
@@ -182,6 +211,7 @@ fn waits(metric: Metric, published: &Published) -> Vec<Sample> {
             ("timed_out", waits.timed_out),
             ("left", waits.left),
             ("full", waits.full),
+            ("shed", waits.shed),
         ] {
             let labels = [("pool", pool.to_string()), ("event", event.to_owned())];
             samples.push(sample(labels, Value::Count(count)));

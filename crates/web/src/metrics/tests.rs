@@ -4,9 +4,10 @@ use super::names::Metric;
 use super::render;
 use crate::sample;
 use evenkeel_control::{
-    BackendCounters, PoolCounters, Published, RouteCounter, Series, WorkerCounters,
+    BackendCounters, PoolCounters, Published, RouteCounter, Series, ShedBy, WorkerCounters,
 };
 use evenkeel_model::clock::Wall;
+use evenkeel_model::config::Priority;
 use evenkeel_model::ids::Name;
 use evenkeel_model::tally::{Latency, Outcomes, RouteKey};
 use std::collections::BTreeMap;
@@ -40,6 +41,7 @@ fn published(state: sample::State) -> Published {
             timed_out: 2,
             left: 1,
             full: 4,
+            shed: 0,
         },
     };
     Published {
@@ -64,6 +66,15 @@ fn published(state: sample::State) -> Published {
             }),
             8,
         )],
+        overload: evenkeel_control::OverloadView {
+            memory: Some(150 << 20),
+            shed: vec![
+                (Priority::Low, ShedBy::Memory, 4),
+                (Priority::Low, ShedBy::Pool, 2),
+            ],
+            connections_refused: 7,
+            ..Default::default()
+        },
         started_at: Wall(1_767_200_000_500),
     }
 }

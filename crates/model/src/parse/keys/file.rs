@@ -1,8 +1,8 @@
 //! evenkeel.toml: the top level and everything beside pools.
 
 use super::super::edge::{
-    AUDIT_EVERY, BODY_MAX, BURST, CLIENT_TIMEOUT, CONNECTIONS_MAX, HEAD_MAX, LIFETIME,
-    LIFETIME_REQUESTS, RATE, WORKERS,
+    ACCEPT_RATE, AUDIT_EVERY, BODY_MAX, BURST, CLIENT_TIMEOUT, CONNECTIONS_MAX, HEAD_MAX, LIFETIME,
+    LIFETIME_REQUESTS, MEMORY, RATE, WORKERS,
 };
 use super::super::operations::ACK_WITHIN;
 use super::pool::{HASH, POOL};
@@ -37,6 +37,11 @@ pub static FILE: Table = Table {
             "admin",
             Kind::Table(&ADMIN),
             "Page, API and metrics. Takes a restart.",
+        ),
+        Key::new(
+            "overload",
+            Kind::Table(&OVERLOAD),
+            "What the whole process holds at most.",
         ),
         Key::new(
             "audit",
@@ -83,6 +88,22 @@ pub(in super::super) static ADMIN: Table = Table {
             "token",
             Kind::Named(&TOKEN),
             "Tokens besides the one that the first start writes; the name is the author in the journal.",
+        ),
+    ],
+};
+
+pub(in super::super) static OVERLOAD: Table = Table {
+    about: "What the whole process holds at most.",
+    keys: &[
+        Key::new(
+            "memory",
+            Kind::size(&MEMORY),
+            "Resident memory: near it no connection is kept, beyond it requests are refused, the lowest priority first; without it, no limit.",
+        ),
+        Key::new(
+            "connections",
+            Kind::whole(&CONNECTIONS_MAX),
+            "Most client connections at once over all listeners; without it, what the listeners allow.",
         ),
     ],
 };
@@ -202,6 +223,11 @@ pub(in super::super) static LISTENER: Table = Table {
             Kind::whole(&LIFETIME_REQUESTS),
             "A client connection that took so many requests is closed; without it, none is.",
         ),
+        Key::new(
+            "accept_rate",
+            Kind::whole(&ACCEPT_RATE),
+            "New connections that are accepted per second, the others wait; without it, all at once.",
+        ),
     ],
 };
 
@@ -226,6 +252,12 @@ pub(in super::super) static ROUTE: Table = Table {
             Kind::Table(&RATE_LIMIT),
             "How often requests may come; those beyond it are refused with 429.",
         ),
+        Key::new(
+            "priority",
+            Kind::Choice(&["low", "normal", "high"]),
+            "Who is refused first when there is too much.",
+        )
+        .or("\"normal\""),
     ],
 };
 
