@@ -17,10 +17,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use evenkeel_model::config::{Address, Config, Listener};
-
-use crate::pace::Pace;
 use evenkeel_model::ids::Name;
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+
+use crate::pace::Pace;
 
 /// Connections that may wait to be accepted; the kernel caps it at `net.core.somaxconn`.
 const BACKLOG: i32 = 4_096;

@@ -3,13 +3,14 @@
 //! A swap stores a whole new [`Snapshot`]; a request takes one when its head is complete and keeps it to its end. So
 //! no request ever sees half of a change, and none is lost to one.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use evenkeel_balance::overload;
 use evenkeel_balance::route::RouteTable;
 use evenkeel_balance::{KeyTable, Load, Member, Spec};
 use evenkeel_model::config::{Config, Listener, Pool, Priority};
-use evenkeel_model::ids::{Epoch, RevisionId};
+use evenkeel_model::ids::{Epoch, Name, RevisionId};
 use evenkeel_model::tally::RouteKey;
 
 use crate::gate::Gate;
@@ -132,10 +133,14 @@ impl Snapshot {
             });
         }
         let states = config.pools.iter().zip(runtime);
+        let mut highest: BTreeMap<&Name, Priority> = BTreeMap::new();
+        for route in &config.routes {
+            let known = highest.entry(&route.pool).or_insert(route.priority);
+            *known = route.priority.max(*known);
+        }
         let pools = states
             .map(|(pool, facts)| {
-                let here = config.routes.iter().filter(|r| r.pool == pool.name);
-                let highest = here.map(|route| route.priority).max().unwrap_or_default();
+                let highest = highest.get(&pool.name).copied().unwrap_or_default();
                 PoolState::new(pool, revision, facts, gauges, highest).map(Arc::new)
             })
             .collect::<Result<_, _>>()?;
