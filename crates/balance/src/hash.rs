@@ -21,12 +21,12 @@ mod ring;
 
 use std::fmt;
 
-use evenkeel_model::config::Algorithm;
+use evenkeel_model::config::{Algorithm, Pool};
 
 use bits::Bits;
 
 use crate::digest::{below, nth};
-use crate::member::Member;
+use crate::member::{Member, full_weights};
 
 /// Slots of a table, at least: the size that the Maglev paper uses. A prime.
 const SLOTS: u64 = 65_537;
@@ -42,6 +42,8 @@ pub struct Seat<'a> {
     pub name: &'a str,
     /// Its weight when it takes traffic.
     pub weight: u32,
+    /// What its weight would be if nothing shaped it: what decides how fine the table is.
+    pub full: u32,
     /// Whether it does.
     pub eligible: bool,
 }
@@ -57,6 +59,8 @@ pub struct KeyTable {
     algorithm: Algorithm,
     /// What it was built for.
     made_for: Vec<Member>,
+    /// Weights if nothing shaped them.
+    full: Vec<u32>,
     places: Places,
     /// Effective weights, for those that walk.
     weights: Vec<u32>,
@@ -82,16 +86,30 @@ impl KeyTable {
     /// The table of `members` under `algorithm`; `None` where that does not place keys. O(m log m) for m places: a few
     /// milliseconds for some backends, about a fifth of a second for 10,000 (`--example table_cost`).
     pub fn of(algorithm: Algorithm, members: &[Member]) -> Option<Self> {
+        let full = members.iter().map(|member| member.weight).collect();
+        Self::made(algorithm, members, full)
+    }
+
+    /// The table of `members` of `pool`, whose weights a slow start, levels or zones may shape; `None` where its
+    /// algorithm does not place keys. A step of a slow start moves keys to the backend that starts and no others.
+    pub fn of_pool(pool: &Pool, members: &[Member]) -> Option<Self> {
+        Self::made(pool.algorithm, members, full(pool, members))
+    }
+
+    fn made(algorithm: Algorithm, members: &[Member], full: Vec<u32>) -> Option<Self> {
         let seats: Vec<Seat<'_>> = members
             .iter()
-            .map(|member| Seat {
+            .zip(&full)
+            .map(|(member, full)| Seat {
                 name: member.name.as_str(),
                 weight: member.weight,
+                full: *full,
                 eligible: member.eligible,
             })
             .collect();
         let mut table = Self::new(algorithm, &seats)?;
         members.clone_into(&mut table.made_for);
+        table.full = full;
         Some(table)
     }
 
@@ -106,6 +124,7 @@ impl KeyTable {
         Some(Self {
             algorithm,
             made_for: Vec::new(),
+            full: Vec::new(),
             places,
             weights: seats.iter().map(Seat::effective_weight).collect(),
         })
@@ -114,6 +133,11 @@ impl KeyTable {
     /// Whether it is the table of `members` under `algorithm`.
     pub fn fits(&self, algorithm: Algorithm, members: &[Member]) -> bool {
         self.algorithm == algorithm && self.made_for == members
+    }
+
+    /// Whether it is the table of these members of `pool`.
+    pub fn fits_pool(&self, pool: &Pool, members: &[Member]) -> bool {
+        self.fits(pool.algorithm, members) && self.full == full(pool, members)
     }
 
     /// Points of the ring, or slots of the table.
@@ -179,6 +203,10 @@ impl KeyTable {
             weight > 0 && may(*i)
         })
     }
+}
+
+fn full(pool: &Pool, members: &[Member]) -> Vec<u32> {
+    full_weights(pool.backends.iter().map(|b| b.weight), members)
 }
 
 /// Slots of a table for a pool of so many backends, in or out: 65,537, or beyond 655 backends the next prime after a

@@ -139,9 +139,47 @@ fn weight_shares(members: &[Member]) -> Option<Vec<f64>> {
     })
 }
 
+/// What a weight of 1 is where something shapes the weights of a pool that declares these: a power of two, so that it
+/// changes no table of keys, and as large as keeps the heaviest below 2^31.
+pub(crate) fn unit(declared: impl Iterator<Item = u32>) -> u32 {
+    let heaviest = declared.max().unwrap_or(0).max(1);
+    1 << (heaviest.leading_zeros() - 1)
+}
+
+/// What the weights of `members` would be if nothing shaped them: the `declared` ones in the unit of the effective ones.
+pub fn full_weights(declared: impl Iterator<Item = u32> + Clone, members: &[Member]) -> Vec<u32> {
+    let mut pairs = members.iter().zip(declared.clone());
+    let is_shaped = pairs.any(|(m, weight)| m.effective_weight() > 0 && m.weight != weight);
+    let unit = if is_shaped { unit(declared.clone()) } else { 1 };
+    declared.map(|weight| weight.saturating_mul(unit)).collect()
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{FailOpen, Standing, standings_to_eligible};
+    use super::{FailOpen, Member, Standing, full_weights, standings_to_eligible, unit};
+    use evenkeel_model::ids::Name;
+
+    #[test]
+    fn the_unit_of_shaped_weights_is_a_power_of_two_that_fits() {
+        for heaviest in [0, 1, 2, 3, 100, 65_535] {
+            let unit = unit([1, heaviest].into_iter());
+            assert!(unit.is_power_of_two() && unit > 8_192);
+            assert!(u64::from(unit) * u64::from(heaviest) < 1 << 31);
+        }
+        let member = |weight| Member {
+            name: Name::new("x").unwrap(),
+            weight,
+            eligible: weight > 0,
+        };
+        let plain = [member(3), member(1), member(0)];
+        assert_eq!(full_weights([3, 1, 7].into_iter(), &plain), [3, 1, 7]);
+        let unit = unit([3, 1, 7].into_iter());
+        let shaped = [member(3 * unit), member(unit / 2), member(0)];
+        assert_eq!(
+            full_weights([3, 1, 7].into_iter(), &shaped),
+            [3 * unit, unit, 7 * unit]
+        );
+    }
 
     #[test]
     fn a_pool_fails_open_only_over_backends_that_are_not_drained() {

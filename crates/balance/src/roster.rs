@@ -31,6 +31,9 @@ pub use rosters::{Change, Rosters, Round};
 pub const STEPS_MAX: u32 = 10;
 /// A slow start steps at most this often.
 const STEP_MIN: Duration = Duration::from_secs(1);
+/// From so many backends on the slow starts of a pool under a hash rest between steps: so many times [`STEP_MIN`] as this
+/// goes into their number.
+const RESTS_FROM: usize = 1_000;
 /// Part of its weight that a backend has at once when it comes back: it never starves, however low the rate.
 pub const WARM_FROM: f64 = 0.1;
 
@@ -130,6 +133,8 @@ enum Stand {
 #[derive(Debug, Clone, Default)]
 pub struct Roster {
     seats: BTreeMap<Name, Seat>,
+    /// When a slow start stepped last.
+    stepped: Option<Mono>,
     /// Whether a configuration came before: nobody is new to a roster that is new itself.
     is_set: bool,
 }
@@ -258,10 +263,14 @@ impl Roster {
 
     /// The next moment at which something changes by itself.
     pub fn next_change(&self, pool: &Pool) -> Option<Mono> {
+        let rested = self.stepped.map(|last| last.plus(rest(pool)));
         let of_seat = |seat: &Seat| {
             let drain = seat.drain.as_ref().map(|d| d.until);
             let warm = pool.slow_start.zip(seat.warm);
-            let warm = warm.map(|(over, (from, step))| from.plus(step_of(over) * (step + 1)));
+            let warm = warm.map(|(over, (from, step))| {
+                let step = from.plus(step_of(over) * (step + 1));
+                rested.map_or(step, |rested| step.max(rested))
+            });
             [drain, warm, seat.record.until()]
                 .into_iter()
                 .flatten()
@@ -274,6 +283,10 @@ impl Roster {
         let Some(over) = pool.slow_start else {
             return Vec::new();
         };
+        let passed = |last| at.mono.since(last);
+        if self.stepped.is_some_and(|last| passed(last) < rest(pool)) {
+            return Vec::new();
+        }
         let mut turns = Vec::new();
         for (name, seat) in &mut self.seats {
             let Some((from, told)) = seat.warm else {
@@ -296,6 +309,9 @@ impl Roster {
                 detail: format!("slow start at {:.0} %", 100.0 * part_of(step, over)),
                 moves_traffic: true,
             });
+        }
+        if !turns.is_empty() {
+            self.stepped = Some(at.mono);
         }
         turns
     }
@@ -331,6 +347,15 @@ impl Seat {
     fn begin_warm(&mut self, pool: &Pool, at: At) {
         self.warm = pool.slow_start.map(|_| (at.mono, 0));
     }
+}
+
+/// How long the slow starts of a pool rest after a step. Under a hash each step is a new table of keys, which takes a
+/// part of a second to build for [`RESTS_FROM`] backends and more.
+fn rest(pool: &Pool) -> Duration {
+    if !pool.algorithm.is_hash() || pool.backends.len() < RESTS_FROM {
+        return Duration::ZERO;
+    }
+    STEP_MIN * (pool.backends.len() / RESTS_FROM) as u32
 }
 
 /// Length of a step of a slow start over this time.

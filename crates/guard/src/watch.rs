@@ -263,7 +263,7 @@ impl PoolWatch {
         self.expected = expected_shares(self.pool.algorithm, &members);
         let hash = self.pool.affinity.hash.as_ref();
         self.key_table = hash
-            .and_then(|_| KeyTable::of(self.pool.algorithm, &members))
+            .and_then(|_| KeyTable::of_pool(&self.pool, &members))
             .map(Arc::new);
         self.key_parts = self.key_table.as_ref().map(|table| table.parts());
         let intended = self.pool.intended_shares(eligible);

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use evenkeel_balance::{KeyTable, Member};
 use evenkeel_model::clock::Mono;
-use evenkeel_model::config::{Algorithm, HashKey};
+use evenkeel_model::config::{HashKey, Pool};
 use evenkeel_model::ids::Name;
 use evenkeel_model::tally::{RouteKey, Vitals};
 
@@ -176,21 +176,17 @@ impl Gauges {
     }
 
     /// The table of keys of `pool` for `members`: the one there is while it fits, else a new one, which costs what
-    /// [`KeyTable::of`] says. `None` where the algorithm is no hash.
-    pub(crate) fn keys(
-        &self,
-        pool: &Name,
-        algorithm: Algorithm,
-        members: &[Member],
-    ) -> Option<Arc<KeyTable>> {
-        let known = self.lock().keys.get(pool).map(Arc::clone);
-        if let Some(known) = known.filter(|table| table.fits(algorithm, members)) {
+    /// [`KeyTable::of_pool`] says. `None` where the algorithm is no hash.
+    pub(crate) fn keys(&self, pool: &Pool, members: &[Member]) -> Option<Arc<KeyTable>> {
+        let name = &pool.name;
+        let known = self.lock().keys.get(name).map(Arc::clone);
+        if let Some(known) = known.filter(|table| table.fits_pool(pool, members)) {
             return Some(known);
         }
-        let table = KeyTable::of(algorithm, members).map(Arc::new);
+        let table = KeyTable::of_pool(pool, members).map(Arc::new);
         match &table {
-            Some(table) => self.lock().keys.insert(pool.clone(), Arc::clone(table)),
-            None => self.lock().keys.remove(pool),
+            Some(table) => self.lock().keys.insert(name.clone(), Arc::clone(table)),
+            None => self.lock().keys.remove(name),
         };
         table
     }

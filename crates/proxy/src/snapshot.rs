@@ -207,7 +207,7 @@ impl PoolState {
             });
         }
         let keys = match &pool.affinity.hash {
-            Some(_) => gauges.keys(&pool.name, pool.algorithm, &facts.members),
+            Some(_) => gauges.keys(pool, &facts.members),
             None => None,
         };
         let cookie = pool.affinity.sticky.as_ref();

@@ -1,7 +1,7 @@
 //! A ring of points, in proportion to weight.
 //!
 //! Points per unit of weight are a power of two (or a fraction with one) that depends on all declared weights together,
-//! whether their backends take traffic or not: so a backend that is out, comes back or changes its weight leaves the
+//! whether their backends take traffic or not, and however a slow start or a level shapes them: so a backend that is out, comes back or changes its weight leaves the
 //! points of the others where they are, unless the sum of weights passes a doubling. The n-th point of a backend is the
 //! same whatever its weight: more weight adds points and moves none.
 
@@ -133,8 +133,8 @@ impl Ring {
 
 /// Points per unit of weight.
 fn scale(seats: &[Seat<'_>]) -> f64 {
-    let weight: u64 = seats.iter().map(|seat| u64::from(seat.weight)).sum();
-    let count = seats.iter().filter(|seat| seat.weight > 0).count() as u64;
+    let weight: u64 = seats.iter().map(|seat| u64::from(seat.full)).sum();
+    let count = seats.iter().filter(|seat| seat.full > 0).count() as u64;
     let wanted = (count * POINTS_PER_BACKEND)
         .min(POINTS_MAX)
         .max(count * POINTS_PER_BACKEND_MIN)

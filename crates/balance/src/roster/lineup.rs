@@ -8,13 +8,11 @@ use evenkeel_model::ids::Name;
 
 use super::{At, Roster, Stand, step_of, steps_of};
 use crate::levels::{Grain, Level, parts};
-use crate::member::{FailOpen, Member, Standing, standings_to_eligible};
+use crate::member::{FailOpen, Member, Standing, standings_to_eligible, unit};
 use crate::zones::{Origins, Spot};
 
 /// How the reason of a backend begins that only waits for the levels before its own.
 pub const STANDBY: &str = "standby";
-/// Sum of the effective weights of a pool whose weights are shaped by a slow start or by levels.
-const SHAPED_TOTAL: f64 = 1e9;
 /// Shares that differ by less than this part are the same.
 const SAME: f64 = 1e-9;
 
@@ -55,21 +53,20 @@ impl Roster {
             can && (weights.get(index) == Some(&0) || takes(index) || is_bound(index))
         };
         let shaped = !shares.follow(&weights, takes);
-        let members = pool
-            .backends
-            .iter()
-            .enumerate()
-            .map(|(index, backend)| Member {
+        let shape = shaped.then(|| Shape::of(&weights, &shares));
+        let members = pool.backends.iter().enumerate().map(|(index, backend)| {
+            let weight = match &shape {
+                Some(shape) if takes(index) => shape.weight(backend.weight, shares.of(index)),
+                // Only for those who are bound to it.
+                _ if eligible(index) && !takes(index) => 0,
+                _ => backend.weight,
+            };
+            Member {
                 name: backend.name.clone(),
-                weight: if shaped && takes(index) {
-                    (shares.of(index) * SHAPED_TOTAL).round().max(1.0) as u32
-                } else if eligible(index) && !takes(index) {
-                    0
-                } else {
-                    backend.weight
-                },
+                weight,
                 eligible: eligible(index),
-            });
+            }
+        });
         let members: Vec<Member> = members.collect();
         let whys = (0..members.len()).map(|index| {
             let can = eligible(index);
@@ -330,6 +327,31 @@ struct ZonePart {
 
 /// By level and zone.
 type Zones = BTreeMap<(u32, Option<Name>), ZonePart>;
+
+/// How shares become effective weights. Whoever has the largest share for its weight keeps its declared one, in the unit of
+/// [`unit`], and the others have less: so a table of keys moves the keys of those alone whose part changed.
+struct Shape {
+    unit: f64,
+    /// The largest share per weight.
+    most: f64,
+}
+
+impl Shape {
+    fn of(weights: &[u32], shares: &Shares) -> Self {
+        let per_weight = |(index, weight): (usize, &u32)| shares.of(index) / f64::from(*weight);
+        let taking = weights.iter().enumerate().filter(|(_, w)| **w > 0);
+        Self {
+            unit: f64::from(unit(weights.iter().copied())),
+            most: taking.map(per_weight).fold(0.0, f64::max),
+        }
+    }
+
+    fn weight(&self, declared: u32, share: f64) -> u32 {
+        (self.unit * share / self.most)
+            .round()
+            .clamp(1.0, self.unit * f64::from(declared)) as u32
+    }
+}
 
 /// Shares by backend in file order, and parts by level and zone.
 struct Shares {

@@ -54,6 +54,35 @@ fn check(roster: &mut Roster, pool: &Pool, index: usize, ok: bool, ms: u64) -> O
     roster.checked(pool, &name(index), (ok, "said"), at(ms))
 }
 
+#[test]
+fn slow_starts_of_a_large_pool_of_keys_step_together_and_seldom() {
+    let steps = |algorithm: &str| {
+        let keys = format!("{CHECKED}\nslow_start = \"20s\"\n{algorithm}");
+        let pool = pool(&keys, &vec![""; 3_000]);
+        let mut roster = set(&pool);
+        // One after the other comes back, a rolling restart.
+        let mut moved = 0;
+        for second in 0..30u64 {
+            let index = second as usize;
+            check(&mut roster, &pool, index, false, second * 1_000);
+            check(&mut roster, &pool, index, true, second * 1_000);
+            moved += usize::from(!roster.tick(&pool, at(second * 1_000)).is_empty());
+        }
+        for second in 30..60u64 {
+            if let Some(next) = roster.next_change(&pool) {
+                assert!(next >= at((second - 1) * 1_000).mono);
+            }
+            moved += usize::from(!roster.tick(&pool, at(second * 1_000)).is_empty());
+        }
+        let lineup = roster.lineup(&pool, at(60_000));
+        assert!(lineup.members.iter().all(|m| m.weight == 1) && !lineup.is_passing);
+        moved
+    };
+    assert!(steps("") >= 40);
+    let of_keys = steps("algorithm = \"maglev\"\nhash = { path = true }");
+    assert!((10..=20).contains(&of_keys), "{of_keys}");
+}
+
 /// Shares by effective weight, in file order.
 fn shares(roster: &Roster, pool: &Pool, ms: u64) -> Vec<f64> {
     let lineup = roster.lineup(pool, at(ms));

@@ -193,6 +193,7 @@ pub(super) fn own(
         .map(|b| Seat {
             name: &b.name,
             weight: b.weight,
+            full: b.weight,
             eligible: within.contains(b.name.as_str()),
         })
         .collect();
