@@ -184,4 +184,20 @@ weight    as the weights say.
 
 Intent is the independent statement that weights are judged by, before a change (TRF-01) and on live
 traffic after it. `tolerance` is the relative deviation that is still fine."),
+    ("zones", "how much of its traffic the zone of this instance takes", "\
+With `zone_aware = true` each zone keeps of the requests that come in there as much as its part of the
+weight that can serve. What is left of the traffic goes to what is left of the backends, in proportion. All
+instances reckon alike, so together they give each zone exactly its part, whoever is out.
+
+local      the zone of this instance: `zone a: local, takes 67 %`.
+standby    a backend of a zone that this instance does not need now.
+origin     the part of all requests that comes in at a zone; alike unless `[pool.NAME.zone.ZONE]` says it.
+
+Example: one backend in a, two in b, half of the requests each. The instance in a sends two thirds to its
+zone and a third to b; the one in b sends all to b. Each backend gets a third of everything."),
+    ("subset", "which backends an instance uses", "\
+With `subset = { size = 20 }` an instance uses 20 backends of each level. They are dealt like cards by the
+number at the end of `instance`: instances numbered in a row use every backend equally often, give or take
+a few. Who is out is replaced by the next of the deck, and takes its place again when it is back. A backend
+outside has share 0 and says `not in this instance's subset`: it is well, and other instances use it."),
 ];

@@ -20,6 +20,7 @@ pub mod retry;
 pub mod roster;
 pub mod route;
 mod smooth;
+pub mod subset;
 mod table;
 pub mod zones;
 

@@ -24,7 +24,7 @@ mod ejection;
 mod lineup;
 mod rosters;
 
-pub use lineup::{Lineup, STANDBY};
+pub use lineup::{Lineup, NOT_IN_SUBSET, STANDBY, waits};
 pub use rosters::{Change, Rosters, Round};
 
 /// Steps of a slow start at most.

@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 
 use evenkeel_balance::Standing;
 use evenkeel_balance::levels::{self, Grain};
+use evenkeel_balance::subset::{self, Seat};
 use evenkeel_balance::zones::{Origins, Spot};
 use evenkeel_model::setup::{Backups, Nobody, Pool, Role};
 
@@ -120,7 +121,7 @@ impl Turnout {
         }
         let (groups, panics) = by_level(pool, &levels);
         if !groups.is_empty() {
-            let groups = by_zone(pool, groups);
+            let groups = by_zone(pool, in_subset(pool, groups));
             return turnout(groups, if panics { Why::Panic } else { Why::Usual });
         }
         let members = if active.is_empty() { backups } else { active };
@@ -244,6 +245,29 @@ fn by_level(pool: &Pool, levels: &[Level]) -> (Vec<Group>, bool) {
     (groups, panics)
 }
 
+/// Of the groups of a pool of which its balancer uses a subset, who is in it, by the arithmetic of the balancer itself.
+fn in_subset(pool: &Pool, mut groups: Vec<Group>) -> Vec<Group> {
+    let Some(subset) = &pool.place.subset else {
+        return groups;
+    };
+    let able: BTreeSet<usize> = groups.iter().flat_map(|g| g.members.clone()).collect();
+    let backends = pool.backends.iter().enumerate();
+    let seats = backends.map(|(index, backend)| Seat {
+        name: &backend.name,
+        level: backend.priority,
+        takes_part: backend.weight > 0,
+        can: able.contains(&index),
+    });
+    let used = subset::of_levels(subset, &seats.collect::<Vec<_>>());
+    for group in &mut groups {
+        group
+            .members
+            .retain(|index| used.get(*index) == Some(&true));
+    }
+    groups.retain(|group| !group.members.is_empty());
+    groups
+}
+
 /// The groups of a pool that prefers the zone of its balancer, zone by zone, by the arithmetic of the balancer itself.
 fn by_zone(pool: &Pool, groups: Vec<Group>) -> Vec<Group> {
     let Some(locality) = &pool.place.locality else {
@@ -294,7 +318,7 @@ fn all_in_panic(pool: &Pool, levels: &[Level]) -> Vec<Group> {
 #[cfg(test)]
 mod tests {
     use evenkeel_balance::Standing::{self, Down, Drained, Up};
-    use evenkeel_model::config::Locality;
+    use evenkeel_model::config::{Locality, Subset};
     use evenkeel_model::ids::Name;
     use evenkeel_model::setup::{Backend, Backups, Failover, Nobody, Pool, Role};
 
@@ -397,6 +421,25 @@ mod tests {
     }
 
     #[test]
+    fn a_subset_takes_all_and_who_is_out_is_replaced() {
+        let mut pool = pool(&[(Role::Active, 0); 9], plain(Backups::All));
+        pool.place.subset = Some(Subset {
+            size: 3,
+            instance: Name::new("lb-1").unwrap(),
+        });
+        let (groups_now, _) = groups(&pool, &[Up; 9]);
+        let mine = groups_now[0].1.clone();
+        assert!((groups_now.len(), mine.len(), groups_now[0].0) == (1, 3, 1.0));
+        let standings: Vec<Standing> = (0..9)
+            .map(|n| if n == mine[0] { Down } else { Up })
+            .collect();
+        let (groups_then, _) = groups(&pool, &standings);
+        assert!(groups_then[0].1.len() == 3 && !groups_then[0].1.contains(&mine[0]));
+        let turnout = Turnout::of(&pool, |_| Up);
+        assert!((turnout.intended(&pool).unwrap()[mine[0]] - 1.0 / 3.0).abs() < 1e-9);
+    }
+
+    #[test]
     fn degraded_backends_take_what_the_healthy_ones_are_too_few_for() {
         let with = |count: usize, degraded: &[usize]| {
             let mut pool = pool(&vec![(Role::Active, 0); count], envoy());
@@ -410,7 +453,9 @@ mod tests {
         assert_eq!(why, Why::Usual);
         assert_eq!(half, [(0.35, vec![3]), (0.65, vec![0, 1])]);
         let (third, _) = groups(&with(3, &[1]), &[Up; 3]);
-        assert_eq!(third, [(0.93, vec![0, 2]), (0.07, vec![1])]);
+        let members: Vec<_> = third.iter().map(|(_, members)| members.clone()).collect();
+        assert_eq!(members, [vec![0, 2], vec![1]]);
+        assert!((third[0].0 - 0.93).abs() < 1e-9 && (third[1].0 - 0.07).abs() < 1e-9);
         // With nobody healthy they take all, and where the healthy ones suffice nothing.
         assert_eq!(groups(&with(2, &[0, 1]), &[Up; 2]).0, [(1.0, vec![0, 1])]);
         assert_eq!(groups(&with(4, &[0]), &[Up; 4]).0, [(1.0, vec![1, 2, 3])]);

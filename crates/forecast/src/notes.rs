@@ -23,12 +23,6 @@ pub(crate) fn add(notes: &mut Vec<String>, pool: &Pool, facts: &Facts, base: &Po
             return;
         }
     }
-    if let Some(locality) = &pool.place.locality {
-        note(&format!(
-            "the shares and rates are those of an instance in zone `{}` alone; the instances in the other zones add theirs",
-            locality.zone
-        ));
-    }
     match (base.method, &pool.selection) {
         (Method::Simulated, _) => note(
             "the shares follow the load; these are estimated by simulation, for steady traffic and the declared \
@@ -79,6 +73,24 @@ pub(crate) fn add(notes: &mut Vec<String>, pool: &Pool, facts: &Facts, base: &Po
             sticky.by
         ));
     }
+}
+
+/// Whose shares and rates they are, where there are other instances beside this one.
+pub(crate) fn of_place(pool: &Pool) -> Option<String> {
+    let name = &pool.name;
+    if let Some(subset) = &pool.place.subset {
+        return Some(format!(
+            "pool `{name}`: the shares and rates are those of instance `{}` alone, which uses {} of the backends of each \
+             level; other instances use others",
+            subset.instance, subset.size
+        ));
+    }
+    let locality = pool.place.locality.as_ref()?;
+    Some(format!(
+        "pool `{name}`: the shares and rates are those of an instance in zone `{}` alone; the instances in the other \
+         zones add theirs",
+        locality.zone
+    ))
 }
 
 fn of_constant(method: Method, value: &str, base: &PoolForecast) -> String {

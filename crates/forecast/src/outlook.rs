@@ -204,6 +204,7 @@ pub fn forecast(setup: &Setup, facts: &Facts) -> Forecast {
     for pool in &setup.pools {
         let base = pool::forecast(pool, facts, &Day::usual(), &mut budget);
         notes::add(&mut forecast.notes, pool, facts, &base);
+        forecast.notes.extend(notes::of_place(pool));
         forecast.pools.push(base);
     }
     forecast.failures = failures::all(

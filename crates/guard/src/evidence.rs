@@ -213,7 +213,7 @@ fn out(watch: &PoolWatch, onset: Mono, now: Mono) -> Vec<OutFact> {
         let health = watch.health.get(&member.name);
         let down = health.is_some_and(|h| !h.up);
         let fell = health.is_some_and(|h| h.downs.back().is_some_and(|at| *at >= onset));
-        let waits = member.why.starts_with(evenkeel_balance::roster::STANDBY);
+        let waits = evenkeel_balance::roster::waits(&member.why);
         if (member.eligible || waits) && !down && !fell {
             continue;
         }

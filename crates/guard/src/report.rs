@@ -1,7 +1,7 @@
 //! The guard's knowledge as a [`GuardView`].
 
 use evenkeel_balance::reason::{self, Crowd};
-use evenkeel_balance::roster::STANDBY;
+use evenkeel_balance::roster::waits;
 use evenkeel_balance::{FailOpen, Member, Standing};
 use evenkeel_detect::sequence::{ALPHA_STATUS, interval};
 use evenkeel_model::clock::{Mono, Wall};
@@ -287,11 +287,7 @@ impl<'a> Frame<'a> {
         let member = |m: &MemberFact| Member {
             name: m.name.clone(),
             // Who only waits for others is not out.
-            weight: if m.why.starts_with(STANDBY) {
-                0
-            } else {
-                m.weight
-            },
+            weight: if waits(&m.why) { 0 } else { m.weight },
             eligible: m.eligible,
         };
         let members: Vec<Member> = told.iter().map(member).collect();

@@ -193,6 +193,9 @@ fn top(config: &Config) -> Section {
     if let Some(workers) = config.workers {
         entries.push(("workers", workers.to_string()));
     }
+    if let Some(instance) = &config.here.instance {
+        entries.push(("instance", quote(instance.as_str())));
+    }
     if let Some(zone) = &config.here.zone {
         entries.push(("zone", quote(zone.as_str())));
     }
@@ -450,6 +453,9 @@ fn limit_entries(pool: &Pool) -> Vec<(&'static str, String)> {
     }
     if pool.overprovisioning.to_bits() != Pool::OVERPROVISIONING_DEFAULT.to_bits() {
         entries.push(("overprovisioning", number(pool.overprovisioning)));
+    }
+    if let Some(subset) = &pool.place.subset {
+        entries.push(("subset.size", subset.size.to_string()));
     }
     if pool.place.locality.is_some() {
         entries.push(("zone_aware", true.to_string()));

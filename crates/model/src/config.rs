@@ -17,7 +17,7 @@ use crate::units::{ByteSize, Ratio};
 /// One whole configuration.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
-    /// Where this instance stands.
+    /// Which instance this is, and where it stands.
     pub here: Here,
     /// Data-plane workers; `None`: one per core the process may use.
     pub workers: Option<NonZeroU16>,
@@ -52,6 +52,8 @@ pub struct Config {
 pub struct Here {
     /// `zone`: the zone that this instance stands in.
     pub zone: Option<Name>,
+    /// `instance`: what this instance is called.
+    pub instance: Option<Name>,
 }
 
 /// `[overload]`: bounds of the whole process. Default: none.
@@ -478,8 +480,19 @@ pub struct Pool {
 /// Which backends of a pool this instance prefers or keeps to. Default: none, all are alike to it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Place {
-    /// `zone_aware = true`: its own zone takes as much of its traffic as is fair.
+    /// `zone_aware = true`: its own zone takes as much of its traffic as is fair. Not together with `subset`.
     pub locality: Option<Locality>,
+    /// `subset = { size }`: it uses only so many backends of each level.
+    pub subset: Option<Subset>,
+}
+
+/// Which backends an instance uses. The instance is part of it, as the zone is of [`Locality`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Subset {
+    /// How many.
+    pub size: u32,
+    /// The name of this instance.
+    pub instance: Name,
 }
 
 /// How much of the traffic comes in where. The zone of the instance is part of it, so that a pool says all that decides

@@ -9,10 +9,13 @@ use evenkeel_model::ids::Name;
 use super::{At, Roster, Stand, step_of, steps_of};
 use crate::levels::{Grain, Level, parts};
 use crate::member::{FailOpen, Member, Standing, standings_to_eligible, unit};
+use crate::subset;
 use crate::zones::{Origins, Spot};
 
 /// How the reason of a backend begins that only waits for the levels before its own.
 pub const STANDBY: &str = "standby";
+/// The reason of a backend that could take traffic, but this instance uses others.
+pub const NOT_IN_SUBSET: &str = "not in this instance's subset";
 /// Shares that differ by less than this part are the same.
 const SAME: f64 = 1e-9;
 
@@ -39,7 +42,8 @@ impl Roster {
         let weights: Vec<u32> = pool.backends.iter().map(|b| b.weight).collect();
         let standings: Vec<Standing> = stands.iter().copied().map(standing).collect();
         let (able, fail_open) = standings_to_eligible(&weights, &standings);
-        let shares = self.shares(pool, &able, fail_open);
+        let chosen = chosen(pool, &able, fail_open);
+        let shares = self.shares(pool, (&able, &chosen), fail_open);
         let takes = |index: usize| shares.of(index) > 0.0;
         // A backend of weight 0 stays eligible: it takes no free pick, but whoever is bound to it. So does one in another
         // zone, whose clients come in here.
@@ -83,7 +87,12 @@ impl Roster {
     }
 
     /// The share of each backend that `able` says can take traffic, by level, weight and warmth.
-    fn shares(&self, pool: &Pool, able: &[bool], fail_open: FailOpen) -> Shares {
+    fn shares(
+        &self,
+        pool: &Pool,
+        (able, chosen): (&[bool], &[bool]),
+        fail_open: FailOpen,
+    ) -> Shares {
         let amount = |index: usize| {
             let backend = pool
                 .backends
@@ -105,7 +114,9 @@ impl Roster {
             (FailOpen::No, Some(backend)) => backend.priority,
             _ => 0,
         };
+        // A level covers by all that it has, though an instance may use a subset only.
         let mut levels: BTreeMap<u32, Level> = BTreeMap::new();
+        let mut used: BTreeMap<u32, f64> = BTreeMap::new();
         for (index, (backend, amount)) in pool.backends.iter().zip(&amounts).enumerate() {
             let level = levels.entry(level_of(index)).or_insert(Level {
                 healthy: 0.0,
@@ -113,6 +124,9 @@ impl Roster {
             });
             level.healthy += amount;
             level.all += f64::from(backend.weight);
+            if chosen.get(index) == Some(&true) {
+                *used.entry(level_of(index)).or_default() += amount;
+            }
         }
         let list: Vec<Level> = levels.values().copied().collect();
         let parts = parts(&list, pool.overprovisioning, Grain::Exact);
@@ -122,10 +136,14 @@ impl Roster {
             zones = self.zones(pool, locality, &amounts);
         }
         let share = |(index, amount): (usize, &f64)| {
+            if chosen.get(index) != Some(&true) {
+                return 0.0;
+            }
             let number = level_of(index);
-            let sum = levels.get(&number).map_or(0.0, |level| level.healthy);
+            let sum = used.get(&number).copied().unwrap_or(0.0);
             let part = parts.get(&number).copied().unwrap_or(0.0);
-            let zone = pool.backends.get(index).map(|b| (number, b.zone.clone()));
+            let backend = pool.backends.get(index).filter(|_| !zones.is_empty());
+            let zone = backend.map(|backend| (number, backend.zone.clone()));
             match zone.and_then(|zone| zones.get(&zone)) {
                 Some(zone) if zone.able > 0.0 => part * zone.part * amount / zone.able,
                 None if sum > 0.0 => part * amount / sum,
@@ -277,9 +295,38 @@ impl Roster {
     }
 }
 
+/// Whether a backend that has this reason is well and only waits for others to need it.
+pub fn waits(why: &str) -> bool {
+    why.starts_with(STANDBY) || why == NOT_IN_SUBSET
+}
+
+/// Who of those that are `able` is in the subset of this instance: all where there is none, and when the pool fails open.
+fn chosen(pool: &Pool, able: &[bool], fail_open: FailOpen) -> Vec<bool> {
+    let Some(subset) = pool
+        .place
+        .subset
+        .as_ref()
+        .filter(|_| fail_open == FailOpen::No)
+    else {
+        return vec![true; pool.backends.len()];
+    };
+    let backends = pool.backends.iter();
+    let seats = backends.zip(able).map(|(backend, can)| subset::Seat {
+        name: backend.name.as_str(),
+        level: backend.priority,
+        takes_part: backend.weight > 0,
+        can: *can,
+    });
+    let seats: Vec<subset::Seat<'_>> = seats.collect();
+    subset::of_levels(subset, &seats)
+}
+
 /// Why a backend that could takes nothing: others come before it.
 fn standby(pool: &Pool, backend: &Backend, shares: &Shares) -> String {
     let part = shares.parts.get(&backend.priority).copied().unwrap_or(0.0);
+    if pool.place.subset.is_some() && part > 0.0 {
+        return NOT_IN_SUBSET.to_owned();
+    }
     match (&pool.place.locality, &backend.zone) {
         (Some(locality), Some(zone)) if part > 0.0 => format!(
             "{STANDBY}: zone {zone}, and zone {} carries what comes in there",

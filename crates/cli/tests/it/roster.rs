@@ -122,6 +122,33 @@ fn two_instances_prefer_their_zones_and_give_every_backend_its_part() {
 }
 
 #[test]
+fn an_instance_uses_its_subset_and_replaces_who_is_out() {
+    let _alone = heavy();
+    let stubs = stubs();
+    let pool = format!("subset = {{ size = 2 }}\n{CHECKED}");
+    let text = config(&addresses(&stubs), "", &pool);
+    let home = Home::new(&format!("instance = \"lb-1\"\n{text}"));
+    let instance = home.start(&[]);
+    let traffic = Honest::start(instance.front(), 150.0);
+    let outside = |s: &Value| (0..3).find(|i| reason(s, *i) == "not in this instance's subset");
+    let half = |s: &Value, index| (observed(s, index) - 0.5).abs() < 0.08;
+    let status = instance.when("two of three are used", PATIENCE, |s| {
+        outside(s).is_some_and(|out| (0..3).all(|i| i == out || half(s, i)))
+    });
+    let out = outside(&status).unwrap();
+    assert!(expected(&status, out).abs() < 1e-9, "{status}");
+    assert!(observed(&status, out).abs() < 0.01, "{status}");
+    let gone = (out + 1) % 3;
+    stubs[gone].inject(unwell()).unwrap();
+    instance.when("the third takes its place", PATIENCE, |s| {
+        half(s, out) && expected(s, gone).abs() < 1e-9
+    });
+    stubs[gone].clear_faults();
+    instance.when("and leaves again", PATIENCE, |s| outside(s) == Some(out));
+    traffic.unharmed();
+}
+
+#[test]
 fn a_backend_that_comes_back_gets_more_and_more_and_is_never_starved() {
     let _alone = heavy();
     let stubs = stubs();

@@ -1,11 +1,13 @@
-//! Which backends this instance prefers, by where it stands: `zone`, `zone_aware`, `[pool.NAME.zone.ZONE]`.
+//! Which backends this instance prefers or keeps to, by where and which it is: `zone`, `zone_aware`,
+//! `[pool.NAME.zone.ZONE]`, `instance`, `subset`.
 
 use std::collections::BTreeSet;
 
 use super::reader::{Reader, Report, Section, list};
+use super::reference::sub;
 use super::typed::Limits;
-use super::{OPERATIONS_MAX, keys, too_many};
-use crate::config::{Backend, Here, Locality, Place};
+use super::{BACKENDS_MAX, OPERATIONS_MAX, keys, too_many};
+use crate::config::{Backend, Here, Locality, Place, Subset};
 use crate::ids::Name;
 use crate::units::Ratio;
 
@@ -15,6 +17,12 @@ pub(super) const ORIGIN: Limits<Ratio> = Limits {
     outside: "no more than all of the traffic can come in somewhere",
 };
 
+pub(super) const SUBSET_SIZE: Limits<u32> = Limits {
+    min: 1,
+    max: BACKENDS_MAX as u32,
+    outside: "no backend would be used, or the subset is larger than any pool",
+};
+
 /// Names that a message shows of many.
 const SHOWN: usize = 3;
 
@@ -22,6 +30,7 @@ const SHOWN: usize = 3;
 pub(super) fn here(reader: &mut Reader, root: &Section<'_>) -> Here {
     Here {
         zone: root.name(reader, "zone"),
+        instance: root.name(reader, "instance"),
     }
 }
 
@@ -34,6 +43,7 @@ pub(super) fn read(
 ) -> Place {
     let origins = origins(reader, s);
     let is_aware = s.boolean(reader, "zone_aware").unwrap_or(false);
+    let subset = subset(reader, s, here, (backends, min_healthy));
     if !is_aware {
         if s.has("zone") {
             let report = Report {
@@ -47,14 +57,83 @@ pub(super) fn read(
             };
             reader.error(&s.child_path("zone"), s.span.clone(), report);
         }
-        return Place::default();
+        return Place {
+            subset,
+            locality: None,
+        };
+    }
+    if s.has("subset") {
+        let report = Report {
+            id: "CFG-07",
+            message: format!("`{}` has both `zone_aware` and `subset`", s.path),
+            effect: "by chance a subset may hold nobody of the own zone".to_owned(),
+            fix: "keep one of them".to_owned(),
+        };
+        reader.error(&s.child_path("subset"), s.span.clone(), report);
     }
     let locality = locality(reader, s, here, origins);
     if let Some(locality) = &locality {
         unplaced(reader, s, backends);
         few_at_home(reader, s, &locality.zone, (backends, min_healthy));
     }
-    Place { locality }
+    Place {
+        locality,
+        subset: None,
+    }
+}
+
+fn subset(
+    reader: &mut Reader,
+    s: &Section<'_>,
+    here: &Here,
+    (backends, min_healthy): (&[Backend], u32),
+) -> Option<Subset> {
+    let inner = sub(reader, s, "subset", &keys::SUBSET)?;
+    inner.require(
+        reader,
+        "size",
+        "every backend would be used",
+        "subset = { size = 20 }",
+    );
+    let size = inner.integer(reader, "size", &SUBSET_SIZE);
+    if here.instance.is_none() {
+        let report = Report {
+            id: "CFG-04",
+            message: format!("`{}` needs the name of this instance", inner.path),
+            effect: "every instance would use the same backends, and the others would be idle"
+                .to_owned(),
+            fix: "write `instance = \"lb-1\"` at the top of the file, another number in each"
+                .to_owned(),
+        };
+        reader.error(&inner.path, inner.span.clone(), report);
+    }
+    let (size, instance) = size.zip(here.instance.clone())?;
+    let found = inner.get(reader, "size")?;
+    let count = backends.iter().filter(|b| b.weight > 0).count();
+    if size < min_healthy {
+        let report = Report {
+            id: "CFG-06",
+            message: format!(
+                "`{}` is {size}, fewer than min_healthy {min_healthy}",
+                found.path
+            ),
+            effect: "this instance would always be below the floor that it must keep".to_owned(),
+            fix: format!("write at least {min_healthy}, or lower `min_healthy`"),
+        };
+        reader.error(&found.path, found.span, report);
+    } else if size as usize >= count && count > 0 && !s.has("members") {
+        let report = Report {
+            id: "CFG-06",
+            message: format!(
+                "`{}` is {size}, and no more than {count} backends take traffic",
+                found.path
+            ),
+            effect: "it changes nothing: this instance uses all of them".to_owned(),
+            fix: "write fewer, or remove `subset`".to_owned(),
+        };
+        reader.warning(&found.path, found.span, report);
+    }
+    Some(Subset { size, instance })
 }
 
 fn locality(

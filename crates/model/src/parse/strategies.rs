@@ -18,7 +18,7 @@ use crate::config::{
     Address, Admin, AdminToken, Affinity, Algorithm, Backend, Choices, Config, Ejection,
     EscalationLevel, HashKey, Health, HealthCheck, Here, HttpCheck, Intent, Lifetime, Listener,
     Locality, Members, MembersSource, NPlusOne, Objective, Overload, Place, Pool, Priority, Queue,
-    RateLimit, Receiver, Retry, RetryCause, RetryOn, Role, Route, Session, StickyCookie,
+    RateLimit, Receiver, Retry, RetryCause, RetryOn, Role, Route, Session, StickyCookie, Subset,
 };
 use crate::finding::Severity;
 use crate::ids::Name;
@@ -533,8 +533,9 @@ type Somewhere = (Here, usize, Vec<(Name, Ratio)>);
 fn here() -> impl Strategy<Value = Somewhere> {
     let origins = btree_map(name(), ratio(0, 250_000), 0..4)
         .prop_map(|origins| origins.into_iter().collect::<Vec<_>>());
-    (option::of(name()), 1usize..4, origins)
-        .prop_map(|(zone, every, origins)| (Here { zone }, every, origins))
+    let here = (option::of(name()), option::of(name()));
+    (here, 1usize..4, origins)
+        .prop_map(|((zone, instance), every, origins)| (Here { zone, instance }, every, origins))
 }
 
 /// `pool` as it may be placed `here`.
@@ -548,6 +549,13 @@ fn placed(mut pool: Pool, (here, every, origins): &Somewhere) -> Pool {
             zone,
             origins: origins.clone(),
         });
+    } else if let Some(instance) = here
+        .instance
+        .clone()
+        .filter(|_| pool.max_in_flight.is_some())
+    {
+        let size = pool.min_healthy + pool.harmed_clients_min / 16;
+        pool.place.subset = Some(Subset { size, instance });
     }
     pool
 }

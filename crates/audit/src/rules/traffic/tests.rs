@@ -2,8 +2,9 @@
 
 use evenkeel_forecast::{Facts, Keys, PoolFacts, forecast};
 use evenkeel_model::clock::Wall;
-use evenkeel_model::config::Intent;
+use evenkeel_model::config::{Intent, Locality};
 use evenkeel_model::finding::{Finding, Origin, Severity};
+use evenkeel_model::ids::Name;
 use evenkeel_model::setup::{
     Among, Backups, Balancer, Cost, Fallback, Gap, Hash, HashKey, HashTable, LeastLoaded, Pool,
     Role, Route, Selection, Setup, Sticky, Tie, Touches, Wait,
@@ -414,6 +415,14 @@ fn a_zone_that_gets_more_than_its_part_of_the_capacity_is_a_warning() {
     let wrong_already = with(zoned(30, 10), |pool| pool.intent = Intent::Capacity);
     assert_eq!(says(&wrong_already, "TRF-01").len(), 1);
     assert!(says(&wrong_already, "TRF-10").is_empty());
+    // What one instance of a pool with zones sends is uneven by design.
+    let aware = with(zoned(13, 10), |pool| {
+        pool.place.locality = Some(Locality {
+            zone: Name::new("a").unwrap(),
+            origins: Vec::new(),
+        });
+    });
+    assert!(says(&aware, "TRF-10").is_empty());
     let unknown = with(zoned(30, 10), |pool| pool.backends[0].zone = None);
     assert!(says(&unknown, "TRF-10").is_empty());
 }

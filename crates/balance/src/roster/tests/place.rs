@@ -1,9 +1,9 @@
-//! Zones in the lineup.
+//! Zones and subsets in the lineup.
 
 use evenkeel_model::config::Pool;
 use evenkeel_model::ids::Name;
 
-use super::super::STANDBY;
+use super::super::{NOT_IN_SUBSET, STANDBY};
 use super::{CHECKED, at, check, close, pool, set, shares};
 
 /// A pool with these keys, for an instance in zone `zone`.
@@ -95,4 +95,77 @@ fn who_is_bound_to_a_backend_in_another_zone_stays() {
         &[0.5, 0.5, 0.0, 0.0, 0.0, 0.0]
     ));
     assert!(lineup.whys[2].starts_with(STANDBY));
+}
+
+/// A pool with these keys and so many backends on each of two levels, for instance `lb-2` with a subset of three.
+fn part(keys: &str, count: usize) -> Pool {
+    let backends: Vec<&str> = (0..2 * count)
+        .map(|index| if index < count { "" } else { "priority = 1" })
+        .collect();
+    let mut pool = pool(&format!("{CHECKED}\n{keys}"), &backends);
+    pool.place.subset = Some(evenkeel_model::config::Subset {
+        size: 3,
+        instance: Name::new("lb-2").unwrap(),
+    });
+    pool
+}
+
+fn takers(shares: &[f64]) -> Vec<usize> {
+    (0..shares.len()).filter(|i| shares[*i] > 0.0).collect()
+}
+
+#[test]
+fn only_the_subset_takes_traffic_and_who_is_out_is_replaced() {
+    let pool = part("", 8);
+    let mut roster = set(&pool);
+    let before = shares(&roster, &pool, 0);
+    let mine = takers(&before);
+    assert_eq!(mine.len(), 3);
+    assert!(
+        mine.iter()
+            .all(|i| *i < 8 && (before[*i] - 1.0 / 3.0).abs() < 1e-9)
+    );
+    let lineup = roster.lineup(&pool, at(0));
+    for (index, why) in lineup.whys.iter().enumerate() {
+        let expected = match index {
+            i if mine.contains(&i) => "",
+            0..8 => NOT_IN_SUBSET,
+            _ => "standby: priority 1, and the levels before it carry the load",
+        };
+        assert_eq!(why, expected);
+        assert_eq!(lineup.members[index].weight, 1);
+    }
+    check(&mut roster, &pool, mine[0], false, 0);
+    let now = takers(&shares(&roster, &pool, 0));
+    assert!(now.len() == 3 && now.iter().all(|i| *i < 8 && *i != mine[0]));
+    assert!(now.contains(&mine[1]) && now.contains(&mine[2]));
+    check(&mut roster, &pool, mine[0], true, 0);
+    assert_eq!(takers(&shares(&roster, &pool, 0)), mine);
+}
+
+#[test]
+fn a_level_covers_by_all_of_its_backends_whoever_uses_them() {
+    let pool = part("overprovisioning = 1.0", 8);
+    let mut roster = set(&pool);
+    // Six of eight: three quarters stay on the first level, for three backends.
+    let mine = takers(&shares(&roster, &pool, 0));
+    let others: Vec<usize> = (0..8).filter(|i| !mine.contains(i)).collect();
+    for index in &others[..2] {
+        check(&mut roster, &pool, *index, false, 0);
+    }
+    let now = shares(&roster, &pool, 0);
+    assert!(
+        (now[..8].iter().sum::<f64>() - 0.75).abs() < 1e-6,
+        "{now:?}"
+    );
+    assert_eq!(takers(&now[8..]).len(), 3);
+    assert!(mine.iter().all(|i| (now[*i] - 0.25).abs() < 1e-6));
+}
+
+#[test]
+fn a_pool_that_fails_open_knows_no_subset() {
+    let pool = part("", 4);
+    let mut roster = set(&pool);
+    (0..8).for_each(|index| drop(check(&mut roster, &pool, index, false, 0)));
+    assert!(close(&shares(&roster, &pool, 0), &[0.125; 8]));
 }

@@ -18,6 +18,11 @@ pub static FILE: Table = Table {
             "Data-plane workers; without it one per core that the process may use. Takes a restart.",
         ),
         Key::new(
+            "instance",
+            Kind::Name,
+            "What this instance is called, best with a number at its end; pools with `subset` deal by it.",
+        ),
+        Key::new(
             "zone",
             Kind::Name,
             "The zone that this instance stands in; pools with `zone_aware` prefer it.",

@@ -4,7 +4,7 @@ use super::super::affinity::{BOUNDED_LOAD, STICKY_TTL};
 use super::super::edge::{LIFETIME, LIFETIME_REQUESTS};
 use super::super::health::{CHECK_INTERVAL, CHECK_TIMEOUT, CHECKS_IN_A_ROW};
 use super::super::members::TTL;
-use super::super::place::ORIGIN;
+use super::super::place::{ORIGIN, SUBSET_SIZE};
 use super::super::pool::{
     CHOICES, EJECT_AFTER, EJECT_APART, EJECT_SLOWER, EJECT_TIME, ERROR_RATE, HARMED_CLIENTS,
     HEADROOM, MAX_IN_FLIGHT, MIN_HEALTHY, OVERPROVISIONING, P99, PRIORITY, QUEUE_LENGTH,
@@ -192,6 +192,11 @@ pub(in super::super) static POOL: Table = Table {
         )
         .or("1.4"),
         Key::new(
+            "subset",
+            Kind::Table(&SUBSET),
+            "How many of its backends this instance uses; without it, all.",
+        ),
+        Key::new(
             "zone_aware",
             Kind::Boolean,
             "Whether the zone of this instance takes as much of its traffic as is fair, before the others.",
@@ -214,6 +219,16 @@ pub(in super::super) static POOL: Table = Table {
             "Who serves; needed unless `members` says where backends are found.",
         ),
     ],
+};
+
+pub(in super::super) static SUBSET: Table = Table {
+    about: "Which backends of the pool this instance uses.",
+    keys: &[Key::new(
+        "size",
+        Kind::whole(&SUBSET_SIZE),
+        "How many of each level; at least min_healthy.",
+    )
+    .required()],
 };
 
 pub(in super::super) static POOL_ZONE: Table = Table {

@@ -1,4 +1,4 @@
-//! What a file says about where an instance stands.
+//! What a file says about where and which an instance is.
 
 use super::good;
 use crate::canonical::{content_hash, to_toml};
@@ -146,4 +146,67 @@ fn a_zone_that_is_not_there_or_too_small_is_a_warning() {
         None,
     );
     assert!(fine.findings.is_empty(), "{:#?}", fine.findings);
+}
+
+#[test]
+fn a_subset_belongs_to_an_instance_with_a_name() {
+    let here = "instance = \"lb-3\"";
+    let text = file(here, "subset = { size = 2 }", &["", "", ""]);
+    let config = good(&text);
+    let subset = config.pools[0].place.subset.clone().unwrap();
+    assert_eq!((subset.size, subset.instance.as_str()), (2, "lb-3"));
+    assert_eq!(good(&to_toml(&config)), config);
+    assert_eq!(Setup::of(&config).pools[0].place.subset, Some(subset));
+    let other = good(&text.replace("lb-3", "lb-4"));
+    assert_eq!(diff(&config, &other)[0].path, "instance");
+    // A name alone is no subset, and changes no pool.
+    assert_eq!(
+        good(&file(here, "", &[""])).pools,
+        good(&file("", "", &[""])).pools
+    );
+}
+
+#[test]
+fn a_subset_that_cannot_be_is_refused_and_one_of_all_is_a_warning() {
+    let all = &["a", "a", "b"];
+    let path = "pool.shop.subset";
+    let fix = "write `instance = \"lb-1\"` at the top";
+    refused(&file("", "subset = { size = 2 }", all), "CFG-04", path, fix);
+    let here = "instance = \"lb-3\"\nzone = \"a\"";
+    for (keys, id, path, fix) in [
+        (
+            "subset = { size = 2 }\nzone_aware = true",
+            "CFG-07",
+            path,
+            "keep one",
+        ),
+        (
+            "subset = { size = 1 }\nmin_healthy = 2",
+            "CFG-06",
+            "pool.shop.subset.size",
+            "write at least 2",
+        ),
+        (
+            "subset = { size = 0 }",
+            "CFG-06",
+            "pool.shop.subset.size",
+            "write a value from 1",
+        ),
+        (
+            "subset = {}",
+            "CFG-04",
+            "pool.shop.subset.size",
+            "subset = { size = 20 }",
+        ),
+    ] {
+        refused(&file(here, keys, all), id, path, fix);
+    }
+    let findings = parse(&file(here, "subset = { size = 3 }", all), None).findings;
+    assert!(
+        findings
+            .iter()
+            .any(|f| f.severity == Severity::Warning
+                && f.message.contains("no more than 3 backends")),
+        "{findings:#?}"
+    );
 }
