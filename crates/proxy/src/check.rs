@@ -186,12 +186,12 @@ async fn check_on(options: Rc<CheckOptions>, key: (Name, Name), target: Target, 
             tracing::warn!(pool = %key.0, backend = %key.1, "a check result was not taken");
         }
         state.observe(ok, health.rise, health.fall);
-        next = (start + pause(health, &state, &mut rng)).max(now);
+        next = (start + pause(health, state, &mut rng)).max(now);
     }
 }
 
 /// The time to the next check.
-fn pause(health: &Health, state: &HealthState, rng: &mut Rng) -> Duration {
+fn pause(health: &Health, state: HealthState, rng: &mut Rng) -> Duration {
     let interval = if state.is_up() {
         health.interval
     } else {
@@ -367,7 +367,7 @@ mod tests {
         let (mut rng, mut state) = (Rng::new(7), HealthState::new());
         for (ok, mean) in [(true, 1.0), (false, 10.0), (true, 10.0), (true, 1.0)] {
             state.observe(ok, health.rise, health.fall);
-            let part = |_| pause(&health, &state, &mut rng).as_secs_f64() / mean;
+            let part = |_| pause(&health, state, &mut rng).as_secs_f64() / mean;
             let drawn: Vec<f64> = (0..1_000).map(part).collect();
             let low = drawn.iter().copied().fold(f64::MAX, f64::min);
             let high = drawn.iter().copied().fold(0.0, f64::max);

@@ -237,8 +237,7 @@ fn new_connections_are_accepted_at_the_rate_and_the_others_wait_without_being_re
     }
     // A tenth of a second's worth comes at once, and one for each worker.
     let paced = 30 - RATE / 10 - u32::from(WORKERS);
-    let least =
-        Duration::from_secs_f64(f64::from(paced) / f64::from(RATE)) - Duration::from_millis(50);
+    let least = Duration::from_secs_f64(f64::from(paced) / f64::from(RATE) - 0.05);
     assert!(
         begin.elapsed() >= least,
         "{:?} of {least:?}",
