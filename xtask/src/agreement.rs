@@ -15,11 +15,11 @@ use anyhow::{Context as _, bail};
 use clap::Args;
 use tokio::net::TcpListener;
 
-mod corpus;
+pub(crate) mod corpus;
 mod forecast;
 mod load;
 mod origin;
-mod peer;
+pub(crate) mod peer;
 mod report;
 
 use corpus::{LoadPlan, Mode, Peer, Row};

@@ -13,12 +13,17 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
-use clap::Args;
+use clap::{Args, Subcommand};
 
 mod configs;
+mod picks;
+mod swap;
+mod tail;
 
 #[derive(Args)]
 pub(crate) struct Options {
+    #[command(subcommand)]
+    what: Option<What>,
     /// Interleaved rounds.
     #[arg(long, default_value_t = 11)]
     rounds: usize,
@@ -28,6 +33,16 @@ pub(crate) struct Options {
     /// Client connections.
     #[arg(long, default_value_t = 32)]
     connections: u32,
+}
+
+#[derive(Subcommand)]
+enum What {
+    /// Nanoseconds and instructions per pick of every algorithm; writes the table of docs/performance.md.
+    Picks(picks::Options),
+    /// The longest pause of a worker while 10,000 backends are swapped; writes the table of docs/performance.md.
+    Swap,
+    /// Tail latency with one slow backend of ten beside HAProxy, nginx and Envoy; writes the tables of docs/balancing.md.
+    Tail(tail::Options),
 }
 
 /// A proxy under test.
@@ -63,6 +78,15 @@ const CASES: &[Case] = &[
 ];
 
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
+    match &options.what {
+        Some(What::Picks(options)) => picks::run(options),
+        Some(What::Swap) => swap::run(),
+        Some(What::Tail(options)) => tail::run(options),
+        None => requests(options),
+    }
+}
+
+fn requests(options: &Options) -> anyhow::Result<()> {
     ensure!(
         options.rounds >= 3,
         "at least 3 rounds are needed for a spread"

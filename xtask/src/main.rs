@@ -10,6 +10,7 @@ mod agreement;
 mod bench;
 mod layers;
 mod packages;
+mod page;
 mod tidy;
 
 #[derive(Parser)]
@@ -31,7 +32,7 @@ enum Task {
     Layers,
     /// File sizes, module docs, banned words.
     Tidy,
-    /// CPU per request beside HAProxy and nginx, interleaved.
+    /// CPU per request beside HAProxy and nginx, interleaved; with a word, another measurement.
     Bench(bench::Options),
     /// Forecast beside the shares that real balancers give; writes the tables of docs/forecast.md.
     Agreement(agreement::Options),

@@ -141,10 +141,10 @@ async fn exchange(
     let Some((pool, route)) = routes.route_at(index, head.authority(text), head.path(text)) else {
         return End::Fault(Fault::NoRoute);
     };
-    let Some(pool) = view.pools.get(pool) else {
+    let Some(pool) = connection.worker.pool(view, pool) else {
         return End::Fault(Fault::NoRoute);
     };
-    record.pool = Some(Rc::clone(pool));
+    record.pool = Some(Rc::clone(&pool));
     record.route = Some(route);
     if let Some(cell) = view.routes.get(route) {
         cell.matched();
@@ -185,7 +185,7 @@ async fn exchange(
         binding,
         priority,
     };
-    match exchange.find_backend(pool, response).await {
+    match exchange.find_backend(&pool, response).await {
         Ok((pool, upstream, attempt)) => exchange.relay(&pool, upstream, attempt, response).await,
         Err(fault) => End::Fault(fault),
     }

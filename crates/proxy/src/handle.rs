@@ -155,6 +155,33 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
+    /// What one worker without sockets needs.
+    #[cfg(test)]
+    pub(crate) fn of_test(
+        snapshot: Snapshot,
+        tally: mpsc::Sender<Tally>,
+        events: mpsc::Sender<Event>,
+    ) -> Self {
+        Self {
+            published: ArcSwap::from_pointee(Published {
+                snapshot,
+                sockets: Vec::new(),
+            }),
+            generation: AtomicU64::new(1),
+            origin: Instant::now(),
+            client_keys: RandomState::new(),
+            request_id_prefix: 0,
+            governor: Governor::new(|| None),
+            loads: vec![WorkerLoad::default()],
+            client_room: u32::MAX,
+            wakes: vec![Notify::new()],
+            drain_by: AtomicU64::new(u64::MAX),
+            handed: Vec::new(),
+            tally,
+            events,
+        }
+    }
+
     /// This instant on the clock of the tallies.
     pub(crate) fn mono(&self, now: Instant) -> Mono {
         Mono::ZERO.plus(now.saturating_duration_since(self.origin))

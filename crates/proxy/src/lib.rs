@@ -22,6 +22,7 @@ mod answer;
 mod attempt;
 mod bind;
 mod buf;
+mod catch_up;
 pub mod check;
 mod connection;
 mod counts;

@@ -125,9 +125,11 @@ impl Exchange<'_> {
 
     /// The pool as the newest snapshot has it; `None`: it has none of this name.
     fn newest(&self, pool: &Rc<PoolView>) -> Option<Rc<PoolView>> {
-        let view = self.connection.worker.view();
+        let worker = &self.connection.worker;
+        let view = worker.view();
         let name = &pool.state.pool.name;
-        let mut pools = view.pools.iter();
-        pools.find(|pool| pool.state.pool.name == *name).cloned()
+        let mut pools = view.published.snapshot.pools.iter();
+        let place = pools.position(|state| state.pool.name == *name)?;
+        worker.pool(&view, place)
     }
 }

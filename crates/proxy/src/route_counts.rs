@@ -26,6 +26,11 @@ impl RouteCell {
     }
 }
 
+/// Whether `cells` are those of the routes with these keys, in their order.
+pub(crate) fn fit(cells: &[Rc<RouteCell>], keys: &[Arc<RouteKey>]) -> bool {
+    cells.iter().map(|cell| &cell.route).eq(keys)
+}
+
 /// The cells of the routes with these keys, in their order; those that `before` has go on.
 pub(crate) fn cells(keys: &[Arc<RouteKey>], before: &[Rc<RouteCell>]) -> Vec<Rc<RouteCell>> {
     let mut known: BTreeMap<&RouteKey, Rc<RouteCell>> = before

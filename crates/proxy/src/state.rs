@@ -1,10 +1,11 @@
 //! What one worker knows: its view of the snapshot, its pickers, its counts, its upstream connections.
 //!
 //! Everything here belongs to one thread (`Rc`, `Cell`). The view is brought up to date at the first request after a
-//! swap. Pickers, counts and idle connections are carried over by pool name and backend address, so a reload resets
-//! nothing.
+//! swap, and each pool of it at its own first request; the worker catches up with the others pool by pool, with turns for
+//! the requests in between (`catch_up`). So a swap of however many pools stops nobody for longer than one pool takes.
+//! Pickers, counts and idle connections are carried over by pool name and backend address, so a reload resets nothing.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -25,6 +26,7 @@ use tokio::sync::mpsc::error::TrySendError;
 
 use crate::access::LogBuffer;
 use crate::buf::Blocks;
+use crate::catch_up::CatchUp;
 use crate::counts::{EpochCells, PoolCounts};
 use crate::handle::{Published, Shared};
 use crate::route_counts::{self, RouteCell};
@@ -46,10 +48,13 @@ pub(crate) struct Worker {
     pub(crate) empty: Notify,
     pub(crate) connections: Cell<u32>,
     heads: RefCell<Vec<Heads>>,
-    view: RefCell<Rc<View>>,
-    generation: Cell<u64>,
-    pools: RefCell<BTreeMap<Name, Rc<WorkerPool>>>,
-    origins: RefCell<BTreeMap<Address, Rc<Origin>>>,
+    pub(crate) view: RefCell<Rc<View>>,
+    pub(crate) generation: Cell<u64>,
+    pub(crate) pools: RefCell<BTreeMap<Name, Rc<WorkerPool>>>,
+    pub(crate) origins: RefCell<BTreeMap<Address, Rc<Origin>>>,
+    pub(crate) catching_up: RefCell<CatchUp>,
+    /// Backends and routes that swaps have made this worker handle so far.
+    pub(crate) steps: Cell<u64>,
     rng: RefCell<Rng>,
     requests: Cell<u64>,
     /// What the wall clock said at some instant; set at each beat.
@@ -90,9 +95,10 @@ pub(crate) struct PoolView {
 #[derive(Debug)]
 pub(crate) struct View {
     pub(crate) published: Arc<Published>,
-    pub(crate) pools: Vec<Rc<PoolView>>,
+    /// In file order, each from its first use on; see [`Worker::pool`].
+    pub(crate) pools: Vec<OnceCell<Rc<PoolView>>>,
     /// By route in file order.
-    pub(crate) routes: Vec<Rc<RouteCell>>,
+    pub(crate) routes: Rc<Vec<Rc<RouteCell>>>,
 }
 
 impl View {
@@ -115,7 +121,7 @@ impl Worker {
         let empty = View {
             published,
             pools: Vec::new(),
-            routes: Vec::new(),
+            routes: Rc::default(),
         };
         let worker = Self {
             id,
@@ -133,6 +139,8 @@ impl Worker {
             generation: Cell::new(0),
             pools: RefCell::default(),
             origins: RefCell::default(),
+            catching_up: RefCell::default(),
+            steps: Cell::new(0),
             requests: Cell::new(0),
             wall: Cell::new(read_wall()),
         };
@@ -152,54 +160,74 @@ impl Worker {
 
     fn refresh(&self) {
         let published = self.shared.published.load_full();
-        let now = self.mono(Instant::now());
-        let mut pools = self.pools.borrow_mut();
-        let mut origins = self.origins.borrow_mut();
-        let mut kept_pools = BTreeMap::new();
-        let mut kept_origins = BTreeMap::new();
-        let mut views = Vec::with_capacity(published.snapshot.pools.len());
-        for state in &published.snapshot.pools {
-            let name = &state.pool.name;
-            let pool = pools
-                .remove(name)
-                .unwrap_or_else(|| Rc::new(self.new_pool(state, now)));
-            pool.picker
-                .borrow_mut()
-                .update(&state.spec(), &state.members);
-            // Limits may be wider now, or backends back.
-            state.gate.changed();
-            pool.epoch.set(state.epoch);
-            let addresses = state.pool.backends.iter().map(|backend| &backend.address);
-            let mut origin = |address: &Address| {
-                let new = || {
-                    let old = origins.remove(address);
-                    old.unwrap_or_else(|| Rc::new(Origin::new(address.clone())))
-                };
-                let origin = kept_origins.entry(address.clone()).or_insert_with(new);
-                origin.revive();
-                Rc::clone(origin)
-            };
-            views.push(Rc::new(PoolView {
-                state: Arc::clone(state),
-                cells: pool.counts.epoch(state.epoch, state.members.len()),
-                origins: addresses.map(&mut origin).collect(),
-                pool: Rc::clone(&pool),
-            }));
-            kept_pools.insert(name.clone(), pool);
-        }
-        for origin in origins.values() {
-            origin.retire();
-        }
-        *pools = kept_pools;
-        *origins = kept_origins;
         let before = Rc::clone(&self.view.borrow());
-        let routes = route_counts::cells(&published.snapshot.route_keys, &before.routes);
-        self.view.replace(Rc::new(View {
+        let keys = &published.snapshot.route_keys;
+        self.step(keys.len());
+        let routes = if route_counts::fit(&before.routes, keys) {
+            Rc::clone(&before.routes)
+        } else {
+            Rc::new(route_counts::cells(keys, &before.routes))
+        };
+        drop(before);
+        let pools = vec![OnceCell::new(); published.snapshot.pools.len()];
+        let old = self.view.replace(Rc::new(View {
             published,
-            pools: views,
+            pools,
             routes,
         }));
+        self.catching_up.borrow_mut().begin(old);
         self.look.notify_waiters();
+    }
+
+    /// The pool at a place of `view`, brought up to date when it was not used since the swap. `view` is the newest: it
+    /// was asked for in this turn.
+    pub(crate) fn pool(&self, view: &View, index: usize) -> Option<Rc<PoolView>> {
+        let cell = view.pools.get(index)?;
+        let state = view.published.snapshot.pools.get(index)?;
+        Some(Rc::clone(cell.get_or_init(|| self.take_over(state))))
+    }
+
+    fn take_over(&self, state: &Arc<PoolState>) -> Rc<PoolView> {
+        let now = self.mono(Instant::now());
+        let name = &state.pool.name;
+        let known = self.pools.borrow().get(name).map(Rc::clone);
+        let pool = known.unwrap_or_else(|| {
+            let new = Rc::new(self.new_pool(state, now));
+            self.pools
+                .borrow_mut()
+                .insert(name.clone(), Rc::clone(&new));
+            new
+        });
+        self.step(state.members.len());
+        pool.picker
+            .borrow_mut()
+            .update(&state.spec(), &state.members);
+        // Limits may be wider now, or backends back.
+        state.gate.changed();
+        pool.epoch.set(state.epoch);
+        let mut origins = self.origins.borrow_mut();
+        let generation = self.generation.get();
+        let origin = |address: &Address| {
+            let new = || Rc::new(Origin::new(address.clone()));
+            let origin = origins.entry(address.clone()).or_insert_with(new);
+            origin.revive(generation);
+            Rc::clone(origin)
+        };
+        let addresses = state.pool.backends.iter().map(|backend| &backend.address);
+        let origins: Vec<_> = addresses.map(origin).collect();
+        self.step(origins.len());
+        self.step(state.members.len());
+        Rc::new(PoolView {
+            state: Arc::clone(state),
+            cells: pool.counts.epoch(state.epoch, state.members.len()),
+            origins,
+            pool,
+        })
+    }
+
+    /// Counts backends or routes that were handled because of a swap.
+    pub(crate) fn step(&self, count: usize) {
+        self.steps.set(self.steps.get() + count as u64);
     }
 
     fn new_pool(&self, state: &PoolState, now: Mono) -> WorkerPool {
@@ -294,19 +322,26 @@ impl Worker {
     /// Hands the counts over; when the shell is behind they stay for the next second.
     pub(crate) fn send_tally(&self, now: Instant) {
         let view = Rc::clone(&self.view.borrow());
-        let named = |pool: &Rc<PoolView>| pool.pool.counts.tally(&pool.state.pool.name);
+        let pools = self.pools.borrow();
+        // A pool that was not taken over yet has counts of before, if any.
+        let known = view.published.snapshot.pools.iter();
+        let known = known.filter_map(|state| pools.get(&state.pool.name).map(|pool| (state, pool)));
         let tally = Tally {
             worker: self.id,
             at: self.mono(now),
-            pools: view.pools.iter().map(named).collect(),
+            pools: known
+                .map(|(state, pool)| pool.counts.tally(&state.pool.name))
+                .collect(),
             routes: route_counts::tally(&view.routes),
         };
         let Err(error) = self.shared.tally.try_send(tally) else {
             return;
         };
         let (TrySendError::Full(tally) | TrySendError::Closed(tally)) = error;
-        for (pool, tally) in view.pools.iter().zip(&tally.pools) {
-            pool.pool.counts.put_back(tally);
+        for tally in &tally.pools {
+            if let Some(pool) = pools.get(&tally.pool) {
+                pool.counts.put_back(tally);
+            }
         }
         route_counts::tell_again(&view.routes);
         tracing::debug!(worker = self.id.0, "a tally was not taken");

@@ -30,6 +30,8 @@ pub(crate) struct Origin {
     idle: RefCell<Vec<Idle>>,
     /// No snapshot names it any more: connections are closed when their request ends.
     retired: Cell<bool>,
+    /// The newest generation of snapshots that was seen to name it.
+    generation: Cell<u64>,
 }
 
 impl Origin {
@@ -38,6 +40,7 @@ impl Origin {
             address,
             idle: RefCell::default(),
             retired: Cell::new(false),
+            generation: Cell::new(0),
         }
     }
 
@@ -75,9 +78,20 @@ impl Origin {
         self.idle.borrow_mut().clear();
     }
 
-    /// Whether the snapshot names it (again).
-    pub(crate) fn revive(&self) {
+    /// The snapshots of `generation` name it (again).
+    pub(crate) fn revive(&self, generation: u64) {
         self.retired.set(false);
+        self.generation.set(generation);
+    }
+
+    #[cfg(test)]
+    pub(crate) fn is_retired(&self) -> bool {
+        self.retired.get()
+    }
+
+    /// The newest generation of snapshots that was seen to name it.
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation.get()
     }
 }
 

@@ -116,6 +116,7 @@ async fn run(start: Start) -> u32 {
                 }
             }
             () = worker.empty.notified() => {}
+            () = tokio::task::yield_now(), if worker.is_behind() => worker.catch_up(),
             () = tokio::time::sleep_until(drain_by.unwrap_or(never).into()) => {}
         }
     }

@@ -1,10 +1,7 @@
 //! The tables: forecast beside measurement, one row per configuration, misses and gaps included.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::Path;
-
-use anyhow::{Context as _, ensure};
 
 use super::corpus::{Peer, Row};
 use super::forecast::Group;
@@ -319,17 +316,7 @@ pub(crate) fn summary(outcomes: &[Outcome]) -> String {
 
 /// Puts `tables` between the marks of `page`.
 pub(crate) fn publish(page: &Path, tables: &str) -> anyhow::Result<()> {
-    let text =
-        fs::read_to_string(page).with_context(|| format!("cannot read {}", page.display()))?;
-    let (before, rest) = text
-        .split_once(BEGIN)
-        .with_context(|| format!("{} has no {BEGIN}", page.display()))?;
-    let (_, after) = rest
-        .split_once(END)
-        .with_context(|| format!("{} has no {END}", page.display()))?;
-    ensure!(!tables.contains(END), "the tables contain the end mark");
-    fs::write(page, format!("{before}{BEGIN}\n\n{tables}\n{END}{after}"))?;
-    Ok(())
+    crate::page::publish(page, (BEGIN, END), tables)
 }
 
 #[cfg(test)]
