@@ -226,6 +226,16 @@ impl Roster {
         })
     }
 
+    /// The drains that are under way.
+    pub(super) fn drains(&self) -> impl Iterator<Item = (&Name, Mono, &str)> {
+        let of = |(name, seat)| {
+            let (name, seat): (&Name, &Seat) = (name, seat);
+            let drain = seat.drain.as_ref()?;
+            Some((name, drain.until, drain.reason.as_str()))
+        };
+        self.seats.iter().filter_map(of)
+    }
+
     /// Ends the drain of `backend`; `None`: it is not drained.
     pub fn undrain(&mut self, pool: &Pool, backend: &Name, at: At) -> Option<Turn> {
         let seat = self.seats.get_mut(backend)?;
@@ -344,6 +354,12 @@ impl Roster {
 }
 
 impl Seat {
+    /// Whether neither its checks nor its answers keep it from traffic.
+    fn is_well(&self, pool: &Pool) -> bool {
+        let is_checked = pool.health.is_some();
+        (!is_checked || self.health.is_up()) && self.record.until().is_none()
+    }
+
     fn begin_warm(&mut self, pool: &Pool, at: At) {
         self.warm = pool.slow_start.map(|_| (at.mono, 0));
     }

@@ -89,6 +89,28 @@ impl Admin {
         self.read(answer)
     }
 
+    /// A post about something that the command line names: a name that nothing has is a wrong argument.
+    pub(crate) fn post_about<B: Serialize, T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &B,
+    ) -> anyhow::Result<T> {
+        let token = self.token()?;
+        let answer = self
+            .agent
+            .post(self.url(path))
+            .header("authorization", format!("Bearer {token}"))
+            .send_json(body);
+        let is_unknown = matches!(&answer, Ok(answer) if answer.status().as_u16() == 404);
+        self.read(answer).map_err(|error| {
+            if is_unknown {
+                coded(Exit::Usage, error.to_string())
+            } else {
+                error
+            }
+        })
+    }
+
     /// A post that changes nothing and needs no token on loopback.
     pub(crate) fn ask<B: Serialize, T: DeserializeOwned>(
         &self,

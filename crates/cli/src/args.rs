@@ -82,7 +82,18 @@ pub(crate) enum Command {
     },
     /// Go back to an earlier revision
     Rollback(Rollback),
-    /// List revisions
+    /// Take a backend out of traffic for a while, judged first
+    Drain(Drain),
+    /// End a drain
+    Undrain {
+        /// Which backend
+        #[arg(value_name = "POOL/BACKEND", value_parser = whom)]
+        whom: Whom,
+        /// Why
+        #[arg(long)]
+        reason: Option<String>,
+    },
+    /// List revisions, and what became of drains
     History {
         /// How many
         #[arg(long, default_value_t = 20)]
@@ -355,6 +366,32 @@ pub(crate) struct Rollback {
     pub(crate) yes: bool,
 }
 
+/// POOL/BACKEND.
+#[derive(Debug, Clone)]
+pub(crate) struct Whom {
+    pub(crate) pool: String,
+    pub(crate) backend: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Drain {
+    /// Which backend
+    #[arg(value_name = "POOL/BACKEND", value_parser = whom)]
+    pub(crate) whom: Whom,
+    /// How long, at most 24h; it ends by itself
+    #[arg(long = "for", value_name = "TIME", default_value = "1h", value_parser = drain_time)]
+    pub(crate) lasts: Duration,
+    /// Why
+    #[arg(long)]
+    pub(crate) reason: Option<String>,
+    /// Although what is left cannot carry the peak; needs --reason
+    #[arg(long, requires = "reason")]
+    pub(crate) force: bool,
+    /// Return when nothing is in flight on it any more, at most after this time
+    #[arg(long, value_name = "TIME", num_args = 0..=1, default_missing_value = "10m", value_parser = duration)]
+    pub(crate) wait: Option<Duration>,
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Deploy {
     /// Record that a version was deployed
@@ -502,6 +539,27 @@ pub(crate) struct Load {
 
 fn duration(text: &str) -> Result<Duration, String> {
     units::parse_duration(text).map_err(|error| error.to_string())
+}
+
+fn whom(text: &str) -> Result<Whom, String> {
+    match text.split_once('/') {
+        Some((pool, backend)) if !pool.is_empty() && !backend.is_empty() => Ok(Whom {
+            pool: pool.to_owned(),
+            backend: backend.to_owned(),
+        }),
+        _ => Err("it must be POOL/BACKEND, such as shop/web-1".to_owned()),
+    }
+}
+
+fn drain_time(text: &str) -> Result<Duration, String> {
+    let time = duration(text)?;
+    if time.is_zero() || time > evenkeel_guard::DRAIN_MAX {
+        let most = units::format_duration(evenkeel_guard::DRAIN_MAX);
+        return Err(format!(
+            "a drain lasts more than nothing and at most {most}; who is out for longer belongs out of the configuration"
+        ));
+    }
+    Ok(time)
 }
 
 /// The guard would cut a longer time short; whoever asks for it must know.

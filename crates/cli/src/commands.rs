@@ -3,6 +3,7 @@
 mod change;
 mod check;
 mod demo;
+mod drain;
 mod drill;
 mod import;
 mod incident;
@@ -38,6 +39,8 @@ pub(crate) fn run(command: Command, global: &Global, terminal: Terminal) -> anyh
         Command::Apply(options) => change::apply(&options, global, terminal),
         Command::Confirm { revision } => change::confirm(revision, global, terminal),
         Command::Rollback(options) => change::rollback(&options, global, terminal),
+        Command::Drain(options) => drain::drain(&options, global, terminal),
+        Command::Undrain { whom, reason } => drain::undrain(&whom, reason, global, terminal),
         Command::History { limit } => show::history(limit, global, terminal),
         Command::Diff { from, to } => show::diff(&from, &to, global, terminal),
         Command::Status => show::status(global, terminal),

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use evenkeel_balance::roster::{At, Change, Rosters};
 use evenkeel_guard::EpochFact;
+use evenkeel_model::clock::Mono;
 use evenkeel_model::config::{Config, Pool};
 use evenkeel_model::ids::{Name, RevisionId};
 use evenkeel_model::tally::Tally;
@@ -68,6 +69,26 @@ impl Fleet {
     /// Takes in what a worker counted.
     pub(crate) fn counted(&mut self, config: &Config, tally: &Tally) {
         self.rosters.counted(config, tally);
+    }
+
+    /// Drains a backend until then, now or when it comes.
+    pub(crate) fn drain(
+        &mut self,
+        backend: (&Name, &Name),
+        until: Mono,
+        reason: &str,
+    ) -> Option<Change> {
+        self.rosters.drain(backend, until, reason)
+    }
+
+    /// Ends a drain.
+    pub(crate) fn undrain(
+        &mut self,
+        config: &Config,
+        backend: (&Name, &Name),
+        at: At,
+    ) -> Option<Change> {
+        self.rosters.undrain(config, backend, at)
     }
 
     /// What time brought; once a second.

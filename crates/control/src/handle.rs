@@ -396,7 +396,7 @@ impl Handle {
         })
     }
 
-    async fn ask(
+    pub(crate) async fn ask(
         &self,
         make: impl FnOnce(RequestId) -> Event + Send + 'static,
     ) -> Result<Outcome, CommandError> {

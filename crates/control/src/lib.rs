@@ -9,6 +9,7 @@
 pub mod boot;
 mod clock;
 mod counters;
+mod drains;
 mod facts;
 mod fleet;
 mod handle;
@@ -22,6 +23,7 @@ mod token;
 pub use boot::{Options, Prepared, StartError};
 pub use clock::wall;
 pub use counters::{BackendCounters, PoolCounters, WorkerCounters};
+pub use drains::{Drain, Drained, JudgedDrain, Undrain, judge_drain};
 pub use evenkeel_proxy::{OverloadView, ShedBy};
 pub use facts::{RouteCounter, forecast_load};
 pub use handle::{

@@ -195,6 +195,19 @@ impl Shell {
             Action::Swap {
                 revision, config, ..
             } => Some(self.swap(revision, config)),
+            Action::Drain {
+                pool,
+                backend,
+                until,
+                reason,
+            } => {
+                self.drain(&pool, &backend, until, &reason);
+                None
+            }
+            Action::Undrain { pool, backend } => {
+                self.undrain(&pool, &backend);
+                None
+            }
             Action::RequestForecast {
                 token,
                 config,

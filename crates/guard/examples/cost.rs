@@ -53,6 +53,7 @@ fn boot(config: &Arc<Config>) -> Option<(Guard, Name)> {
         name: b.name.clone(),
         weight: b.weight,
         eligible: true,
+        drained: false,
         why: String::new(),
     });
     let record = RevisionRecord {
@@ -83,6 +84,7 @@ fn boot(config: &Arc<Config>) -> Option<(Guard, Name)> {
         incidents: Vec::new(),
         quarantine: Vec::new(),
         deployments: Vec::new(),
+        drains: Vec::new(),
         rollbacks: Vec::new(),
         epochs: vec![EpochFact {
             pool: pool.name.clone(),

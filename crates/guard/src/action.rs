@@ -6,10 +6,11 @@
 use std::sync::Arc;
 
 use evenkeel_incident::Notice;
+use evenkeel_model::clock::Mono;
 use evenkeel_model::config::Config;
 use evenkeel_model::finding::Finding;
 use evenkeel_model::ids::{DeploymentId, IncidentId, Name, RevisionId};
-use evenkeel_model::record::{Entry, IncidentStatus, RevisionState};
+use evenkeel_model::record::{DrainRecord, Entry, IncidentStatus, RevisionState};
 
 use crate::event::{RequestId, Token};
 
@@ -32,6 +33,25 @@ pub enum Action {
         config: Arc<Config>,
         /// Its text.
         text: Arc<str>,
+    },
+    /// Send this backend no new clients until then, at every worker; whether it is there now or comes later. The epoch that
+    /// it begins follows.
+    Drain {
+        /// The pool.
+        pool: Name,
+        /// The backend.
+        backend: Name,
+        /// When it ends by itself.
+        until: Mono,
+        /// In words.
+        reason: String,
+    },
+    /// End a drain. The epoch that it begins follows.
+    Undrain {
+        /// The pool.
+        pool: Name,
+        /// The backend.
+        backend: Name,
     },
     /// Work out off the loop what a configuration implies. Answer: `Event::ForecastReady`; without one the closed form decides.
     RequestForecast {
@@ -116,6 +136,17 @@ pub enum Outcome {
         revision: RevisionId,
         /// Whether it was verified by evidence before.
         with_evidence: bool,
+    },
+    /// A backend is drained.
+    Drained(Box<DrainRecord>),
+    /// A backend is not drained.
+    Undrained {
+        /// The pool.
+        pool: Name,
+        /// The backend.
+        backend: Name,
+        /// Whether it was before.
+        was_drained: bool,
     },
     /// A deployment was recorded.
     Recorded {

@@ -132,6 +132,7 @@ mod tests {
                     name: Name::new(name).unwrap(),
                     weight: *weight,
                     eligible: true,
+                    drained: false,
                     why: (*why).to_owned(),
                 })
                 .collect(),

@@ -12,7 +12,8 @@ use evenkeel_model::config::{Backend, Config, Pool};
 use evenkeel_model::finding::Finding;
 use evenkeel_model::ids::{Epoch, IncidentId, Name, RevisionId};
 use evenkeel_model::record::{
-    ContentHash, DeploymentRecord, IncidentKind, IncidentRecord, LastAudit, RevisionRecord,
+    ContentHash, DeploymentRecord, DrainRecord, IncidentKind, IncidentRecord, LastAudit,
+    RevisionRecord,
 };
 use evenkeel_model::tally::{Tally, Vitals};
 
@@ -65,6 +66,10 @@ pub enum Event {
         /// By whom.
         author: String,
     },
+    /// `drain`: by a person, already judged.
+    Drain(Box<DrainCommand>),
+    /// `undrain`: by a person.
+    Undrain(UndrainCommand),
     /// Whether the file CONFIG (or what the data plane runs) differs from the running revision.
     Drift(Option<DriftFact>),
     /// A deployment was recorded; the guard gives it its number.
@@ -157,6 +162,8 @@ pub struct Boot {
     pub quarantine: Vec<(ContentHash, Option<IncidentId>)>,
     /// Recent deployments, oldest first.
     pub deployments: Vec<DeploymentRecord>,
+    /// Drains that nobody ended, in no order; those whose time is over as well.
+    pub drains: Vec<DrainRecord>,
     /// Automatic rollbacks of the last day, pool and time, oldest first (from the incidents' actions).
     pub rollbacks: Vec<(Name, Wall)>,
     /// The epochs that the data plane started with, one per pool.
@@ -205,11 +212,13 @@ pub struct EpochFact {
 impl EpochFact {
     /// The epoch of `pool` in which this lineup takes traffic.
     pub fn of(pool: &Pool, epoch: Epoch, revision: RevisionId, lineup: &Lineup) -> Self {
-        let members = lineup.members.iter().zip(&lineup.whys);
-        let members = members.map(|(member, why)| MemberFact {
+        let said = lineup.whys.iter().zip(&lineup.drained);
+        let members = lineup.members.iter().zip(said);
+        let members = members.map(|(member, (why, drained))| MemberFact {
             name: member.name.clone(),
             weight: member.weight,
             eligible: member.eligible,
+            drained: *drained,
             why: why.clone(),
         });
         Self {
@@ -229,11 +238,20 @@ pub struct MemberFact {
     pub name: Name,
     /// Effective weight: 0 takes no free pick.
     pub weight: u32,
-    /// Whether it can take traffic.
+    /// Whether it can take traffic; a drained one may, of clients that are bound to it.
     pub eligible: bool,
+    /// Whether a person drained it.
+    pub drained: bool,
     /// Why not, or what else shapes its share (`health: 3 failed checks`, `drained until 14:00`, `slow start`).
     /// Non-empty and still eligible: its share is explained, not judged.
     pub why: String,
+}
+
+impl MemberFact {
+    /// Whether it takes traffic of its own right, not only of clients that are bound to it.
+    pub const fn is_in(&self) -> bool {
+        self.eligible && !self.drained
+    }
 }
 
 /// A flip of a backend's health.
@@ -338,6 +356,46 @@ pub struct RollbackCommand {
     pub reason: String,
     /// Do it even if it overloads a backend that is not overloaded now.
     pub force: bool,
+}
+
+/// A person wants a backend out of traffic for a while.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DrainCommand {
+    /// Who wants an answer.
+    pub request: RequestId,
+    /// The pool.
+    pub pool: Name,
+    /// The backend.
+    pub backend: Name,
+    /// How long, at most [`crate::DRAIN_MAX`].
+    pub lasts: Duration,
+    /// By whom.
+    pub author: String,
+    /// Why; may be empty unless forced.
+    pub reason: String,
+    /// Override [`Self::blocking`]. Needs a reason.
+    pub force: bool,
+    /// What the forecast says against it.
+    pub blocking: Vec<Finding>,
+    /// The revision that it was judged against. If another one runs by now, the answer is `CHG-01`.
+    pub judged_against: RevisionId,
+    /// [`crate::GuardView::drain_changes`] when it was judged. If it grew since, the answer is `CHG-01`.
+    pub judged_drains: u64,
+}
+
+/// A person ends a drain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UndrainCommand {
+    /// Who wants an answer.
+    pub request: RequestId,
+    /// The pool.
+    pub pool: Name,
+    /// The backend.
+    pub backend: Name,
+    /// By whom.
+    pub author: String,
+    /// Why; may be empty.
+    pub reason: String,
 }
 
 /// CONFIG and the running revision are not the same.

@@ -214,12 +214,12 @@ fn out(watch: &PoolWatch, onset: Mono, now: Mono) -> Vec<OutFact> {
         let down = health.is_some_and(|h| !h.up);
         let fell = health.is_some_and(|h| h.downs.back().is_some_and(|at| *at >= onset));
         let waits = evenkeel_balance::roster::waits(&member.why);
-        if (member.eligible || waits) && !down && !fell {
+        if (member.is_in() || waits) && !down && !fell {
             continue;
         }
         let (reason, since) = match health {
             Some(health) if down || fell => (OutReason::Health, health.since),
-            _ if member.why.contains("drain") => (OutReason::Drain, info.from),
+            _ if member.drained => (OutReason::Drain, info.from),
             _ if member.why.contains("health") => (OutReason::Health, info.from),
             _ => (OutReason::Membership, info.from),
         };

@@ -17,6 +17,7 @@ mod change;
 mod clients;
 mod counts;
 mod desk;
+mod drain;
 mod drift;
 pub mod event;
 mod evidence;
@@ -38,15 +39,15 @@ use std::time::Duration;
 
 pub use action::{Action, Outcome, PoolRate, Refusal};
 pub use event::{
-    AuditFact, Boot, DeploymentReport, DriftFact, EpochFact, Event, HealthFact, IncidentCommand,
-    IncidentVerb, MemberFact, MembersFact, PoolLoad, PoolVitals, Proposal, RequestId, Restorable,
-    RollbackCommand, Token,
+    AuditFact, Boot, DeploymentReport, DrainCommand, DriftFact, EpochFact, Event, HealthFact,
+    IncidentCommand, IncidentVerb, MemberFact, MembersFact, PoolLoad, PoolVitals, Proposal,
+    RequestId, Restorable, RollbackCommand, Token, UndrainCommand,
 };
 pub use state::Guard;
 pub use verify::{HELD_AFTER, VERIFY_AFTER};
 pub use view::{
-    BackendView, GuardView, HealthView, HotKeyView, MembersView, PoolView, Status, Verdict,
-    VerifyingView,
+    BackendView, DrainView, GuardView, HealthView, HotKeyView, MembersView, PoolView, Status,
+    Verdict, VerifyingView,
 };
 
 /// Longest `--keep`.
@@ -59,6 +60,11 @@ pub const REVISIONS_KEPT: usize = 64;
 pub const INCIDENTS_KEPT: usize = 64;
 /// Recent deployments kept in memory.
 pub const DEPLOYMENTS_KEPT: usize = 64;
+
+/// Longest drain: a backend that is out for longer belongs out of the configuration.
+pub const DRAIN_MAX: Duration = Duration::from_hours(24);
+/// Drains at once.
+pub const DRAINS_MAX: usize = 1_024;
 
 /// What the guard is told once, at its start.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -1,7 +1,7 @@
 //! The findings by which the guard refuses a change: `CHG-01` to `CHG-06`, and `CAP-01` for a rollback.
 
 use evenkeel_model::finding::{Finding, Severity};
-use evenkeel_model::ids::{IncidentId, RevisionId};
+use evenkeel_model::ids::{IncidentId, Name, RevisionId};
 
 use crate::action::{Outcome, Refusal};
 
@@ -63,6 +63,53 @@ pub(crate) fn none_effective(pool: &str) -> Box<Finding> {
         format!("pool `{pool}` would have no effective backend"),
         "every request to it would be answered 503",
         "give at least one live backend a weight above 0; `--force` does not override it",
+    )
+}
+
+/// `CHG-01` of a drain: others came or went meanwhile.
+pub(crate) fn drains_moved() -> Box<Finding> {
+    finding(
+        "CHG-01",
+        "another drain came or went while this one was judged",
+        "what is left to carry the load is not what it was judged by",
+        "look at `evenkeel status`, then try again",
+    )
+}
+
+/// `CHG-04` of a drain.
+pub(crate) fn too_few_left(pool: &Name, backend: &Name, left: usize, needed: u32) -> Box<Finding> {
+    let needed = needed.max(1);
+    finding(
+        "CHG-04",
+        format!(
+            "without `{backend}` pool `{pool}` would have {left} live backends, {needed} are needed (`min_healthy`)"
+        ),
+        if left == 0 {
+            "every request to it would be answered 503"
+        } else {
+            "too few backends would carry the whole pool"
+        },
+        "bring another backend back or add one first, or lower `min_healthy`; `--force` does not override it",
+    )
+}
+
+/// `CHG-04` of a drain too: nobody to be drained.
+pub(crate) fn no_such_backend(pool: &Name, backend: &Name) -> Box<Finding> {
+    finding(
+        "CHG-04",
+        format!("there is no backend `{backend}` in pool `{pool}`"),
+        "none: nothing was drained",
+        "look at `evenkeel status`",
+    )
+}
+
+/// `CHG-04` of a drain too: the bound.
+pub(crate) fn too_many_drains() -> Box<Finding> {
+    finding(
+        "CHG-04",
+        format!("{} backends are drained already", crate::DRAINS_MAX),
+        "nobody can keep track of more",
+        "end drains with `evenkeel undrain`, or take backends out of the configuration",
     )
 }
 

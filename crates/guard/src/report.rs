@@ -49,6 +49,8 @@ impl Inner {
             next_page: self.next_page(),
             drift: self.drift.clone(),
             edited: self.edited.as_ref().map(|drift| drift.what.clone()),
+            drains: self.drains.view(),
+            drain_changes: self.drains.changes(),
             journal_ok: self.ledger.is_ok(),
             journal_waiting: self.ledger.waiting(),
             journal_dropped: self.ledger.dropped(),
@@ -174,7 +176,9 @@ impl Inner {
         let (p50_ms, p99_ms) = latency.map_or((None, None), |l| quantiles(l, enough));
         let health = watch.health.get(&backend.name);
         let member = watch.epoch().and_then(|e| e.fact.members.get(index));
-        let up = health.map_or_else(|| member.map(|m| m.eligible), |h| Some(h.up));
+        // Of a drained backend without a check nothing is known.
+        let told_up = member.filter(|m| !m.drained).map(|m| m.eligible);
+        let up = health.map_or(told_up, |h| Some(h.up));
         Some(BackendView {
             name: backend.name.clone(),
             weight: backend.weight,

@@ -10,7 +10,7 @@ use evenkeel_model::clock::{Mono, Wall};
 use evenkeel_model::config::Config;
 use evenkeel_model::ids::{DeploymentId, IncidentId, Name, RevisionId};
 use evenkeel_model::record::{
-    ContentHash, DeploymentRecord, Entry, EventSource, IncidentRecord, RevisionRecord,
+    ContentHash, DeploymentRecord, DrainRecord, Entry, EventSource, IncidentRecord, RevisionRecord,
     RevisionState, TimelineEvent,
 };
 
@@ -18,6 +18,7 @@ use crate::action::{Action, Outcome};
 use crate::audits::Audits;
 use crate::change::{Change, Kind, Stage};
 use crate::desk::Desk;
+use crate::drain::Drains;
 use crate::event::{
     Boot, DeploymentReport, DriftFact, EpochFact, Event, PoolVitals, RequestId, Restorable,
 };
@@ -44,6 +45,18 @@ pub(crate) enum Gate {
         request: RequestId,
         revision: RevisionId,
         with_evidence: bool,
+    },
+    /// A backend may be drained.
+    Drain {
+        request: RequestId,
+        record: DrainRecord,
+        until: Mono,
+    },
+    /// A drain may end.
+    Undrain {
+        request: RequestId,
+        pool: Name,
+        backend: Name,
     },
     /// A request is answered; `Outcome::Failed` when it was not written.
     Reply(RequestId, Outcome),
@@ -104,6 +117,13 @@ impl Guard {
         self.inner.as_ref().map(|inner| inner.view(now, wall))
     }
 
+    /// Every backend, with its pool, that is drained or about to be.
+    pub fn drained(&self) -> Vec<(Name, Name)> {
+        let inner = self.inner.as_ref();
+        let keys = inner.map(|inner| inner.drains.keys().cloned().collect());
+        keys.unwrap_or_default()
+    }
+
     /// The incident `id`, if it is among those kept in memory.
     pub fn incident(&self, id: IncidentId) -> Option<&IncidentRecord> {
         self.inner.as_ref()?.desk.record(id)
@@ -116,6 +136,8 @@ fn refuse_early(event: &Event) -> Vec<Action> {
         Event::Propose(p) => p.request,
         Event::Rollback(c) => c.request,
         Event::Confirm { request, .. } => *request,
+        Event::Drain(c) => c.request,
+        Event::Undrain(c) => c.request,
         Event::DeploymentSeen(d) => d.request,
         Event::Incident(c) => c.request,
         _ => return Vec::new(),
@@ -165,6 +187,7 @@ pub(crate) struct Inner {
     pub(crate) drift: Option<DriftFact>,
     /// What the data plane runs is not what the journal says.
     pub(crate) edited: Option<Drift>,
+    pub(crate) drains: Drains,
     pub(crate) audits: Audits,
     pub(crate) outlook: Outlook,
     pub(crate) drill: bool,
@@ -198,6 +221,7 @@ impl Inner {
                 restored: true,
             });
         }
+        let (drains, over) = Drains::new(boot.drains, now, wall);
         let surplus = targets.len().saturating_sub(TARGETS_MAX);
         targets.drain(..surplus);
         let mut inner = Self {
@@ -227,6 +251,7 @@ impl Inner {
             hold: Hold::new(boot.workers, now),
             drift: None,
             edited: None,
+            drains,
             audits: Audits::new(boot.last_audit, running.config.audit_every, now, wall),
             outlook: Outlook::default(),
             drill,
@@ -237,6 +262,7 @@ impl Inner {
         inner.keep_until = inner.until(keep);
         inner.trim();
         inner.reconfigure(boot.epochs);
+        inner.drains_over_at_start(over);
         inner
     }
 
@@ -309,6 +335,8 @@ impl Inner {
                 revision,
                 author,
             } => self.confirm(request, revision, &author),
+            Event::Drain(command) => self.drain_command(*command),
+            Event::Undrain(command) => self.undrain_command(command),
             Event::Drift(drift) => self.drifted(drift),
             Event::DeploymentSeen(report) => self.deployed(*report),
             Event::Incident(command) => self.incident_command(command),
@@ -345,6 +373,7 @@ impl Inner {
         for watch in self.pools.values_mut() {
             watch.tick(now, wall);
         }
+        self.check_drains();
         self.check_alarms();
         self.work_incidents();
         self.check_confirm();
@@ -356,6 +385,7 @@ impl Inner {
 
     fn vitals(&mut self, vitals: Vec<PoolVitals>) {
         for told in vitals {
+            self.drained_hold(&told);
             if let Some(watch) = self.pools.get_mut(&told.pool)
                 && told.backends.len() == watch.pool.backends.len()
             {
@@ -424,6 +454,7 @@ impl Inner {
             self.running.record.confirm_by = confirm_by;
             entries.push(Entry::ConfirmBy { id, confirm_by });
         }
+        entries.extend(self.drains_stepped());
         let text = format!("the wall clock stepped by {by_ms} ms; no automatic action for 10 s");
         entries.push(self.line(EventSource::Controller, "clock.stepped", "guard", text));
         self.record(entries);
@@ -465,11 +496,38 @@ impl Inner {
                     revision,
                     with_evidence,
                 } => self.confirmed(request, revision, with_evidence),
+                Gate::Drain {
+                    request,
+                    record,
+                    until,
+                } => {
+                    let outcome = self.drain_written(record, until);
+                    self.reply(request, outcome);
+                }
+                Gate::Undrain {
+                    request,
+                    pool,
+                    backend,
+                } => {
+                    let outcome = self.undrain_written(pool, backend);
+                    self.reply(request, outcome);
+                }
                 Gate::Reply(request, outcome) => self.reply(request, outcome),
             },
             Answer::Shut(gate, why, entries) => match gate {
                 Gate::Change(serial) => self.change_not_written(serial, &why, entries),
                 Gate::Confirm { request, .. } => {
+                    let reason = refuse::journal(&why);
+                    self.reply(request, refuse::refused(*reason, Vec::new(), None));
+                }
+                Gate::Drain {
+                    request, record, ..
+                } => {
+                    self.drain_not_written(&(record.pool, record.backend));
+                    let reason = refuse::journal(&why);
+                    self.reply(request, refuse::refused(*reason, Vec::new(), None));
+                }
+                Gate::Undrain { request, .. } => {
                     let reason = refuse::journal(&why);
                     self.reply(request, refuse::refused(*reason, Vec::new(), None));
                 }
@@ -636,6 +694,7 @@ impl Inner {
             ("swaps", self.swaps.len(), SWAPS_KEPT),
             ("deployments", self.deployments.len(), DEPLOYMENTS_KEPT),
             ("quarantine", self.quarantine.len(), QUARANTINE_MAX),
+            ("drains", self.drains.len(), crate::DRAINS_MAX),
             ("waiting", self.ledger.waiting(), crate::ledger::WAITING_MAX),
         ];
         if let Some((what, len, max)) = bounds.into_iter().find(|(_, len, max)| len > max) {

@@ -112,6 +112,10 @@ pub struct GuardView {
     pub drift: Option<DriftFact>,
     /// What the data plane runs is not what the journal says, in words.
     pub edited: Option<String>,
+    /// Drains under way, by pool and backend.
+    pub drains: Vec<DrainView>,
+    /// Grows whenever a drain comes or goes.
+    pub drain_changes: u64,
     /// Whether the journal takes entries (`journal: ok | degraded`).
     pub journal_ok: bool,
     /// Entries that wait for the journal.
@@ -128,6 +132,25 @@ pub struct GuardView {
     pub drill: bool,
     /// Every pool.
     pub pools: Vec<PoolView>,
+}
+
+/// A drain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DrainView {
+    /// The pool.
+    pub pool: Name,
+    /// The backend.
+    pub backend: Name,
+    /// Since when.
+    pub since: Wall,
+    /// It ends by itself then.
+    pub until: Wall,
+    /// By whom.
+    pub author: String,
+    /// Why; may be empty.
+    pub reason: String,
+    /// Requests in flight on it, sampled since it took effect; `None`: not yet.
+    pub in_flight: Option<u32>,
 }
 
 /// How far the evidence for a revision is.

@@ -12,6 +12,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+use evenkeel_balance::roster::waits;
 use evenkeel_balance::{KeyTable, Member, expected_shares};
 use evenkeel_detect::arl::Arl;
 use evenkeel_detect::harm::{self, HarmEvidence, HarmTest};
@@ -241,7 +242,7 @@ impl PoolWatch {
             return;
         };
         let fact = &info.fact;
-        let eligible = |i: usize| fact.members.get(i).is_some_and(|m| m.eligible);
+        let is_in = |i: usize| fact.members.get(i).is_some_and(MemberFact::is_in);
         // What the configuration says decides, not what the data plane says it does, or an edit that bypasses
         // the guard would explain itself. Slow start and the like are told with a reason and followed.
         let members: Vec<Member> = self
@@ -259,14 +260,15 @@ impl PoolWatch {
                 eligible: told.eligible,
             })
             .collect();
-        self.overlay = fact.members.iter().any(|m| m.eligible && !m.why.is_empty());
+        // The share of a drained one is known, nothing; the others are judged over what is left.
+        self.overlay = fact.members.iter().any(|m| m.is_in() && !m.why.is_empty());
         self.expected = expected_shares(self.pool.algorithm, &members);
         let hash = self.pool.affinity.hash.as_ref();
         self.key_table = hash
             .and_then(|_| KeyTable::of_pool(&self.pool, &members))
             .map(Arc::new);
         self.key_parts = self.key_table.as_ref().map(|table| table.parts());
-        let intended = self.pool.intended_shares(eligible);
+        let intended = self.pool.intended_shares(is_in);
         self.intended = match (&self.expected, kept || self.overlay) {
             (Some(expected), true) => expected.clone(),
             _ => intended,
@@ -430,7 +432,7 @@ impl PoolWatch {
 
     fn verdict(&self, index: usize, picks: u64) -> Verdict {
         let member = self.epoch().and_then(|e| e.fact.members.get(index));
-        let Some(member) = member.filter(|m| m.eligible) else {
+        let Some(member) = member.filter(|m| m.is_in()) else {
             return Verdict::Explained;
         };
         let of = |said: &Option<ShareEvidence>| {
@@ -570,7 +572,14 @@ impl PoolWatch {
         let members = self.epoch().map(|e| &e.fact.members);
         members
             .and_then(|m| m.iter().find(|m| m.name == *name))
-            .is_some_and(|m| !m.eligible)
+            .is_some_and(|m| !m.is_in())
+    }
+
+    /// Whether backend `name` could take traffic if it had to: one that only waits for a level before its own could.
+    pub(crate) fn could_help(&self, name: &Name) -> bool {
+        let members = self.epoch().map(|e| &e.fact.members);
+        let member = members.and_then(|m| m.iter().find(|m| m.name == *name));
+        member.is_none_or(|m| m.is_in() || waits(&m.why))
     }
 
     /// The revision whose picks are counted.
@@ -586,7 +595,7 @@ fn is_step(old: &EpochFact, new: &EpochFact) -> bool {
     old.revision == new.revision
         && old.is_passing
         && old.members.len() == new.members.len()
-        && pairs().all(|(a, b)| a.name == b.name && a.eligible == b.eligible)
+        && pairs().all(|(a, b)| a.name == b.name && a.is_in() == b.is_in())
         && pairs().any(|(a, b)| a.weight != b.weight)
 }
 

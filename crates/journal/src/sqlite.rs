@@ -222,12 +222,17 @@ const REVISIONS: &str = "SELECT seq, recorded_at, kind, body FROM entry
   WHERE kind IN ('revision', 'revision_state', 'confirm_by') AND ref > (SELECT coalesce(max(ref), 0) FROM entry WHERE kind = 'revision') - ?1
   ORDER BY seq";
 const QUARANTINE: &str = "SELECT seq, recorded_at, kind, body FROM entry WHERE kind IN ('quarantine', 'release') ORDER BY seq";
+/// A drain lasts a day at most, so an old entry has no say any more.
+const DRAINS: &str = "SELECT * FROM (SELECT seq, recorded_at, kind, body FROM entry
+  WHERE kind IN ('drain', 'drain_end') ORDER BY seq DESC LIMIT ?1) ORDER BY seq";
 const LAST_AUDIT: &str = "SELECT seq, recorded_at, kind, body FROM entry
   WHERE seq = (SELECT max(seq) FROM entry WHERE kind = 'audit')";
 
 /// Revisions, incidents and deployments taken into the state at boot.
 const STATE_REVISIONS: i64 = 1_000;
 const STATE_OTHERS: i64 = 200;
+/// Beginnings and ends of drains taken into the state at boot.
+const STATE_DRAINS: i64 = 10_000;
 
 impl Read for SqliteReader {
     fn state(&self) -> Result<State, ReadError> {
@@ -237,6 +242,7 @@ impl Read for SqliteReader {
             self.entries(QUARANTINE, &[])?,
             self.entries(NEWEST_OF_EACH, &[&"incident", &STATE_OTHERS])?,
             self.entries(NEWEST_OF_EACH, &[&"deployment", &STATE_OTHERS])?,
+            self.entries(DRAINS, &[&STATE_DRAINS])?,
             self.entries(LAST_AUDIT, &[])?,
         ];
         for entry in parts.iter().flatten() {

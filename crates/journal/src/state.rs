@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use evenkeel_model::ids::{DeploymentId, IncidentId, RevisionId};
+use evenkeel_model::ids::{DeploymentId, IncidentId, Name, RevisionId};
 use evenkeel_model::record::{
-    ContentHash, DeploymentRecord, Entry, IncidentRecord, IncidentStatus, LastAudit,
+    ContentHash, DeploymentRecord, DrainRecord, Entry, IncidentRecord, IncidentStatus, LastAudit,
     RevisionRecord, RevisionState,
 };
 
@@ -21,6 +21,8 @@ pub struct State {
     pub deployments: BTreeMap<DeploymentId, DeploymentRecord>,
     /// Incidents by number, each as it now stands.
     pub incidents: BTreeMap<IncidentId, IncidentRecord>,
+    /// Drains that nobody ended, by pool and backend; their time may be over.
+    pub drains: BTreeMap<(Name, Name), DrainRecord>,
     /// The newest audit.
     pub last_audit: Option<LastAudit>,
     /// When the way back was last walked.
@@ -62,6 +64,13 @@ impl State {
             }
             Entry::Release { hash, .. } => {
                 self.quarantine.remove(hash);
+            }
+            Entry::Drain(record) => {
+                let key = (record.pool.clone(), record.backend.clone());
+                self.drains.insert(key, record.clone());
+            }
+            Entry::DrainEnd { pool, backend, .. } => {
+                self.drains.remove(&(pool.clone(), backend.clone()));
             }
             Entry::Audit {
                 at,

@@ -5,9 +5,9 @@ use evenkeel_model::blame::{Cause, Mechanism, Subject};
 use evenkeel_model::clock::Wall;
 use evenkeel_model::ids::{DeploymentId, IncidentId, Name, RevisionId};
 use evenkeel_model::record::{
-    ActionRecord, CandidateRecord, ContentHash, DeploymentRecord, DiagnosisRecord, Entry,
-    EscalationState, EscalationStep, EventSource, IncidentKind, IncidentRecord, IncidentSeverity,
-    IncidentStatus, RevisionRecord, RevisionState, TimelineEvent,
+    ActionRecord, CandidateRecord, ContentHash, DeploymentRecord, DiagnosisRecord, DrainRecord,
+    Entry, EscalationState, EscalationStep, EventSource, IncidentKind, IncidentRecord,
+    IncidentSeverity, IncidentStatus, RevisionRecord, RevisionState, TimelineEvent,
 };
 use serde_json::{Value, json};
 
@@ -53,6 +53,12 @@ pub(crate) fn encode(entry: &Entry) -> Wire {
             "release",
             None,
             json!({ "hash": hash.to_string(), "at": at.0 }),
+        ),
+        Entry::Drain(d) => ("drain", None, drain(d)),
+        Entry::DrainEnd { pool, backend, at } => (
+            "drain_end",
+            None,
+            json!({ "pool": pool.as_str(), "backend": backend.as_str(), "at": at.0 }),
         ),
         Entry::Audit {
             at,
@@ -100,6 +106,12 @@ pub(crate) fn decode(kind: &str, body: &str) -> Result<Entry, String> {
         },
         "release" => Entry::Release {
             hash: read_hash(v, "hash")?,
+            at: Wall(number(v, "at")?),
+        },
+        "drain" => Entry::Drain(read_drain(v)?),
+        "drain_end" => Entry::DrainEnd {
+            pool: name(v, "pool")?,
+            backend: name(v, "backend")?,
             at: Wall(number(v, "at")?),
         },
         "audit" => Entry::Audit {
@@ -160,6 +172,24 @@ fn read_deployment(v: &Value) -> Result<DeploymentRecord, String> {
         recorded_at: Wall(number(v, "recorded_at")?),
         author: text(v, "author")?,
         note: text(v, "note")?,
+    })
+}
+
+fn drain(d: &DrainRecord) -> Value {
+    json!({
+        "pool": d.pool.as_str(), "backend": d.backend.as_str(), "at": d.at.0, "until": d.until.0,
+        "author": d.author, "reason": d.reason,
+    })
+}
+
+fn read_drain(v: &Value) -> Result<DrainRecord, String> {
+    Ok(DrainRecord {
+        pool: name(v, "pool")?,
+        backend: name(v, "backend")?,
+        at: Wall(number(v, "at")?),
+        until: Wall(number(v, "until")?),
+        author: text(v, "author")?,
+        reason: text(v, "reason")?,
     })
 }
 

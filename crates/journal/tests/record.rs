@@ -12,9 +12,9 @@ use evenkeel_model::blame::{Cause, Mechanism, Subject};
 use evenkeel_model::clock::Wall;
 use evenkeel_model::ids::{DeploymentId, IncidentId, Name, RevisionId};
 use evenkeel_model::record::{
-    ActionRecord, CandidateRecord, ContentHash, DeploymentRecord, DiagnosisRecord, Entry,
-    EscalationState, EscalationStep, EventSource, IncidentKind, IncidentRecord, IncidentSeverity,
-    IncidentStatus, RevisionRecord, RevisionState, TimelineEvent,
+    ActionRecord, CandidateRecord, ContentHash, DeploymentRecord, DiagnosisRecord, DrainRecord,
+    Entry, EscalationState, EscalationStep, EventSource, IncidentKind, IncidentRecord,
+    IncidentSeverity, IncidentStatus, RevisionRecord, RevisionState, TimelineEvent,
 };
 
 fn name(text: &str) -> Name {
@@ -123,6 +123,30 @@ fn event(text: &str, incident: Option<u64>) -> Entry {
     })
 }
 
+fn drain(backend: &str, until: u64) -> Entry {
+    Entry::Drain(DrainRecord {
+        pool: name("shop"),
+        backend: name(backend),
+        at: Wall(5),
+        until: Wall(until),
+        author: "ann".to_owned(),
+        reason: "new disk".to_owned(),
+    })
+}
+
+fn drains() -> Vec<Entry> {
+    vec![
+        drain("web-1", 7),
+        drain("web-2", 8),
+        Entry::DrainEnd {
+            pool: name("shop"),
+            backend: name("web-1"),
+            at: Wall(6),
+        },
+        drain("web-2", 9),
+    ]
+}
+
 fn everything() -> Vec<Entry> {
     vec![
         Entry::Revision(revision(1)),
@@ -194,7 +218,8 @@ fn every_entry_reads_back_as_it_was_written_and_both_stores_agree() {
     let dir = tempfile::tempdir().unwrap();
     let mut sqlite = SqliteJournal::open(dir.path()).unwrap();
     let mut memory = MemoryJournal::default();
-    for chunk in everything().chunks(3) {
+    let all = [everything(), drains()].concat();
+    for chunk in all.chunks(3) {
         sqlite.append(chunk, Wall(100)).unwrap();
         memory.append(chunk, Wall(100)).unwrap();
     }
@@ -213,6 +238,9 @@ fn every_entry_reads_back_as_it_was_written_and_both_stores_agree() {
     );
     assert_eq!(state.revisions[&RevisionId(2)].confirm_by, None);
     assert_eq!(state.quarantine.len(), 1);
+    let drains = state.drains.values();
+    let drains: Vec<_> = drains.map(|d| (d.backend.as_str(), d.until)).collect();
+    assert_eq!(drains, [("web-2", Wall(9))]);
     let audit = state.last_audit.unwrap();
     assert_eq!((audit.at, audit.errors, audit.warnings), (Wall(6), 0, 1));
     assert_eq!(audit.findings, ["CAP-02 pool.shop"]);

@@ -35,6 +35,7 @@ pub(crate) mod tests;
 
 pub use members::{Listed, MEMBERS_MAX, list_of_members};
 pub use side::{FlagError, Side, side};
+pub use suggest::suggestion;
 pub(crate) use weights::derive as derive_weights;
 
 use reader::{Reader, Report, clip};

@@ -167,6 +167,23 @@ pub struct DeploymentRecord {
     pub note: String,
 }
 
+/// A backend that a person took out of traffic for a while.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DrainRecord {
+    /// Its pool.
+    pub pool: Name,
+    /// The backend.
+    pub backend: Name,
+    /// Since when.
+    pub at: Wall,
+    /// It ends by itself then.
+    pub until: Wall,
+    /// By whom.
+    pub author: String,
+    /// Why; may be empty.
+    pub reason: String,
+}
+
 /// One candidate of a diagnosis.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CandidateRecord {
@@ -364,6 +381,17 @@ pub enum Entry {
     Release {
         /// The content.
         hash: ContentHash,
+        /// When.
+        at: Wall,
+    },
+    /// A drain began, or its end moved.
+    Drain(DrainRecord),
+    /// A drain is over.
+    DrainEnd {
+        /// The pool.
+        pool: Name,
+        /// The backend.
+        backend: Name,
         /// When.
         at: Wall,
     },

@@ -8,20 +8,23 @@ use axum::routing::{get, post};
 use axum::{Extension, Json, Router};
 use evenkeel_control::{Apply, CommandError, DeploymentCommand, Handle, IncidentAction, Who};
 use evenkeel_guard::Outcome;
+use evenkeel_journal::Recorded;
 use evenkeel_model::clock::Wall;
 use evenkeel_model::ids::{IncidentId, Name, RevisionId};
-use evenkeel_model::record::{IncidentKind, IncidentStatus};
+use evenkeel_model::record::{IncidentKind, IncidentStatus, TimelineEvent};
 use evenkeel_model::setup::Setup;
+use evenkeel_model::units;
 use http::{StatusCode, header};
 use serde::{Deserialize, Serialize};
 
 use crate::postmortem;
 use crate::requests::{
-    ApplyRequest, ConfirmRequest, DeploymentRequest, IncidentRequest, PlanRequest, RollbackRequest,
+    ApplyRequest, ConfirmRequest, DeploymentRequest, DrainRequest, IncidentRequest, PlanRequest,
+    RollbackRequest, UndrainRequest,
 };
 use crate::views::{
-    Against, ChangeOutcomeView, DeploymentView, FindingView, IncidentView, PlanView, RevisionView,
-    StatusView,
+    Against, ChangeOutcomeView, DeploymentView, DrainOutcomeView, EventView, FindingView,
+    IncidentView, PlanView, RevisionView, StatusView,
 };
 
 /// Longest list.
@@ -30,6 +33,10 @@ const LIST_MAX: usize = 1_000;
 const WORDS_MAX: usize = 4_096;
 /// Lines of a timeline shown.
 const TIMELINE_MAX: usize = 10_000;
+/// Newest lines of the journal that a history looks through for drains.
+const LINES_MAX: usize = 2_000;
+/// How long a drain lasts unless it is said.
+const DRAIN_DEFAULT: Duration = Duration::from_hours(1);
 
 pub(crate) fn routes() -> Router<Handle> {
     Router::new()
@@ -40,6 +47,8 @@ pub(crate) fn routes() -> Router<Handle> {
         .route("/api/apply", post(apply))
         .route("/api/rollback", post(rollback))
         .route("/api/confirm", post(confirm))
+        .route("/api/drain", post(drain))
+        .route("/api/undrain", post(undrain))
         .route("/api/deployments", get(deployments).post(record))
         .route("/api/incidents", get(incidents).post(open_incident))
         .route("/api/incidents/{id}", get(incident))
@@ -166,12 +175,20 @@ impl Limit {
 #[derive(Debug, Serialize)]
 struct Revisions {
     revisions: Vec<RevisionView>,
+    /// What became of drains, newest first.
+    drains: Vec<EventView>,
 }
 
 async fn history(State(handle): State<Handle>, Query(limit): Query<Limit>) -> Answer<Revisions> {
-    let revisions = handle.read(|journal| journal.revisions(limit.get()))?;
+    let (revisions, lines) = handle.read(|journal| {
+        let revisions = journal.revisions(limit.get())?;
+        Ok((revisions, journal.timeline(None, LINES_MAX)?))
+    })?;
+    let is_of_drain = |line: &&Recorded<TimelineEvent>| line.value.kind.starts_with("drain.");
+    let drains = lines.iter().rev().filter(is_of_drain).take(limit.get());
     Ok(Json(Revisions {
         revisions: revisions.iter().map(RevisionView::of).collect(),
+        drains: drains.map(EventView::of).collect(),
     }))
 }
 
@@ -269,6 +286,50 @@ async fn confirm(
         .map_err(bad)?;
     let outcome = handle.confirm(revision, who.name).await?;
     Ok(Json(ChangeOutcomeView::of(Some(&outcome), None)))
+}
+
+async fn drain(
+    State(handle): State<Handle>,
+    Extension(who): Extension<Who>,
+    Json(request): Json<DrainRequest>,
+) -> Answer<DrainOutcomeView> {
+    let lasts = request.for_ms.map_or(DRAIN_DEFAULT, Duration::from_millis);
+    if lasts.is_zero() || lasts > evenkeel_guard::DRAIN_MAX {
+        let most = units::format_duration(evenkeel_guard::DRAIN_MAX);
+        return Err(bad(format!(
+            "a drain lasts more than nothing and at most {most}"
+        )));
+    }
+    if request.force && request.reason.trim().is_empty() {
+        return Err(bad("`force` needs a `reason`"));
+    }
+    let asked = evenkeel_control::Drain {
+        pool: request.pool.clone(),
+        backend: request.backend.clone(),
+        lasts,
+        author: who.name,
+        reason: words(&request.reason)?,
+        force: request.force,
+    };
+    let drained = handle.drain(asked).await?;
+    let (pool, backend) = (&request.pool, &request.backend);
+    Ok(Json(DrainOutcomeView::of_drain(pool, backend, &drained)))
+}
+
+async fn undrain(
+    State(handle): State<Handle>,
+    Extension(who): Extension<Who>,
+    Json(request): Json<UndrainRequest>,
+) -> Answer<DrainOutcomeView> {
+    let asked = evenkeel_control::Undrain {
+        pool: request.pool.clone(),
+        backend: request.backend.clone(),
+        author: who.name,
+        reason: words(&request.reason)?,
+    };
+    let outcome = handle.undrain(asked).await?;
+    let (pool, backend) = (&request.pool, &request.backend);
+    Ok(Json(DrainOutcomeView::of(pool, backend, &outcome)))
 }
 
 #[derive(Debug, Serialize)]

@@ -63,6 +63,38 @@ pub struct ConfirmRequest {
     pub revision: Option<String>,
 }
 
+/// `POST /api/drain`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DrainRequest {
+    /// The pool.
+    pub pool: String,
+    /// The backend.
+    pub backend: String,
+    /// How long, in milliseconds; null: an hour.
+    #[serde(default)]
+    pub for_ms: Option<u64>,
+    /// Why.
+    #[serde(default)]
+    pub reason: String,
+    /// Although what is left cannot carry the peak.
+    #[serde(default)]
+    pub force: bool,
+}
+
+/// `POST /api/undrain`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UndrainRequest {
+    /// The pool.
+    pub pool: String,
+    /// The backend.
+    pub backend: String,
+    /// Why.
+    #[serde(default)]
+    pub reason: String,
+}
+
 /// `POST /api/deployments`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

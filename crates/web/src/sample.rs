@@ -209,6 +209,8 @@ pub(crate) fn ok() -> State {
         next_page: None,
         drift: None,
         edited: None,
+        drains: Vec::new(),
+        drain_changes: 0,
         journal_ok: true,
         journal_waiting: 0,
         journal_dropped: 0,

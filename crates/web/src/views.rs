@@ -4,6 +4,7 @@
 //! what is unknown is null, never 0 or absent. Lists are in file order.
 
 mod carried;
+mod drain;
 mod forecast;
 mod history;
 mod incident;
@@ -12,6 +13,7 @@ mod plan;
 mod status;
 
 pub use carried::{CarriedView, LossView, RenamedView};
+pub use drain::{DrainOutcomeView, DrainView};
 pub use forecast::{BackendForecastView, CaseView, FailureView, ForecastView, PoolForecastView};
 pub use history::{DeploymentView, RevisionView};
 pub use incident::{ActionView, CandidateView, DiagnosisView, EventView, ImpactView, IncidentView};

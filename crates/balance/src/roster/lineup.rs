@@ -27,6 +27,9 @@ pub struct Lineup {
     pub members: Vec<Member>,
     /// Why each backend gets what it gets, in file order, the weightiest reason first. Empty: by its declared weight alone.
     pub whys: Vec<String>,
+    /// Whom a person drained, in file order. Such a one may be eligible still, with weight 0: for clients that are bound to
+    /// it.
+    pub drained: Vec<bool>,
     /// Whether backends that are not healthy had to be used.
     pub fail_open: FailOpen,
     /// Whether it cannot stay so: a slow start is under way, or the pool fails open.
@@ -44,6 +47,10 @@ impl Roster {
         let (able, fail_open) = standings_to_eligible(&weights, &standings);
         let chosen = chosen(pool, &able, fail_open);
         let shares = self.shares(pool, (&able, &chosen), fail_open);
+        // A drained one takes nothing, but while it is well whoever is bound to it: nobody's session is taken away.
+        let drained: Vec<bool> = stands.iter().map(|s| *s == Stand::Drained).collect();
+        let keeps_bound =
+            |index: usize| drained.get(index) == Some(&true) && self.keeps_bound(pool, index);
         let takes = |index: usize| shares.of(index) > 0.0;
         // A backend of weight 0 stays eligible: it takes no free pick, but whoever is bound to it. So does one in another
         // zone, whose clients come in here.
@@ -54,7 +61,8 @@ impl Roster {
         };
         let eligible = |index: usize| {
             let can = able.get(index).copied().unwrap_or(false);
-            can && (weights.get(index) == Some(&0) || takes(index) || is_bound(index))
+            let takes = weights.get(index) == Some(&0) || takes(index) || is_bound(index);
+            (can && takes) || keeps_bound(index)
         };
         let shaped = !shares.follow(&weights, takes);
         let shape = shaped.then(|| Shape::of(&weights, &shares));
@@ -77,13 +85,21 @@ impl Roster {
             let stand = stands.get(index).copied().unwrap_or(Stand::Up);
             self.why(pool, index, (stand, can, shaped, fail_open), &shares, at)
         });
-        let warming = |m: &Member| m.eligible && self.warmth(pool, &m.name) < 1.0;
+        let warming = |m: &Member| m.effective_weight() > 0 && self.warmth(pool, &m.name) < 1.0;
         Lineup {
             is_passing: fail_open == FailOpen::Yes || (shaped && members.iter().any(warming)),
             whys: whys.collect(),
             members,
+            drained,
             fail_open,
         }
+    }
+
+    /// Whether clients that a cookie binds to this drained backend still reach it: it must be well.
+    fn keeps_bound(&self, pool: &Pool, index: usize) -> bool {
+        let backend = pool.backends.get(index);
+        let seat = backend.and_then(|backend| self.seats.get(&backend.name));
+        pool.affinity.sticky.is_some() && seat.is_some_and(|seat| seat.is_well(pool))
     }
 
     /// The share of each backend that `able` says can take traffic, by level, weight and warmth.
@@ -218,7 +234,7 @@ impl Roster {
         };
         let seat = self.seats.get(&backend.name);
         let said = seat.map_or("", |seat| seat.detail.as_str());
-        if eligible && fail_open == FailOpen::Yes {
+        if eligible && stand != Stand::Drained && fail_open == FailOpen::Yes {
             return format!(
                 "every health check of the pool fails, so all backends take traffic: {said}"
             );
@@ -227,8 +243,14 @@ impl Roster {
             (Stand::Drained, Some(seat)) => {
                 let drain = seat.drain.as_ref();
                 let until = drain.map_or(at.mono, |d| d.until);
-                let reason = drain.map_or("", |d| d.reason.as_str());
-                return format!("drained until {}: {reason}", clock(at.wall_at(until)));
+                let mut text = format!("drained until {}", clock(at.wall_at(until)));
+                if let Some(drain) = drain.filter(|drain| !drain.reason.is_empty()) {
+                    text = format!("{text}: {}", drain.reason);
+                }
+                if let Some(cookie) = pool.affinity.sticky.as_ref().filter(|_| eligible) {
+                    text = format!("{text}; clients with cookie {} stay", cookie.name);
+                }
+                return text;
             }
             (Stand::Down, _) => return format!("out by its health check: {said}"),
             (Stand::Ejected, Some(seat)) => {

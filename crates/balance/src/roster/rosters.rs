@@ -46,6 +46,8 @@ struct Entry {
 #[derive(Debug, Clone, Default)]
 pub struct Rosters {
     pools: BTreeMap<Name, Entry>,
+    /// Drains of backends that are not there now: they hold if the backend comes back before their end.
+    parked: BTreeMap<(Name, Name), (Mono, String)>,
 }
 
 impl Rosters {
@@ -57,11 +59,17 @@ impl Rosters {
         begins: impl Fn(&Pool) -> bool,
         at: At,
     ) -> Vec<Round> {
+        self.park(config, at);
         self.pools
             .retain(|name, _| config.pool(name.as_str()).is_some());
+        let parked = &mut self.parked;
         let round = |pool: &Pool| {
             let entry = self.pools.entry(pool.name.clone()).or_default();
             entry.roster.configure(pool, at);
+            parked.retain(|(of, backend), (until, reason)| {
+                let is_back = *of == pool.name && pool.backend(backend.as_str()).is_some();
+                !(is_back && entry.roster.drain(backend, *until, reason).is_some())
+            });
             let begins = begins(pool) || entry.epoch == Epoch(0);
             if begins {
                 entry.begin(pool);
@@ -73,6 +81,22 @@ impl Rosters {
             }
         };
         config.pools.iter().map(round).collect()
+    }
+
+    /// Puts the drains of backends that `config` does not have aside, and forgets those that are over.
+    fn park(&mut self, config: &Config, at: At) {
+        for (name, entry) in &self.pools {
+            let pool = config.pool(name.as_str());
+            let is_gone =
+                |backend: &Name| pool.is_none_or(|p| p.backend(backend.as_str()).is_none());
+            for (backend, until, reason) in entry.roster.drains() {
+                if is_gone(backend) {
+                    let key = (name.clone(), backend.clone());
+                    self.parked.insert(key, (until, reason.to_owned()));
+                }
+            }
+        }
+        self.parked.retain(|_, (until, _)| *until > at.mono);
     }
 
     /// Whether nothing keeps this backend of `pool` from traffic: neither its checks, nor its answers, nor a person.
@@ -131,21 +155,23 @@ impl Rosters {
         changes
     }
 
-    /// Drains a backend: see [`Roster::drain`].
+    /// Drains a backend: see [`Roster::drain`]. `None`: it is not there; the drain begins when it comes, which is how those
+    /// of before a start are told.
     pub fn drain(
         &mut self,
         (pool, backend): (&Name, &Name),
         until: Mono,
         reason: &str,
     ) -> Option<Change> {
-        let turn = self
-            .pools
-            .get_mut(pool)?
-            .roster
-            .drain(backend, until, reason)?;
+        let entry = self.pools.get_mut(pool);
+        let turn = entry.and_then(|entry| entry.roster.drain(backend, until, reason));
+        if turn.is_none() {
+            let key = (pool.clone(), backend.clone());
+            self.parked.insert(key, (until, reason.to_owned()));
+        }
         Some(Change {
             pool: pool.clone(),
-            turn,
+            turn: turn?,
         })
     }
 
@@ -156,6 +182,7 @@ impl Rosters {
         (pool, backend): (&Name, &Name),
         at: At,
     ) -> Option<Change> {
+        self.parked.remove(&(pool.clone(), backend.clone()));
         let declared = config.pool(pool.as_str())?;
         let turn = self
             .pools
@@ -176,6 +203,7 @@ impl Rosters {
 
     /// Forgets what only this process knew, as a restart does; epochs go on.
     pub fn restart(&mut self) {
+        self.parked.clear();
         for entry in self.pools.values_mut() {
             entry.roster = Roster::default();
             entry.counted.clear();

@@ -8,7 +8,7 @@ use evenkeel_model::ids::Name;
 use evenkeel_model::tally::{BackendTally, Outcomes};
 use proptest::prelude::*;
 
-use super::{At, Roster, STANDBY, Turn, What};
+use super::{At, Roster, Rosters, STANDBY, Turn, What};
 use crate::member::FailOpen;
 
 mod place;
@@ -206,6 +206,64 @@ fn a_drained_backend_is_capacity_that_its_level_lacks_and_comes_back_at_its_dead
     let turns = roster.tick(&pool, at(60_000));
     assert_eq!(turns.first().map(|t| t.what), Some(What::Undrained));
     assert!(close(&shares(&roster, &pool, 60_000), &[0.5, 0.5, 0.0]));
+}
+
+const STICKY: &str =
+    "health = { path = \"/\", rise = 1, fall = 1 }\nsticky = { cookie = \"ek\", ttl = \"1h\" }";
+
+#[test]
+fn a_drained_backend_keeps_the_clients_that_a_cookie_binds_to_it_while_it_is_well() {
+    let pool = pool(STICKY, &["", "weight = 2", ""]);
+    let mut roster = set(&pool);
+    roster.drain(&name(1), Mono::from_secs(60), "new disk");
+    let lineup = roster.lineup(&pool, at(0));
+    let bound = &lineup.members[1];
+    assert!(bound.eligible && bound.weight == 0, "{lineup:?}");
+    assert_eq!(lineup.drained, [false, true, false]);
+    let why = "drained until 00:01:00 UTC: new disk; clients with cookie ek stay";
+    assert_eq!(lineup.whys[1], why);
+    assert!(lineup.whys[0].is_empty() && !lineup.is_passing);
+    assert!(close(&shares(&roster, &pool, 0), &[0.5, 0.0, 0.5]));
+    check(&mut roster, &pool, 1, false, 1);
+    assert!(!roster.lineup(&pool, at(1)).members[1].eligible);
+    // Its check moves no epoch of the others, and it is back for them at the deadline only.
+    check(&mut roster, &pool, 1, true, 2);
+    assert!(roster.lineup(&pool, at(2)).members[1].eligible);
+    roster.tick(&pool, at(60_000));
+    assert!(close(&shares(&roster, &pool, 60_000), &[0.25, 0.5, 0.25]));
+}
+
+#[test]
+fn a_drain_waits_for_its_backend_and_ends_while_it_is_away() {
+    let text = |backends: &str| {
+        let head =
+            "[listener.l]\naddress = \"127.0.0.1:1\"\n[[route]]\nlistener = \"l\"\npool = \"p\"\n";
+        let text = format!("{head}{backends}");
+        evenkeel_model::parse::parse(&text, None).config.unwrap()
+    };
+    let a = "[pool.p.backend.b0]\naddress = \"127.0.0.1:2\"\n";
+    let b = "[pool.p.backend.b1]\naddress = \"127.0.0.1:3\"\n";
+    let (both, one) = (text(&format!("{a}{b}")), text(a));
+    let pool = Name::new("p").unwrap();
+    let mut rosters = Rosters::default();
+    let drained = |rosters: &mut Rosters, config, ms| -> Vec<bool> {
+        let rounds = rosters.rounds(config, |_| true, at(ms));
+        rounds[0].lineup.drained.clone()
+    };
+    // Told before the first configuration, as at a start.
+    assert_eq!(
+        rosters.drain((&pool, &name(1)), Mono::from_secs(9), "x"),
+        None
+    );
+    assert_eq!(drained(&mut rosters, &both, 0), [false, true]);
+    assert_eq!(drained(&mut rosters, &one, 1_000), [false]);
+    assert_eq!(drained(&mut rosters, &both, 2_000), [false, true]);
+    assert_eq!(drained(&mut rosters, &one, 3_000), [false]);
+    assert_eq!(drained(&mut rosters, &both, 9_000), [false, false]);
+    rosters.drain((&pool, &name(1)), Mono::from_secs(90), "x");
+    assert_eq!(drained(&mut rosters, &one, 10_000), [false]);
+    assert_eq!(rosters.undrain(&one, (&pool, &name(1)), at(11_000)), None);
+    assert_eq!(drained(&mut rosters, &both, 12_000), [false, false]);
 }
 
 #[test]

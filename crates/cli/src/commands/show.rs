@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anstyle::{AnsiColor, Style};
 use evenkeel_model::{diff as difference, parse};
-use evenkeel_web::views::{ChangeView, PoolView, RevisionView, StatusView};
+use evenkeel_web::views::{ChangeView, EventView, PoolView, RevisionView, StatusView};
 use serde_json::Value;
 
 use crate::admin::Admin;
@@ -77,6 +77,21 @@ fn status_text(view: &StatusView, terminal: Terminal) -> String {
         if let Some(text) = text {
             out.line(format_args!("{name}: {text}"));
         }
+    }
+    for drain in &view.drains {
+        let minutes = drain.seconds_left.div_ceil(60);
+        let in_flight = drain
+            .in_flight
+            .map_or_else(|| "not known yet".to_owned(), |n| n.to_string());
+        let why = if drain.reason.is_empty() {
+            String::new()
+        } else {
+            format!(": {}", drain.reason)
+        };
+        out.line(format_args!(
+            "drained: {}/{} until {} ({minutes} min left), in flight {in_flight}, by {}{why}",
+            drain.pool, drain.backend, drain.until, drain.author
+        ));
     }
     for missing in view.verifying.iter().flatten() {
         out.line(format_args!("evidence missing: {missing}"));
@@ -162,6 +177,11 @@ pub(crate) fn history(limit: usize, global: &Global, terminal: Terminal) -> anyh
     }
     let mut out = String::new();
     render::list(&mut out, &rows);
+    let drains: Vec<EventView> =
+        serde_json::from_value(value.get("drains").cloned().unwrap_or_default())?;
+    for line in &drains {
+        out.line(format_args!("{}  {}: {}", line.at, line.kind, line.text));
+    }
     terminal.data(&out);
     Ok(Exit::Ok)
 }

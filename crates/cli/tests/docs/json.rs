@@ -46,6 +46,8 @@ pub(crate) fn views() -> Vec<(&'static str, BTreeSet<String>)> {
         ("Status", keys::<views::StatusView>()),
         ("Audit", keys::<views::AuditView>()),
         ("Pool", keys::<views::PoolView>()),
+        ("Drain", keys::<views::DrainView>()),
+        ("DrainOutcome", keys::<views::DrainOutcomeView>()),
         ("Worker", keys::<views::WorkerView>()),
         ("WorkerBackend", keys::<views::WorkerBackendView>()),
         ("Members", keys::<views::MembersView>()),

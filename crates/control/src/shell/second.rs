@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use evenkeel_balance::Standing;
 use evenkeel_forecast::Facts;
 use evenkeel_guard::{Event, GuardView, Outcome, PoolVitals};
 use evenkeel_journal::Submission;
@@ -123,7 +124,13 @@ impl Shell {
     }
 
     pub(super) fn facts(&self) -> Facts {
-        self.seen.facts()
+        let mut facts = self.seen.facts();
+        for (pool, backend) in self.guard.drained() {
+            let pool = facts.pools.entry(pool.to_string()).or_default();
+            pool.standings
+                .insert(backend.to_string(), Standing::Drained);
+        }
+        facts
     }
 
     pub(super) fn mark(&mut self, entry: &Entry) {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use evenkeel_balance::roster::{At, Change, What};
 use evenkeel_guard::{Event, HealthFact};
+use evenkeel_model::clock::Mono;
 use evenkeel_model::ids::Name;
 
 use super::{Shell, name_epochs};
@@ -69,6 +70,25 @@ impl Shell {
             self.refresh(&moved);
         }
         self.publish();
+    }
+
+    /// A person drains a backend, or moves the end of its drain.
+    pub(super) fn drain(&mut self, pool: &Name, backend: &Name, until: Mono, reason: &str) {
+        if let Some(change) = self.fleet.drain((pool, backend), until, reason) {
+            let moves = change.turn.moves_traffic;
+            self.changed(&[change]);
+            // Its end stands in the reason of its share.
+            if !moves {
+                self.refresh(&[pool]);
+            }
+        }
+    }
+
+    /// A person ended a drain, or its time is over.
+    pub(super) fn undrain(&mut self, pool: &Name, backend: &Name) {
+        let config = Arc::clone(&self.config);
+        let change = self.fleet.undrain(&config, (pool, backend), self.at());
+        self.changed(change.as_slice());
     }
 
     /// Publishes changed runtime facts of some pools to the workers: the guard knows the epoch before any worker counts

@@ -103,6 +103,15 @@ impl Shell {
             mono: clock.mono(),
             wall: crate::clock::wall(),
         };
+        for drain in &boot.drains {
+            let (whom, left) = ((&drain.pool, &drain.backend), drain.until.since(at.wall));
+            // One that is not over yet; the guard tells of the others.
+            if !left.is_zero() {
+                let until = at.mono.plus(left.min(evenkeel_guard::DRAIN_MAX));
+                let none_yet = fleet.drain(whom, until, &drain.reason);
+                drop(none_yet);
+            }
+        }
         let (snapshot, epochs) = fleet
             .snapshot(revision, &config, |_| true, at)
             .map_err(|error| StartError::Thread(std::io::Error::other(error)))?;

@@ -426,6 +426,13 @@ impl World<'_> {
             .and_then(restore)
             .ok_or("no revision can boot")?;
         self.ward.restart();
+        for drain in state.drains.values() {
+            let left = drain.until.since(self.wall());
+            if !left.is_zero() {
+                let (whom, until) = ((&drain.pool, &drain.backend), self.now().plus(left));
+                self.ward.drain(whom, until, &drain.reason);
+            }
+        }
         self.config = Arc::clone(&running.config);
         self.plane = Arc::clone(&running.config);
         self.revision = id;

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use evenkeel_balance::roster::{At, Change, Rosters};
 use evenkeel_forecast::engine::spec::{BackendKey, PoolSnapshot, Probe, Snapshot};
 use evenkeel_guard::EpochFact;
+use evenkeel_model::clock::Mono;
 use evenkeel_model::config::{Config, Pool};
-use evenkeel_model::ids::RevisionId;
+use evenkeel_model::ids::{Name, RevisionId};
 use evenkeel_model::tally::Tally;
 
 /// Runtime facts of all pools.
@@ -66,6 +67,18 @@ impl Ward {
     /// What time brought; once a second.
     pub(super) fn tick(&mut self, config: &Config, at: At) -> Vec<Change> {
         self.rosters.tick(config, at)
+    }
+
+    /// Drains a backend until then.
+    pub(super) fn drain(&mut self, whom: (&Name, &Name), until: Mono, reason: &str) {
+        let change = self.rosters.drain(whom, until, reason);
+        drop(change); // the whole pool gets a new epoch anyway
+    }
+
+    /// Ends a drain.
+    pub(super) fn undrain(&mut self, config: &Config, whom: (&Name, &Name), at: At) {
+        let change = self.rosters.undrain(config, whom, at);
+        drop(change);
     }
 
     /// Forgets what only the process knew: it was restarted.

@@ -196,6 +196,7 @@ impl<'s> World<'s> {
             incidents: state.open_incidents().cloned().collect(),
             quarantine: state.quarantine.iter().map(|(h, i)| (*h, *i)).collect(),
             deployments: state.deployments.values().cloned().collect(),
+            drains: state.drains.values().cloned().collect(),
             rollbacks: Vec::new(),
             epochs,
             journal_ok: self.journal_ok,
@@ -514,6 +515,20 @@ impl<'s> World<'s> {
                 self.revision = revision;
                 self.schedule_probes();
                 self.queue.push_back(Event::Swapped { revision, epochs });
+            }
+            Action::Drain {
+                pool,
+                backend,
+                until,
+                reason,
+            } => {
+                self.ward.drain((&pool, &backend), until, &reason);
+                self.refresh(|p| p.name == pool);
+            }
+            Action::Undrain { pool, backend } => {
+                let plane = Arc::clone(&self.plane);
+                self.ward.undrain(&plane, (&pool, &backend), self.at());
+                self.refresh(|p| p.name == pool);
             }
             Action::RequestForecast {
                 token,

@@ -9,6 +9,8 @@ mod clients;
 #[cfg(test)]
 mod closed_loop;
 #[cfg(test)]
+mod drains;
+#[cfg(test)]
 mod drills;
 #[cfg(test)]
 mod keyed;

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use evenkeel_guard::{
-    Action, Boot, EpochFact, Event, Guard, HealthFact, IncidentCommand, IncidentVerb, MemberFact,
-    Outcome, Proposal, RequestId, Restorable, RollbackCommand, Settings, Token,
+    Action, Boot, DrainCommand, EpochFact, Event, Guard, HealthFact, IncidentCommand, IncidentVerb,
+    MemberFact, Outcome, Proposal, RequestId, Restorable, RollbackCommand, Settings, Token,
+    UndrainCommand,
 };
 use evenkeel_model::canonical::content_hash;
 use evenkeel_model::clock::{Mono, Wall};
@@ -59,6 +60,14 @@ enum Act {
     Workers {
         count: u16,
     },
+    Drain {
+        backend: usize,
+        seconds: u8,
+        force: bool,
+    },
+    Undrain {
+        backend: usize,
+    },
 }
 
 fn act() -> impl Strategy<Value = Act> {
@@ -76,6 +85,8 @@ fn act() -> impl Strategy<Value = Act> {
         1 => flag().prop_map(|ok| Act::Journal { ok }),
         2 => (0..4u64, 0..6u8).prop_map(|(id, verb)| Act::Incident { id, verb }),
         1 => (1..3u16).prop_map(|count| Act::Workers { count }),
+        2 => (0..3usize, 1..60u8, flag()).prop_map(|(backend, seconds, force)| Act::Drain { backend, seconds, force }),
+        2 => (0..3usize).prop_map(|backend| Act::Undrain { backend }),
     ]
 }
 
@@ -138,6 +149,7 @@ impl Shell {
             incidents: Vec::new(),
             quarantine: Vec::new(),
             deployments: Vec::new(),
+            drains: Vec::new(),
             rollbacks: Vec::new(),
             epochs: shell.epochs(),
             journal_ok: true,
@@ -158,6 +170,7 @@ impl Shell {
                     name: b.name.clone(),
                     weight: b.weight,
                     eligible: true,
+                    drained: false,
                     why: String::new(),
                 })
                 .collect(),
@@ -201,7 +214,10 @@ impl Shell {
                 let findings = Vec::new();
                 self.step(Event::Audited { token, findings });
             }
-            Action::RequestForecast { .. } | Action::Notify { .. } => {}
+            Action::Drain { .. }
+            | Action::Undrain { .. }
+            | Action::RequestForecast { .. }
+            | Action::Notify { .. } => {}
         }
     }
 
@@ -302,7 +318,41 @@ impl Shell {
             }),
             Act::Incident { id, verb } => self.incident(id, verb),
             Act::Workers { count } => self.step(Event::WorkersChanged { workers: count }),
+            Act::Drain {
+                backend,
+                seconds,
+                force,
+            } => self.drain(backend, seconds, force),
+            Act::Undrain { backend } => self.undrain(backend),
         }
+    }
+
+    fn drain(&mut self, backend: usize, seconds: u8, force: bool) {
+        let view = self.guard.view(Mono::from_secs(self.now), self.wall);
+        let command = DrainCommand {
+            request: self.request(),
+            pool: name("shop"),
+            backend: self.config.pools[0].backends[backend].name.clone(),
+            lasts: Duration::from_secs(seconds.into()),
+            author: "ann".to_owned(),
+            reason: "test".to_owned(),
+            force,
+            blocking: Vec::new(),
+            judged_against: self.running,
+            judged_drains: view.map_or(0, |view| view.drain_changes),
+        };
+        self.step(Event::Drain(Box::new(command)));
+    }
+
+    fn undrain(&mut self, backend: usize) {
+        let command = UndrainCommand {
+            request: self.request(),
+            pool: name("shop"),
+            backend: self.config.pools[0].backends[backend].name.clone(),
+            author: "ann".to_owned(),
+            reason: String::new(),
+        };
+        self.step(Event::Undrain(command));
     }
 
     fn answer(&mut self, which: usize, ok: bool) {

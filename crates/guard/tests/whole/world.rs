@@ -87,6 +87,7 @@ pub(crate) struct World {
     pub(crate) swaps: Vec<RevisionId>,
     pub(crate) silent_workers: Vec<u16>,
     pub(crate) out: Vec<String>,
+    drained: Vec<Name>,
     /// What an audit finds.
     pub(crate) findings: Vec<Finding>,
     /// Whether the shell checks health.
@@ -136,6 +137,7 @@ impl World {
             swaps: Vec::new(),
             silent_workers: Vec::new(),
             out: Vec::new(),
+            drained: Vec::new(),
             findings: Vec::new(),
             checks: false,
             health: BTreeMap::new(),
@@ -159,6 +161,7 @@ impl World {
             incidents: Vec::new(),
             quarantine: Vec::new(),
             deployments: Vec::new(),
+            drains: Vec::new(),
             rollbacks: Vec::new(),
             epochs: world.facts(),
             journal_ok: true,
@@ -179,12 +182,19 @@ impl World {
     fn facts(&self) -> Vec<EpochFact> {
         let out = &self.out;
         let member = |backend: &evenkeel_model::config::Backend| {
-            let is_out = out.iter().any(|o| backend.name == o.as_str());
+            let is_drained = self.drained.contains(&backend.name);
+            let is_out = is_drained || out.iter().any(|o| backend.name == o.as_str());
             MemberFact {
                 name: backend.name.clone(),
                 weight: backend.weight,
                 eligible: !is_out,
-                why: if is_out { "health: down" } else { "" }.to_owned(),
+                drained: is_drained,
+                why: match (is_drained, is_out) {
+                    (true, _) => "drained until 12:00:00 UTC: new disk",
+                    (false, true) => "health: down",
+                    (false, false) => "",
+                }
+                .to_owned(),
             }
         };
         let pools = self.config.pools.iter();
@@ -202,7 +212,8 @@ impl World {
     /// Hands the running configuration and eligibility to the engine under a new epoch.
     fn reload(&mut self) -> Vec<EpochFact> {
         self.epoch += 1;
-        let out = self.out.clone();
+        let mut out = self.out.clone();
+        out.extend(self.drained.iter().map(ToString::to_string));
         let pools = self.config.pools.iter().map(|pool| PoolSnapshot {
             epoch: Epoch(self.epoch),
             members: evenkeel_balance::effective_members(pool, |i| {
@@ -265,6 +276,14 @@ impl World {
                 let epochs = self.reload();
                 self.queue.push_back(Event::Swapped { revision, epochs });
             }
+            Action::Drain { backend, .. } => {
+                self.drained.push(backend);
+                self.begin_epochs();
+            }
+            Action::Undrain { backend, .. } => {
+                self.drained.retain(|name| *name != backend);
+                self.begin_epochs();
+            }
             Action::RequestForecast { .. } => {}
             Action::RequestAudit { token, .. } => {
                 let findings = self.findings.clone();
@@ -274,6 +293,12 @@ impl World {
             Action::Reply { request, outcome } => {
                 self.replies.insert(request.0, *outcome);
             }
+        }
+    }
+
+    fn begin_epochs(&mut self) {
+        for fact in self.reload() {
+            self.queue.push_back(Event::EpochStarted(fact));
         }
     }
 

@@ -10,7 +10,7 @@ const LENGTH_MAX: usize = 64;
 const CANDIDATES_MAX: usize = 1_000;
 
 /// The nearest of `candidates` to `word`, the first of equals.
-pub(super) fn suggestion<'c>(
+pub fn suggestion<'c>(
     word: &str,
     candidates: impl IntoIterator<Item = &'c str>,
 ) -> Option<&'c str> {

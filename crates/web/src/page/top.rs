@@ -61,6 +61,19 @@ pub(super) fn notes(view: &GuardView) -> Markup {
     if let Some(edited) = &view.edited {
         notes.push(("Edited", html! { (edited) }));
     }
+    for drain in &view.drains {
+        let left = drain.until.since(view.at).as_secs();
+        let in_flight = drain
+            .in_flight
+            .map_or_else(|| "not known yet".to_owned(), |n| words::count(n.into()));
+        let text = html! {
+            b { (drain.pool) "/" (drain.backend) } " until " (words::clock(drain.until)) " UTC, "
+            (left.div_ceil(60)) " min left, in flight: " (in_flight) ", by " (drain.author)
+            @if !drain.reason.is_empty() { ": “" (drain.reason) "”" }
+            "; end it with " code { "evenkeel undrain " (drain.pool) "/" (drain.backend) }
+        };
+        notes.push(("Drained", text));
+    }
     if let Some(hold) = &view.hold {
         notes.push(("Hands off", html! { "no automatic action: " (hold) }));
     }

@@ -89,6 +89,24 @@ impl ChangeOutcomeView {
             }
             Outcome::Refused(_) => Self::said("refused", "refused; nothing was changed"),
             Outcome::Failed { why } => Self::said("failed", why.as_str()),
+            Outcome::Drained(record) => Self::said(
+                "drained",
+                format!(
+                    "{}/{} gets no new clients until {}",
+                    record.pool,
+                    record.backend,
+                    super::time(record.until)
+                ),
+            ),
+            Outcome::Undrained {
+                pool,
+                backend,
+                was_drained: true,
+            } => Self::said("undrained", format!("{pool}/{backend} takes traffic again")),
+            Outcome::Undrained { pool, backend, .. } => Self::said(
+                "unchanged",
+                format!("{pool}/{backend} is not drained; nothing was changed"),
+            ),
             Outcome::Recorded { deployment } => Self::said("recorded", deployment.to_string()),
             Outcome::Incident { incident, status } => Self {
                 incident: Some(incident.to_string()),

@@ -7,7 +7,7 @@ use evenkeel_guard::GuardView;
 use evenkeel_model::ids::Name;
 use serde::{Deserialize, Serialize};
 
-use super::{maybe_time, time};
+use super::{DrainView, maybe_time, time};
 
 /// `status`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -28,6 +28,8 @@ pub struct StatusView {
     pub verifying: Option<Vec<String>>,
     pub confirm_by: Option<String>,
     pub keep_until: Option<String>,
+    /// Backends that a person took out for a while.
+    pub drains: Vec<DrainView>,
     pub pools: Vec<PoolView>,
     /// What each worker of the data plane took since the start.
     pub workers: Vec<WorkerView>,
@@ -152,6 +154,11 @@ impl StatusView {
             verifying: view.verifying.as_ref().map(|v| v.missing.clone()),
             confirm_by: maybe_time(view.confirm_by),
             keep_until: maybe_time(view.keep_until),
+            drains: view
+                .drains
+                .iter()
+                .map(|drain| DrainView::of(drain, view.at))
+                .collect(),
             pools: view.pools.iter().map(pool_status).collect(),
             workers: worker_status(workers),
         }
