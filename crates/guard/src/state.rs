@@ -516,7 +516,7 @@ impl Inner {
             },
             Answer::Shut(gate, why, entries) => match gate {
                 Gate::Change(serial) => self.change_not_written(serial, &why, entries),
-                Gate::Confirm { request, .. } => {
+                Gate::Confirm { request, .. } | Gate::Undrain { request, .. } => {
                     let reason = refuse::journal(&why);
                     self.reply(request, refuse::refused(*reason, Vec::new(), None));
                 }
@@ -524,10 +524,6 @@ impl Inner {
                     request, record, ..
                 } => {
                     self.drain_not_written(&(record.pool, record.backend));
-                    let reason = refuse::journal(&why);
-                    self.reply(request, refuse::refused(*reason, Vec::new(), None));
-                }
-                Gate::Undrain { request, .. } => {
                     let reason = refuse::journal(&why);
                     self.reply(request, refuse::refused(*reason, Vec::new(), None));
                 }

@@ -251,35 +251,7 @@ impl Shell {
 
     fn act(&mut self, act: &Act) {
         match *act {
-            Act::Propose {
-                weights,
-                force,
-                confirm,
-                keep,
-                stale,
-            } => {
-                let config = shop(WEIGHTS[weights], "round_robin", "");
-                let hash = content_hash(&config);
-                if force {
-                    self.forced.insert(hash);
-                }
-                let proposal = Proposal {
-                    request: self.request(),
-                    config: Arc::new(config),
-                    text: Arc::from("text"),
-                    hash,
-                    findings: Vec::new(),
-                    blocking: Vec::new(),
-                    judged_against: if stale { RevisionId(99) } else { self.running },
-                    base: None,
-                    author: "ann".to_owned(),
-                    reason: "test".to_owned(),
-                    force,
-                    confirm_within: confirm.then_some(Duration::from_secs(40)),
-                    keep: keep.then_some(Duration::from_secs(30)),
-                };
-                self.step(Event::Propose(Box::new(proposal)));
-            }
+            Act::Propose { .. } => self.propose(act),
             Act::Rollback => {
                 let command = RollbackCommand {
                     request: self.request(),
@@ -353,6 +325,39 @@ impl Shell {
             reason: String::new(),
         };
         self.step(Event::Undrain(command));
+    }
+
+    fn propose(&mut self, act: &Act) {
+        if let Act::Propose {
+            weights,
+            force,
+            confirm,
+            keep,
+            stale,
+        } = *act
+        {
+            let config = shop(WEIGHTS[weights], "round_robin", "");
+            let hash = content_hash(&config);
+            if force {
+                self.forced.insert(hash);
+            }
+            let proposal = Proposal {
+                request: self.request(),
+                config: Arc::new(config),
+                text: Arc::from("text"),
+                hash,
+                findings: Vec::new(),
+                blocking: Vec::new(),
+                judged_against: if stale { RevisionId(99) } else { self.running },
+                base: None,
+                author: "ann".to_owned(),
+                reason: "test".to_owned(),
+                force,
+                confirm_within: confirm.then_some(Duration::from_secs(40)),
+                keep: keep.then_some(Duration::from_secs(30)),
+            };
+            self.step(Event::Propose(Box::new(proposal)));
+        }
     }
 
     fn answer(&mut self, which: usize, ok: bool) {
