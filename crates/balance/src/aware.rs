@@ -67,6 +67,8 @@ pub enum How {
     Failed,
     /// Nothing is known: the client left.
     Aborted,
+    /// Another backend answered the same request first: it takes at least so long.
+    Overtaken,
 }
 
 impl How {
@@ -190,6 +192,11 @@ impl Aware {
         let took = took.as_nanos() as f64;
         match how {
             How::Aborted => {}
+            How::Overtaken => {
+                if took > lane.answer_ns(peak_typical, now) {
+                    lane.observe(peak_typical, now, took);
+                }
+            }
             How::Good => {
                 let peak = lane.observe(peak_typical, now, took);
                 lane.fail(now, 0.0);

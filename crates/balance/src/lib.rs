@@ -8,6 +8,7 @@ mod aware;
 pub mod digest;
 pub mod hash;
 pub mod health;
+pub mod hedge;
 pub mod levels;
 pub mod member;
 pub mod membership;

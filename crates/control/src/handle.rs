@@ -20,7 +20,7 @@ use evenkeel_model::config::{Address, Config};
 use evenkeel_model::ids::{IncidentId, Name, RevisionId};
 use evenkeel_model::parse;
 use evenkeel_model::tally::RouteKey;
-use evenkeel_proxy::OverloadView;
+use evenkeel_proxy::{Hedges, OverloadView};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::counters::{PoolCounters, WorkerCounters};
@@ -61,6 +61,8 @@ pub struct Published {
     pub access_log_lost: u64,
     /// Requests refused by the rate limit of a route, of those that have one.
     pub rate_limited: Vec<(Arc<RouteKey>, u64)>,
+    /// What became of second tries, by pool that hedges.
+    pub hedges: Vec<(Name, Hedges)>,
     /// What overload protection sees and did.
     pub overload: OverloadView,
     /// When the process started.
@@ -86,6 +88,7 @@ impl Published {
             connections: 0,
             access_log_lost: 0,
             rate_limited: Vec::new(),
+            hedges: Vec::new(),
             overload: OverloadView::default(),
             started_at,
         }

@@ -213,6 +213,6 @@ impl BackendWindow {
 
     /// Tries that ended and were not aborted by the client.
     pub const fn finished(&self) -> u64 {
-        self.outcomes.total() - self.outcomes.client_abort
+        self.outcomes.total() - self.outcomes.unknown()
     }
 }

@@ -315,7 +315,7 @@ fn cut(before: &BackendWindow, now: &BackendWindow, at: Duration) -> f64 {
 }
 
 fn failed_of(outcomes: &Outcomes) -> (f64, f64) {
-    let tries = outcomes.total() - outcomes.client_abort;
+    let tries = outcomes.total() - outcomes.unknown();
     (outcomes.failed() as f64, tries as f64)
 }
 

@@ -145,6 +145,7 @@ fn window(watch: &PoolWatch, from: Mono, to: Mono) -> Option<Window> {
                     reset: u64::from(cell.reset),
                     timeout: u64::from(cell.timeout),
                     client_abort: 0,
+                    cancelled: 0,
                 },
                 harmed: u64::from(cell.harmed),
                 latency,

@@ -466,6 +466,10 @@ fn limit_entries(pool: &Pool) -> Vec<(&'static str, String)> {
     if pool.retry.unsafe_methods {
         entries.push(("retry.unsafe_methods", "true".to_owned()));
     }
+    if let Some(hedge) = &pool.hedge {
+        entries.push(("hedge.after", quote(&hedge.after.to_string())));
+        entries.push(("hedge.budget", quote(&hedge.budget.to_string())));
+    }
     entries
 }
 

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use crate::ids::Name;
 use crate::policy::{Policy, Waiver};
-use crate::units::{ByteSize, Ratio};
+use crate::units::{ByteSize, Ratio, format_duration};
 
 /// One whole configuration.
 #[derive(Debug, Clone, PartialEq)]
@@ -458,6 +458,8 @@ pub struct Pool {
     pub request_timeout: Duration,
     /// Retries.
     pub retry: Retry,
+    /// When a second backend is asked for a request whose first one is slow; `None`: never.
+    pub hedge: Option<Hedge>,
     /// How long a connection to a backend may live. Default: as long as it is used.
     pub keep: Lifetime,
     /// Most requests at once on one backend; beyond it the backend is passed over. `None`: no limit.
@@ -652,6 +654,49 @@ pub struct Retry {
     pub on: RetryOn,
     /// Whether a method that is not idempotent may be repeated although the backend may have acted on it.
     pub unsafe_methods: bool,
+}
+
+/// `[pool.NAME.hedge]`: a second backend for a request that can do no harm twice; the first answer wins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Hedge {
+    /// How long the first has.
+    pub after: HedgeAfter,
+    /// Hedges per request over time. Default 5 %.
+    pub budget: Ratio,
+}
+
+impl Hedge {
+    /// [`Hedge::budget`] when it is not written.
+    pub const BUDGET: Ratio = Ratio::from_percent(5);
+}
+
+/// How long the first backend has before a second is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum HedgeAfter {
+    /// This time.
+    Time(Duration),
+    /// The response time that so many percent of the pool's requests stay below at present.
+    Percentile(u32),
+}
+
+impl HedgeAfter {
+    /// The percentiles that may be named.
+    pub const PERCENTILES: &'static [(&'static str, u32)] = &[
+        ("p50", 50),
+        ("p75", 75),
+        ("p90", 90),
+        ("p95", 95),
+        ("p99", 99),
+    ];
+}
+
+impl fmt::Display for HedgeAfter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Time(after) => f.write_str(&format_duration(*after)),
+            Self::Percentile(percent) => write!(f, "p{percent}"),
+        }
+    }
 }
 
 /// What is worth a further try.

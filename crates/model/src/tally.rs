@@ -169,6 +169,8 @@ pub struct Outcomes {
     pub timeout: u64,
     /// The client left first.
     pub client_abort: u64,
+    /// Another backend answered the same request first (a hedge): nothing is known of this one.
+    pub cancelled: u64,
 }
 
 impl Outcomes {
@@ -180,7 +182,12 @@ impl Outcomes {
             + self.connect_failed
             + self.reset
             + self.timeout
-            + self.client_abort
+            + self.unknown()
+    }
+
+    /// All tries that ended with nothing known of the backend.
+    pub const fn unknown(&self) -> u64 {
+        self.client_abort + self.cancelled
     }
 
     /// The sum with `other`.
@@ -194,6 +201,7 @@ impl Outcomes {
             reset: self.reset + other.reset,
             timeout: self.timeout + other.timeout,
             client_abort: self.client_abort + other.client_abort,
+            cancelled: self.cancelled + other.cancelled,
         }
     }
 
@@ -208,6 +216,7 @@ impl Outcomes {
             reset: self.reset.saturating_sub(earlier.reset),
             timeout: self.timeout.saturating_sub(earlier.timeout),
             client_abort: self.client_abort.saturating_sub(earlier.client_abort),
+            cancelled: self.cancelled.saturating_sub(earlier.cancelled),
         }
     }
 

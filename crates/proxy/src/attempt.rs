@@ -25,7 +25,7 @@ use crate::state::PoolView;
 use crate::stream::Stream;
 
 /// Largest response head of a backend.
-const RESPONSE_HEAD_MAX: usize = 64 * 1024;
+pub(crate) const RESPONSE_HEAD_MAX: usize = 64 * 1024;
 /// A client that waits for a 100 gets one from us when the backend says nothing for this long: many servers ignore
 /// `Expect`, and clients wait a second and more on their own.
 const EXPECT_WAIT: Duration = Duration::from_millis(500);
@@ -168,8 +168,8 @@ impl Exchange<'_> {
         }
     }
 
-    /// The request as it goes to the backend.
-    fn upload(&self) -> Pump {
+    /// The head of the request as it goes to the backend.
+    pub(crate) fn head_text(&self) -> Vec<u8> {
         let mut out = self.connection.worker.blocks.take_text();
         let rewrite = RequestRewrite {
             client: &self.connection.fields,
@@ -180,6 +180,12 @@ impl Exchange<'_> {
             extra: &[],
         };
         write_request_head(&mut out, self.head, self.text, &rewrite);
+        out
+    }
+
+    /// The request as it goes to the backend.
+    fn upload(&self) -> Pump {
+        let out = self.head_text();
         let encoding = match self.head.body {
             BodyLength::Chunked => Encoding::Chunked,
             _ => Encoding::Plain,
@@ -299,6 +305,9 @@ impl Exchange<'_> {
                 return Ok(may_start.then_some(length));
             }
             waiting.expect_by = None;
+            if let Some(interim) = &self.interim {
+                interim.set(true);
+            }
             if waiting.interim.len() < INTERIM_MAX {
                 let rewrite = ResponseRewrite {
                     client_version: self.head.version,

@@ -22,6 +22,8 @@ pub(crate) enum Outcome {
     Reset,
     Timeout,
     ClientAbort,
+    /// Another backend answered first.
+    Cancelled,
 }
 
 /// The counts of one epoch, one cell per backend in file order.
@@ -69,6 +71,7 @@ impl EpochCells {
                 Outcome::Reset => &mut outcomes.reset,
                 Outcome::Timeout => &mut outcomes.timeout,
                 Outcome::ClientAbort => &mut outcomes.client_abort,
+                Outcome::Cancelled => &mut outcomes.cancelled,
             };
             *count += 1;
         });

@@ -3,6 +3,7 @@
 //! Route, pick, try (again where `balance` allows it), pass the response on. Everything that a request knows lives on
 //! its connection's task; the snapshot that it began with stays with it to the end.
 
+use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Instant;
 
@@ -19,7 +20,7 @@ use crate::fault::Fault;
 use crate::ident::{REQUEST_ID, RequestId, cookie, hash_key, is_sane_id};
 use crate::pressure::ShedBy;
 use crate::record::{Record, Try};
-use crate::state::{Heads, PoolView, View};
+use crate::state::{Heads, PoolView, View, Worker};
 use crate::sticky::Binding;
 use crate::turnover;
 
@@ -43,6 +44,16 @@ pub(crate) struct Exchange<'a> {
     /// What a valid sticky cookie of the request says.
     pub(crate) binding: Option<Binding>,
     /// Of its route.
+    pub(crate) priority: Priority,
+    /// Set once the client is sent an interim response, where somebody asks.
+    pub(crate) interim: Option<Rc<Cell<bool>>>,
+}
+
+/// What a backend is sought by.
+pub(crate) struct Seeking<'a> {
+    pub(crate) tried: &'a [usize],
+    pub(crate) key: Option<u64>,
+    pub(crate) bound: Option<usize>,
     pub(crate) priority: Priority,
 }
 
@@ -184,6 +195,7 @@ async fn exchange(
         key,
         binding,
         priority,
+        interim: None,
     };
     match exchange.find_backend(&pool, response).await {
         Ok((pool, upstream, attempt)) => exchange.relay(&pool, upstream, attempt, response).await,
@@ -211,8 +223,10 @@ impl Exchange<'_> {
             self.record.attempts += 1;
             let backend = attempt.backend();
             self.record.backend = Some(backend);
-            let failed = match self.attempt(pool, &attempt, fresh, response).await {
+            let asked = self.ask(pool, &mut attempt, fresh, response, &mut tried);
+            let failed = match asked.await {
                 Ok(upstream) => {
+                    self.learn(pool, now);
                     let answer = (&upstream, &attempt, response.status);
                     let Some(next) = self.repeat_instead(pool, answer, retries, &mut tried) else {
                         return Ok((Rc::clone(pool), upstream, attempt));
@@ -273,7 +287,7 @@ impl Exchange<'_> {
     }
 
     /// The picker learns of a failure of the backend; what is the client's says nothing of it.
-    fn tell_failed(&self, fault: Fault, attempt: &mut Try) {
+    pub(crate) fn tell_failed(&self, fault: Fault, attempt: &mut Try) {
         if fault.is_backends() {
             let now = Instant::now();
             let took = now.saturating_duration_since(attempt.picked_at);
@@ -327,40 +341,20 @@ impl Exchange<'_> {
         tried: &Tried,
         now: Instant,
     ) -> Result<Try, Fault> {
-        let load = pool.state.load(self.connection.worker.shared.loads.len());
-        let ask = Ask {
-            now: self.connection.worker.mono(now),
+        let seeking = Seeking {
             tried: tried.list(),
             key: self.key,
             bound: self.binding.map(|binding| binding.member),
+            priority: self.priority,
         };
-        // Another worker may take the last slot between the pick and the booking; then the next pick sees it.
-        let limit = pool.state.total_limit(self.priority);
-        for _ in 0..LOOKS_MAX {
-            if !pool.state.has_room(limit) {
-                return Err(self.no_room(pool));
-            }
-            let Some(pick) = turnover::pick(pool, &load, ask) else {
-                break;
-            };
-            if let Some(attempt) = Try::start(pool, pick, now, limit) {
-                return Ok(attempt);
-            }
-        }
-        let anybody = pool.state.members.iter().any(|m| m.effective_weight() > 0);
-        Err(if anybody {
-            Fault::AllAtLimit
-        } else {
-            Fault::NoBackend
-        })
+        seeking.seek(&self.connection.worker, pool, now)
     }
 
-    /// Why there is no room in the pool: those who leave some to others never wait for what they may not use.
-    fn no_room(&self, pool: &PoolView) -> Fault {
-        if pool.state.gives_way(self.priority) {
-            Fault::Shed
-        } else {
-            Fault::AllAtLimit
+    /// The pool's hedges go by how long requests without a body take until their head comes.
+    fn learn(&self, pool: &PoolView, since: Instant) {
+        if pool.state.pool.hedge.is_some() && self.head.body == BodyLength::None {
+            let mut hedger = pool.pool.hedger.borrow_mut();
+            hedger.answered(since.elapsed());
         }
     }
 
@@ -399,6 +393,48 @@ impl Exchange<'_> {
     }
 }
 
+impl Seeking<'_> {
+    /// Picks a backend and takes its slot; nothing is booked when there is none.
+    pub(crate) fn seek(
+        &self,
+        worker: &Worker,
+        pool: &Rc<PoolView>,
+        now: Instant,
+    ) -> Result<Try, Fault> {
+        let load = pool.state.load(worker.shared.loads.len());
+        let ask = Ask {
+            now: worker.mono(now),
+            tried: self.tried,
+            key: self.key,
+            bound: self.bound,
+        };
+        // Another worker may take the last slot between the pick and the booking; then the next pick sees it.
+        let limit = pool.state.total_limit(self.priority);
+        for _ in 0..LOOKS_MAX {
+            if !pool.state.has_room(limit) {
+                // Those who leave some to others never wait for what they may not use.
+                return Err(if pool.state.gives_way(self.priority) {
+                    Fault::Shed
+                } else {
+                    Fault::AllAtLimit
+                });
+            }
+            let Some(pick) = turnover::pick(pool, &load, ask) else {
+                break;
+            };
+            if let Some(attempt) = Try::start(pool, pick, now, limit) {
+                return Ok(attempt);
+            }
+        }
+        let anybody = pool.state.members.iter().any(|m| m.effective_weight() > 0);
+        Err(if anybody {
+            Fault::AllAtLimit
+        } else {
+            Fault::NoBackend
+        })
+    }
+}
+
 /// Backends that already failed this request.
 #[derive(Debug, Default)]
 pub(crate) struct Tried {
@@ -407,14 +443,14 @@ pub(crate) struct Tried {
 }
 
 impl Tried {
-    fn push(&mut self, backend: usize) {
+    pub(crate) fn push(&mut self, backend: usize) {
         if let Some(place) = self.list.get_mut(self.length) {
             *place = backend;
             self.length += 1;
         }
     }
 
-    fn list(&self) -> &[usize] {
+    pub(crate) fn list(&self) -> &[usize] {
         self.list.get(..self.length).unwrap_or_default()
     }
 }

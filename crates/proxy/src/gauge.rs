@@ -16,6 +16,7 @@ use evenkeel_model::ids::Name;
 use evenkeel_model::tally::{RouteKey, Vitals};
 
 use crate::gate::{self, Gate};
+use crate::hedge::HedgeCells;
 use crate::rate::Rates;
 use crate::sticky::StickyKey;
 
@@ -122,6 +123,7 @@ struct Kept {
     keys: BTreeMap<Name, Arc<KeyTable>>,
     sticky: Option<StickyKey>,
     gates: BTreeMap<Name, Arc<Gate>>,
+    hedges: BTreeMap<Name, Arc<HedgeCells>>,
     rates: BTreeMap<RouteKey, Arc<Rates>>,
 }
 
@@ -168,6 +170,11 @@ impl Gauges {
         let new = Arc::new(Rates::new(by.cloned()));
         kept.rates.insert(route.clone(), Arc::clone(&new));
         new
+    }
+
+    /// What became of second tries in `pool`, made on first use.
+    pub(crate) fn hedges(&self, pool: &Name) -> Arc<HedgeCells> {
+        Arc::clone(self.lock().hedges.entry(pool.clone()).or_default())
     }
 
     /// The gate of `pool`, made on first use.

@@ -21,6 +21,7 @@ use tokio::sync::{Notify, mpsc};
 use crate::access::{AccessLog, AccessLogError};
 use crate::bind::{self, BindError, Bound, HandedStream, ListenSocket};
 use crate::descriptors;
+use crate::hedge::Hedges;
 use crate::pressure::{Governor, MemorySource, OverloadView};
 use crate::snapshot::Snapshot;
 use crate::worker;
@@ -362,6 +363,16 @@ impl Proxy {
         let routes = snapshot.route_keys.iter().zip(&snapshot.limits);
         routes
             .filter_map(|(key, limit)| Some((Arc::clone(key), limit.as_ref()?.rates.refused())))
+            .collect()
+    }
+
+    /// What became of second tries in each pool of the running snapshot that hedges, in file order.
+    pub fn hedges(&self) -> Vec<(Name, Hedges)> {
+        let published = self.shared.published.load();
+        let pools = published.snapshot.pools.iter();
+        pools
+            .filter(|state| state.pool.hedge.is_some())
+            .map(|state| (state.pool.name.clone(), state.hedges.view()))
             .collect()
     }
 

@@ -36,6 +36,24 @@ pub(crate) struct Record {
     pub(crate) bytes_out: u64,
     /// Beyond the objective of the pool.
     pub(crate) harmed: bool,
+    /// What became of a second try at the same time, if there was one.
+    pub(crate) hedging: Option<Hedging>,
+}
+
+/// What became of a second try.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Hedging {
+    Won,
+    Lost,
+}
+
+impl Hedging {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Won => "won",
+            Self::Lost => "lost",
+        }
+    }
 }
 
 impl Record {
@@ -53,6 +71,7 @@ impl Record {
             bytes_in: 0,
             bytes_out: 0,
             harmed: false,
+            hedging: None,
         }
     }
 
@@ -114,6 +133,10 @@ impl Record {
         number_field(out, "status", u64::from(self.status));
         self.write_place(out);
         number_field(out, "attempts", u64::from(self.attempts));
+        match self.hedging {
+            Some(hedging) => text_field(out, "hedge", hedging.as_str().as_bytes()),
+            None => null_field(out, "hedge"),
+        }
         ms_field(
             out,
             "duration_ms",
@@ -172,6 +195,8 @@ pub(crate) struct Try {
     told: bool,
     /// Its slots are given back.
     free: bool,
+    /// What it counts as when it is dropped without an end.
+    dropped: Outcome,
 }
 
 impl Try {
@@ -209,7 +234,13 @@ impl Try {
             ended: false,
             told: false,
             free: false,
+            dropped: Outcome::ClientAbort,
         })
+    }
+
+    /// It is the second of two that run at once: without an end of its own the other one was first.
+    pub(crate) const fn is_spare(&mut self) {
+        self.dropped = Outcome::Cancelled;
     }
 
     /// Gives the slots back, to whoever waits for one; only the first call counts.
@@ -265,7 +296,7 @@ impl Try {
 
 impl Drop for Try {
     fn drop(&mut self) {
-        self.end(Outcome::ClientAbort);
+        self.end(self.dropped);
         self.let_go();
     }
 }

@@ -15,6 +15,7 @@ use evenkeel_model::tally::RouteKey;
 
 use crate::gate::Gate;
 use crate::gauge::{BackendGauge, Gauges, PoolGauge};
+use crate::hedge::HedgeCells;
 use crate::rate::RouteLimit;
 use crate::sticky::Sticky;
 
@@ -71,6 +72,8 @@ pub struct PoolState {
     pub(crate) sticky: Option<Sticky>,
     /// Kept over reloads by name.
     pub(crate) gate: Arc<Gate>,
+    /// What became of second tries. Kept over reloads by name.
+    pub(crate) hedges: Arc<HedgeCells>,
     /// Of the routes that lead here.
     highest: Priority,
 }
@@ -219,6 +222,7 @@ impl PoolState {
         let counted = bounded || pool.max_in_flight_total.is_some();
         let total = counted.then(|| gauges.pool(&pool.name));
         let gate = gauges.gate(&pool.name);
+        let hedges = gauges.hedges(&pool.name);
         let gauges = pool
             .backends
             .iter()
@@ -234,6 +238,7 @@ impl PoolState {
             members: facts.members,
             gauges,
             gate,
+            hedges,
             highest,
         })
     }

@@ -14,6 +14,7 @@ use std::task::Context;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use evenkeel_balance::Picker;
+use evenkeel_balance::hedge::Hedger;
 use evenkeel_balance::retry::Budget;
 use evenkeel_http1::{RequestHead, ResponseHead};
 use evenkeel_model::clock::{Mono, Wall};
@@ -76,6 +77,7 @@ pub(crate) struct Heads {
 pub(crate) struct WorkerPool {
     pub(crate) picker: RefCell<Picker>,
     pub(crate) budget: RefCell<Budget>,
+    pub(crate) hedger: RefCell<Hedger>,
     pub(crate) counts: PoolCounts,
     /// The epoch whose members the picker has.
     pub(crate) epoch: Cell<Epoch>,
@@ -236,6 +238,7 @@ impl Worker {
         WorkerPool {
             picker: RefCell::new(picker),
             budget: RefCell::new(Budget::new(now)),
+            hedger: RefCell::default(),
             counts: PoolCounts::default(),
             epoch: Cell::new(state.epoch),
         }

@@ -181,6 +181,7 @@ impl Shell {
             connections: self.proxy.connections(),
             access_log_lost: self.proxy.access_log_lost(),
             rate_limited: self.proxy.rate_limited(),
+            hedges: self.proxy.hedges(),
             overload: self.proxy.overload(),
             started_at: self.started_at,
         }));

@@ -78,6 +78,7 @@ pub(crate) fn pool(weights: &[u32], capacities: &[Option<f64>]) -> Pool {
             on: evenkeel_model::config::RetryOn::default(),
             unsafe_methods: false,
         },
+        hedge: None,
         keep: evenkeel_model::config::Lifetime::default(),
         max_in_flight: None,
         max_in_flight_total: None,

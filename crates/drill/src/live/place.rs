@@ -325,7 +325,7 @@ impl<'s> Place<'s> {
                 slow: 0,
             };
             for backend in pool.backends.values() {
-                all.ended += backend.outcomes.total() - backend.outcomes.client_abort;
+                all.ended += backend.outcomes.total() - backend.outcomes.unknown();
                 all.failed += backend.harmed - backend.slow;
                 all.slow += backend.slow;
             }

@@ -357,7 +357,7 @@ impl<'s> World<'s> {
                 let mut all = Seen::default();
                 for backend in &epoch.backends {
                     let outcomes = backend.outcomes;
-                    all.ended += outcomes.total() - outcomes.client_abort;
+                    all.ended += outcomes.total() - outcomes.unknown();
                     all.failed += backend.harmed - backend.slow;
                     all.slow += backend.slow;
                 }

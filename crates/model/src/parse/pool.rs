@@ -12,8 +12,8 @@ use super::typed::Limits;
 use super::weights::{WEIGHT_MAX, derive};
 use super::{BACKENDS_MAX, affinity, health, keys, members, place, policy, text, too_many};
 use crate::config::{
-    Address, Algorithm, Backend, Choices, Ejection, Here, Intent, Lifetime, Members, NPlusOne,
-    Objective, Pool, Queue, Retry, RetryCause, RetryOn, Session,
+    Address, Algorithm, Backend, Choices, Ejection, Hedge, HedgeAfter, Here, Intent, Lifetime,
+    Members, NPlusOne, Objective, Pool, Queue, Retry, RetryCause, RetryOn, Session,
 };
 use crate::ids::Name;
 use crate::units::{Ratio, format_duration};
@@ -85,6 +85,16 @@ pub(super) const RETRY_BUDGET: Limits<Ratio> = Limits {
     min: Ratio::from_percent(0),
     max: Ratio::from_percent(100),
     outside: "retries would more than double the load of a fault",
+};
+pub(super) const HEDGE_AFTER: Limits<Duration> = Limits {
+    min: MS,
+    max: HOUR,
+    outside: "every request would be sent twice, or none ever",
+};
+pub(super) const HEDGE_BUDGET: Limits<Ratio> = Limits {
+    min: Ratio::from_ppm(1_000),
+    max: Ratio::from_percent(50),
+    outside: "nothing would ever be hedged, or the load would nearly double",
 };
 pub(super) const TIMEOUT: Limits<Duration> = Limits {
     min: MS,
@@ -187,6 +197,7 @@ pub(super) fn read(
         idle_timeout,
         request_timeout,
         retry: retry(reader, &s),
+        hedge: hedge(reader, &s),
         keep: Lifetime {
             age_max: s.duration(reader, "keep_max_age", &LIFETIME),
             requests_max: s.integer(reader, "keep_max_requests", &LIFETIME_REQUESTS),
@@ -278,6 +289,30 @@ fn retry(reader: &mut Reader, s: &Section<'_>) -> Retry {
         retry.unsafe_methods = s.boolean(reader, "unsafe_methods").unwrap_or(false);
     }
     retry
+}
+
+fn hedge(reader: &mut Reader, s: &Section<'_>) -> Option<Hedge> {
+    let s = sub(reader, s, "hedge", &keys::HEDGE)?;
+    s.require(
+        reader,
+        "after",
+        "no second backend would ever be asked",
+        "after = \"p95\"",
+    );
+    let budget = s.ratio(reader, "budget", &HEDGE_BUDGET);
+    let found = s.get(reader, "after")?;
+    let after = match found.value {
+        DeValue::String(text) if text.starts_with('p') => s
+            .choice(reader, "after", HedgeAfter::PERCENTILES)
+            .map(HedgeAfter::Percentile),
+        _ => s
+            .duration(reader, "after", &HEDGE_AFTER)
+            .map(HedgeAfter::Time),
+    };
+    Some(Hedge {
+        after: after?,
+        budget: budget.unwrap_or(Hedge::BUDGET),
+    })
 }
 
 /// `["connect", "503"]`.

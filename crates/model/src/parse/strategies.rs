@@ -16,9 +16,10 @@ use super::weights::derive;
 use crate::clock::Wall;
 use crate::config::{
     Address, Admin, AdminToken, Affinity, Algorithm, Backend, Choices, Config, Ejection,
-    EscalationLevel, HashKey, Health, HealthCheck, Here, HttpCheck, Intent, Lifetime, Listener,
-    Locality, Members, MembersSource, NPlusOne, Objective, Overload, Place, Pool, Priority, Queue,
-    RateLimit, Receiver, Retry, RetryCause, RetryOn, Role, Route, Session, StickyCookie, Subset,
+    EscalationLevel, HashKey, Health, HealthCheck, Hedge, HedgeAfter, Here, HttpCheck, Intent,
+    Lifetime, Listener, Locality, Members, MembersSource, NPlusOne, Objective, Overload, Place,
+    Pool, Priority, Queue, RateLimit, Receiver, Retry, RetryCause, RetryOn, Role, Route, Session,
+    StickyCookie, Subset,
 };
 use crate::finding::Severity;
 use crate::ids::Name;
@@ -140,7 +141,13 @@ fn health() -> impl Strategy<Value = Health> {
 }
 
 /// What decides who takes traffic at run time.
-type Standing = (Option<Health>, Option<Ejection>, Option<Duration>, f64);
+type Standing = (
+    Option<Health>,
+    Option<Ejection>,
+    Option<Duration>,
+    f64,
+    Option<Hedge>,
+);
 
 fn standing() -> impl Strategy<Value = Standing> {
     let ejection = (
@@ -165,7 +172,25 @@ fn standing() -> impl Strategy<Value = Standing> {
         option::of(ejection),
         slow_start,
         overprovisioning,
+        option::of(hedge()),
     )
+}
+
+fn retry((attempts, budget, on, unsafe_methods): (u32, Ratio, RetryOn, bool)) -> Retry {
+    Retry {
+        attempts,
+        budget,
+        on,
+        unsafe_methods,
+    }
+}
+
+fn hedge() -> impl Strategy<Value = Hedge> {
+    let after = prop_oneof![
+        micros(1_000, 3_600_000_000).prop_map(HedgeAfter::Time),
+        (0usize..5).prop_map(|i| HedgeAfter::Percentile(HedgeAfter::PERCENTILES[i].1)),
+    ];
+    (after, ratio(1_000, 500_000)).prop_map(|(after, budget)| Hedge { after, budget })
 }
 
 fn backends() -> impl Strategy<Value = Vec<Backend>> {
@@ -300,7 +325,7 @@ fn pool() -> impl Strategy<Value = Pool> {
     )
         .prop_map(
             |(spread, n, session, timeouts, standing, policy, (mut backends, members, keep))| {
-                let (health, ejection, slow_start, overprovisioning) = standing;
+                let (health, ejection, slow_start, overprovisioning, hedge) = standing;
                 let ((algorithm, affinity), intent, peak_rps, n_plus_one, has_capacity) = spread;
                 if intent != Intent::Capacity && !has_capacity {
                     // Some declare it, some do not: allowed under every other intent.
@@ -339,12 +364,8 @@ fn pool() -> impl Strategy<Value = Pool> {
                     response_timeout: timeouts.1,
                     idle_timeout: timeouts.2,
                     request_timeout: timeouts.3,
-                    retry: Retry {
-                        attempts: n.7.0,
-                        budget: n.7.1,
-                        on: n.7.2,
-                        unsafe_methods: n.7.3,
-                    },
+                    retry: retry(n.7),
+                    hedge,
                     keep,
                     max_in_flight: n.5,
                     max_in_flight_total: n.5.map(|limit| limit / 2 + 1),

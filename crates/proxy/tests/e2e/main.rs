@@ -13,6 +13,8 @@ mod faults;
 #[cfg(test)]
 mod headers;
 #[cfg(test)]
+mod hedging;
+#[cfg(test)]
 mod lifecycle;
 #[cfg(test)]
 mod overload;

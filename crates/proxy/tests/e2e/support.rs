@@ -90,6 +90,7 @@ pub(crate) fn pool(label: &str, backends: &[SocketAddr]) -> Pool {
             on: evenkeel_model::config::RetryOn::default(),
             unsafe_methods: false,
         },
+        hedge: None,
         keep: evenkeel_model::config::Lifetime::default(),
         max_in_flight: None,
         max_in_flight_total: None,
@@ -244,6 +245,7 @@ fn add(sum: &mut BackendTally, cell: &BackendTally) {
     a.reset += b.reset;
     a.timeout += b.timeout;
     a.client_abort += b.client_abort;
+    a.cancelled += b.cancelled;
 }
 
 fn snapshot(config: &Config, epoch: u64, gauges: &Gauges) -> Snapshot {

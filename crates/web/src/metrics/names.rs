@@ -81,6 +81,8 @@ metrics! {
         "Picks by worker of the data plane.";
     RateLimited: Counter "evenkeel_rate_limited",
         "Requests refused with 429 by the rate limit of a route.";
+    Hedges: Counter "evenkeel_hedges",
+        "Second tries of requests whose first backend was slow, by outcome: made, won, failed, over_budget, no_room.";
     Shed: Counter "evenkeel_shed",
         "Requests refused with 503 because there was too much, by priority and by what was short.";
     ConnectionsRefused: Counter "evenkeel_connections_refused",

@@ -1,7 +1,8 @@
 //! The samples of each metric, from the published present.
 
-use evenkeel_control::{BackendCounters, OverloadView, Published, RouteCounter};
+use evenkeel_control::{BackendCounters, Hedges, OverloadView, Published, RouteCounter};
 use evenkeel_guard::{BackendView, GuardView, HealthView, PoolView, Status};
+use evenkeel_model::ids::Name;
 use evenkeel_model::record::IncidentSeverity;
 use evenkeel_model::tally::Latency;
 
@@ -94,6 +95,12 @@ pub(super) fn of(metric: Metric, published: &Published) -> Vec<Sample> {
                 })
                 .collect()
         }
+        Metric::Hedges => {
+            let pools = published.hedges.iter();
+            pools
+                .flat_map(|(pool, hedges)| hedged(pool, hedges))
+                .collect()
+        }
         Metric::Shed
         | Metric::ConnectionsRefused
         | Metric::MemoryBytes
@@ -112,6 +119,24 @@ fn sample<const N: usize>(labels: [(&'static str, String); N], value: Value) -> 
 
 fn one(value: Value) -> Vec<Sample> {
     vec![sample([], value)]
+}
+
+/// What became of second tries in `pool`.
+fn hedged(pool: &Name, hedges: &Hedges) -> Vec<Sample> {
+    let counts = [
+        ("made", hedges.made),
+        ("won", hedges.won),
+        ("failed", hedges.failed),
+        ("over_budget", hedges.over_budget),
+        ("no_room", hedges.no_room),
+    ];
+    counts
+        .into_iter()
+        .map(|(outcome, count)| {
+            let labels = [("pool", pool.to_string()), ("outcome", outcome.to_owned())];
+            sample(labels, Value::Count(count))
+        })
+        .collect()
 }
 
 /// What overload protection sees and did.
@@ -230,6 +255,7 @@ const fn classes(counters: &BackendCounters) -> [(&'static str, u64); 7] {
         ("reset", outcomes.reset),
         ("timeout", outcomes.timeout),
         ("client_abort", outcomes.client_abort),
+        ("cancelled", outcomes.cancelled),
     ]
 }
 

@@ -4,7 +4,7 @@ use super::names::Metric;
 use super::render;
 use crate::sample;
 use evenkeel_control::{
-    BackendCounters, PoolCounters, Published, RouteCounter, Series, ShedBy, WorkerCounters,
+    BackendCounters, Hedges, PoolCounters, Published, RouteCounter, Series, ShedBy, WorkerCounters,
 };
 use evenkeel_model::clock::Wall;
 use evenkeel_model::config::Priority;
@@ -65,6 +65,16 @@ fn published(state: sample::State) -> Published {
                 path_prefix: "/login".to_owned(),
             }),
             8,
+        )],
+        hedges: vec![(
+            Name::new("shop").unwrap(),
+            Hedges {
+                made: 6,
+                won: 4,
+                failed: 1,
+                over_budget: 2,
+                no_room: 3,
+            },
         )],
         overload: evenkeel_control::OverloadView {
             memory: Some(150 << 20),

@@ -165,7 +165,7 @@ fn the_page_answers_with_html_that_loads_nothing_from_elsewhere() {
     }
 }
 
-const FIELDS: [&str; 19] = [
+const FIELDS: [&str; 20] = [
     "time",
     "request_id",
     "client",
@@ -183,6 +183,7 @@ const FIELDS: [&str; 19] = [
     "duration_ms",
     "upstream_ms",
     "queued_ms",
+    "hedge",
     "bytes_in",
     "bytes_out",
 ];

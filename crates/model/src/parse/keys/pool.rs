@@ -7,8 +7,9 @@ use super::super::members::TTL;
 use super::super::place::{ORIGIN, SUBSET_SIZE};
 use super::super::pool::{
     CHOICES, EJECT_AFTER, EJECT_APART, EJECT_SLOWER, EJECT_TIME, ERROR_RATE, HARMED_CLIENTS,
-    HEADROOM, MAX_IN_FLIGHT, MIN_HEALTHY, OVERPROVISIONING, P99, PRIORITY, QUEUE_LENGTH,
-    QUEUE_TIMEOUT, RETRY_ATTEMPTS, RETRY_BUDGET, RPS, SLOW_START, TIMEOUT, TOLERANCE, WEIGHT,
+    HEADROOM, HEDGE_BUDGET, MAX_IN_FLIGHT, MIN_HEALTHY, OVERPROVISIONING, P99, PRIORITY,
+    QUEUE_LENGTH, QUEUE_TIMEOUT, RETRY_ATTEMPTS, RETRY_BUDGET, RPS, SLOW_START, TIMEOUT, TOLERANCE,
+    WEIGHT,
 };
 use super::{Key, Kind, Table};
 
@@ -170,6 +171,11 @@ pub(in super::super) static POOL: Table = Table {
         )
         .or("20"),
         Key::new("retry", Kind::Table(&RETRY), "Further tries."),
+        Key::new(
+            "hedge",
+            Kind::Table(&HEDGE),
+            "A second backend for requests whose first one is slow; without it, none.",
+        ),
         Key::new(
             "health",
             Kind::Table(&HEALTH),
@@ -355,6 +361,24 @@ pub(in super::super) static RETRY: Table = Table {
             "Whether a method that is not idempotent is repeated although the backend may have acted on it.",
         )
         .or("false"),
+    ],
+};
+
+pub(in super::super) static HEDGE: Table = Table {
+    about: "A second backend for a request that can do no harm twice; the first answer wins.",
+    keys: &[
+        Key::new(
+            "after",
+            Kind::Text("p95"),
+            "How long the first backend has: a time, or p50, p75, p90, p95 or p99 of the pool's present response times.",
+        )
+        .required(),
+        Key::new(
+            "budget",
+            Kind::ratio(&HEDGE_BUDGET),
+            "Second tries per request over time.",
+        )
+        .or("\"5%\""),
     ],
 };
 
