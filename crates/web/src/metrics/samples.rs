@@ -245,7 +245,7 @@ fn waits(metric: Metric, published: &Published) -> Vec<Sample> {
     samples
 }
 
-const fn classes(counters: &BackendCounters) -> [(&'static str, u64); 7] {
+const fn classes(counters: &BackendCounters) -> [(&'static str, u64); 8] {
     let outcomes = &counters.outcomes;
     [
         ("ok", outcomes.ok),
