@@ -13,12 +13,12 @@ use evenkeel_model::tally::{Latency, Outcomes, RouteKey};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-fn published(state: sample::State) -> Published {
+fn counters() -> BackendCounters {
     let mut latency = Latency::default();
     for us in [200, 900, 12_000, 12_500, 480_000, 30_000_000] {
         latency.record(us);
     }
-    let counters = BackendCounters {
+    BackendCounters {
         picks_free: 100,
         picks_forced: 20,
         picks_retry: 3,
@@ -31,9 +31,12 @@ fn published(state: sample::State) -> Published {
         harmed: 13,
         slow: 2,
         latency,
-    };
+    }
+}
+
+fn published(state: sample::State) -> Published {
     let pool = PoolCounters {
-        backends: BTreeMap::from([(Name::new("web-1").unwrap(), counters)]),
+        backends: BTreeMap::from([(Name::new("web-1").unwrap(), counters())]),
         unpicked: 5,
         waits: evenkeel_model::tally::Waits {
             queued: 21,
