@@ -2,6 +2,7 @@
 
 use evenkeel_forecast::PoolForecast;
 use evenkeel_forecast::outlook::Method;
+use evenkeel_model::config::Place;
 use evenkeel_model::finding::{Finding, Severity};
 use evenkeel_model::setup::{Backend, Hash, HashTable, Pool, Role, Selection};
 
@@ -227,7 +228,8 @@ fn few_keys(subject: &Subject<'_>, pool: &Pool) -> Option<(f64, Words)> {
 }
 
 fn uneven_table(pool: &Pool, forecast: &PoolForecast, hash: &Hash) -> Option<(f64, Words)> {
-    if forecast.method != Method::Table {
+    // An instance that prefers a zone or uses a subset has a table of its own.
+    if forecast.method != Method::Table || pool.place != Place::default() {
         return None;
     }
     let by_weight = weight_shares(pool);

@@ -2,7 +2,7 @@
 
 use evenkeel_forecast::{Facts, Keys, PoolFacts, forecast};
 use evenkeel_model::clock::Wall;
-use evenkeel_model::config::{Intent, Locality};
+use evenkeel_model::config::{Intent, Locality, Subset};
 use evenkeel_model::finding::{Finding, Origin, Severity};
 use evenkeel_model::ids::Name;
 use evenkeel_model::setup::{
@@ -482,6 +482,14 @@ fn a_ring_of_few_points_is_uneven_and_one_of_many_is_not() {
     assert!(found[0].fix.contains("16 points"));
     assert!(says(&hashed(HashTable::HaproxyRing, 100), "TRF-12").is_empty());
     assert!(says(&hashed(HashTable::HaproxyMap, 1), "TRF-12").is_empty());
+    // A subset leaves the others without keys on purpose.
+    let part = with(hashed(HashTable::EvenkeelMaglev, 1), |pool| {
+        pool.place.subset = Some(Subset {
+            size: 5,
+            instance: Name::new("lb-1").unwrap(),
+        });
+    });
+    assert!(says(&part, "TRF-12").is_empty());
     // The table's fault is not the weights'.
     let declared = with(hashed(HashTable::HaproxyRing, 1), |pool| {
         pool.intent = Intent::Capacity;
