@@ -130,7 +130,8 @@ fn an_instance_uses_its_subset_and_replaces_who_is_out() {
     let home = Home::new(&format!("instance = \"lb-1\"\n{text}"));
     let instance = home.start(&[]);
     let traffic = Honest::start(instance.front(), 150.0);
-    let outside = |s: &Value| (0..3).find(|i| reason(s, *i) == "not in this instance's subset");
+    let outside =
+        |s: &Value| (0..3).find(|i| reason(s, *i).starts_with("not in this instance's subset"));
     let half = |s: &Value, index| (observed(s, index) - 0.5).abs() < 0.08;
     let status = instance.when("two of three are used", PATIENCE, |s| {
         outside(s).is_some_and(|out| (0..3).all(|i| i == out || half(s, i)))
