@@ -37,6 +37,8 @@ const CLEARLY: f64 = 0.9;
 const ANSWER_MEMORY: Duration = Duration::from_secs(10);
 /// Quantile of the requests in flight from which on a backend is hot under `prequal`: the paper's 2^-0.25.
 const HOT_QUANTILE: f64 = 0.840_896_415_253_714_6;
+/// A cold backend is passed over when it would take so many times as long as the least loaded hot one.
+const COLD_SLOWER_MAX: f64 = 2.0;
 /// An estimate that gets no answers is back at the pool's by e-folds of this.
 const DRIFT: Duration = Duration::from_secs(3);
 /// What one answer counts in the part that fails.
@@ -44,6 +46,10 @@ const FAILING_STEP: f64 = 0.1;
 /// Memory of the mean answer time that `prequal` goes by; one answer counts [`MEAN_STEP`] at least.
 const MEAN_MEMORY: Duration = Duration::from_secs(1);
 const MEAN_STEP: f64 = 0.05;
+/// A backend is not thought to answer sooner than this quantile of its own answers, however little it holds; one answer
+/// moves it by [`LOW_STEP`] of its value.
+const LOW_QUANTILE: f64 = 0.25;
+const LOW_STEP: f64 = 0.1;
 /// Most backends that `prequal` compares: the paper's size of the probe pool.
 const PREQUAL_DRAWN_MAX: usize = 16;
 /// Most backends that one pick looks at; `choices = "all"` draws this many from a larger pool.
@@ -120,6 +126,8 @@ struct Answer {
     /// Mean, with the mean load that it was seen at.
     mean_ns: f64,
     load: f64,
+    /// Running [`LOW_QUANTILE`].
+    low_ns: f64,
 }
 
 /// What a choice is made from.
@@ -294,6 +302,8 @@ impl Aware {
 
     /// The rule of Prequal: the fastest of those that are not hot, else the one with the least in flight. Fast is who
     /// would answer soonest with what it holds now: without that, all go to whoever was fast while it held little.
+    /// Unlike there, a cold one that would take [`COLD_SLOWER_MAX`] times as long as the least loaded hot one is passed
+    /// over: of the few that a small pool has to compare, the slow one is often the only cold one.
     fn hot_or_cold<L: Load>(&mut self, field: &Field<'_, L>, drawn: &Drawn) -> Option<usize> {
         let mut cold: Option<(f64, usize)> = None;
         let mut hot: Option<(f64, usize)> = None;
@@ -312,7 +322,14 @@ impl Aware {
                 }
             }
         }
-        cold.or(hot).map(|(_, index)| index)
+        let is_worth = |(cold_ns, _): &(f64, usize)| {
+            hot.is_none_or(|(load, index)| {
+                let hot_ns = self.mean_ns_at(index, load, field.now);
+                *cold_ns < hot_ns * COLD_SLOWER_MAX
+            })
+        };
+        let chosen = cold.filter(is_worth).or(hot);
+        chosen.map(|(_, index)| index)
     }
 
     /// Moves the running quantile: up by q and down by 1 - q of a step, so it rests where a part q lies below.
@@ -391,6 +408,7 @@ impl Lane {
                 at: now,
                 mean_ns: took,
                 load: self.load,
+                low_ns: took,
             },
             Some(old) => {
                 let keep = fade(old.at, now);
@@ -405,6 +423,11 @@ impl Lane {
                     at: now,
                     mean_ns: old.mean_ns * mean_keep + took * (1.0 - mean_keep),
                     load: old.load * mean_keep + self.load * (1.0 - mean_keep),
+                    low_ns: if took > old.low_ns {
+                        old.low_ns * (1.0 + LOW_STEP * LOW_QUANTILE)
+                    } else {
+                        old.low_ns * (1.0 - LOW_STEP * (1.0 - LOW_QUANTILE))
+                    },
                 }
             }
         };
@@ -412,10 +435,13 @@ impl Lane {
         answer.ns
     }
 
-    /// The mean as it would be at this load, in proportion to what was held when it was seen.
+    /// The mean as it would be at this load: in proportion to what was held when it was seen, but not below what its
+    /// quick answers take. A backend that works on several requests at once is no faster for holding none, and without
+    /// that bound a slow one that is left alone would look as fast as the others under load.
     fn mean_ns_at(&self, load: f64, typical_ns: f64, now: Mono) -> f64 {
         self.answer.map_or(typical_ns, |answer| {
             let at_load = answer.mean_ns * (1.0 + load) / (1.0 + answer.load);
+            let at_load = at_load.max(answer.low_ns.min(answer.mean_ns));
             typical_ns + (at_load - typical_ns) * fade_in(answer.at, now, DRIFT)
         })
     }

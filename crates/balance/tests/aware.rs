@@ -164,6 +164,35 @@ fn a_slow_backend_gets_less_and_not_nothing() {
 }
 
 #[test]
+fn an_idle_slow_backend_gets_prequals_picks_only_once_the_fast_one_is_much_fuller() {
+    let members = Run::alike(2, 1.0).members();
+    let mut picker = Picker::new(Algorithm::Prequal.into(), &members, Rng::new(2));
+    let mut at = 0;
+    let mut pick = |picker: &mut Picker, held: [u32; 2]| {
+        at += 1_000_000;
+        let ask = Ask {
+            now: Mono(at),
+            ..Ask::default()
+        };
+        let member = picker.pick(&Held(&held, 1), ask).unwrap().member;
+        // The first takes four times as long, however little it holds.
+        let took = Duration::from_millis([80, 20][member]);
+        picker.answered(member, Mono(at), took, How::Good);
+        member
+    };
+    // Both are met, whoever is full by turns.
+    for n in 0..200 {
+        pick(&mut picker, if n % 2 == 0 { [1, 4] } else { [4, 1] });
+    }
+    let slow = |picker: &Picker, held, pick: &mut dyn FnMut(&mut Picker, [u32; 2]) -> usize| {
+        let mut picker = picker.clone();
+        (0..20).filter(|_| pick(&mut picker, held) == 0).count()
+    };
+    assert_eq!(slow(&picker, [0, 5], &mut pick), 0);
+    assert!(slow(&picker, [0, 40], &mut pick) > 0);
+}
+
+#[test]
 fn a_backend_that_got_well_gets_its_share_back() {
     for spec in by_load() {
         let members = Run::alike(4, 1.0).members();

@@ -53,7 +53,8 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let names = output(Command::new(&binary))?;
     let mut table = header();
     for name in names.lines().filter(|name| name.contains(&options.name)) {
-        write!(table, "| `{}` |", name.replace('-', "`, "))?;
+        let (algorithm, with) = name.split_once('-').unwrap_or((name, ""));
+        write!(table, "| `{algorithm}` {with} |")?;
         for size in SIZES {
             let cost = cost(&binary, valgrind.as_deref(), name, size)?;
             let instructions = cost
