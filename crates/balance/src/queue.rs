@@ -42,11 +42,30 @@ pub enum Back {
 #[derive(Debug)]
 pub struct Queue<W> {
     waiting: BTreeMap<Ticket, W>,
-    /// Who is looking; whether there may be more free slots than were offered, so that who leaves calls the next.
-    called: BTreeMap<Ticket, bool>,
+    /// Who is looking.
+    called: BTreeMap<Ticket, Looking>,
     /// Offers that nobody could take; none once nobody is looking.
     kept: usize,
     next: u64,
+}
+
+/// What is known of somebody who is looking.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Looking {
+    /// There may be more free slots than were offered: who leaves calls the next.
+    is_more: bool,
+    /// Its look may have come before there was something to find: it looks once more before it goes back.
+    again: bool,
+}
+
+impl Looking {
+    /// Looks from now on.
+    const fn from_now(is_more: bool) -> Self {
+        Self {
+            is_more,
+            again: false,
+        }
+    }
 }
 
 impl<W> Default for Queue<W> {
@@ -80,12 +99,12 @@ impl<W> Queue<W> {
         self.next += 1;
         if self.is_empty() {
             // Slots that were freed since the limits were looked at have been offered to nobody.
-            self.called.insert(ticket, true);
+            self.called.insert(ticket, Looking::from_now(true));
             return Joined::Called(ticket);
         }
         if self.kept > 0 {
             self.kept -= 1;
-            self.called.insert(ticket, false);
+            self.called.insert(ticket, Looking::from_now(false));
             return Joined::Called(ticket);
         }
         self.waiting.insert(ticket, wake);
@@ -127,8 +146,11 @@ impl<W> Queue<W> {
 
     /// Goes back to the old place: nothing was free.
     pub fn back(&mut self, ticket: Ticket, wake: W) -> Back {
-        if !self.called.contains_key(&ticket) {
+        let Some(looking) = self.called.get_mut(&ticket) else {
             return Back::Wait;
+        };
+        if std::mem::take(&mut looking.again) {
+            return Back::LookAgain;
         }
         if self.kept > 0 {
             self.kept -= 1;
@@ -145,12 +167,12 @@ impl<W> Queue<W> {
         self.waiting.remove(&ticket);
         let mut woken = Vec::new();
         match self.called.remove(&ticket) {
-            Some(true) => match self.call(true) {
+            Some(Looking { is_more: true, .. }) => match self.call(true) {
                 Some(wake) => woken.push(wake),
                 None => self.mark(),
             },
-            Some(false) if !is_served => self.kept += 1,
-            Some(false) | None => {}
+            Some(_) if !is_served => self.kept += 1,
+            Some(_) | None => {}
         }
         while self.kept > 0
             && let Some(wake) = self.call(false)
@@ -166,14 +188,18 @@ impl<W> Queue<W> {
 
     fn call(&mut self, is_more: bool) -> Option<W> {
         let (ticket, wake) = self.waiting.pop_first()?;
-        self.called.insert(ticket, is_more);
+        self.called.insert(ticket, Looking::from_now(is_more));
         Some(wake)
     }
 
-    /// Nobody waits, so somebody who is looking calls whoever comes later.
+    /// Nobody waits, so somebody who is looking calls whoever comes later, and looks once more itself: it may have looked
+    /// already.
     fn mark(&mut self) {
         if let Some(mut last) = self.called.last_entry() {
-            last.insert(true);
+            last.insert(Looking {
+                is_more: true,
+                again: true,
+            });
         }
     }
 }

@@ -123,7 +123,7 @@ fn model(slots: usize, length: usize) -> Model {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2_000))]
+    #![proptest_config(ProptestConfig::with_cases(20_000))]
 
     #[test]
     fn no_slot_is_ever_free_while_somebody_waits(
@@ -172,4 +172,33 @@ fn a_full_queue_takes_nobody() {
     assert!(matches!(queue.join(2, ()), Joined::Called(_)));
     assert!(matches!(queue.join(2, ()), Joined::Waiting(_)));
     assert_eq!(queue.join(2, ()), Joined::Full);
+}
+
+fn called(joined: Joined) -> Ticket {
+    match joined {
+        Joined::Called(ticket) => ticket,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn who_looked_before_a_limit_became_wider_looks_again() {
+    let mut queue: Queue<()> = Queue::default();
+    let first = called(queue.join(9, ()));
+    // It has looked in vain and not gone back yet.
+    assert_eq!(queue.changed(), None);
+    assert_eq!(queue.back(first, ()), Back::LookAgain);
+    assert_eq!(queue.back(first, ()), Back::Wait);
+}
+
+#[test]
+fn the_offer_of_one_who_leaves_goes_to_one_who_looked_before_it() {
+    let mut queue: Queue<()> = Queue::default();
+    let first = called(queue.join(9, ()));
+    // A slot is freed while the first looks in vain, and another one before it goes back.
+    assert_eq!(queue.offer(), None);
+    let second = called(queue.join(9, ()));
+    assert_eq!(queue.changed(), None);
+    assert!(queue.leave(second, false).is_empty());
+    assert_eq!(queue.back(first, ()), Back::LookAgain);
 }
