@@ -398,7 +398,7 @@ struct ZonePart {
 type Zones = BTreeMap<(u32, Option<Name>), ZonePart>;
 
 /// How shares become effective weights. Whoever has the largest share for its weight keeps its declared one, in the unit of
-/// [`unit`], and the others have less: so a table of keys moves the keys of those alone whose part changed.
+/// [`unit()`], and the others have less: so a table of keys moves the keys of those alone whose part changed.
 struct Shape {
     unit: f64,
     /// The largest share per weight.
