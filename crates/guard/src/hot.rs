@@ -109,7 +109,7 @@ mod tests {
             let is_hot = keys.hot(3).is_some();
             assert!(is_hot || second > 21, "forgotten at {second} s");
             assert!(!is_hot || second < 36, "still hot at {second} s");
-            keys.take(&stream(&mut rng, 300, 0), Mono::from_secs(second));
+            keys.take(&stream(&mut rng, 20, 0), Mono::from_secs(second));
         }
     }
 }

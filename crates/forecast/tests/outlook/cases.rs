@@ -190,7 +190,11 @@ fn a_failed_backend_counts_among_the_unhealthy_where_the_pool_counts_them() {
     // As Envoy 1.40 measured: half of the first level is worth 70 %.
     let spilled = asked(levels);
     let shares = shares_of(&spilled, "backend:p/b0");
-    assert_eq!(shares, [Some(0.0), Some(0.7), Some(0.15), Some(0.15)]);
+    for (share, measured) in shares.iter().zip([0.0, 0.7, 0.15, 0.15]) {
+        let share = share.unwrap();
+        assert!((share - measured).abs() < 1e-9, "{shares:?}");
+    }
+    assert_eq!(shares.len(), 4);
 }
 
 #[test]
