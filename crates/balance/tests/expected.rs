@@ -9,6 +9,9 @@
     reason = "a helper of a test that fails is a failed test"
 )]
 
+#[path = "support/chance.rs"]
+mod chance;
+
 use evenkeel_balance::{
     Ask, KeyTable, Member, Picker, Spec, digest, expected_shares, round_robin_bound,
 };
@@ -71,11 +74,10 @@ fn settled(spec: &Spec, got: &[f64], owed: &[f64], workers: usize) -> Result<(),
     let taking = owed.iter().filter(|owed| **owed > 0.0).count();
     for (index, (got, owed)) in got.iter().zip(owed).enumerate() {
         let share = owed / all;
-        let chance = 6.0 * (owed * (1.0 - share)).sqrt().max(1.0);
         let turns = round_robin_bound(share, taking) * workers as f64;
         let bound = match spec.algorithm {
             Algorithm::RoundRobin => turns,
-            _ => chance,
+            _ => chance::of_draws(*owed, share),
         };
         prop_assert!(
             (got - owed).abs() <= bound + 1e-6,
@@ -175,8 +177,9 @@ proptest! {
                     got[picked.unwrap()] += 1.0;
                 }
                 for (index, (got, share)) in got.iter().zip(&shares).enumerate() {
-                    let chance = 6.0 * (2_000.0 * share * (1.0 - share)).sqrt().max(1.0);
-                    prop_assert!((got - 2_000.0 * share).abs() <= chance, "{spec:?} {nth} b{index}: {got} {share}");
+                    let owed = 2_000.0 * share;
+                    let chance = chance::of_draws(owed, *share);
+                    prop_assert!((got - owed).abs() <= chance, "{spec:?} {nth} b{index}: {got} of {owed}");
                 }
             }
         }

@@ -5,6 +5,9 @@
     reason = "a helper of a test that fails is a failed test"
 )]
 
+#[path = "support/chance.rs"]
+mod chance;
+
 use evenkeel_balance::{
     Ask, KeyTable, Load, Member, Pick, Picker, Spec, Why, digest, expected_shares,
 };
@@ -92,13 +95,14 @@ proptest! {
             let parts = table.parts();
             prop_assert!((parts.iter().sum::<f64>() - 1.0).abs() < 1e-9);
             for (part, share) in parts.iter().zip(&shares) {
-                // To one slot; as many draws as there are slots; 1 / sqrt(points) of itself.
+                // To one slot; as many draws as there are slots; gaps of a ring, whose tail is a gamma's.
+                let places = table.places() as f64;
                 let bound = match algorithm {
-                    Algorithm::Maglev => 1.0 / 65_537.0,
-                    Algorithm::Rendezvous => 5.0 * (share / 65_537.0).sqrt(),
-                    _ => 6.0 * share.sqrt() / (table.places() as f64).sqrt() + 2.0 / table.places() as f64,
+                    Algorithm::Maglev => 1.0,
+                    Algorithm::Rendezvous => chance::of_draws(share * places, *share),
+                    _ => chance::of_draws(share * places, *share) + chance::LOG_ODDS,
                 };
-                prop_assert!((part - share).abs() <= bound, "{algorithm:?}: {part} for {share}");
+                prop_assert!((part - share).abs() <= bound / places, "{algorithm:?}: {part} for {share}");
                 prop_assert!(*share > 0.0 || *part == 0.0);
             }
         }
@@ -115,8 +119,9 @@ proptest! {
                 }
             }
             for (count, part) in counts.iter().zip(table.parts()) {
-                let sd = (20_000.0 * part * (1.0 - part)).sqrt().max(1.0);
-                prop_assert!((count - 20_000.0 * part).abs() <= 6.0 * sd, "{algorithm:?}");
+                let owed = 20_000.0 * part;
+                let chance = chance::of_draws(owed, part);
+                prop_assert!((count - owed).abs() <= chance, "{algorithm:?}: {count} of {owed}");
             }
         }
     }

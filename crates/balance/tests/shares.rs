@@ -8,6 +8,9 @@
     reason = "a helper of a test that fails is a failed test"
 )]
 
+#[path = "support/chance.rs"]
+mod chance;
+
 use evenkeel_balance::{Ask, Load, Member, Picker, Spec, expected_shares, round_robin_bound};
 use evenkeel_model::config::Algorithm;
 use evenkeel_model::ids::Name;
@@ -99,12 +102,15 @@ fn assert_bounded(picker: &mut Picker, picks: usize) {
     }
 }
 
-fn assert_close(counts: &[u64], shares: &[f64], sigmas: f64) {
+fn assert_close(counts: &[u64], shares: &[f64]) {
     let n: u64 = counts.iter().sum();
     for (i, (count, share)) in counts.iter().zip(shares).enumerate() {
-        let sd = (n as f64 * share * (1.0 - share)).sqrt().max(1.0);
-        let stray = (*count as f64 - n as f64 * share).abs();
-        assert!(stray <= sigmas * sd, "{i}: {count} of {n}, share {share}");
+        let owed = n as f64 * share;
+        let stray = (*count as f64 - owed).abs();
+        assert!(
+            stray <= chance::of_draws(owed, *share),
+            "{i}: {count} of {n}, share {share}"
+        );
         assert!(*share > 0.0 || *count == 0, "{i} must take nothing");
     }
 }
@@ -157,7 +163,7 @@ proptest! {
         let shares = expected_shares(Algorithm::Random, &members);
         let counts = counts(&mut picker(Algorithm::Random, &members, seed), 10_000, &IDLE);
         if let Some(shares) = shares {
-            assert_close(&counts, &shares, 6.0);
+            assert_close(&counts, &shares);
         } else {
             prop_assert_eq!(counts.iter().sum::<u64>(), 0);
         }
@@ -168,7 +174,7 @@ proptest! {
         let shares = expected_shares(Algorithm::Random, &members);
         let counts = counts(&mut picker(Algorithm::LeastRequest, &members, seed), 10_000, &IDLE);
         if let Some(shares) = shares {
-            assert_close(&counts, &shares, 6.0);
+            assert_close(&counts, &shares);
         } else {
             prop_assert_eq!(counts.iter().sum::<u64>(), 0);
         }
@@ -286,8 +292,8 @@ proptest! {
                 retried[pick(&mut picker, &IDLE, &[0]).unwrap()] += 1;
             }
         }
-        assert_close(&free, &expected_shares(algorithm, &members).unwrap(), 6.0);
-        assert_close(&retried, &expected_shares(algorithm, &rest).unwrap(), 6.0);
+        assert_close(&free, &expected_shares(algorithm, &members).unwrap());
+        assert_close(&retried, &expected_shares(algorithm, &rest).unwrap());
     }
 
     #[test]
@@ -301,7 +307,7 @@ proptest! {
 
         let mut picker = Picker::new(limited(algorithm, Some(5)), &members, Rng::new(seed));
         let counts = counts(&mut picker, 8_000, &|i: usize| if i == 0 { 5 } else { 0 });
-        assert_close(&counts, &expected_shares(algorithm, &rest).unwrap(), 6.0);
+        assert_close(&counts, &expected_shares(algorithm, &rest).unwrap());
     }
 }
 
@@ -343,7 +349,7 @@ fn the_first_picks_of_fresh_workers_follow_the_weights() {
                     *sum += count;
                 }
             }
-            assert_close(&sum, &shares, 4.5);
+            assert_close(&sum, &shares);
         }
     }
 }
