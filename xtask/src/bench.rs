@@ -86,14 +86,16 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     }
 }
 
-fn requests(options: &Options) -> anyhow::Result<()> {
-    ensure!(
-        options.rounds >= 3,
-        "at least 3 rounds are needed for a spread"
-    );
+/// Where a bench of so many rounds keeps its files; too few have no spread.
+fn place(rounds: u64) -> anyhow::Result<PathBuf> {
+    ensure!(rounds >= 3, "at least 3 rounds are needed for a spread");
     let dir = PathBuf::from("target/bench");
     fs::create_dir_all(&dir)?;
-    let dir = dir.canonicalize()?;
+    Ok(dir.canonicalize()?)
+}
+
+fn requests(options: &Options) -> anyhow::Result<()> {
+    let dir = place(options.rounds as u64)?;
     crate::cargo(&["build", "--release", "--locked", "--package", "evenkeel"])?;
     let origin_port = free_port()?;
     let origin = start_nginx(&dir.join("origin"), &configs::origin(origin_port), 1)?;

@@ -80,12 +80,7 @@ impl Admin {
         path: &str,
         body: &B,
     ) -> anyhow::Result<T> {
-        let token = self.token()?;
-        let answer = self
-            .agent
-            .post(self.url(path))
-            .header("authorization", format!("Bearer {token}"))
-            .send_json(body);
+        let answer = self.sent(path, body)?;
         self.read(answer)
     }
 
@@ -95,12 +90,7 @@ impl Admin {
         path: &str,
         body: &B,
     ) -> anyhow::Result<T> {
-        let token = self.token()?;
-        let answer = self
-            .agent
-            .post(self.url(path))
-            .header("authorization", format!("Bearer {token}"))
-            .send_json(body);
+        let answer = self.sent(path, body)?;
         let is_unknown = matches!(&answer, Ok(answer) if answer.status().as_u16() == 404);
         self.read(answer).map_err(|error| {
             if is_unknown {
@@ -109,6 +99,14 @@ impl Admin {
                 error
             }
         })
+    }
+
+    /// What came of a post with the token of somebody who may change things.
+    fn sent<B: Serialize>(&self, path: &str, body: &B) -> anyhow::Result<Answer> {
+        let token = self.token()?;
+        let post = self.agent.post(self.url(path));
+        let post = post.header("authorization", format!("Bearer {token}"));
+        Ok(post.send_json(body))
     }
 
     /// A post that changes nothing and needs no token on loopback.

@@ -86,13 +86,7 @@ struct Round {
 }
 
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
-    ensure!(
-        options.rounds >= 3,
-        "at least 3 rounds are needed for a spread"
-    );
-    let dir = PathBuf::from("target/bench");
-    fs::create_dir_all(&dir)?;
-    let dir = dir.canonicalize()?;
+    let dir = super::place(options.rounds)?;
     let peers = Peers {
         evenkeel: evenkeel(options)?,
         envoy: find_envoy(options.envoy.as_deref(), &dir, !options.no_fetch),

@@ -21,6 +21,14 @@ pub struct Change {
     pub turn: Turn,
 }
 
+impl Change {
+    /// The pools in which `changes` move traffic.
+    pub fn moved(changes: &[Self]) -> Vec<&Name> {
+        let moving = changes.iter().filter(|change| change.turn.moves_traffic);
+        moving.map(|change| &change.pool).collect()
+    }
+}
+
 /// One pool at the start of an epoch, or in the middle of one.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Round {

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use evenkeel_web::requests::{
     ApplyRequest, ConfirmRequest, DeploymentRequest, PlanRequest, RollbackRequest,
 };
-use evenkeel_web::views::{ChangeOutcomeView, PlanView, RevisionView, StatusView};
+use evenkeel_web::views::{ChangeOutcomeView, FindingView, PlanView, RevisionView, StatusView};
+use serde::Serialize;
 use serde_json::Value;
 
 use crate::admin::Admin;
@@ -197,14 +198,24 @@ pub(crate) fn rollback(
 }
 
 fn conclude(view: &ChangeOutcomeView, terminal: Terminal) -> anyhow::Result<Exit> {
+    concluded(view, (&view.state, &view.findings, &view.message), terminal)
+}
+
+/// Shows what came of a change, and with which code the command ends: `view` to a program, its findings and its message
+/// to a person.
+pub(crate) fn concluded(
+    view: &impl Serialize,
+    (state, found, message): (&str, &[FindingView], &str),
+    terminal: Terminal,
+) -> anyhow::Result<Exit> {
     if terminal.json {
         terminal.json(view)?;
     } else {
-        let shown = findings::shown(&view.findings, &Texts::None, terminal.colour_err);
+        let shown = findings::shown(found, &Texts::None, terminal.colour_err);
         terminal.say(shown.trim_end());
-        terminal.data(&view.message);
+        terminal.data(message);
     }
-    Ok(match view.state.as_str() {
+    Ok(match state {
         "refused" => Exit::Refused,
         "failed" | "invalid" => Exit::Failed,
         _ => Exit::Ok,

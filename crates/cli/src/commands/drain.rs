@@ -9,8 +9,8 @@ use serde::Serialize;
 
 use crate::admin::Admin;
 use crate::args::{Drain, Global, Whom};
+use crate::commands::change::concluded;
 use crate::exit::Exit;
-use crate::render::findings::{self, Texts};
 use crate::terminal::Terminal;
 
 /// Between two looks at what is in flight.
@@ -122,16 +122,5 @@ fn ask<B: Serialize>(admin: &Admin, path: &str, body: &B) -> anyhow::Result<Drai
 }
 
 fn conclude(view: &DrainOutcomeView, terminal: Terminal) -> anyhow::Result<Exit> {
-    if terminal.json {
-        terminal.json(view)?;
-    } else {
-        let shown = findings::shown(&view.findings, &Texts::None, terminal.colour_err);
-        terminal.say(shown.trim_end());
-        terminal.data(&view.message);
-    }
-    Ok(match view.state.as_str() {
-        "refused" => Exit::Refused,
-        "failed" => Exit::Failed,
-        _ => Exit::Ok,
-    })
+    concluded(view, (&view.state, &view.findings, &view.message), terminal)
 }

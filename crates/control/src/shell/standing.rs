@@ -61,11 +61,7 @@ impl Shell {
                 self.step(Event::Health(fact));
             }
         }
-        let moved: Vec<&Name> = changes
-            .iter()
-            .filter(|change| change.turn.moves_traffic)
-            .map(|change| &change.pool)
-            .collect();
+        let moved = Change::moved(changes);
         if !moved.is_empty() {
             self.refresh(&moved);
         }

@@ -449,11 +449,7 @@ impl<'s> World<'s> {
                 self.send(Event::Health(fact));
             }
         }
-        let moved: Vec<&Name> = changes
-            .iter()
-            .filter(|change| change.turn.moves_traffic)
-            .map(|change| &change.pool)
-            .collect();
+        let moved = Change::moved(changes);
         if !moved.is_empty() {
             self.refresh(|pool| moved.contains(&&pool.name));
         }

@@ -11,7 +11,7 @@ use evenkeel_model::clock::{Mono, Wall};
 use evenkeel_model::ids::{IncidentId, RevisionId};
 use evenkeel_model::record::{Entry, IncidentKind, IncidentStatus, RevisionState};
 
-use crate::world::{START, World, record, shop};
+use crate::world::{START, World, boot_of, record, shop};
 
 fn refused_with(outcome: &Outcome) -> &'static str {
     match outcome {
@@ -120,28 +120,18 @@ fn boot_unconfirmed(confirm_by: Wall, wall: Wall) -> Guard {
     assert_eq!(boot::select(&records), Some(RevisionId(2)));
     assert_eq!(boot::targets(&records, RevisionId(2)), [RevisionId(1)]);
     let mut guard = Guard::new(Settings::default());
+    let running = Restorable {
+        record: second,
+        config: new,
+    };
     let boot = Boot {
-        workers: 1,
-        running: Restorable {
-            record: second,
-            config: new,
-        },
         targets: vec![Restorable {
             record: first,
             config: old,
         }],
         revisions: records,
         next_revision: 3,
-        next_incident: 1,
-        next_deployment: 1,
-        incidents: Vec::new(),
-        quarantine: Vec::new(),
-        deployments: Vec::new(),
-        drains: Vec::new(),
-        rollbacks: Vec::new(),
-        epochs: Vec::new(),
-        journal_ok: true,
-        last_audit: None,
+        ..boot_of(running)
     };
     guard.step(Event::Booted(Box::new(boot)), Mono::ZERO, wall);
     guard
@@ -194,25 +184,14 @@ fn a_revision_that_was_gathering_evidence_when_the_process_died_counts_as_undone
     let records = vec![first.clone(), second];
     assert_eq!(boot::select(&records), Some(RevisionId(1)));
     let mut guard = Guard::new(Settings::default());
+    let running = Restorable {
+        record: first,
+        config,
+    };
     let boot = Boot {
-        workers: 1,
-        running: Restorable {
-            record: first,
-            config,
-        },
-        targets: Vec::new(),
         revisions: records,
         next_revision: 3,
-        next_incident: 1,
-        next_deployment: 1,
-        incidents: Vec::new(),
-        quarantine: Vec::new(),
-        deployments: Vec::new(),
-        drains: Vec::new(),
-        rollbacks: Vec::new(),
-        epochs: Vec::new(),
-        journal_ok: true,
-        last_audit: None,
+        ..boot_of(running)
     };
     let actions = guard.step(Event::Booted(Box::new(boot)), Mono::ZERO, START);
     let undone = |e: &Entry| matches!(e, Entry::RevisionState { id, state: RevisionState::RolledBack, .. } if *id == RevisionId(2));

@@ -10,7 +10,7 @@ use evenkeel_model::clock::{Mono, Wall};
 use evenkeel_model::finding::{Finding, Severity};
 use evenkeel_model::record::{DrainRecord, Entry, RevisionState};
 
-use crate::world::{START, World, name, record, shop};
+use crate::world::{START, World, boot_of, name, record, shop};
 
 const HOUR: Duration = Duration::from_hours(1);
 
@@ -302,21 +302,8 @@ fn a_restart_goes_on_with_the_drains_that_are_not_over() {
         config,
     };
     let boot = Boot {
-        workers: 1,
-        revisions: vec![running.record.clone()],
-        running,
-        targets: Vec::new(),
-        next_revision: 2,
-        next_incident: 1,
-        next_deployment: 1,
-        incidents: Vec::new(),
-        quarantine: Vec::new(),
-        deployments: Vec::new(),
         drains: vec![of("web-1", 50), of("web-2", 130)],
-        rollbacks: Vec::new(),
-        epochs: Vec::new(),
-        journal_ok: true,
-        last_audit: None,
+        ..boot_of(running)
     };
     let mut guard = Guard::new(Settings::default());
     // A minute later, on a clock that starts anew.

@@ -18,7 +18,7 @@ use evenkeel_model::sketch::{ClientSketch, Frequent};
 use evenkeel_model::tally::{BackendTally, EpochTally, PoolTally, Tally};
 use proptest::prelude::*;
 
-use crate::world::{START, name, record, shop};
+use crate::world::{START, boot_of, name, record, shop};
 
 /// One random happening.
 #[derive(Debug, Clone)]
@@ -139,21 +139,8 @@ impl Shell {
             config,
         };
         let boot = Boot {
-            workers: 1,
-            revisions: vec![running.record.clone()],
-            running,
-            targets: Vec::new(),
-            next_revision: 2,
-            next_incident: 1,
-            next_deployment: 1,
-            incidents: Vec::new(),
-            quarantine: Vec::new(),
-            deployments: Vec::new(),
-            drains: Vec::new(),
-            rollbacks: Vec::new(),
             epochs: shell.epochs(),
-            journal_ok: true,
-            last_audit: None,
+            ..boot_of(running)
         };
         shell.step(Event::Booted(Box::new(boot)));
         shell

@@ -74,6 +74,27 @@ pub(crate) fn record(id: u64, config: &Config, state: RevisionState) -> Revision
     }
 }
 
+/// What a guard starts with after `running` and nothing else.
+pub(crate) fn boot_of(running: Restorable) -> Boot {
+    Boot {
+        workers: 1,
+        revisions: vec![running.record.clone()],
+        running,
+        targets: Vec::new(),
+        next_revision: 2,
+        next_incident: 1,
+        next_deployment: 1,
+        incidents: Vec::new(),
+        quarantine: Vec::new(),
+        deployments: Vec::new(),
+        drains: Vec::new(),
+        rollbacks: Vec::new(),
+        epochs: Vec::new(),
+        journal_ok: true,
+        last_audit: None,
+    }
+}
+
 pub(crate) struct World {
     pub(crate) guard: Guard,
     pub(crate) engine: Engine,
@@ -152,20 +173,9 @@ impl World {
         };
         let boot = Boot {
             workers: 2,
-            revisions: vec![running.record.clone()],
-            running,
-            targets: Vec::new(),
-            next_revision: 2,
-            next_incident: 1,
-            next_deployment: 1,
-            incidents: Vec::new(),
-            quarantine: Vec::new(),
-            deployments: Vec::new(),
-            drains: Vec::new(),
-            rollbacks: Vec::new(),
             epochs: world.facts(),
-            journal_ok: true,
             last_audit,
+            ..boot_of(running)
         };
         world.send(Event::Booted(Box::new(boot)));
         world
