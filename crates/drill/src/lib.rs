@@ -9,6 +9,7 @@ mod edit;
 pub mod live;
 pub mod outcome;
 mod referee;
+mod refusal;
 pub mod scenario;
 mod shipped;
 pub mod sim;

@@ -21,7 +21,7 @@ pub use read::{Problem, parse};
 pub use step::{
     Action, Apply, BackendFault, Certificate, Condition, Confirm, DependencyFault, Deploy,
     Discovery, Drain, Edit, EditOutside, Flaps, HealthWord, JournalFault, NetworkFault, Operator,
-    OperatorVerb, Restart, Rollback, StalePush, Step, TrafficStep,
+    OperatorVerb, Restart, Rollback, StalePush, Step, TrafficStep, Undrain,
 };
 pub use value::{Percent, Span};
 

@@ -41,5 +41,8 @@ const SHIPPED: &[Shipped] = shipped![
     "planned-shift",
     "keep-alive-noise",
     "poison-client",
+    "drain-too-many",
+    "drain-forgotten",
+    "planned-drain",
     "slower-backend-load-aware",
 ];

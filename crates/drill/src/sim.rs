@@ -6,6 +6,7 @@
 
 mod actions;
 pub(crate) mod behaviour;
+mod drains;
 mod ward;
 mod world;
 
@@ -16,7 +17,7 @@ use crate::referee::Referee;
 use crate::scenario::{Scenario, Stage};
 use crate::steps::Steps;
 
-pub(crate) use actions::{AUTHOR, refused};
+pub(crate) use actions::AUTHOR;
 use world::World;
 
 /// Runs `scenario` on the virtual clock. The same seed gives the same outcome.

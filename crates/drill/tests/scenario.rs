@@ -180,9 +180,13 @@ fn names_that_do_not_exist_are_told_with_what_does() {
 
 #[test]
 fn what_is_not_built_is_refused_by_name() {
-    let problem = one("[[step]]\nat = \"1s\"\ndrain = { backends = [\"shop/web-1\"] }\n");
+    let problem = one(
+        "[[step]]\nat = \"1s\"\ncertificate = { of = \"listener:web\", expires_in = \"1s\" }\n",
+    );
     assert!(
-        problem.message.contains("feature `drain` is not built"),
+        problem
+            .message
+            .contains("feature `certificates` is not built"),
         "{problem}"
     );
     let text = text("").replace("title", "needs = [\"sticky\"]\ntitle");

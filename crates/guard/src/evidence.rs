@@ -220,7 +220,7 @@ fn out(watch: &PoolWatch, onset: Mono, now: Mono) -> Vec<OutFact> {
         }
         let (reason, since) = match health {
             Some(health) if down || fell => (OutReason::Health, health.since),
-            _ if member.drained => (OutReason::Drain, info.from),
+            _ if member.drained => (OutReason::Drain, drained_since(watch, &member.name)),
             _ if member.why.contains("health") => (OutReason::Health, info.from),
             _ => (OutReason::Membership, info.from),
         };
@@ -236,4 +236,24 @@ fn out(watch: &PoolWatch, onset: Mono, now: Mono) -> Vec<OutFact> {
         });
     }
     facts
+}
+
+/// The start of the first of the last epochs in a row in which it is drained.
+fn drained_since(watch: &PoolWatch, backend: &Name) -> Mono {
+    let is_drained = |info: &&EpochInfo| drained(info).any(|name| name == backend);
+    let since = watch.epochs.iter().rev().take_while(is_drained).last();
+    since.map_or(Mono::ZERO, |info| info.from)
+}
+
+/// When the last epoch began that drained others than the one before it.
+pub(crate) fn drains_moved(watch: &PoolWatch) -> Option<Mono> {
+    let epochs = watch.epochs.iter();
+    let pairs = epochs.clone().zip(epochs.skip(1)).rev();
+    let mut moved = pairs.filter(|(before, after)| !drained(before).eq(drained(after)));
+    moved.next().map(|(_, after)| after.from)
+}
+
+fn drained(info: &EpochInfo) -> impl Iterator<Item = &Name> {
+    let members = info.fact.members.iter().filter(|member| member.drained);
+    members.map(|member| &member.name)
 }

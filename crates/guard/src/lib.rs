@@ -61,6 +61,8 @@ pub const INCIDENTS_KEPT: usize = 64;
 /// Recent deployments kept in memory.
 pub const DEPLOYMENTS_KEPT: usize = 64;
 
+/// How long a drain lasts unless it is said.
+pub const DRAIN_DEFAULT: Duration = Duration::from_hours(1);
 /// Longest drain: a backend that is out for longer belongs out of the configuration.
 pub const DRAIN_MAX: Duration = Duration::from_hours(24);
 /// Drains at once.

@@ -35,8 +35,6 @@ const WORDS_MAX: usize = 4_096;
 const TIMELINE_MAX: usize = 10_000;
 /// Newest lines of the journal that a history looks through for drains.
 const LINES_MAX: usize = 2_000;
-/// How long a drain lasts unless it is said.
-const DRAIN_DEFAULT: Duration = Duration::from_hours(1);
 
 pub(crate) fn routes() -> Router<Handle> {
     Router::new()
@@ -293,7 +291,9 @@ async fn drain(
     Extension(who): Extension<Who>,
     Json(request): Json<DrainRequest>,
 ) -> Answer<DrainOutcomeView> {
-    let lasts = request.for_ms.map_or(DRAIN_DEFAULT, Duration::from_millis);
+    let lasts = request
+        .for_ms
+        .map_or(evenkeel_guard::DRAIN_DEFAULT, Duration::from_millis);
     if lasts.is_zero() || lasts > evenkeel_guard::DRAIN_MAX {
         let most = units::format_duration(evenkeel_guard::DRAIN_MAX);
         return Err(bad(format!(

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use evenkeel_control::{Apply as Command, DeploymentCommand, Handle};
-use evenkeel_guard::{IncidentVerb, Outcome as Reply};
+use evenkeel_control::{
+    Apply as Command, DeploymentCommand, Drain as DrainCommand, Handle, Undrain as UndrainCommand,
+};
+use evenkeel_guard::{DRAIN_DEFAULT, IncidentVerb, Outcome as Reply};
 use evenkeel_model::config::Config;
-use evenkeel_model::finding::Finding;
 use evenkeel_model::ids::{IdError, Name, RevisionId};
 use evenkeel_shop::fault::TTL_MAX;
 use evenkeel_shop::{Fault, FaultKind, HealthAnswer, Release};
@@ -15,11 +16,12 @@ use super::Clock;
 use super::place::{Back, Place, Ramp};
 use crate::edit::edited;
 use crate::referee::Referee;
+use crate::refusal::{let_in, refused, said};
 use crate::scenario::{
-    Action, Apply, BackendFault, DependencyFault, Deploy, HealthWord, Operator, OperatorVerb,
-    Rollback, Span, TrafficStep, USERS,
+    Action, Apply, BackendFault, DependencyFault, Deploy, Drain, HealthWord, Operator,
+    OperatorVerb, Rollback, Span, TrafficStep, USERS, Undrain,
 };
-use crate::sim::{AUTHOR, refused};
+use crate::sim::AUTHOR;
 
 impl Place<'_> {
     /// Carries out step `index` now.
@@ -57,6 +59,8 @@ impl Place<'_> {
                 Ok(())
             }
             Action::Operator(command) => self.command(command).await,
+            Action::Drain(drain) => self.drain(drain, referee).await,
+            Action::Undrain(undrain) => self.undrain(undrain).await,
             other => Err(format!("`{}` runs in simulation only", other.word())),
         };
         if let Err(why) = result {
@@ -112,19 +116,13 @@ impl Place<'_> {
                     self.meant.insert(revision, config);
                 }
                 referee.applied(revision, at, injects);
-                if apply.refused_by.is_empty() {
-                    return Ok(());
-                }
-                Err(format!(
-                    "was let in as {revision}, expected a refusal by {}",
-                    apply.refused_by.join(", ")
-                ))
+                let_in(&apply.refused_by, &revision.to_string())
             }
             Some(Reply::Refused(refusal)) => {
-                referee.note_moment(at, format!("refused: {}", messages(&refusal.findings)));
-                refused(apply, &refusal.findings)
+                referee.note_moment(at, said(&refusal.findings));
+                refused(&apply.refused_by, &refusal.findings)
             }
-            None => refused(apply, &applied.judged.findings),
+            None => refused(&apply.refused_by, &applied.judged.findings),
             Some(other) => Err(format!("{other:?}")),
         }
     }
@@ -158,6 +156,42 @@ impl Place<'_> {
             OperatorVerb::FalseAlarm => IncidentVerb::FalseAlarm(text),
         };
         answer(self.handle.incident(open, AUTHOR.to_owned(), verb).await)
+    }
+
+    async fn drain(&mut self, drain: &Drain, referee: &mut Referee<'_>) -> Result<(), String> {
+        for (pool, backend) in named(&drain.backends) {
+            let command = DrainCommand {
+                pool,
+                backend,
+                lasts: drain.lasts.map_or(DRAIN_DEFAULT, |span| span.0),
+                author: AUTHOR.to_owned(),
+                reason: drain.reason.clone().unwrap_or_else(|| AUTHOR.to_owned()),
+                force: drain.force,
+            };
+            let drained = self.handle.drain(command).await;
+            match drained.map_err(|e| e.to_string())?.outcome {
+                Reply::Refused(refusal) => {
+                    referee.note_moment(Clock::wall(), said(&refusal.findings));
+                    return refused(&drain.refused_by, &refusal.findings);
+                }
+                Reply::Failed { why } => return Err(why),
+                _ => {}
+            }
+        }
+        let_in(&drain.refused_by, "a drain")
+    }
+
+    async fn undrain(&mut self, undrain: &Undrain) -> Result<(), String> {
+        for (pool, backend) in named(&undrain.backends) {
+            let command = UndrainCommand {
+                pool,
+                backend,
+                author: AUTHOR.to_owned(),
+                reason: undrain.reason.clone().unwrap_or_else(|| AUTHOR.to_owned()),
+            };
+            answer(self.handle.undrain(command).await)?;
+        }
+        Ok(())
     }
 
     async fn deploy(&mut self, deploy: &Deploy) -> Result<(), String> {
@@ -297,6 +331,12 @@ impl Place<'_> {
     }
 }
 
+/// Pool and backend of each `POOL/NAME`.
+fn named(backends: &[String]) -> impl Iterator<Item = (String, String)> {
+    let halves = backends.iter().filter_map(|name| name.split_once('/'));
+    halves.map(|(pool, backend)| (pool.to_owned(), backend.to_owned()))
+}
+
 async fn record(handle: &Handle, command: DeploymentCommand) -> Result<(), String> {
     answer(handle.record(command).await)
 }
@@ -304,15 +344,10 @@ async fn record(handle: &Handle, command: DeploymentCommand) -> Result<(), Strin
 /// A command that must be carried out.
 fn answer(reply: Result<Reply, evenkeel_control::CommandError>) -> Result<(), String> {
     match reply.map_err(|e| e.to_string())? {
-        Reply::Refused(refusal) => Err(format!("refused: {}", messages(&refusal.findings))),
+        Reply::Refused(refusal) => Err(said(&refusal.findings)),
         Reply::Failed { why } => Err(why),
         _ => Ok(()),
     }
-}
-
-fn messages(findings: &[Finding]) -> String {
-    let messages: Vec<&str> = findings.iter().map(|f| f.message.as_str()).collect();
-    messages.join("; ")
 }
 
 fn ttl(lasts: Option<Span>) -> Duration {

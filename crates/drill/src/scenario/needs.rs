@@ -98,12 +98,12 @@ impl Feature {
             | Self::BackendFaults
             | Self::Dependency
             | Self::Traffic
+            | Self::Drain
             | Self::Operator => true,
             Self::Network | Self::Drift | Self::JournalLoss | Self::Restart => {
                 matches!(stage, Stage::Sim)
             }
             Self::DeploySteps
-            | Self::Drain
             | Self::Discovery
             | Self::Certificates
             | Self::HashKeys

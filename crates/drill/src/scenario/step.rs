@@ -45,8 +45,8 @@ pub struct Step {
     pub stale_push: Option<StalePush>,
     /// Backends are drained.
     pub drain: Option<Drain>,
-    /// A drain ends.
-    pub undrain: Option<Drain>,
+    /// Drains end.
+    pub undrain: Option<Undrain>,
     /// Members come or go in discovery.
     pub discovery: Option<Discovery>,
     /// A certificate is near its end or past it.
@@ -77,7 +77,7 @@ pub enum Action<'s> {
     EditOutside(&'s EditOutside),
     StalePush(&'s StalePush),
     Drain(&'s Drain),
-    Undrain(&'s Drain),
+    Undrain(&'s Undrain),
     Discovery(&'s Discovery),
     Certificate(&'s Certificate),
     JournalFault(&'s JournalFault),
@@ -145,6 +145,7 @@ impl Step {
     pub fn harms(&self) -> bool {
         match self.action() {
             Some(Action::Apply(apply)) => apply.force && apply.refused_by.is_empty(),
+            Some(Action::Drain(drain)) => drain.refused_by.is_empty(),
             Some(Action::Deploy(deploy)) => deploy.has_effect(),
             Some(
                 Action::BackendFault(_)
@@ -153,7 +154,6 @@ impl Step {
                 | Action::Traffic(_)
                 | Action::EditOutside(_)
                 | Action::StalePush(_)
-                | Action::Drain(_)
                 | Action::Discovery(_)
                 | Action::Certificate(_)
                 | Action::JournalFault(_)
@@ -454,16 +454,33 @@ pub struct StalePush {
     pub revision: String,
 }
 
-/// Draining or the end of it.
+/// `evenkeel drain` of each backend in turn. The first that is refused ends the step.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Drain {
     /// The backends, as `POOL/NAME`.
     pub backends: Vec<String>,
-    /// How long. Default 1 h.
+    /// How long, at most 24 h. Default 1 h.
     #[serde(default, rename = "for")]
     pub lasts: Option<Span>,
-    /// Why.
+    /// `--force`: although what is left cannot carry the peak. Default false.
+    #[serde(default)]
+    pub force: bool,
+    /// `--reason`. Default `drill`.
+    #[serde(default)]
+    pub reason: Option<String>,
+    /// The guard must refuse one of them, and these rules must be among the reasons. Empty: all must be let in.
+    #[serde(default)]
+    pub refused_by: Vec<String>,
+}
+
+/// `evenkeel undrain` of each backend.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Undrain {
+    /// The backends, as `POOL/NAME`.
+    pub backends: Vec<String>,
+    /// `--reason`. Default `drill`.
     #[serde(default)]
     pub reason: Option<String>,
 }

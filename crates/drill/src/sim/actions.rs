@@ -3,14 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use evenkeel_forecast::Facts;
 use evenkeel_forecast::engine::spec::{BackendKey, Dependency, Fault, NetworkFault as Network};
 use evenkeel_guard::{
     DeploymentReport, Event, Guard, IncidentCommand, IncidentVerb, Outcome as Reply, Proposal,
     RollbackCommand, Settings,
 };
 use evenkeel_journal::{AppendError, Read as _};
-use evenkeel_model::finding::Finding;
 use evenkeel_model::ids::{IncidentId, Name, RevisionId};
 use evenkeel_model::parse::parse;
 use evenkeel_model::record::RevisionRecord;
@@ -19,6 +17,7 @@ use super::behaviour;
 use super::world::{Due, Undo, World, restore};
 use crate::edit::edited;
 use crate::referee::Referee;
+use crate::refusal::{let_in, refused, said};
 use crate::scenario::{
     Action, Apply, BackendFault, Deploy, NetworkFault, Operator, OperatorVerb, Span, TrafficStep,
     USERS,
@@ -88,10 +87,9 @@ impl World<'_> {
             }
             Action::Restart(restart) => self.restart(restart.down_for.unwrap_or(DOWN_DEFAULT).0),
             Action::Operator(command) => self.command(command),
-            Action::Drain(_)
-            | Action::Undrain(_)
-            | Action::Discovery(_)
-            | Action::Certificate(_) => {
+            Action::Drain(drain) => self.drain(drain, referee),
+            Action::Undrain(undrain) => self.undrain(undrain),
+            Action::Discovery(_) | Action::Certificate(_) => {
                 Err(format!("`{}` is not built in this version", action.word()))
             }
         };
@@ -110,10 +108,10 @@ impl World<'_> {
             Some(text) => text.clone(),
             None => edited(&self.config, &apply.set, &apply.unset).map_err(|e| e.to_string())?,
         };
-        let (facts, now) = (Facts::default(), self.wall());
+        let (facts, now) = (self.facts(), self.wall());
         let judged = evenkeel_control::judge::judge(&text, None, Some(&self.config), &facts, now);
         let (Some(config), Some(hash)) = (judged.config.clone(), judged.hash) else {
-            return refused(apply, &judged.findings);
+            return refused(&apply.refused_by, &judged.findings);
         };
         let request = self.request();
         let proposal = Proposal {
@@ -135,25 +133,11 @@ impl World<'_> {
         match self.replies.remove(&request) {
             Some(Reply::Applied { revision, .. }) => {
                 referee.applied(revision, self.wall(), injects);
-                let wanted = !apply.refused_by.is_empty();
-                if wanted {
-                    Err(format!(
-                        "was let in as {revision}, expected a refusal by {}",
-                        apply.refused_by.join(", ")
-                    ))
-                } else {
-                    Ok(())
-                }
+                let_in(&apply.refused_by, &revision.to_string())
             }
             Some(Reply::Refused(refusal)) => {
-                let messages: Vec<&str> = refusal
-                    .findings
-                    .iter()
-                    .map(|f| f.message.as_str())
-                    .collect();
-                let what = format!("refused: {}", messages.join("; "));
-                referee.note_moment(self.wall(), what);
-                refused(apply, &refusal.findings)
+                referee.note_moment(self.wall(), said(&refusal.findings));
+                refused(&apply.refused_by, &refusal.findings)
             }
             Some(other) => Err(format!("{other:?}")),
             None => Err("no answer came".to_owned()),
@@ -217,16 +201,9 @@ impl World<'_> {
     }
 
     /// The answer to a command that must be carried out.
-    fn done(&mut self, request: evenkeel_guard::RequestId) -> Result<(), String> {
+    pub(super) fn done(&mut self, request: evenkeel_guard::RequestId) -> Result<(), String> {
         match self.replies.remove(&request) {
-            Some(Reply::Refused(refusal)) => {
-                let messages: Vec<&str> = refusal
-                    .findings
-                    .iter()
-                    .map(|f| f.message.as_str())
-                    .collect();
-                Err(format!("refused: {}", messages.join("; ")))
-            }
+            Some(Reply::Refused(refusal)) => Err(said(&refusal.findings)),
             Some(Reply::Failed { why }) => Err(why),
             Some(_) => Ok(()),
             None => Err("no answer came".to_owned()),
@@ -508,35 +485,11 @@ impl World<'_> {
     }
 }
 
-/// Whether a refusal with these findings is what the step expects.
-pub(crate) fn refused(apply: &Apply, findings: &[Finding]) -> Result<(), String> {
-    let has = |id: &String| findings.iter().any(|finding| finding.id == id);
-    let missing: Vec<&str> = apply
-        .refused_by
-        .iter()
-        .filter(|id| !has(id))
-        .map(String::as_str)
-        .collect();
-    if apply.refused_by.is_empty() {
-        let messages: Vec<&str> = findings.iter().map(|f| f.message.as_str()).collect();
-        Err(format!("was refused: {}", messages.join("; ")))
-    } else if missing.is_empty() {
-        Ok(())
-    } else {
-        let ids: Vec<&str> = findings.iter().map(|f| f.id).collect();
-        Err(format!(
-            "was refused by {}, expected {}",
-            ids.join(", "),
-            missing.join(", ")
-        ))
-    }
-}
-
 fn name(text: &str) -> Result<Name, String> {
     Name::new(text).map_err(|e| e.to_string())
 }
 
-fn keys(backends: &[String]) -> Result<Vec<BackendKey>, String> {
+pub(super) fn keys(backends: &[String]) -> Result<Vec<BackendKey>, String> {
     let split = |text: &String| {
         let (pool, backend) = text
             .split_once('/')

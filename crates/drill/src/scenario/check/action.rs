@@ -38,8 +38,16 @@ pub(super) fn action(
         Action::DependencyFault(fault) => dependency(at, fault, config, reader),
         Action::NetworkFault(fault) => network(at, fault, config, reader),
         Action::Traffic(change) => traffic(scenario, at, change, reader),
-        Action::Drain(drain) | Action::Undrain(drain) => {
+        Action::Drain(drain) => {
             listed(&format!("{at}.backends"), &drain.backends, config, reader);
+            if let Some(lasts) = drain.lasts {
+                let most = evenkeel_guard::DRAIN_MAX.as_secs_f64();
+                let at = format!("{at}.for");
+                in_range(&at, lasts.0.as_secs_f64(), 1.0, most, reader);
+            }
+        }
+        Action::Undrain(undrain) => {
+            listed(&format!("{at}.backends"), &undrain.backends, config, reader);
         }
         Action::Discovery(change) => {
             pool(&format!("{at}.pool"), &change.pool, config, reader);
