@@ -227,7 +227,7 @@ impl Exchange<'_> {
             let failed = match asked.await {
                 Ok(upstream) => {
                     self.learn(pool, now);
-                    let answer = (&upstream, &attempt, response.status);
+                    let answer = (&upstream, &mut attempt, response.status);
                     let Some(next) = self.repeat_instead(pool, answer, retries, &mut tried) else {
                         return Ok((Rc::clone(pool), upstream, attempt));
                     };
@@ -362,7 +362,7 @@ impl Exchange<'_> {
     fn repeat_instead(
         &self,
         pool: &Rc<PoolView>,
-        (upstream, attempt, status): (&Upstream, &Try, u16),
+        (upstream, attempt, status): (&Upstream, &mut Try, u16),
         retries: u32,
         tried: &mut Tried,
     ) -> Option<Try> {
@@ -380,10 +380,14 @@ impl Exchange<'_> {
             return None;
         }
         let now = Instant::now();
+        let took = now.saturating_duration_since(attempt.picked_at);
+        // The client never sees this answer, the picker must: a backend that fails at once is not idle.
+        let mono = self.connection.worker.mono(now);
+        attempt.tell(mono, took, How::of_status(status));
         tried.push(attempt.backend());
         // Without another backend the answer at hand is better than none.
         let next = self.look(pool, tried, now).ok()?;
-        attempt.answered(now.saturating_duration_since(attempt.picked_at));
+        attempt.answered(took);
         Some(next)
     }
 

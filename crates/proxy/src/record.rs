@@ -288,6 +288,13 @@ impl Try {
         }
     }
 
+    /// Tells the picker that what began with a head broke off in the body: the head was no answer.
+    pub(crate) fn broke(&mut self, now: Mono) {
+        self.told = false;
+        // How long the body had taken is nothing of the backend's speed.
+        self.tell(now, Duration::ZERO, How::Failed);
+    }
+
     /// Books the request as beyond the objective.
     pub(crate) fn harmed(&self, slow: bool) {
         self.pool.cells.harmed(self.backend, slow);

@@ -75,9 +75,12 @@ impl Exchange<'_> {
             }
             Err(fault) => {
                 attempt.end(fault.outcome());
-                if fault.is_backends() && !self.record.harmed {
-                    attempt.harmed(false);
-                    self.record.harmed = true;
+                if fault.is_backends() {
+                    attempt.broke(worker.mono(now));
+                    if !self.record.harmed {
+                        attempt.harmed(false);
+                        self.record.harmed = true;
+                    }
                 }
                 End::Cut {
                     fault,

@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 use std::sync::mpsc;
 use std::time::Duration;
 
-use evenkeel_model::config::{Algorithm, Choices, Config};
+use evenkeel_model::config::{Algorithm, Choices, Config, RetryCause};
+use evenkeel_model::units::Ratio;
 
 use crate::support::{Bench, Origin, refused, simple};
 
@@ -65,5 +66,50 @@ fn a_backend_that_refuses_gains_nothing_and_its_requests_are_saved() {
         let tried = backends[0].picks_free;
         assert!(tried <= 12, "{algorithm:?} {choices}: {tried} of 30");
         assert!(saved >= 28, "{algorithm:?} {choices}: {saved} of 30");
+    }
+}
+
+#[test]
+fn a_backend_whose_503_are_tried_again_elsewhere_gains_nothing() {
+    let backends = [Origin::answering(FAILED).address, at_work()];
+    for (algorithm, choices) in by_load() {
+        let mut config = config(algorithm, choices, &backends);
+        let retry = &mut config.pools[0].retry;
+        retry.attempts = 1;
+        retry.budget = Ratio::from_percent(100);
+        retry.on = retry.on.with(RetryCause::Unavailable);
+        let bench = Bench::start_with(config, 1);
+        let mut client = bench.client();
+        let saved = (0..60).filter(|_| client.get("/").status == 200).count();
+        drop(client);
+        let tallies = bench.finish();
+        let (_, backends) = tallies.last().unwrap();
+        let tried = backends[0].picks_free;
+        assert!(tried <= 24, "{algorithm:?} {choices}: {tried} of 60");
+        assert_eq!(saved, 60, "{algorithm:?} {choices}");
+    }
+}
+
+#[test]
+fn a_backend_that_breaks_in_the_body_gains_nothing() {
+    let breaks = Origin::start(|mut conn| {
+        if conn.request().is_some() {
+            conn.send("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nbegun");
+            conn.reset();
+        }
+    });
+    let backends = [breaks.address, at_work()];
+    for (algorithm, choices) in by_load() {
+        let bench = Bench::start_with(config(algorithm, choices, &backends), 1);
+        for _ in 0..60 {
+            let mut client = bench.client();
+            client.send("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+            // With a length the client sees a short body, so an orderly end is enough.
+            assert!(client.rest().len() < 300);
+        }
+        let tallies = bench.finish();
+        let (_, backends) = tallies.last().unwrap();
+        let tried = backends[0].picks_free;
+        assert!(tried <= 24, "{algorithm:?} {choices}: {tried} of 60");
     }
 }
