@@ -11,6 +11,7 @@ use crate::facts::Facts;
 
 pub(crate) mod deployment;
 pub(crate) mod fault;
+pub(crate) mod key;
 pub(crate) mod load;
 pub(crate) mod revision;
 pub(crate) mod spread;
@@ -68,6 +69,7 @@ pub(crate) fn all(facts: &Facts<'_>) -> Vec<Candidate> {
     out.extend(deployment::candidates(facts));
     out.extend(fault::candidates(facts));
     out.extend(load::candidates(facts));
+    out.extend(key::candidates(facts));
     out.extend(spread::drift(facts));
     out
 }

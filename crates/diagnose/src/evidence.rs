@@ -42,8 +42,21 @@ pub struct Evidence {
     pub out: Vec<OutFact>,
     /// Clients of the `after` window.
     pub clients: ClientSketch,
+    /// The key that brings most of the requests of a pool with keys since the onset, if one brings far more than its part.
+    pub hot: Option<HotKey>,
     /// What runs differs from the journal: an edit outside it, or an old revision that was pushed.
     pub drift: Option<Drift>,
+}
+
+/// A key that brings more than its part.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HotKey {
+    /// Its hash.
+    pub hash: u64,
+    /// Part (0..1) of the requests of the pool that carry it, at least.
+    pub part: f64,
+    /// The backend that it belongs to.
+    pub backend: Name,
 }
 
 /// How what runs differs from what the journal says that runs.

@@ -13,8 +13,8 @@ mod index;
 mod score;
 
 pub use evidence::{
-    BackendWindow, ChangeFact, ChangedPath, DeploymentFact, Drift, EpochFact, Evidence, Onset,
-    OutFact, OutReason, Window,
+    BackendWindow, ChangeFact, ChangedPath, DeploymentFact, Drift, EpochFact, Evidence, HotKey,
+    Onset, OutFact, OutReason, Window,
 };
 
 use evenkeel_model::blame::{Cause, Mechanism};

@@ -41,6 +41,8 @@ const SHIPPED: &[Shipped] = shipped![
     "planned-shift",
     "keep-alive-noise",
     "poison-client",
+    "hot-key",
+    "sticky-after-scale-out",
     "drain-too-many",
     "drain-forgotten",
     "planned-drain",

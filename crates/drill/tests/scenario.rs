@@ -189,8 +189,8 @@ fn what_is_not_built_is_refused_by_name() {
             .contains("feature `certificates` is not built"),
         "{problem}"
     );
-    let text = text("").replace("title", "needs = [\"sticky\"]\ntitle");
-    assert!(problems(&text)[0].message.contains("feature `sticky`"));
+    let text = text("").replace("title", "needs = [\"discovery\"]\ntitle");
+    assert!(problems(&text)[0].message.contains("feature `discovery`"));
     let scenario = ok("[[step]]\nat = \"1s\"\nnetwork_fault = { zone = \"a\", loss = \"1%\" }\n");
     assert_eq!(scenario.features()[0].0, Feature::Network);
     assert!(scenario.missing(Stage::Sim).is_none());

@@ -301,6 +301,13 @@ impl Engine {
         Ok(())
     }
 
+    /// Skew of a stream's requests over its keys from now on; without keys nothing changes.
+    pub fn set_key_skew(&mut self, stream: &Name, exponent: f64) -> Result<(), UnknownName> {
+        let index = self.stream(stream)?;
+        self.sources[index as usize].set_key_skew(exponent);
+        Ok(())
+    }
+
     /// What the clients of a stream do after a failure from now on.
     pub fn set_client_retry(
         &mut self,

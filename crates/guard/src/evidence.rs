@@ -6,8 +6,8 @@
 use std::time::Duration;
 
 use evenkeel_diagnose::{
-    BackendWindow, ChangeFact, ChangedPath, DeploymentFact, EpochFact, Evidence, Onset, OutFact,
-    OutReason, Window,
+    BackendWindow, ChangeFact, ChangedPath, DeploymentFact, EpochFact, Evidence, HotKey, Onset,
+    OutFact, OutReason, Window,
 };
 use evenkeel_model::clock::Mono;
 use evenkeel_model::diff::diff;
@@ -50,6 +50,7 @@ impl Inner {
             deployments: self.deployments_of(pool),
             out: out(watch, onset.lo, self.now),
             clients: case.clients.clone(),
+            hot: hot(watch, onset.best),
             drift: self.edited.clone(),
         })
     }
@@ -236,6 +237,16 @@ fn out(watch: &PoolWatch, onset: Mono, now: Mono) -> Vec<OutFact> {
         });
     }
     facts
+}
+
+/// The key that has been hot since the onset.
+fn hot(watch: &PoolWatch, onset: Mono) -> Option<HotKey> {
+    let (hot, place) = watch.hot_key_since(onset)?;
+    Some(HotKey {
+        hash: hot.key,
+        part: hot.part,
+        backend: watch.pool.backends.get(place)?.name.clone(),
+    })
 }
 
 /// The start of the first of the last epochs in a row in which it is drained.

@@ -1,15 +1,18 @@
 //! A key that brings more than its part: seen, named and placed, because no setting of weights spreads one key.
 //!
-//! Workers count the keys with most requests; two windows of [`WINDOW`] are kept, so what is said covers the last ten to
-//! twenty seconds. Only what the counters are sure of is told, so a key may be hotter than said and never less hot.
+//! Workers count the keys with most requests; the seconds of the last [`KEPT`] are kept, so that a diagnosis can ask for those
+//! since an onset. Only what the counters are sure of is told, so a key may be hotter than said and never less hot.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use evenkeel_model::clock::Mono;
 use evenkeel_model::sketch::Frequent;
 
-/// Length of one of the two windows.
-const WINDOW: Duration = Duration::from_secs(10);
+/// How long seconds are kept.
+const KEPT: Duration = Duration::from_secs(20);
+/// Nanoseconds in which what the workers tell is kept as one.
+const SECOND: u64 = 1_000_000_000;
 /// Requests with a key below which nothing is said.
 const ENOUGH: u64 = 100;
 /// A key is hot from this part of what a backend has in the mean on.
@@ -25,34 +28,34 @@ pub(crate) struct Hot {
     pub(crate) part: f64,
 }
 
-/// The keys of one pool.
+/// The keys of one pool, by the second in which they were told.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Keys {
-    before: Frequent,
-    now: Frequent,
-    from: Mono,
+    seconds: VecDeque<(Mono, Frequent)>,
 }
 
 impl Keys {
     /// Takes in what a worker counted since it told last.
     pub(crate) fn take(&mut self, keys: &Frequent, now: Mono) {
-        let passed = now.since(self.from);
-        if passed >= WINDOW {
-            let last = std::mem::take(&mut self.now);
-            self.before = if passed < WINDOW * 2 {
-                last
-            } else {
-                Frequent::default()
-            };
-            self.from = now;
+        while self
+            .seconds
+            .front()
+            .is_some_and(|(at, _)| now.since(*at) >= KEPT)
+        {
+            self.seconds.pop_front();
         }
-        self.now.merge(keys);
+        match self.seconds.back_mut() {
+            Some((at, same)) if at.0 / SECOND == now.0 / SECOND => same.merge(keys),
+            _ => self.seconds.push_back((now, *keys)),
+        }
     }
 
-    /// The hottest key of a pool in which `backends` take traffic, if it is hot.
-    pub(crate) fn hot(&self, backends: usize) -> Option<Hot> {
-        let mut all = self.before;
-        all.merge(&self.now);
+    /// The hottest key since `from` of a pool in which `backends` take traffic, if it is hot.
+    pub(crate) fn hot(&self, backends: usize, from: Mono) -> Option<Hot> {
+        let mut all = Frequent::default();
+        for (_, keys) in self.seconds.iter().filter(|(at, _)| *at > from) {
+            all.merge(keys);
+        }
         let (key, part) = all.top()?;
         let least = (OF_A_BACKEND / backends.max(1) as f64).max(OF_THE_POOL);
         (all.total() >= ENOUGH && part >= least).then_some(Hot { key, part })
@@ -82,11 +85,11 @@ mod tests {
         let mut rng = Rng::new(1);
         let mut keys = Keys::default();
         keys.take(&stream(&mut rng, 2_000, 4), Mono::from_secs(1));
-        let hot = keys.hot(3).unwrap();
+        let hot = keys.hot(3, Mono::ZERO).unwrap();
         assert_eq!(hot.key, 42);
         assert!((0.2..=0.25).contains(&hot.part), "{hot:?}");
         // A quarter is less than half of the half that one of two has.
-        assert_eq!(keys.hot(1), None);
+        assert_eq!(keys.hot(1, Mono::ZERO), None);
     }
 
     #[test]
@@ -94,10 +97,10 @@ mod tests {
         let mut rng = Rng::new(2);
         let mut alike = Keys::default();
         alike.take(&stream(&mut rng, 10_000, 0), Mono::from_secs(1));
-        assert_eq!(alike.hot(100), None);
+        assert_eq!(alike.hot(100, Mono::ZERO), None);
         let mut few = Keys::default();
         few.take(&stream(&mut rng, 90, 1), Mono::from_secs(1));
-        assert_eq!(few.hot(3), None);
+        assert_eq!(few.hot(3, Mono::ZERO), None);
     }
 
     #[test]
@@ -106,7 +109,7 @@ mod tests {
         let mut keys = Keys::default();
         keys.take(&stream(&mut rng, 1_000, 2), Mono::from_secs(11));
         for second in 12..40 {
-            let is_hot = keys.hot(3).is_some();
+            let is_hot = keys.hot(3, Mono::ZERO).is_some();
             assert!(is_hot || second > 21, "forgotten at {second} s");
             assert!(!is_hot || second < 36, "still hot at {second} s");
             keys.take(&stream(&mut rng, 20, 0), Mono::from_secs(second));

@@ -456,7 +456,12 @@ fn other_cause(cause: Cause, subject: Option<&Subject>) -> Remedy {
         Cause::Drain => format!("undrain backends of {whom}"),
         Cause::Limit => format!("raise the limit of {whom}"),
         Cause::RetryStorm => format!("lower the retry budget of {whom}"),
-        Cause::HotKey => format!("spread or cache {whom}"),
+        Cause::HotKey if matches!(subject, Some(Subject::Key(_))) => {
+            format!("set `bounded_load`, or split or cache {whom}")
+        }
+        Cause::HotKey => format!(
+            "shorten the `ttl` of the sticky cookie of {whom}, or wait for its sessions to end"
+        ),
         Cause::Network => format!("look at the network to {whom}"),
         Cause::Dependency => format!("look at what the backends of {whom} share"),
         Cause::Certificate => format!("renew the certificate of {whom}"),

@@ -181,10 +181,12 @@ impl PoolWatch {
         ))
     }
 
-    fn find_hot_key(&self) -> Option<(Hot, usize)> {
+    /// The key that has been hot since `from`, and the place of its backend.
+    pub(crate) fn hot_key_since(&self, from: Mono) -> Option<(Hot, usize)> {
         let table = self.key_table.as_ref()?;
         let parts = self.key_parts.iter().flatten();
-        let hot = self.keys.hot(parts.filter(|part| **part > 0.0).count())?;
+        let taking = parts.filter(|part| **part > 0.0).count();
+        let hot = self.keys.hot(taking, from)?;
         Some((hot, table.owner(hot.key)?))
     }
 
@@ -376,7 +378,7 @@ impl PoolWatch {
         let vitals = self.vitals.iter().enumerate();
         let limited = vitals.filter(|(_, vitals)| is_limited(vitals));
         self.limited = limited.map(|(index, _)| index).collect();
-        self.hot = self.find_hot_key();
+        self.hot = self.hot_key_since(Mono::ZERO);
         let (Some(row), Some(tests)) = (self.counts.last(), &mut self.tests) else {
             return;
         };

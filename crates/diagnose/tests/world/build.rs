@@ -6,7 +6,7 @@ use std::time::Duration;
 use evenkeel_balance::{Member, expected_shares};
 use evenkeel_diagnose::evidence::{ChangedPath, OutFact, OutReason};
 use evenkeel_diagnose::{
-    BackendWindow, ChangeFact, DeploymentFact, Drift, EpochFact, Evidence, Onset, Window,
+    BackendWindow, ChangeFact, DeploymentFact, Drift, EpochFact, Evidence, HotKey, Onset, Window,
 };
 use evenkeel_model::clock::{Mono, Wall};
 use evenkeel_model::config::{
@@ -149,6 +149,9 @@ pub(crate) struct World {
     pub(crate) retries: f64,
     pub(crate) seconds: f64,
     pub(crate) drift: Option<Drift>,
+    pub(crate) hot: Option<HotKey>,
+    /// Part of the picks that a cookie or a key forces.
+    pub(crate) forced: f64,
 }
 
 impl World {
@@ -171,6 +174,8 @@ impl World {
             retries: 0.0,
             seconds,
             drift: None,
+            hot: None,
+            forced: 0.0,
         }
     }
 
@@ -287,6 +292,7 @@ impl World {
             out: self.out,
             clients: ClientSketch::default(),
             drift: self.drift,
+            hot: self.hot,
             pool: self.now,
         }
     }
@@ -306,6 +312,7 @@ impl World {
             unpicked: 0,
         };
         let total: f64 = shares.iter().sum();
+        let level = vec![1.0; shares.len()];
         let capacities: Vec<Option<f64>> =
             self.now.backends.iter().map(|b| b.capacity_rps).collect();
         let loads: Vec<f64> = shares
@@ -324,23 +331,31 @@ impl World {
             }
             let mut tries = 1 + u32::from(self.rng.unit() < retries);
             while tries > 0 {
-                let Some(place) = self.rng.weighted(shares) else {
+                // What nothing ties is picked by weight, here level.
+                let forced = self.forced > 0.0 && self.rng.unit() < self.forced;
+                let by = if self.forced > 0.0 && !forced {
+                    &level
+                } else {
+                    shares
+                };
+                let Some(place) = self.rng.weighted(by) else {
                     break;
                 };
                 let load = loads[place] / capacities[place].unwrap_or(600.0);
-                self.serve(&mut out.backends[place], load, faults[place], tries > 1);
+                let window = &mut out.backends[place];
+                match (tries > 1, forced) {
+                    (true, _) => window.picks_retry += 1,
+                    (false, true) => window.picks_forced += 1,
+                    (false, false) => window.picks_free += 1,
+                }
+                self.serve(window, load, faults[place]);
                 tries -= 1;
             }
         }
     }
 
     /// One try at a backend: it queues as its load nears capacity and refuses what is beyond.
-    fn serve(&mut self, window: &mut BackendWindow, load: f64, fault: Fault, retry: bool) {
-        if retry {
-            window.picks_retry += 1;
-        } else {
-            window.picks_free += 1;
-        }
+    fn serve(&mut self, window: &mut BackendWindow, load: f64, fault: Fault) {
         if fault.hangs {
             window.in_flight += 0.5;
             return;

@@ -1,9 +1,9 @@
 //! The cases, each over [`SEEDS`] seeds.
 
 use evenkeel_diagnose::evidence::OutReason;
-use evenkeel_diagnose::{Drift, MARGIN_TO_ACT, diagnose, margin};
+use evenkeel_diagnose::{Drift, HotKey, MARGIN_TO_ACT, diagnose, margin};
 use evenkeel_model::blame::{Cause, Mechanism, Subject};
-use evenkeel_model::config::{Algorithm, Health, HealthCheck, HttpCheck, Intent};
+use evenkeel_model::config::{Algorithm, Health, HealthCheck, HttpCheck, Intent, StickyCookie};
 use evenkeel_model::ids::RevisionId;
 use evenkeel_model::record::DiagnosisRecord;
 use std::time::Duration;
@@ -523,4 +523,67 @@ fn a_limit_that_a_revision_lowered_is_that_revision_and_one_that_stood_before_is
     };
     let right = is(Cause::Limit, Mechanism::Limit, "pool:shop");
     score("limit of old, lowered after the onset", stood, right);
+}
+
+/// Keys decide: even parts of them, and one that brings `part` of the requests to web-1 after the onset.
+fn keyed(seed: u64, rate: f64, part: f64) -> World {
+    let mut hashed = pool(&[1, 1, 1], &EVEN);
+    hashed.algorithm = Algorithm::Maglev;
+    let mut w = World::new(seed, hashed, rate);
+    w.forced = 1.0;
+    let rest = (1.0 - part) / 3.0;
+    w.shares = Some(vec![part + rest, rest, rest]);
+    w.hot = Some(HotKey {
+        hash: 42,
+        part,
+        backend: name("web-1"),
+    });
+    w
+}
+
+#[test]
+fn a_hot_key_is_named_when_it_is_what_overloads_and_only_then() {
+    let hot = |seed| {
+        let mut w = keyed(seed, 900.0, 0.6);
+        w.deploy(10.0, &["web-1"]);
+        w
+    };
+    let right = is(Cause::HotKey, Mechanism::Key, "key:000000000000002a");
+    score("hot key with a deployment 10 s before", hot, right);
+    let harmless = |seed| {
+        let mut w = keyed(seed, 300.0, 0.3);
+        w.deploy(600.0, &[]);
+        w.faults[1].errors = 0.3;
+        w
+    };
+    let right = is(Cause::BackendFault, Mechanism::Errors, "backend:shop/web-2");
+    score("a failing backend beside a hot key", harmless, right);
+    let surge = |seed| {
+        let mut w = keyed(seed, 2_600.0, 0.2);
+        w.rate_before = 900.0;
+        w
+    };
+    let right = is(Cause::CapacityShortfall, Mechanism::None, "pool:shop");
+    score("a surge above capacity beside a hot key", surge, right);
+}
+
+#[test]
+fn sessions_that_stay_on_full_backends_are_named() {
+    let stuck = |seed| {
+        let mut sticky = pool(&[1, 1], &EVEN[..2]);
+        sticky.affinity.sticky = Some(StickyCookie {
+            name: "ek".to_owned(),
+            ttl: Duration::from_hours(1),
+        });
+        let mut w = World::new(seed, sticky, 900.0);
+        w.rate = 1_400.0;
+        let third = pool(&[1, 1, 1], &EVEN).backends.remove(2);
+        w.revise(20.0, "backend.web-3", |pool| pool.backends.push(third));
+        w.faults.push(WELL);
+        w.forced = 0.9;
+        w.shares = Some(vec![0.48, 0.48, 0.04]);
+        w
+    };
+    let right = is(Cause::HotKey, Mechanism::Key, "pool:shop");
+    score("sessions that stay after a scale-out", stuck, right);
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use evenkeel_balance::Member;
 use evenkeel_diagnose::evidence::{OutFact, OutReason};
 use evenkeel_diagnose::{
-    BackendWindow, ChangeFact, Drift, EpochFact, Evidence, Onset, Window, diagnose, margin,
+    BackendWindow, ChangeFact, Drift, EpochFact, Evidence, HotKey, Onset, Window, diagnose, margin,
 };
 use evenkeel_model::blame::{Cause, Mechanism};
 use evenkeel_model::clock::Mono;
@@ -39,6 +39,17 @@ fn window(rng: &mut Rng) -> Window {
         from: Mono::from_secs(rng.below(100)),
         to: Mono::from_secs(rng.below(100)),
         unpicked: rng.below(300),
+    }
+}
+
+fn out(n: u64, rng: &mut Rng) -> OutFact {
+    let reasons = [OutReason::Health, OutReason::Drain, OutReason::Membership];
+    OutFact {
+        backend: name(&format!("web-{n}")),
+        reason: reasons[rng.below(3) as usize],
+        since: Mono::from_secs(rng.below(100)),
+        flips: rng.below(9) as u32,
+        detail: String::new(),
     }
 }
 
@@ -83,16 +94,9 @@ fn evidence(seed: u64) -> Evidence {
         picks_free: (0..rng.below(6)).map(|_| rng.below(1_000)).collect(),
     });
     let epochs: Vec<EpochFact> = epochs.collect();
-    let reasons = [OutReason::Health, OutReason::Drain, OutReason::Membership];
-    let out = (0..rng.below(4)).map(|n| OutFact {
-        backend: name(&format!("web-{n}")),
-        reason: reasons[rng.below(3) as usize],
-        since: Mono::from_secs(rng.below(100)),
-        flips: rng.below(9) as u32,
-        detail: String::new(),
-    });
+    let out = (0..rng.below(4)).map(|n| out(n, &mut rng)).collect();
     Evidence {
-        out: out.collect(),
+        out,
         before: (rng.below(3) > 0).then(|| window(&mut rng)),
         after: window(&mut rng),
         changes: world.changes,
@@ -106,6 +110,11 @@ fn evidence(seed: u64) -> Evidence {
             hi: Mono::from_secs(rng.below(4_000)),
         },
         clients: ClientSketch::default(),
+        hot: (rng.below(2) == 0).then(|| HotKey {
+            hash: rng.next_u64(),
+            part: rng.unit() * 1.2,
+            backend: name(&format!("web-{}", rng.below(5))),
+        }),
         drift: (rng.below(4) == 0).then(|| Drift {
             what: "edited by hand".to_owned(),
             mechanism: Mechanism::None,

@@ -14,6 +14,7 @@ use evenkeel_shop::{Fault, FaultKind, HealthAnswer, Release};
 
 use super::Clock;
 use super::place::{Back, Place, Ramp};
+use crate::dial::Turn;
 use crate::edit::edited;
 use crate::referee::Referee;
 use crate::refusal::{let_in, refused, said};
@@ -306,10 +307,8 @@ impl Place<'_> {
             return;
         };
         let now = clock.now();
-        let wanted = change
-            .rate
-            .or_else(|| change.factor.map(|factor| dial.rate * factor));
-        if let Some(to) = wanted {
+        let turn = Turn::of(change, dial);
+        if let Some(to) = turn.rate {
             self.ramps.push(Ramp {
                 stream: stream.clone(),
                 at: now,
@@ -318,14 +317,12 @@ impl Place<'_> {
                 to,
             });
         }
-        self.set_stream(&stream, change.client_skew, change.retries);
+        self.turn(&stream, turn);
         if let Some(lasts) = change.lasts {
             self.backs.push(Back {
                 at: now.plus(lasts.0),
                 stream,
-                rate: wanted.map(|_| dial.rate),
-                skew: change.client_skew.map(|_| dial.skew),
-                retries: change.retries.map(|_| dial.retries),
+                turn: turn.back(dial),
             });
         }
     }

@@ -15,13 +15,14 @@ use evenkeel_model::clock::Mono;
 use evenkeel_model::config::{Address, Config, Objective, Pool, Session};
 use evenkeel_model::ids::{Name, RevisionId};
 use evenkeel_shop::capacity::{Capacity, ColdStart, Distribution, Overflow};
-use evenkeel_shop::load::{self, Item, LoadHandle, LoadOptions, Mix};
+use evenkeel_shop::load::{self, Item, KeyHeader, LoadHandle, LoadOptions, Mix};
 use evenkeel_shop::server::ServerHandle;
 use evenkeel_shop::stub::{StubOptions, StubRoute, spawn_stub};
 use tokio::sync::oneshot;
 use toml::{Table, Value};
 
 use super::{Clock, GRAIN, RATE_PER_CORE};
+use crate::dial::{Dial, Turn};
 use crate::referee::{Counted, Seen};
 use crate::scenario::{self, Request, Scenario, Traffic};
 use crate::sim::behaviour;
@@ -50,17 +51,7 @@ pub(super) struct Ramp {
 pub(super) struct Back {
     pub(super) at: Mono,
     pub(super) stream: String,
-    pub(super) rate: Option<f64>,
-    pub(super) skew: Option<f64>,
-    pub(super) retries: Option<u8>,
-}
-
-/// What a stream does now.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Dial {
-    pub(super) rate: f64,
-    pub(super) skew: f64,
-    pub(super) retries: u8,
+    pub(super) turn: Turn,
 }
 
 pub(super) struct Place<'s> {
@@ -136,12 +127,7 @@ impl<'s> Place<'s> {
             _directory: directory,
         };
         for (name, traffic) in scenario.streams() {
-            let dial = Dial {
-                rate: traffic.rate,
-                skew: traffic.client_skew,
-                retries: traffic.retries,
-            };
-            place.dials.insert(name.to_owned(), dial);
+            place.dials.insert(name.to_owned(), Dial::of(traffic));
             if traffic.start.is_none() {
                 place.start_load(name, traffic)?;
             }
@@ -224,10 +210,10 @@ impl<'s> Place<'s> {
             .partition(|back| back.at <= now);
         self.backs = later;
         for back in over {
-            if let Some(rate) = back.rate {
+            if let Some(rate) = back.turn.rate {
                 self.set_rate(&back.stream, rate);
             }
-            self.set_stream(&back.stream, back.skew, back.retries);
+            self.turn(&back.stream, back.turn);
         }
     }
 
@@ -240,16 +226,22 @@ impl<'s> Place<'s> {
         }
     }
 
-    pub(super) fn set_stream(&mut self, stream: &str, skew: Option<f64>, retries: Option<u8>) {
+    /// Turns everything of a stream but its rate.
+    pub(super) fn turn(&mut self, stream: &str, turn: Turn) {
+        let key = self.traffic(stream).and_then(key);
         let (Some(dial), Some(load)) = (self.dials.get_mut(stream), self.loads.get(stream)) else {
             return;
         };
-        if let Some(skew) = skew {
-            dial.skew = skew;
+        dial.take(turn);
+        if let Some(skew) = turn.skew {
             load.set_session_skew(skew);
         }
-        if let Some(retries) = retries {
-            dial.retries = retries;
+        if let (Some(skew), Some(key)) = (turn.key_skew, key)
+            && let Err(error) = load.set_key(Some(KeyHeader { skew, ..key }))
+        {
+            tracing::error!(%error, stream, "the keys keep their skew");
+        }
+        if let Some(retries) = turn.retries {
             load.set_retries(u32::from(retries));
         }
     }
@@ -293,7 +285,7 @@ impl<'s> Place<'s> {
             sessions: traffic.clients,
             session_skew: traffic.client_skew,
             session_cookie,
-            key: None,
+            key: key(traffic),
             connections,
             connections_max: connections * 4,
             requests_per_connection: Some(traffic.requests_per_connection.max(1)),
@@ -547,6 +539,15 @@ fn routes(scenario: &Scenario) -> Vec<StubRoute> {
         .collect();
     routes.sort_by_key(|route| std::cmp::Reverse(route.path_prefix.len()));
     routes
+}
+
+/// The header with the keys of a stream.
+fn key(traffic: &Traffic) -> Option<KeyHeader> {
+    traffic.key.as_ref().map(|key| KeyHeader {
+        header: key.header.clone(),
+        keys: key.keys,
+        skew: key.skew,
+    })
 }
 
 fn items(requests: &[Request]) -> Vec<Item> {

@@ -99,15 +99,12 @@ impl Feature {
             | Self::Dependency
             | Self::Traffic
             | Self::Drain
+            | Self::HashKeys
             | Self::Operator => true,
-            Self::Network | Self::Drift | Self::JournalLoss | Self::Restart => {
+            Self::Network | Self::Drift | Self::JournalLoss | Self::Restart | Self::Sticky => {
                 matches!(stage, Stage::Sim)
             }
-            Self::DeploySteps
-            | Self::Discovery
-            | Self::Certificates
-            | Self::HashKeys
-            | Self::Sticky => false,
+            Self::DeploySteps | Self::Discovery | Self::Certificates => false,
         }
     }
 }
@@ -153,6 +150,12 @@ impl Scenario {
             if step.traffic.as_ref().is_some_and(|t| t.key_skew.is_some()) {
                 found.push((Feature::HashKeys, format!("step.{index}.traffic.key_skew")));
             }
+        }
+        let text = self.config.text.as_deref().unwrap_or("");
+        let parsed = evenkeel_model::parse::parse(text, None).config;
+        let pools = parsed.iter().flat_map(|config| &config.pools);
+        if pools.into_iter().any(|pool| pool.affinity.sticky.is_some()) {
+            found.push((Feature::Sticky, "config.text".to_owned()));
         }
         if self.traffic.key.is_some() {
             found.push((Feature::HashKeys, "traffic.key".to_owned()));

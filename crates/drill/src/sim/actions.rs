@@ -15,6 +15,7 @@ use evenkeel_model::record::RevisionRecord;
 
 use super::behaviour;
 use super::world::{Due, Undo, World, restore};
+use crate::dial::Turn;
 use crate::edit::edited;
 use crate::referee::Referee;
 use crate::refusal::{let_in, refused, said};
@@ -318,46 +319,37 @@ impl World<'_> {
 
     fn change_traffic(&mut self, change: &TrafficStep) -> Result<(), String> {
         let stream = name(change.stream.as_deref().unwrap_or(USERS))?;
-        let rate = self.rates.get(&stream).copied().unwrap_or(0.0);
-        let wanted = change
-            .rate
-            .or_else(|| change.factor.map(|factor| rate * factor));
-        if let Some(to) = wanted {
-            self.ramp(&stream, self.now(), rate, to, change.over.0);
+        let dial = self.dials.get(&stream).copied();
+        let dial = dial.ok_or("no such stream")?;
+        let turn = Turn::of(change, dial);
+        if let Some(to) = turn.rate {
+            self.ramp(&stream, self.now(), dial.rate, to, change.over.0);
             self.advance(self.now());
         }
-        let skew = change.client_skew.and(self.skews.get(&stream).copied());
-        let retries = change.retries.and(self.retries.get(&stream).copied());
-        self.set_stream(&stream, change.client_skew, change.retries)?;
-        let undo = Undo::Traffic {
-            stream,
-            rate: wanted.map(|_| rate),
-            skew,
-            retries,
-        };
-        self.later(change.lasts, undo);
+        self.turn(&stream, turn)?;
+        self.later(change.lasts, Undo::Traffic(stream, turn.back(dial)));
         Ok(())
     }
 
-    fn set_stream(
-        &mut self,
-        stream: &Name,
-        skew: Option<f64>,
-        retries: Option<u8>,
-    ) -> Result<(), String> {
-        if let Some(skew) = skew {
-            self.engine
-                .set_skew(stream, skew)
-                .map_err(|e| e.to_string())?;
-            self.skews.insert(stream.clone(), skew);
+    /// Turns everything of a stream but its rate.
+    fn turn(&mut self, stream: &Name, turn: Turn) -> Result<(), String> {
+        let engine = &mut self.engine;
+        if let Some(skew) = turn.skew {
+            engine.set_skew(stream, skew).map_err(|e| e.to_string())?;
         }
-        if let Some(attempts) = retries {
+        if let Some(skew) = turn.key_skew {
+            let set = engine.set_key_skew(stream, skew);
+            set.map_err(|e| e.to_string())?;
+        }
+        if let Some(attempts) = turn.retries {
             let traffic = self.traffic(stream).ok_or("no such stream")?;
             let retry = behaviour::retry(traffic, attempts);
             self.engine
                 .set_client_retry(stream, retry)
                 .map_err(|e| e.to_string())?;
-            self.retries.insert(stream.clone(), attempts);
+        }
+        if let Some(dial) = self.dials.get_mut(stream) {
+            dial.take(turn);
         }
         Ok(())
     }
@@ -463,16 +455,11 @@ impl World<'_> {
                 let healed = self.engine.set_network(key, Network::default());
                 healed.map_err(|e| e.to_string())
             }),
-            Undo::Traffic {
-                stream,
-                rate,
-                skew,
-                retries,
-            } => {
-                if let Some(rate) = rate {
+            Undo::Traffic(stream, turn) => {
+                if let Some(rate) = turn.rate {
                     self.schedule(self.now(), Due::Rate(stream.clone(), (rate * 1e3) as u64));
                 }
-                self.set_stream(&stream, skew, retries)
+                self.turn(&stream, turn)
             }
             Undo::Journal => {
                 self.journal.fail_with(None);

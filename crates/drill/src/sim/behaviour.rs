@@ -101,6 +101,11 @@ pub(crate) fn stream(name: &Name, traffic: &Traffic, config: &Config) -> Option<
         zipf_exponent: traffic.client_skew,
         requests_per_connection: traffic.requests_per_connection,
         kinds: kinds.collect(),
+        key: traffic.key.as_ref().map(|key| spec::StreamKey {
+            header: key.header.to_ascii_lowercase(),
+            keys: key.keys,
+            zipf_exponent: key.skew,
+        }),
         retry: retry(traffic, traffic.retries),
         patience: traffic.patience.map(|p| p.0),
     })

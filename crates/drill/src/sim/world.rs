@@ -22,6 +22,7 @@ use evenkeel_model::tally::Tally;
 
 use super::behaviour;
 use super::ward::Ward;
+use crate::dial::{Dial, Turn};
 use crate::referee::{Counted, Referee, Seen};
 use crate::scenario::{Scenario, Traffic, USERS};
 
@@ -57,12 +58,7 @@ pub(super) enum Undo {
     Fault(u64, Vec<BackendKey>),
     Dependency(Name),
     Network(Vec<BackendKey>),
-    Traffic {
-        stream: Name,
-        rate: Option<f64>,
-        skew: Option<f64>,
-        retries: Option<u8>,
-    },
+    Traffic(Name, Turn),
     Journal,
 }
 
@@ -89,9 +85,7 @@ pub(super) struct World<'s> {
     pub(super) releases: BTreeMap<BackendKey, Fault>,
     pub(super) faults: Vec<(u64, BackendKey, Fault)>,
     pub(super) undo: BTreeMap<u64, Undo>,
-    pub(super) rates: BTreeMap<Name, f64>,
-    pub(super) skews: BTreeMap<Name, f64>,
-    pub(super) retries: BTreeMap<Name, u8>,
+    pub(super) dials: BTreeMap<Name, Dial>,
     /// Cumulative (ended, failed, slow) by pool, worker and epoch at the last tally.
     seen: BTreeMap<(Name, u16, Epoch), Seen>,
     unpicked: BTreeMap<(Name, u16), u64>,
@@ -142,9 +136,7 @@ impl<'s> World<'s> {
             releases: BTreeMap::new(),
             faults: Vec::new(),
             undo: BTreeMap::new(),
-            rates: BTreeMap::new(),
-            skews: BTreeMap::new(),
-            retries: BTreeMap::new(),
+            dials: BTreeMap::new(),
             seen: BTreeMap::new(),
             unpicked: BTreeMap::new(),
             this_second: BTreeMap::new(),
@@ -152,9 +144,7 @@ impl<'s> World<'s> {
         };
         for (name, traffic) in scenario.streams() {
             let name = Name::new(name).map_err(|e| format!("stream `{name}`: {e}"))?;
-            world.rates.insert(name.clone(), traffic.rate);
-            world.skews.insert(name.clone(), traffic.client_skew);
-            world.retries.insert(name, traffic.retries);
+            world.dials.insert(name, Dial::of(traffic));
         }
         world
             .journal
@@ -376,8 +366,10 @@ impl<'s> World<'s> {
             Due::Probed(key, ok, detail) => self.probed(&key, ok, detail),
             Due::Rate(stream, milli) => {
                 let rate = milli as f64 / 1e3;
-                if self.engine.set_rate(&stream, rate).is_ok() {
-                    self.rates.insert(stream, rate);
+                if self.engine.set_rate(&stream, rate).is_ok()
+                    && let Some(dial) = self.dials.get_mut(&stream)
+                {
+                    dial.rate = rate;
                 }
             }
             Due::Stream(name) => {

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use evenkeel_balance::retry::{Decision, Failure, GiveUp, decide, is_idempotent};
-use evenkeel_balance::{Ask, How, Load, Pick, Why, digest};
+use evenkeel_balance::{Ask, How, Load, Pick, Why};
 use evenkeel_model::clock::Mono;
-use evenkeel_model::config::{HashKey, RetryCause};
+use evenkeel_model::config::RetryCause;
 use evenkeel_model::ids::Epoch;
 use evenkeel_model::tally::{BackendTally, Outcomes};
 
@@ -44,6 +44,8 @@ pub(super) struct Request {
     pub(super) stream: u32,
     pub(super) client: u32,
     kind: u16,
+    /// Which of the keys of its stream it carries.
+    key: u32,
     /// 0: new; else the client's n-th retry.
     client_attempt: u8,
     pub(super) worker: u16,
@@ -98,16 +100,18 @@ impl Engine {
                 let source = &mut self.sources[stream as usize];
                 if source.generation == generation {
                     let (client, kind) = (source.draw_client(), source.draw_kind());
+                    let asked = (client, kind, source.draw_key());
                     self.schedule_arrival(stream);
-                    self.start(stream, client, kind, 0);
+                    self.start(stream, asked, 0);
                 }
             }
             Event::ClientRetry {
                 stream,
                 client,
                 kind,
+                key,
                 attempt,
-            } => self.start(stream, client, kind, attempt),
+            } => self.start(stream, (client, kind, key), attempt),
             Event::Done(try_ref) => self.on_done(try_ref),
             Event::Answer(try_ref, status) => self.on_answer(try_ref, status),
             Event::NoConnection(try_ref) => self.on_failure(try_ref, Failure::Connect),
@@ -135,8 +139,9 @@ impl Engine {
         }
     }
 
-    /// A client sends a request.
-    fn start(&mut self, stream: u32, client: u32, kind: u16, client_attempt: u8) {
+    /// A client sends a request. `asked`: client, kind and key.
+    fn start(&mut self, stream: u32, asked: (u32, u16, u32), client_attempt: u8) {
+        let (client, kind, key) = asked;
         self.totals.requests += 1;
         self.totals.client_retries += u64::from(client_attempt > 0);
         self.totals.in_flight += 1;
@@ -151,6 +156,7 @@ impl Engine {
             stream,
             client,
             kind,
+            key,
             client_attempt,
             worker,
             pool: pool.unwrap_or(u32::MAX),
@@ -160,7 +166,7 @@ impl Engine {
         });
         if full || self.now < self.down_until {
             self.end(request, End::TurnedAway, None);
-        } else if route.is_some_and(|route| self.is_limited(route, stream, client, kind)) {
+        } else if route.is_some_and(|route| self.is_limited(route, stream, asked)) {
             self.end(request, End::Limited, None);
         } else if let Some(pool) = pool {
             let retry = self.pools[pool as usize].pool.retry;
@@ -266,14 +272,9 @@ impl Engine {
     fn ties(&self, request: &Request) -> (Option<u64>, Option<usize>) {
         let state = &self.pools[request.pool as usize];
         let source = &self.sources[request.stream as usize];
-        let key = state.pool.affinity.hash.as_ref().map(|hash| match hash {
-            HashKey::Path => {
-                let path = &source.kinds[usize::from(request.kind)].path;
-                digest::key(path.split('?').next().unwrap_or(path).as_bytes())
-            }
-            // A client is who it is in whatever it is known by.
-            _ => digest::key(&source.client_hash(request.client).to_le_bytes()),
-        });
+        let asked = (request.client, request.kind, request.key);
+        let hash = state.pool.affinity.hash.as_ref();
+        let key = hash.map(|by| source.hash(by, asked));
         let binding = (request.pool, request.stream, request.client);
         let bound = self
             .bindings
@@ -559,6 +560,7 @@ impl Engine {
                 stream: request.stream,
                 client: request.client,
                 kind: request.kind,
+                key: request.key,
                 attempt,
             };
             self.events.add(self.now.saturating_add(pause), event);

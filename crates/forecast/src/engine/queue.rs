@@ -14,6 +14,7 @@ pub(crate) enum Event {
         stream: u32,
         client: u32,
         kind: u16,
+        key: u32,
         attempt: u8,
     },
     /// A slot of a backend is done with a try.

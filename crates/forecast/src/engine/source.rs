@@ -1,9 +1,11 @@
 //! Clients: when the next request comes, from whom, over which connection.
 
+use evenkeel_balance::digest;
+use evenkeel_model::config::HashKey;
 use evenkeel_model::ids::Name;
 use evenkeel_model::rng::Rng;
 
-use super::spec::{CLIENTS_MAX, ClientRetry, IN_FLIGHT_MAX, RequestKind, Stream, Target};
+use super::spec::{CLIENTS_MAX, ClientRetry, IN_FLIGHT_MAX, KEYS_MAX, RequestKind, Stream, Target};
 
 /// The running state of one [`Stream`].
 #[derive(Debug)]
@@ -24,8 +26,10 @@ pub(crate) struct Source {
     kind_weights: Vec<f64>,
     connections: Vec<Connection>,
     requests_per_connection: u32,
-    /// Cumulative weights of the clients; empty: all alike.
-    skew: Vec<f64>,
+    /// Which client a request comes from.
+    clients: Zipf,
+    /// The header with the key of a request, and which key that is.
+    key: Option<(String, Zipf)>,
     /// Makes the hashes of this stream's clients its own.
     salt: u64,
     rng: Rng,
@@ -46,7 +50,7 @@ impl Source {
         } else {
             stream.kinds
         };
-        let mut source = Self {
+        Self {
             name: stream.name,
             target: stream.target,
             kind_weights: kinds.iter().map(|kind| kind.weight.max(0.0)).collect(),
@@ -63,12 +67,14 @@ impl Source {
             rate_rps: stream.rate_rps,
             connections: vec![Connection { worker: 0, left: 0 }; clients as usize],
             requests_per_connection: stream.requests_per_connection.max(1),
-            skew: Vec::new(),
+            clients: Zipf::new(clients, stream.zipf_exponent),
+            key: stream.key.map(|key| {
+                let keys = key.keys.clamp(1, KEYS_MAX);
+                (key.header, Zipf::new(keys, key.zipf_exponent))
+            }),
             salt: rng.next_u64(),
             rng,
-        };
-        source.set_skew(stream.zipf_exponent);
-        source
+        }
     }
 
     pub(crate) fn set_rate(&mut self, rate_rps: f64) {
@@ -77,13 +83,13 @@ impl Source {
     }
 
     pub(crate) fn set_skew(&mut self, exponent: f64) {
-        self.skew.clear();
-        if exponent > 0.0 {
-            let mut sum = 0.0;
-            for n in 1..=self.connections.len() {
-                sum += libm::pow(n as f64, -exponent);
-                self.skew.push(sum);
-            }
+        self.clients.set(exponent);
+    }
+
+    /// The same over the keys, if the requests have any.
+    pub(crate) fn set_key_skew(&mut self, exponent: f64) {
+        if let Some((_, keys)) = &mut self.key {
+            keys.set(exponent);
         }
     }
 
@@ -93,16 +99,13 @@ impl Source {
     }
 
     pub(crate) fn draw_client(&mut self) -> u32 {
-        let count = self.connections.len();
-        match self.skew.last() {
-            None => self.rng.below(count as u64) as u32,
-            Some(total) => {
-                let point = self.rng.unit() * total;
-                self.skew
-                    .partition_point(|sum| *sum <= point)
-                    .min(count - 1) as u32
-            }
-        }
+        self.clients.draw(&mut self.rng)
+    }
+
+    /// The key of a request; 0 where there are none.
+    pub(crate) fn draw_key(&mut self) -> u32 {
+        let keys = self.key.as_ref();
+        keys.map_or(0, |(_, keys)| keys.draw(&mut self.rng))
     }
 
     pub(crate) fn draw_kind(&mut self) -> u16 {
@@ -144,6 +147,21 @@ impl Source {
         Some(exponential(&mut self.rng, mean) as u64)
     }
 
+    /// The hash of what `by` says of a request. A client is who it is in whatever it is known by, except for the header that
+    /// carries the keys of this stream.
+    pub(crate) fn hash(&self, by: &HashKey, (client, kind, key): (u32, u16, u32)) -> u64 {
+        match by {
+            HashKey::Path => {
+                let path = &self.kinds[usize::from(kind)].path;
+                digest::key(path.split('?').next().unwrap_or(path).as_bytes())
+            }
+            HashKey::Header(name) if self.key.as_ref().is_some_and(|(own, _)| own == name) => {
+                digest::key(format!("k{key}").as_bytes())
+            }
+            _ => digest::key(&self.client_hash(client).to_le_bytes()),
+        }
+    }
+
     /// The hash by which a client is known in the sketches (SplitMix64).
     pub(crate) fn client_hash(&self, client: u32) -> u64 {
         let mut z = self
@@ -152,6 +170,45 @@ impl Source {
         z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
         z ^ (z >> 31)
+    }
+}
+
+/// Draws one of some, the n-th with weight `n^-exponent`.
+#[derive(Debug)]
+struct Zipf {
+    count: u32,
+    /// Cumulative weights; empty: all alike.
+    sums: Vec<f64>,
+}
+
+impl Zipf {
+    fn new(count: u32, exponent: f64) -> Self {
+        let sums = Vec::new();
+        let mut new = Self { count, sums };
+        new.set(exponent);
+        new
+    }
+
+    fn set(&mut self, exponent: f64) {
+        self.sums.clear();
+        if exponent > 0.0 {
+            let mut sum = 0.0;
+            for n in 1..=self.count {
+                sum += libm::pow(f64::from(n), -exponent);
+                self.sums.push(sum);
+            }
+        }
+    }
+
+    fn draw(&self, rng: &mut Rng) -> u32 {
+        match self.sums.last() {
+            None => rng.below(u64::from(self.count)) as u32,
+            Some(total) => {
+                let point = rng.unit() * total;
+                let place = self.sums.partition_point(|sum| *sum <= point);
+                (place as u32).min(self.count - 1)
+            }
+        }
     }
 }
 

@@ -10,6 +10,8 @@ use evenkeel_model::ids::{Epoch, Name};
 
 /// Most clients of one stream; more are cut to it.
 pub const CLIENTS_MAX: u32 = 1_000_000;
+/// Most keys of one stream; more are cut to it.
+pub const KEYS_MAX: u32 = 1_000_000;
 /// Most requests of one stream in flight when its target is a pool; a listener has its own `connections_max`.
 pub const IN_FLIGHT_MAX: u32 = 1 << 20;
 
@@ -83,6 +85,8 @@ pub struct Stream {
     pub requests_per_connection: u32,
     /// What is requested, by weight; empty: GET `/`.
     pub kinds: Vec<RequestKind>,
+    /// A header with one of several keys on each request. `None`: no such header.
+    pub key: Option<StreamKey>,
     /// What a client does after a failed request.
     pub retry: ClientRetry,
     /// A client leaves when it waited this long. `None`: it waits for ever.
@@ -128,6 +132,17 @@ impl Default for RequestKind {
     }
 }
 
+/// A header whose value is one of `keys` keys: `k0`, `k1` and so on.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StreamKey {
+    /// The header, in lower case.
+    pub header: String,
+    /// Distinct keys, 1 to [`KEYS_MAX`].
+    pub keys: u32,
+    /// Skew of requests over keys: the n-th key has weight `n^-exponent`; 0: all alike.
+    pub zipf_exponent: f64,
+}
+
 /// What a client does after a failed request (no response or 5xx).
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct ClientRetry {
@@ -150,6 +165,7 @@ impl Stream {
             zipf_exponent: 0.0,
             requests_per_connection: 50,
             kinds: Vec::new(),
+            key: None,
             retry: ClientRetry::default(),
             patience: None,
         }
