@@ -601,25 +601,25 @@ impl Inner {
             return;
         }
         let with_evidence = matches!(self.phase, Phase::Settled);
-        let mut entries = vec![Entry::ConfirmBy {
-            id: running,
-            confirm_by: None,
-        }];
         let text = if with_evidence {
             format!("{running} is confirmed")
         } else {
             format!("{running} is confirmed without evidence")
         };
-        if !matches!(self.phase, Phase::Verifying(_)) {
-            entries.push(Entry::RevisionState {
+        let entries = vec![
+            Entry::ConfirmBy {
+                id: running,
+                confirm_by: None,
+            },
+            Entry::RevisionState {
                 id: running,
                 state: RevisionState::Confirmed,
                 at: self.wall,
                 why: text.clone(),
                 incident: None,
-            });
-        }
-        entries.push(self.line(EventSource::Human, "config.confirmed", author, text));
+            },
+            self.line(EventSource::Human, "config.confirmed", author, text),
+        ];
         let gate = Gate::Confirm {
             request,
             revision: running,
@@ -628,7 +628,8 @@ impl Inner {
         self.ledger.gate(entries, gate, &mut self.out);
     }
 
-    /// The confirmation is on disk.
+    /// The confirmation is on disk: a person answers for the revision, so it is in force like a verified one, over restarts
+    /// too. The tests go on, and undo it like any other that they find at fault.
     pub(crate) fn confirmed(
         &mut self,
         request: RequestId,
@@ -639,10 +640,8 @@ impl Inner {
             self.confirm_by = None;
             self.running.record.confirm_by = None;
             self.person_confirmed = true;
-            if !matches!(self.phase, Phase::Verifying(_)) {
-                self.mark(revision, RevisionState::Confirmed);
-                self.settle();
-            }
+            self.mark(revision, RevisionState::Confirmed);
+            self.settle();
         }
         let outcome = Outcome::Confirmed {
             revision,

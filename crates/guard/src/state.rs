@@ -167,7 +167,7 @@ pub(crate) struct Inner {
     pub(crate) ledger: Ledger<Gate>,
     pub(crate) running: Restorable,
     pub(crate) phase: Phase,
-    /// A person confirmed the running revision while its evidence was still coming.
+    /// A person confirmed the running revision.
     pub(crate) person_confirmed: bool,
     /// What a rollback put in place, as long as it runs.
     pub(crate) restored: Option<RevisionId>,

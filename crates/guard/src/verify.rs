@@ -111,14 +111,9 @@ impl Inner {
         let missing = self.missing(verifying);
         let id = self.running.record.id;
         if missing.is_empty() && self.change.is_none() {
-            let state = if self.person_confirmed {
-                RevisionState::Confirmed
-            } else {
-                RevisionState::Verified
-            };
             let mut entries = Vec::new();
             let why = "every touched pool shows its evidence";
-            self.set_state(id, state, why, None, &mut entries);
+            self.set_state(id, RevisionState::Verified, why, None, &mut entries);
             let text = format!("{id} is verified");
             entries.push(self.line(EventSource::Controller, "config.verified", "guard", text));
             self.record(entries);

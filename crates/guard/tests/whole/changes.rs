@@ -107,6 +107,27 @@ fn an_unconfirmed_revision_is_rolled_back_at_its_deadline_and_a_confirmed_one_is
     }
 }
 
+#[test]
+fn a_revision_confirmed_before_its_evidence_is_in_force_and_still_watched() {
+    let mut world = World::new(1, 900.0, shop([1, 1, 1], "round_robin", ""));
+    world.run(12);
+    world.apply(shop([11, 10, 10], "round_robin", ""));
+    world.run(3);
+    assert_eq!(world.state_of(2), RevisionState::Verifying);
+    let request = world.request();
+    world.send(Event::Confirm {
+        request,
+        revision: None,
+        author: "ann".to_owned(),
+    });
+    assert_eq!(world.state_of(2), RevisionState::Confirmed);
+    // The next change need not wait, and what is wrong with it is undone to what the person confirmed.
+    world.apply(shop([110, 10, 10], "round_robin", ""));
+    world.run(60);
+    assert_eq!(world.swaps, [RevisionId(2), RevisionId(3), RevisionId(2)]);
+    assert_eq!(world.state_of(3), RevisionState::RolledBack);
+}
+
 /// A guard that boots at `wall` with r2 verified but unconfirmed until `confirm_by`.
 fn boot_unconfirmed(confirm_by: Wall, wall: Wall) -> Guard {
     let (old, new) = (
