@@ -1,8 +1,9 @@
 //! Rise and fall of a health check.
 //!
 //! A backend that was never checked counts as up until `fall` checks in a row failed: a start, a restart
-//! or a new member is then not an outage of its own. The price is at most `fall` intervals of traffic to
-//! a backend that was dead from the beginning, which retries cover.
+//! or a new backend is then not an outage of its own. The price is at most `fall` intervals of traffic to
+//! a backend that was dead from the beginning, which retries cover. Members that discovery adds to a pool that serves
+//! already wait for a good check instead (`roster`).
 
 /// What the checks of one backend say so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,6 +35,15 @@ impl HealthState {
         Self {
             up: true,
             checked: false,
+            against: 0,
+        }
+    }
+
+    /// Found up by one check, which is enough where no check spoke before.
+    pub const fn good() -> Self {
+        Self {
+            up: true,
+            checked: true,
             against: 0,
         }
     }

@@ -3,7 +3,8 @@
 //! One [`Roster`] per pool holds what a configuration does not say: health (rise and fall), passive ejection, drains with
 //! their deadlines, slow start, and from these and the levels of priority the [`Lineup`]: effective weights, reasons, and
 //! whether they will change by themselves. It is kept over revisions by the backends' names; a backend whose address
-//! changed starts over, its drain excepted.
+//! changed starts over, its drain excepted. A member that discovery adds to a pool that serves already takes traffic after
+//! its first good check: a list may be wrong, and those that are there can wait for it.
 //!
 //! Pure: the moment comes in, nothing is told to anybody. The control shell and the simulation run this same code.
 //!
@@ -24,7 +25,7 @@ mod ejection;
 mod lineup;
 mod rosters;
 
-pub use lineup::{Lineup, NOT_IN_SUBSET, STANDBY, waits};
+pub use lineup::{Lineup, NOT_IN_SUBSET, STANDBY, UNSEEN, waits};
 pub use rosters::{Change, Rosters, Round};
 
 /// Steps of a slow start at most.
@@ -97,6 +98,8 @@ struct Drain {
 struct Seat {
     address: Address,
     health: HealthState,
+    /// Whether it waits for its first good check: it joined a pool that served without it.
+    is_unseen: bool,
     /// What the last check said.
     detail: String,
     drain: Option<Drain>,
@@ -111,6 +114,7 @@ impl Seat {
         Self {
             address: address.clone(),
             health: HealthState::new(),
+            is_unseen: false,
             detail: String::new(),
             drain: None,
             warm: None,
@@ -125,6 +129,8 @@ impl Seat {
 enum Stand {
     Drained,
     Down,
+    /// No check has found it up yet.
+    Unseen,
     Ejected,
     Up,
 }
@@ -141,10 +147,12 @@ pub struct Roster {
 
 impl Roster {
     /// Takes over what is declared: forgets who is gone, welcomes who is new. A backend that joins a pool that runs
-    /// already starts slowly, where the pool says so.
+    /// already starts slowly, where the pool says so; one that was discovered waits for its first good check, if the pool
+    /// checks and has others.
     pub fn configure(&mut self, pool: &Pool, at: At) {
         self.seats
             .retain(|name, _| pool.backend(name.as_str()).is_some());
+        let has_others = self.is_set && !self.seats.is_empty() && pool.health.is_some();
         for backend in &pool.backends {
             let known = self.seats.get(&backend.name);
             if known.is_some_and(|seat| seat.address == backend.address) {
@@ -152,10 +160,14 @@ impl Roster {
             }
             let mut seat = Seat::new(&backend.address);
             seat.drain = known.and_then(|seat| seat.drain.clone());
-            if self.is_set && pool.slow_start.is_some() {
+            seat.is_unseen = has_others && backend.discovered;
+            if self.is_set && !seat.is_unseen && pool.slow_start.is_some() {
                 seat.warm = Some((at.mono, 0));
             }
             self.seats.insert(backend.name.clone(), seat);
+        }
+        if pool.health.is_none() {
+            self.seats.values_mut().for_each(|s| s.is_unseen = false);
         }
         if pool.ejection.is_none() {
             for seat in self.seats.values_mut() {
@@ -188,7 +200,12 @@ impl Roster {
         let health = pool.health.as_ref()?;
         let seat = self.seats.get_mut(backend)?;
         let was_known = seat.health.is_known();
-        let transition = seat.health.observe(ok, health.rise, health.fall);
+        let transition = if ok && std::mem::take(&mut seat.is_unseen) {
+            seat.health = HealthState::good();
+            Some(Transition::Up)
+        } else {
+            seat.health.observe(ok, health.rise, health.fall)
+        };
         detail.clone_into(&mut seat.detail);
         if transition.is_none() && (was_known || !ok) {
             return None;
@@ -336,11 +353,18 @@ impl Roster {
             Stand::Drained
         } else if pool.health.is_some() && !seat.health.is_up() {
             Stand::Down
+        } else if seat.is_unseen {
+            Stand::Unseen
         } else if seat.record.until().is_some() {
             Stand::Ejected
         } else {
             Stand::Up
         }
+    }
+
+    /// Whether no check has found this one up since it joined: the rest of the pool is as healthy without it.
+    fn is_unseen(&self, name: &Name) -> bool {
+        self.seats.get(name).is_some_and(|seat| seat.is_unseen)
     }
 
     /// Part of its weight that the backend has in its slow start; 1: all of it.
@@ -357,7 +381,7 @@ impl Seat {
     /// Whether neither its checks nor its answers keep it from traffic.
     fn is_well(&self, pool: &Pool) -> bool {
         let is_checked = pool.health.is_some();
-        (!is_checked || self.health.is_up()) && self.record.until().is_none()
+        (!is_checked || self.health.is_up()) && !self.is_unseen && self.record.until().is_none()
     }
 
     fn begin_warm(&mut self, pool: &Pool, at: At) {

@@ -356,6 +356,43 @@ fn a_file_gives_members_takes_them_slowly_and_is_no_revision() {
 }
 
 #[test]
+fn a_wrong_list_harms_nobody_where_the_pool_checks() {
+    let at = ["one", "two"].map(|name| origin("127.0.0.1:0", name));
+    let good = listed(&[("a", at[0]), ("b", at[1])]);
+    let directory = tempfile::tempdir().unwrap();
+    let file = write(&directory, "members.toml", &good);
+    let health = "health = { path = \"/\", interval = \"500ms\", rise = 3, fall = 2 }";
+    let text = config(&format!("file = \"{}\"", file.display()), health);
+    let instance = Instance::start(directory, &text);
+    let new = origin("127.0.0.1:0", "three");
+    // Nobody listens there.
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap();
+    let dead = closed.local_addr().unwrap();
+    drop(closed);
+    let wrong: Vec<String> = (0..20).map(|n| format!("w{n}")).collect();
+    let wrong: Vec<_> = wrong.iter().map(|name| (name.as_str(), dead)).collect();
+    let list = [good, listed(&[("c", new)]), listed(&wrong)].concat();
+    instance.write("members.toml", &list);
+    let reasons = |i: &Instance| -> Vec<String> {
+        let view = i.handle.view().unwrap();
+        let backends = view.pools[0].backends.iter();
+        backends.map(|b| b.reason.clone()).collect()
+    };
+    instance.until("they wait for a check", |i| {
+        i.who(); // fails the test with the first request that is harmed
+        reasons(i).iter().any(|r| r.contains("first good check"))
+    });
+    instance.until("the good one of them serves, after one check", |i| {
+        i.who() == "three"
+    });
+    instance.until("the others are found down", |i| {
+        i.who();
+        let down = reasons(i);
+        down.iter().filter(|r| r.contains("health check")).count() == 20
+    });
+}
+
+#[test]
 fn an_apply_and_a_rollback_keep_the_members_that_were_found() {
     let at = ["one", "two", "three"].map(|name| origin("127.0.0.1:0", name));
     let directory = tempfile::tempdir().unwrap();

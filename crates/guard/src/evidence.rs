@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use evenkeel_balance::roster::{UNSEEN, waits};
 use evenkeel_diagnose::{
     BackendWindow, ChangeFact, ChangedPath, DeploymentFact, EpochFact, Evidence, HotKey, Onset,
     OutFact, OutReason, Window,
@@ -215,8 +216,9 @@ fn out(watch: &PoolWatch, onset: Mono, now: Mono) -> Vec<OutFact> {
         let health = watch.health.get(&member.name);
         let down = health.is_some_and(|h| !h.up);
         let fell = health.is_some_and(|h| h.downs.back().is_some_and(|at| *at >= onset));
-        let waits = evenkeel_balance::roster::waits(&member.why);
-        if (member.is_in() || waits) && !down && !fell {
+        // Who waits for its first good check never had a share that others could miss.
+        let idles = waits(&member.why) || member.why == UNSEEN;
+        if (member.is_in() || idles) && !down && !fell {
             continue;
         }
         let (reason, since) = match health {

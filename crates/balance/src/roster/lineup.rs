@@ -16,6 +16,8 @@ use crate::zones::{Origins, Spot};
 pub const STANDBY: &str = "standby";
 /// The reason of a backend that could take traffic, but this instance uses others.
 pub const NOT_IN_SUBSET: &str = "not in this instance's subset";
+/// The reason of a backend that joined a running pool and was not found up yet.
+pub const UNSEEN: &str = "waits for its first good check";
 /// Shares that differ by less than this part are the same.
 const SAME: f64 = 1e-9;
 
@@ -39,9 +41,7 @@ pub struct Lineup {
 impl Roster {
     /// The lineup at this moment; what time brings comes with [`Roster::tick`] first.
     pub fn lineup(&self, pool: &Pool, at: At) -> Lineup {
-        let stands: Vec<Stand> = (0..pool.backends.len())
-            .map(|i| self.stand(pool, i))
-            .collect();
+        let stands = self.stands_of(pool);
         let weights: Vec<u32> = pool.backends.iter().map(|b| b.weight).collect();
         let standings: Vec<Standing> = stands.iter().copied().map(standing).collect();
         let (able, fail_open) = standings_to_eligible(&weights, &standings);
@@ -95,6 +95,20 @@ impl Roster {
         }
     }
 
+    /// How every backend stands. Where all are new or drained, the new ones take traffic as after a start.
+    fn stands_of(&self, pool: &Pool) -> Vec<Stand> {
+        let stand = |index| self.stand(pool, index);
+        let mut stands: Vec<Stand> = (0..pool.backends.len()).map(stand).collect();
+        let has_weight = |(b, stand): (&Backend, &Stand)| (b.weight > 0).then_some(*stand);
+        let mut able = pool.backends.iter().zip(&stands).filter_map(has_weight);
+        if able.all(|stand| matches!(stand, Stand::Unseen | Stand::Drained)) {
+            for stand in stands.iter_mut().filter(|s| **s == Stand::Unseen) {
+                *stand = Stand::Up;
+            }
+        }
+        stands
+    }
+
     /// Whether clients that a cookie binds to this drained backend still reach it: it must be well.
     fn keeps_bound(&self, pool: &Pool, index: usize) -> bool {
         let backend = pool.backends.get(index);
@@ -139,7 +153,9 @@ impl Roster {
                 all: 0.0,
             });
             level.healthy += amount;
-            level.all += f64::from(backend.weight);
+            if *amount > 0.0 || !self.is_unseen(&backend.name) {
+                level.all += f64::from(backend.weight);
+            }
             if chosen.get(index) == Some(&true) {
                 *used.entry(level_of(index)).or_default() += amount;
             }
@@ -189,6 +205,9 @@ impl Roster {
         let mut spots: BTreeMap<u32, Vec<Spot<'_>>> = BTreeMap::new();
         let mut able: BTreeMap<(u32, Option<&str>), f64> = BTreeMap::new();
         for (backend, amount) in pool.backends.iter().zip(amounts) {
+            if *amount <= 0.0 && self.is_unseen(&backend.name) {
+                continue; // its zone is as healthy without it
+            }
             let zone = backend.zone.as_ref().map(Name::as_str);
             let healthy = if *amount > 0.0 {
                 self.warmth(pool, &backend.name)
@@ -234,6 +253,7 @@ impl Roster {
         };
         let seat = self.seats.get(&backend.name);
         let said = seat.map_or("", |seat| seat.detail.as_str());
+        let said = if stand == Stand::Unseen { UNSEEN } else { said };
         if eligible && stand != Stand::Drained && fail_open == FailOpen::Yes {
             return format!(
                 "every health check of the pool fails, so all backends take traffic: {said}"
@@ -253,6 +273,7 @@ impl Roster {
                 return text;
             }
             (Stand::Down, _) => return format!("out by its health check: {said}"),
+            (Stand::Unseen, _) => return said.to_owned(),
             (Stand::Ejected, Some(seat)) => {
                 let until = seat.record.until().unwrap_or(at.mono);
                 let why = seat.record.why();
@@ -456,7 +477,7 @@ impl Shares {
 const fn standing(stand: Stand) -> Standing {
     match stand {
         Stand::Up => Standing::Up,
-        Stand::Down | Stand::Ejected => Standing::Down,
+        Stand::Down | Stand::Unseen | Stand::Ejected => Standing::Down,
         Stand::Drained => Standing::Drained,
     }
 }

@@ -11,6 +11,7 @@ use proptest::prelude::*;
 use super::{At, Roster, Rosters, STANDBY, Turn, What};
 use crate::member::FailOpen;
 
+mod joins;
 mod place;
 
 /// A pool with these keys and backends `b0`, `b1`, ... with these keys each.
