@@ -195,6 +195,16 @@ origin     the part of all requests that comes in at a zone; alike unless `[pool
 
 Example: one backend in a, two in b, half of the requests each. The instance in a sends two thirds to its
 zone and a third to b; the one in b sends all to b. Each backend gets a third of everything."),
+    ("reported", "how the load that backends report shapes their weights", "\
+With `[pool.NAME.reported]` a backend that says how utilised it is (header `endpoint-load-metrics`) has its
+declared weight times a factor, once a period half the way to where all are utilised alike: good answers
+by utilisation, failures counted as utilisation.
+
+min, max     what the factor keeps within: `reported load: 81 % utilised, 0.62 times its weight`.
+none         it does not report, so it has its declared weight.
+
+No factor more than doubles or halves in a period, and a backend that fails more than the others gets none
+that is larger. What is intended is shaped by the same factors, so a slip of a declared weight is found."),
     ("subset", "which backends an instance uses", "\
 With `subset = { size = 20 }` an instance uses 20 backends of each level. They are dealt like cards by the
 number at the end of `instance`: instances numbered in a row use every backend equally often, give or take

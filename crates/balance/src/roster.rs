@@ -20,12 +20,14 @@ use evenkeel_model::ids::Name;
 
 use crate::health::{HealthState, Transition};
 use ejection::{Record, Window};
+use reported::Load;
 
 mod ejection;
 mod lineup;
+mod reported;
 mod rosters;
 
-pub use lineup::{Lineup, NOT_IN_SUBSET, STANDBY, UNSEEN, waits};
+pub use lineup::{Lineup, NOT_IN_SUBSET, REPORTED_LOAD, STANDBY, UNSEEN, follows_reports, waits};
 pub use rosters::{Change, Rosters, Round};
 
 /// Steps of a slow start at most.
@@ -84,6 +86,8 @@ pub enum What {
     Undrained,
     /// Its slow start took a step.
     Warmer,
+    /// What backends report gave it another weight.
+    Weighed,
 }
 
 /// A drain.
@@ -107,6 +111,7 @@ struct Seat {
     warm: Option<(Mono, u32)>,
     record: Record,
     window: Window,
+    load: Load,
 }
 
 impl Seat {
@@ -120,6 +125,7 @@ impl Seat {
             warm: None,
             record: Record::default(),
             window: Window::default(),
+            load: Load::default(),
         }
     }
 }
@@ -141,6 +147,8 @@ pub struct Roster {
     seats: BTreeMap<Name, Seat>,
     /// When a slow start stepped last.
     stepped: Option<Mono>,
+    /// Since when reported load is gathered for the next weights.
+    period_from: Option<Mono>,
     /// Whether a configuration came before: nobody is new to a roster that is new itself.
     is_set: bool,
 }
@@ -178,6 +186,10 @@ impl Roster {
         if pool.slow_start.is_none() {
             self.seats.values_mut().for_each(|seat| seat.warm = None);
         }
+        let reported = pool.reported.as_ref();
+        let loads = self.seats.values_mut().map(|seat| &mut seat.load);
+        loads.for_each(|load| load.configure(reported));
+        self.period_from = self.period_from.filter(|_| reported.is_some());
         self.is_set = true;
     }
 
@@ -267,7 +279,8 @@ impl Roster {
         })
     }
 
-    /// What time brought: drains and ejections that are over, steps of slow starts, new ejections by what was counted.
+    /// What time brought: drains and ejections that are over, steps of slow starts, new ejections by what was counted, new
+    /// weights by what was reported.
     /// Once a second is enough.
     pub fn tick(&mut self, pool: &Pool, at: At) -> Vec<Turn> {
         let mut turns = Vec::new();
@@ -285,6 +298,7 @@ impl Roster {
         }
         turns.extend(self.judge(pool, at));
         turns.extend(self.warm_up(pool, at));
+        turns.extend(self.weigh(pool, at));
         turns
     }
 
@@ -303,7 +317,8 @@ impl Roster {
                 .flatten()
                 .min()
         };
-        self.seats.values().filter_map(of_seat).min()
+        let of_seats = self.seats.values().filter_map(of_seat);
+        of_seats.chain(self.period_ends(pool)).min()
     }
 
     fn warm_up(&mut self, pool: &Pool, at: At) -> Vec<Turn> {

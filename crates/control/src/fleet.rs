@@ -11,7 +11,7 @@ use evenkeel_guard::EpochFact;
 use evenkeel_model::clock::Mono;
 use evenkeel_model::config::{Config, Pool};
 use evenkeel_model::ids::{Name, RevisionId};
-use evenkeel_model::tally::Tally;
+use evenkeel_model::tally::{Tally, Vitals};
 use evenkeel_proxy::check::CheckResult;
 use evenkeel_proxy::{Gauges, PoolRuntime, Snapshot, SnapshotError, StickyKey};
 
@@ -69,6 +69,17 @@ impl Fleet {
     /// Takes in what a worker counted.
     pub(crate) fn counted(&mut self, config: &Config, tally: &Tally) {
         self.rosters.counted(config, tally);
+    }
+
+    /// Takes in what the backends of a pool report.
+    pub(crate) fn reported(
+        &mut self,
+        config: &Config,
+        (pool, backends): (&Name, &[(Name, Vitals)]),
+        at: At,
+    ) {
+        let vitals = backends.iter().map(|(name, vitals)| (name, vitals));
+        self.rosters.reported(config, pool, vitals, at);
     }
 
     /// Drains a backend until then, now or when it comes.

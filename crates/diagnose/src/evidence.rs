@@ -126,8 +126,24 @@ pub struct EpochFact {
     pub from: Mono,
     /// Who was there, with weights and eligibility, in the file order of its revision.
     pub members: Vec<Member>,
+    /// The weights that its revision declares, like `members`. Where those are others (reported load, slow start), they are
+    /// the declared ones times what each backend has of its own, in whatever unit.
+    pub declared: Vec<u32>,
     /// Free picks since `from` or since `after.from`, whichever is later; like `members`.
     pub picks_free: Vec<u64>,
+}
+
+impl EpochFact {
+    /// What each member has of its declared weight, in a unit of their own; `None`: all have all of it.
+    pub(crate) fn shape(&self) -> Option<Vec<f64>> {
+        let pairs = || self.members.iter().zip(&self.declared);
+        let is_plain =
+            pairs().all(|(member, declared)| !member.eligible || member.weight == *declared);
+        let part = |(member, declared): (&Member, &u32)| {
+            f64::from(member.weight) / f64::from((*declared).max(1))
+        };
+        (!is_plain).then(|| pairs().map(part).collect())
+    }
 }
 
 /// A revision that was swapped in.

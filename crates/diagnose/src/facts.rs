@@ -270,9 +270,19 @@ fn epoch_shares(evidence: &Evidence, epoch: &EpochFact) -> EpochShares {
         let found = pool.place(&member.name, place).and_then(|i| shares.get(i));
         found.copied().unwrap_or(0.0)
     };
+    let mut intended: Vec<f64> = epoch.members.iter().enumerate().map(of).collect();
+    // What shapes the weights shapes the intent alike, so that a wrong weight shows and the shape does not.
+    if let Some(shape) = epoch.shape() {
+        let shaped = |(share, part): (&f64, &f64)| share * part;
+        let total: f64 = intended.iter().zip(&shape).map(shaped).sum();
+        if total > 0.0 {
+            let pairs = intended.iter_mut().zip(&shape);
+            pairs.for_each(|(share, part)| *share *= part / total);
+        }
+    }
     EpochShares {
         expected: expected_shares(epoch.algorithm, &epoch.members),
-        intended: epoch.members.iter().enumerate().map(of).collect(),
+        intended,
     }
 }
 

@@ -90,6 +90,47 @@ fn a_slow_start_is_explained_and_nobody_is_blamed_for_it() {
 }
 
 #[test]
+fn shares_that_reports_move_are_explained_and_nobody_is_blamed_for_them() {
+    let unlike = |keys: &str| {
+        let mut scenario = with("slower-backend-load-aware", keys);
+        let text = scenario.config.text.as_mut().unwrap();
+        *text = text.replace("least_request", "round_robin");
+        let speeds = "slow_factor = 1.5";
+        let shipped = shipped().iter().find(|s| s.name == scenario.name).unwrap();
+        let slower = shipped.text.replace(speeds, "slow_factor = 2.5");
+        scenario.step = scenario::parse(&slower, "unlike").unwrap().step;
+        // From then on an even third is more than the slow one can carry.
+        scenario.traffic.change = vec![scenario::RateChange {
+            at: Span::secs(90),
+            rate: 900.0,
+            over: Span::secs(10),
+        }];
+        scenario
+    };
+    for seed in 0..3 {
+        let run = sim::run(&unlike("reported = {}"), seed);
+        assert!(run.passed && run.false_alarms == 0, "{run:#?}");
+        assert!(run.requests_harmed * 1_000 < run.requests, "{run:#?}");
+    }
+    assert!(!sim::run(&unlike(""), 0).passed);
+}
+
+#[test]
+fn reports_do_not_explain_a_weight_typo_away() {
+    for seed in 0..3 {
+        let run = sim::run(&with("weight-typo", "reported = {}"), seed);
+        assert!(run.passed && run.false_alarms == 0, "{run:#?}");
+        // Those of every second heal what it does before anybody is sure, and hide nothing.
+        for period in ["2s", "5s"] {
+            let keys = format!("reported = {{ period = \"{period}\" }}");
+            let run = sim::run(&with("weight-typo", &keys), seed);
+            let found = run.diagnosis.as_ref().and_then(|d| d.subject.as_deref());
+            assert_eq!(found, Some("revision:r2"), "{run:#?}");
+        }
+    }
+}
+
+#[test]
 fn the_same_seed_gives_the_same_outcome_and_another_one_another() {
     let scenario = drill("slow-backend");
     assert_eq!(sim::run(&scenario, 7), sim::run(&scenario, 7));

@@ -240,7 +240,7 @@ impl Engine {
             .collect()
     }
 
-    /// In-flight and CPU (slots in use on average since the last call) of every backend, by pool in file order.
+    /// In-flight and utilisation (slots in use on average since the last call) of every backend, by pool in file order.
     /// Memory is not modelled: `None`.
     pub fn vitals(&mut self) -> Vec<(Name, Vec<Vitals>)> {
         let now = self.now;
@@ -250,10 +250,12 @@ impl Engine {
             .map(|pool| {
                 let backends = pool.stations.iter().map(|id| {
                     let station = &mut stations[*id as usize];
+                    let used = Some(station.sample_cpu(now));
                     Vitals {
                         in_flight: station.in_flight,
-                        cpu: Some(station.sample_cpu(now)),
+                        cpu: used,
                         memory: None,
+                        application: used,
                     }
                 });
                 (pool.pool.name.clone(), backends.collect())

@@ -62,6 +62,12 @@ pub(crate) fn add(notes: &mut Vec<String>, pool: &Pool, facts: &Facts, base: &Po
         }
         _ => {}
     }
+    if pool.follows_reports {
+        note(
+            "the load that its backends report moves the shares; these are those of the declared weights, before any \
+             report",
+        );
+    }
     if let Some(sticky) = &pool.sticky {
         let until = match sticky.lasts {
             Wait::Endless => "for as long as it keeps it".to_owned(),

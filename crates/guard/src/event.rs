@@ -276,7 +276,9 @@ impl HealthFact {
             What::Down | What::Ejected => false,
             // Its check may have found it down meanwhile.
             What::Returned if turn.moves_traffic => true,
-            What::Returned | What::Drained | What::Undrained | What::Warmer => return None,
+            What::Returned | What::Drained | What::Undrained | What::Warmer | What::Weighed => {
+                return None;
+            }
         };
         Some(Self {
             pool: change.pool.clone(),

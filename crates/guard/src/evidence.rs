@@ -202,6 +202,7 @@ fn epoch_fact(watch: &PoolWatch, info: &EpochInfo, from: Mono) -> EpochFact {
         algorithm: info.algorithm,
         from: info.from,
         members: info.members.clone(),
+        declared: info.declared.clone(),
         picks_free: picks,
     }
 }

@@ -12,7 +12,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use evenkeel_balance::roster::waits;
+use evenkeel_balance::roster::{follows_reports, waits};
 use evenkeel_balance::{KeyTable, Member, expected_shares};
 use evenkeel_detect::arl::Arl;
 use evenkeel_detect::harm::{self, HarmEvidence, HarmTest};
@@ -60,6 +60,8 @@ pub(crate) struct EpochInfo {
     pub(crate) algorithm: Algorithm,
     /// Who takes which part by the journalled configuration (slow start and the like followed).
     pub(crate) members: Vec<Member>,
+    /// The weights that its configuration declares, like `members`.
+    pub(crate) declared: Vec<u32>,
 }
 
 /// What is known of a backend's health.
@@ -226,6 +228,7 @@ impl PoolWatch {
             from: now,
             algorithm: self.pool.algorithm,
             members: Vec::new(),
+            declared: Vec::new(),
         });
         if self.epochs.len() > EPOCHS_REMEMBERED {
             self.epochs.pop_front();
@@ -270,10 +273,13 @@ impl PoolWatch {
             .and_then(|_| KeyTable::of_pool(&self.pool, &members))
             .map(Arc::new);
         self.key_parts = self.key_table.as_ref().map(|table| table.parts());
-        let intended = self.pool.intended_shares(is_in);
-        self.intended = match (&self.expected, kept || self.overlay) {
+        // Reports shape weights for ever, so they must not explain a wrong one away: what is intended is shaped alike.
+        let by_reports = fact.members.iter().any(|m| follows_reports(&m.why));
+        let overlay = kept || (self.overlay && !by_reports);
+        self.intended = match (&self.expected, overlay) {
             (Some(expected), true) => expected.clone(),
-            _ => intended,
+            _ if by_reports => shaped(&self.pool, self.pool.intended_shares(is_in), &members),
+            _ => self.pool.intended_shares(is_in),
         };
         let at_first = |told: &MemberFact| {
             if told.why.is_empty() {
@@ -288,6 +294,7 @@ impl PoolWatch {
         self.tests = Some(self.tests_of(&members, now));
         if let Some(info) = self.epochs.back_mut() {
             info.members = members;
+            info.declared = self.pool.backends.iter().map(|b| b.weight).collect();
         }
     }
 
@@ -590,12 +597,27 @@ impl PoolWatch {
     }
 }
 
+/// Shares that are intended, each times what its backend has of its declared weight.
+fn shaped(pool: &Pool, intended: Vec<f64>, members: &[Member]) -> Vec<f64> {
+    let facts = pool.backends.iter().zip(members).zip(intended);
+    let shares = facts.map(|((backend, member), intended)| {
+        intended * f64::from(member.effective_weight()) / f64::from(backend.weight.max(1))
+    });
+    let shares: Vec<f64> = shares.collect();
+    let total: f64 = shares.iter().sum();
+    if total <= 0.0 {
+        return shares;
+    }
+    shares.iter().map(|share| share / total).collect()
+}
+
 /// Whether `new` only takes `old` a step further: the same backends of the same revision take traffic with other weights.
 /// Harm has nothing to do with that, and evidence of it that began anew each second would never suffice.
 fn is_step(old: &EpochFact, new: &EpochFact) -> bool {
     let pairs = || old.members.iter().zip(&new.members);
+    let by_reports = |fact: &EpochFact| fact.members.iter().any(|m| follows_reports(&m.why));
     old.revision == new.revision
-        && old.is_passing
+        && (old.is_passing || by_reports(old) || by_reports(new))
         && old.members.len() == new.members.len()
         && pairs().all(|(a, b)| a.name == b.name && a.is_in() == b.is_in())
         && pairs().any(|(a, b)| a.weight != b.weight)

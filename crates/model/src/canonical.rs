@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 
 use crate::config::{
     Affinity, Backend, Choices, Config, Ejection, HashKey, Health, HealthCheck, Lifetime, Listener,
-    Members, MembersSource, NPlusOne, Overload, Pool, Priority, RetryOn, Role, Session,
+    Members, MembersSource, NPlusOne, Overload, Pool, Priority, Reported, RetryOn, Role, Session,
 };
 use crate::day::Day;
 use crate::finding::Severity;
@@ -470,7 +470,21 @@ fn limit_entries(pool: &Pool) -> Vec<(&'static str, String)> {
         entries.push(("hedge.after", quote(&hedge.after.to_string())));
         entries.push(("hedge.budget", quote(&hedge.budget.to_string())));
     }
+    if let Some(reported) = &pool.reported {
+        entries.extend(reported_entries(reported));
+    }
     entries
+}
+
+fn reported_entries(reported: &Reported) -> [(&'static str, String); 6] {
+    [
+        ("reported.signal", quote(reported.signal.as_str())),
+        ("reported.period", duration(reported.period)),
+        ("reported.min", number(reported.min)),
+        ("reported.max", number(reported.max)),
+        ("reported.stale_after", duration(reported.stale_after)),
+        ("reported.error_penalty", number(reported.error_penalty)),
+    ]
 }
 
 fn causes(on: RetryOn) -> String {

@@ -23,7 +23,8 @@ pub use limits::{
     Hedge, HedgeAfter, Overload, Priority, Queue, RateLimit, Retry, RetryCause, RetryOn,
 };
 pub use standing::{
-    Ejection, Health, HealthCheck, HttpCheck, Locality, Members, MembersSource, Place, Subset,
+    Ejection, Health, HealthCheck, HttpCheck, Locality, Members, MembersSource, Place, Reported,
+    ReportedSignal, Subset,
 };
 
 /// One whole configuration.
@@ -224,6 +225,8 @@ pub struct Pool {
     pub ejection: Option<Ejection>,
     /// The weight of a backend that comes back or joins grows over this time; `None`: all of it at once.
     pub slow_start: Option<Duration>,
+    /// How the load that backends report shapes their weights; `None`: it does not.
+    pub reported: Option<Reported>,
     /// A level of priority passes load on when its healthy part times this is below 1. Default 1.4.
     pub overprovisioning: f64,
     /// Which backends this instance prefers or keeps to, by where and which it is.

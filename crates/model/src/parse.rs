@@ -22,6 +22,7 @@ mod policy;
 mod pool;
 mod reader;
 mod reference;
+mod reported;
 mod side;
 mod suggest;
 mod text;

@@ -196,6 +196,8 @@ pub struct Pool {
     pub health: Option<Health>,
     /// Taking out by what requests show (Envoy's outlier detection, `observe` of HAProxy); `None`: none.
     pub ejection: Option<Ejection>,
+    /// Whether the load that backends report shapes their weights.
+    pub follows_reports: bool,
     /// How long things may take.
     pub timeouts: Timeouts,
     /// Further tries.

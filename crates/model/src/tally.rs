@@ -330,6 +330,8 @@ pub struct Vitals {
     pub cpu: Option<f64>,
     /// Memory utilisation as the backend last reported it (0..1).
     pub memory: Option<f64>,
+    /// How utilised the backend last called itself (0..1, may exceed 1), whatever it is that is scarce.
+    pub application: Option<f64>,
 }
 
 #[cfg(test)]

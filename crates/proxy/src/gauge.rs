@@ -17,6 +17,7 @@ use evenkeel_model::tally::{RouteKey, Vitals};
 
 use crate::gate::{self, Gate};
 use crate::hedge::HedgeCells;
+use crate::orca::Report;
 use crate::rate::Rates;
 use crate::sticky::StickyKey;
 
@@ -31,6 +32,7 @@ pub struct BackendGauge {
     /// Bits of an `f64`; NaN: never reported.
     cpu: AtomicU64,
     memory: AtomicU64,
+    application: AtomicU64,
     reported_at_ns: AtomicU64,
 }
 
@@ -40,6 +42,7 @@ impl Default for BackendGauge {
             in_flight: AtomicU32::new(0),
             cpu: AtomicU64::new(f64::NAN.to_bits()),
             memory: AtomicU64::new(f64::NAN.to_bits()),
+            application: AtomicU64::new(f64::NAN.to_bits()),
             reported_at_ns: AtomicU64::new(0),
         }
     }
@@ -61,14 +64,14 @@ impl BackendGauge {
         self.in_flight.fetch_sub(1, Ordering::SeqCst);
     }
 
-    /// Stores a utilisation that the backend reported.
-    pub(crate) fn report(&self, cpu: Option<f64>, memory: Option<f64>, now: Mono) {
-        if let Some(cpu) = cpu {
-            self.cpu.store(cpu.to_bits(), Ordering::Relaxed);
-        }
-        if let Some(memory) = memory {
-            self.memory.store(memory.to_bits(), Ordering::Relaxed);
-        }
+    /// Stores what the backend reported; what it leaves out is unknown from now on.
+    pub(crate) fn report(&self, report: &Report, now: Mono) {
+        let store = |cell: &AtomicU64, value: Option<f64>| {
+            cell.store(value.unwrap_or(f64::NAN).to_bits(), Ordering::Relaxed);
+        };
+        store(&self.cpu, report.cpu);
+        store(&self.memory, report.memory);
+        store(&self.application, report.application);
         self.reported_at_ns.store(now.0, Ordering::Relaxed);
     }
 
@@ -84,6 +87,7 @@ impl BackendGauge {
             in_flight: self.in_flight(),
             cpu: value(&self.cpu),
             memory: value(&self.memory),
+            application: value(&self.application),
         }
     }
 }
@@ -215,7 +219,7 @@ impl Gauges {
 
 #[cfg(test)]
 mod tests {
-    use super::{Gauges, REPORT_FRESH};
+    use super::{Gauges, REPORT_FRESH, Report};
     use evenkeel_model::clock::Mono;
     use evenkeel_model::ids::Name;
     use std::time::Duration;
@@ -237,10 +241,22 @@ mod tests {
         let name = Name::new("x").unwrap();
         let gauge = gauges.get(&name, &name);
         assert_eq!(gauge.vitals(Mono::ZERO).cpu, None);
-        gauge.report(Some(0.5), None, Mono::from_secs(1));
+        let report = Report {
+            cpu: Some(0.5),
+            ..Report::default()
+        };
+        gauge.report(&report, Mono::from_secs(1));
         let vitals = gauge.vitals(Mono::from_secs(2));
         assert_eq!((vitals.cpu, vitals.memory), (Some(0.5), None));
         let late = Mono::from_secs(1).plus(REPORT_FRESH + Duration::from_millis(1));
         assert_eq!(gauge.vitals(late).cpu, None);
+        gauge.report(&report, Mono::from_secs(30));
+        let of_memory = Report {
+            memory: Some(0.1),
+            ..Report::default()
+        };
+        gauge.report(&of_memory, Mono::from_secs(60));
+        let vitals = gauge.vitals(Mono::from_secs(60));
+        assert_eq!((vitals.cpu, vitals.memory), (None, Some(0.1)));
     }
 }

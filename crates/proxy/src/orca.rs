@@ -1,7 +1,7 @@
 //! Utilisation that a backend reports with its responses: the ORCA header `endpoint-load-metrics`
 //! (Open Request Cost Aggregation, as in gRPC A51 and Envoy), text and JSON form.
 //!
-//! Only `cpu_utilization` and `mem_utilization` are taken. What does not parse is ignored: a metric is a hint, and a
+//! Only `cpu_utilization`, `mem_utilization` and `application_utilization` are taken. What does not parse is ignored: a metric is a hint, and a
 //! backend must not be able to break its own responses with one. The header never reaches the client.
 
 /// Name of the header, lower case.
@@ -16,6 +16,8 @@ const UTILISATION_MAX: f64 = 100.0;
 pub(crate) struct Report {
     pub(crate) cpu: Option<f64>,
     pub(crate) memory: Option<f64>,
+    /// Of whatever the backend finds scarce.
+    pub(crate) application: Option<f64>,
 }
 
 /// Reads the value of the header.
@@ -49,6 +51,7 @@ fn parse_text(text: &str) -> Report {
         match key.trim() {
             "cpu_utilization" => report.cpu = value,
             "mem_utilization" => report.memory = value,
+            "application_utilization" => report.application = value,
             _ => {}
         }
     }
@@ -61,6 +64,7 @@ fn parse_json(text: &str) -> Option<Report> {
     Some(Report {
         cpu: number("cpu_utilization"),
         memory: number("mem_utilization"),
+        application: number("application_utilization"),
     })
 }
 
@@ -77,7 +81,16 @@ mod tests {
         let expected = Some(Report {
             cpu: Some(0.3),
             memory: Some(0.8),
+            application: None,
         });
+        let of_application = Some(Report {
+            application: Some(1.5),
+            ..Report::default()
+        });
+        let text = b"TEXT application_utilization=1.5";
+        assert_eq!(parse(text), of_application);
+        let json = br#"JSON {"application_utilization": 1.5}"#;
+        assert_eq!(parse(json), of_application);
         assert_eq!(
             parse(b"TEXT cpu_utilization=0.3,mem_utilization=0.8"),
             expected

@@ -122,7 +122,7 @@ impl Exchange<'_> {
         let bytes = upstream.buf.filled();
         let report = response.field(bytes, orca::HEADER).and_then(orca::parse);
         if let (Some(report), Some(gauge)) = (report, pool.state.gauges.get(attempt.backend())) {
-            gauge.report(report.cpu, report.memory, mono);
+            gauge.report(&report, mono);
         }
     }
 

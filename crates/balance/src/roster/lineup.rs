@@ -18,6 +18,8 @@ pub const STANDBY: &str = "standby";
 pub const NOT_IN_SUBSET: &str = "not in this instance's subset";
 /// The reason of a backend that joined a running pool and was not found up yet.
 pub const UNSEEN: &str = "waits for its first good check";
+/// What the reason of a backend says whose weight follows what backends report.
+pub const REPORTED_LOAD: &str = "reported load";
 /// Shares that differ by less than this part are the same.
 const SAME: f64 = 1e-9;
 
@@ -139,6 +141,11 @@ impl Roster {
             backend.map_or(0.0, |b| f64::from(b.weight) * warmth(&b.name))
         };
         let amounts: Vec<f64> = (0..pool.backends.len()).map(amount).collect();
+        // Reports move traffic within a level and zone; what each of those takes is by weight.
+        let weighed = match fail_open {
+            FailOpen::No => self.weighed(pool, &amounts),
+            _ => amounts.clone(),
+        };
         // Failing open, levels and zones say nothing: all who may be alive share by weight.
         let level_of = |index: usize| match (fail_open, pool.backends.get(index)) {
             (FailOpen::No, Some(backend)) => backend.priority,
@@ -157,6 +164,7 @@ impl Roster {
                 level.all += f64::from(backend.weight);
             }
             if chosen.get(index) == Some(&true) {
+                let amount = weighed.get(index).copied().unwrap_or(0.0);
                 *used.entry(level_of(index)).or_default() += amount;
             }
         }
@@ -183,7 +191,7 @@ impl Roster {
             }
         };
         Shares {
-            by_backend: amounts.iter().enumerate().map(share).collect(),
+            by_backend: weighed.iter().enumerate().map(share).collect(),
             parts,
             zones,
             warming: pool
@@ -317,6 +325,7 @@ impl Roster {
             reasons.push((1.0 - part, text));
         }
         reasons.extend(by_zone(pool, backend, shares));
+        reasons.extend(self.by_reports(pool, &backend.name));
         if let Some(first) = shares.warming.first().filter(|_| warmth >= 1.0) {
             let more = match shares.warming.len() {
                 1 => String::new(),
@@ -341,6 +350,11 @@ impl Roster {
 /// Whether a backend that has this reason is well and only waits for others to need it.
 pub fn waits(why: &str) -> bool {
     why.starts_with(STANDBY) || why == NOT_IN_SUBSET
+}
+
+/// Whether a backend that has this reason is in a pool whose weights follow what its backends report.
+pub fn follows_reports(why: &str) -> bool {
+    why.contains(REPORTED_LOAD)
 }
 
 /// Who of those that are `able` is in the subset of this instance: all where there is none, and when the pool fails open.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use evenkeel_model::clock::Mono;
 use evenkeel_model::config::{Config, Pool};
 use evenkeel_model::ids::{Epoch, Name, WorkerId};
-use evenkeel_model::tally::{BackendTally, EPOCHS_KEPT, PoolTally, Tally};
+use evenkeel_model::tally::{BackendTally, EPOCHS_KEPT, Outcomes, PoolTally, Tally, Vitals};
 
 use super::{At, Lineup, Roster, Stand, Turn};
 
@@ -136,15 +136,30 @@ impl Rosters {
         })
     }
 
-    /// Takes in what a worker counted, for the pools that eject.
+    /// Takes in what a worker counted, for the pools that eject or follow reports.
     pub fn counted(&mut self, config: &Config, tally: &Tally) {
         for counted in &tally.pools {
-            let ejects = config
-                .pool(counted.pool.as_str())
-                .is_some_and(|pool| pool.ejection.is_some());
-            if let Some(entry) = self.pools.get_mut(&counted.pool).filter(|_| ejects) {
-                entry.count(tally.worker, counted);
+            let Some(pool) = config.pool(counted.pool.as_str()) else {
+                continue;
+            };
+            let asks = pool.ejection.is_some() || pool.reported.is_some();
+            if let Some(entry) = self.pools.get_mut(&counted.pool).filter(|_| asks) {
+                entry.count(pool, tally.worker, counted);
             }
+        }
+    }
+
+    /// Takes in what the backends of `pool` report, once a second, before [`Rosters::tick`].
+    pub fn reported<'v>(
+        &mut self,
+        config: &Config,
+        pool: &Name,
+        vitals: impl IntoIterator<Item = (&'v Name, &'v Vitals)>,
+        at: At,
+    ) {
+        let declared = config.pool(pool.as_str());
+        if let Some((declared, entry)) = declared.zip(self.pools.get_mut(pool)) {
+            entry.roster.reported(declared, vitals, at);
         }
     }
 
@@ -231,7 +246,7 @@ impl Entry {
         self.counted.retain(|(_, epoch), _| *epoch >= oldest);
     }
 
-    fn count(&mut self, worker: WorkerId, tally: &PoolTally) {
+    fn count(&mut self, pool: &Pool, worker: WorkerId, tally: &PoolTally) {
         for told in &tally.epochs {
             let known = self.named.iter().find(|(epoch, _)| *epoch == told.epoch);
             let Some((_, names)) = known else { continue };
@@ -241,7 +256,11 @@ impl Entry {
             for (index, (name, now)) in names.iter().zip(&told.backends).enumerate() {
                 if let Some(seat) = self.roster.seats.get_mut(name).filter(|_| is_known) {
                     let old = before.and_then(|cells| cells.get(index));
-                    seat.window.now().add(now, old);
+                    if pool.ejection.is_some() {
+                        seat.window.now().add(now, old);
+                    }
+                    let before = old.map_or_else(Outcomes::default, |old| old.outcomes);
+                    seat.load.count(&now.outcomes.since(&before));
                 }
             }
             self.counted

@@ -13,6 +13,7 @@ use crate::member::FailOpen;
 
 mod joins;
 mod place;
+mod reported;
 
 /// A pool with these keys and backends `b0`, `b1`, ... with these keys each.
 fn pool(keys: &str, backends: &[&str]) -> Pool {

@@ -2,7 +2,9 @@
 
 use std::time::{Duration, Instant};
 
+use evenkeel_shop::capacity::Capacity;
 use evenkeel_shop::fault::{Fault, FaultKind, HealthAnswer};
+use evenkeel_shop::stub::StubOptions;
 use serde_json::Value;
 
 use crate::support::{Home, PATIENCE, heavy, stubs};
@@ -218,5 +220,44 @@ fn a_backend_that_cuts_every_connection_is_ejected_without_any_check() {
         of(s, 1, "health") == "up" && (expected(s, 1) - 1.0 / 3.0).abs() < 0.01
     });
     // Every refused connection was tried again elsewhere.
+    traffic.unharmed();
+}
+
+#[test]
+fn backends_that_report_their_load_come_to_be_utilised_alike() {
+    let _alone = heavy();
+    let stubs = [40, 20, 10].map(|ms| {
+        evenkeel_shop::spawn_stub(StubOptions {
+            capacity: Capacity {
+                workers: 4,
+                service_time: Duration::from_millis(ms),
+                ..Capacity::default()
+            },
+            ..StubOptions::default()
+        })
+        .unwrap()
+    });
+    let pool = format!("reported = {{ period = \"3s\", signal = \"application\" }}\n{CHECKED}");
+    let home = Home::new(&config(&addresses(&stubs), "", &pool));
+    let instance = home.start(&[]);
+    let traffic = Honest::start(instance.front(), 240.0);
+    let status = instance.when("the quick one has the most", PATIENCE, |s| {
+        observed(s, 2) > 0.45 && observed(s, 0) < 0.25
+    });
+    for index in 0..3 {
+        assert!(
+            reason(&status, index).starts_with("reported load: "),
+            "{status}"
+        );
+        assert_eq!(of(&status, index, "verdict"), "explained", "{status}");
+        let apart = observed(&status, index) - expected(&status, index);
+        assert!(apart.abs() < 0.12, "{status}");
+        let intended = of(&status, index, "intended_share").as_f64().unwrap();
+        assert!(
+            (intended - expected(&status, index)).abs() < 1e-6,
+            "{status}"
+        );
+    }
+    assert_eq!(status["pools"][0]["incident"], Value::Null, "{status}");
     traffic.unharmed();
 }

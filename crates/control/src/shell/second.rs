@@ -51,14 +51,15 @@ impl Shell {
             tracing::warn!(by_ms, "the wall clock was stepped");
             self.step(Event::ClockStep { by_ms });
         }
-        let vitals = self
-            .proxy
-            .vitals()
-            .into_iter()
-            .map(|(pool, backends)| PoolVitals {
-                pool,
-                backends: backends.into_iter().map(|(_, vitals)| vitals).collect(),
-            });
+        let vitals = self.proxy.vitals();
+        let at = self.at();
+        for (pool, backends) in &vitals {
+            self.fleet.reported(&self.config, (pool, backends), at);
+        }
+        let vitals = vitals.into_iter().map(|(pool, backends)| PoolVitals {
+            pool,
+            backends: backends.into_iter().map(|(_, vitals)| vitals).collect(),
+        });
         let vitals = vitals.collect();
         self.step(Event::Vitals(vitals));
         self.look_at_backends();

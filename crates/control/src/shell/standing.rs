@@ -46,6 +46,10 @@ impl Shell {
                     tracing::debug!(%pool, %backend, detail, "slow start");
                     continue;
                 }
+                What::Weighed => {
+                    tracing::debug!(%pool, %backend, detail, "reported load");
+                    continue;
+                }
             };
             tracing::info!(%pool, %backend, what, detail, "health");
             if turn.moves_traffic {

@@ -29,6 +29,8 @@ const PATHS_MAX: usize = 4;
 const CLASS_SHARE: f64 = 0.8;
 /// Nats that more retries earn at most: failures of any cause bring retries.
 const RETRY_NATS_MAX: f64 = 30.0;
+/// The heaviest weight where something shapes the declared ones.
+const FINE: f64 = 1e6;
 
 pub(crate) fn candidates(facts: &Facts<'_>) -> Vec<Candidate> {
     let changes = facts.evidence.changes.iter().rev().take(CHANGES_MAX);
@@ -226,6 +228,11 @@ fn without(
         Some(pool?.backends.get(place)?.weight)
     };
     let mut members = epoch.members.clone();
+    // In declared weights; what shapes them comes after.
+    let shape = epoch.shape();
+    for (member, declared) in members.iter_mut().zip(&epoch.declared) {
+        member.weight = *declared;
+    }
     for (i, member) in members.iter_mut().enumerate() {
         let then = weight(before, &old, &member.name, i);
         match (then, weight(after, &new, &member.name, i)) {
@@ -245,11 +252,30 @@ fn without(
         weight: b.weight,
         eligible: true,
     }));
+    if let Some(shape) = shape {
+        reshape(&mut members, &shape);
+    }
     let algorithm = match (before, after) {
         (Some(b), Some(a)) if a.algorithm == epoch.algorithm => b.algorithm,
         _ => epoch.algorithm,
     };
     (algorithm, members)
+}
+
+/// Gives each member the part of its weight that `shape` says; those beyond it have what is usual.
+fn reshape(members: &mut [Member], shape: &[f64]) {
+    let taking = shape.iter().filter(|part| **part > 0.0);
+    let usual = taking.clone().sum::<f64>() / taking.count().max(1) as f64;
+    let part = |index: usize| shape.get(index).copied().unwrap_or(usual);
+    let weights = members.iter().enumerate();
+    let weights = weights.map(|(i, m)| f64::from(m.weight) * part(i));
+    let weights: Vec<f64> = weights.collect();
+    let most = weights.iter().copied().fold(0.0, f64::max);
+    if most > 0.0 {
+        for (member, weight) in members.iter_mut().zip(weights) {
+            member.weight = (weight / most * FINE).round() as u32;
+        }
+    }
 }
 
 /// Backends that the health check of this revision threw out although what they served was fine; ascending.

@@ -53,6 +53,28 @@ fn out(n: u64, rng: &mut Rng) -> OutFact {
     }
 }
 
+/// Epochs of anything.
+fn epochs(rng: &mut Rng) -> Vec<EpochFact> {
+    let members = |rng: &mut Rng| -> Vec<Member> {
+        let member = |n: u64| Member {
+            name: name(&format!("web-{n}")),
+            weight: n as u32 % 3,
+            eligible: !n.is_multiple_of(4),
+        };
+        (0..rng.below(6)).map(member).collect()
+    };
+    let epochs = (0..rng.below(6)).map(|n| EpochFact {
+        epoch: Epoch(n),
+        revision: RevisionId(n),
+        algorithm: Algorithm::ALL[rng.below(3) as usize],
+        from: Mono::from_secs(rng.below(100)),
+        members: members(rng),
+        declared: (0..rng.below(6)).map(|_| rng.below(100) as u32).collect(),
+        picks_free: (0..rng.below(6)).map(|_| rng.below(1_000)).collect(),
+    });
+    epochs.collect()
+}
+
 fn evidence(seed: u64) -> Evidence {
     let mut rng = Rng::new(seed);
     let weights: Vec<u32> = (0..=rng.below(5)).map(|_| rng.below(4) as u32).collect();
@@ -77,23 +99,7 @@ fn evidence(seed: u64) -> Evidence {
             &["web-1", "nobody"][..rng.below(3) as usize],
         );
     }
-    let members = |rng: &mut Rng| -> Vec<Member> {
-        let member = |n: u64| Member {
-            name: name(&format!("web-{n}")),
-            weight: n as u32 % 3,
-            eligible: !n.is_multiple_of(4),
-        };
-        (0..rng.below(6)).map(member).collect()
-    };
-    let epochs = (0..rng.below(6)).map(|n| EpochFact {
-        epoch: Epoch(n),
-        revision: RevisionId(n),
-        algorithm: Algorithm::ALL[rng.below(3) as usize],
-        from: Mono::from_secs(rng.below(100)),
-        members: members(&mut rng),
-        picks_free: (0..rng.below(6)).map(|_| rng.below(1_000)).collect(),
-    });
-    let epochs: Vec<EpochFact> = epochs.collect();
+    let epochs = epochs(&mut rng);
     let out = (0..rng.below(4)).map(|n| out(n, &mut rng)).collect();
     Evidence {
         out,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use evenkeel_balance::roster::{At, Change, Rosters};
 use evenkeel_forecast::engine::spec::{BackendKey, PoolSnapshot, Probe, Snapshot};
-use evenkeel_guard::EpochFact;
+use evenkeel_guard::{EpochFact, PoolVitals};
 use evenkeel_model::clock::Mono;
 use evenkeel_model::config::{Config, Pool};
 use evenkeel_model::ids::{Name, RevisionId};
@@ -62,6 +62,14 @@ impl Ward {
     /// Takes in what a worker counted.
     pub(super) fn counted(&mut self, config: &Config, tally: &Tally) {
         self.rosters.counted(config, tally);
+    }
+
+    /// Takes in what the backends of a pool report, in file order.
+    pub(super) fn reported(&mut self, config: &Config, told: &PoolVitals, at: At) {
+        let pool = config.pool(told.pool.as_str());
+        let names = pool.iter().flat_map(|pool| &pool.backends);
+        let vitals = names.map(|backend| &backend.name).zip(&told.backends);
+        self.rosters.reported(config, &told.pool, vitals, at);
     }
 
     /// What time brought; once a second.

@@ -313,9 +313,12 @@ impl<'s> World<'s> {
         if !self.is_down {
             let vitals = self.engine.vitals().into_iter();
             let vitals = vitals.map(|(pool, backends)| PoolVitals { pool, backends });
-            let vitals = vitals.collect();
-            self.send(Event::Vitals(vitals));
+            let vitals: Vec<PoolVitals> = vitals.collect();
             let plane = Arc::clone(&self.plane);
+            for told in &vitals {
+                self.ward.reported(&plane, told, self.at());
+            }
+            self.send(Event::Vitals(vitals));
             let changes = self.ward.tick(&plane, self.at());
             self.changed(&changes);
             self.send(Event::Tick);

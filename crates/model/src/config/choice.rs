@@ -56,6 +56,12 @@ impl Algorithm {
         matches!(self, Self::LeastRequest | Self::PeakEwma | Self::Prequal)
     }
 
+    /// Whether reported load may shape the weights: they say how traffic is spread, no key's place hangs on them, and
+    /// nothing else follows how fast the backends are.
+    pub const fn takes_reports(self) -> bool {
+        matches!(self, Self::RoundRobin | Self::LeastRequest | Self::Random)
+    }
+
     /// Whether a key of the request decides, so that `hash` must say which.
     pub const fn is_hash(self) -> bool {
         matches!(self, Self::RingHash | Self::Maglev | Self::Rendezvous)

@@ -144,3 +144,55 @@ pub struct Ejection {
     /// At most this long. Default 5 min.
     pub time_max: Duration,
 }
+
+/// `[pool.NAME.reported]`: weights follow the load that backends report with their responses.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Reported {
+    /// What of a report is the load. Default: the CPU.
+    pub signal: ReportedSignal,
+    /// Weights are looked at this often. Default 10 s.
+    pub period: Duration,
+    /// A backend gets at least this much of its declared weight. Default 0.25.
+    pub min: f64,
+    /// A backend gets at most this much of its declared weight. Default 4.
+    pub max: f64,
+    /// A backend that has not reported for so long gets its declared weight. Default 1 min.
+    pub stale_after: Duration,
+    /// What failed tries weigh: a backend that fails half of them counts as so much / 2 more utilised. Default 1.
+    pub error_penalty: f64,
+}
+
+impl Default for Reported {
+    fn default() -> Self {
+        Self {
+            signal: ReportedSignal::Cpu,
+            period: Duration::from_secs(10),
+            min: 0.25,
+            max: 4.0,
+            stale_after: Duration::from_mins(1),
+            error_penalty: 1.0,
+        }
+    }
+}
+
+/// What of a report is the load of a backend.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ReportedSignal {
+    /// `cpu_utilization`.
+    Cpu,
+    /// `application_utilization`: what the backend itself says is scarce.
+    Application,
+}
+
+impl ReportedSignal {
+    /// Every signal.
+    pub const ALL: &'static [Self] = &[Self::Cpu, Self::Application];
+
+    /// The word in the configuration.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Cpu => "cpu",
+            Self::Application => "application",
+        }
+    }
+}

@@ -10,7 +10,9 @@ use super::reader::{Named, Reader, Report, Section, list};
 use super::reference::sub;
 use super::typed::Limits;
 use super::weights::{WEIGHT_MAX, derive};
-use super::{BACKENDS_MAX, affinity, health, keys, members, place, policy, text, too_many};
+use super::{
+    BACKENDS_MAX, affinity, health, keys, members, place, policy, reported, text, too_many,
+};
 use crate::config::{
     Address, Algorithm, Backend, Choices, Ejection, Hedge, HedgeAfter, Here, Intent, Lifetime,
     Members, NPlusOne, Objective, Pool, Queue, Retry, RetryCause, RetryOn, Session,
@@ -188,6 +190,7 @@ pub(super) fn read(
         health: health::read(reader, &s),
         ejection: ejection(reader, &s),
         slow_start: s.duration(reader, "slow_start", &SLOW_START),
+        reported: reported::read(reader, &s, algorithm),
         overprovisioning: s
             .number(reader, "overprovisioning", &OVERPROVISIONING)
             .unwrap_or(Pool::OVERPROVISIONING_DEFAULT),

@@ -18,8 +18,8 @@ use crate::config::{
     Address, Admin, AdminToken, Affinity, Algorithm, Backend, Choices, Config, Ejection,
     EscalationLevel, HashKey, Health, HealthCheck, Hedge, HedgeAfter, Here, HttpCheck, Intent,
     Lifetime, Listener, Locality, Members, MembersSource, NPlusOne, Objective, Overload, Place,
-    Pool, Priority, Queue, RateLimit, Receiver, Retry, RetryCause, RetryOn, Role, Route, Session,
-    StickyCookie, Subset,
+    Pool, Priority, Queue, RateLimit, Receiver, Reported, ReportedSignal, Retry, RetryCause,
+    RetryOn, Role, Route, Session, StickyCookie, Subset,
 };
 use crate::finding::Severity;
 use crate::ids::Name;
@@ -147,6 +147,7 @@ type Standing = (
     Option<Duration>,
     f64,
     Option<Hedge>,
+    Option<Reported>,
 );
 
 fn standing() -> impl Strategy<Value = Standing> {
@@ -173,7 +174,33 @@ fn standing() -> impl Strategy<Value = Standing> {
         slow_start,
         overprovisioning,
         option::of(hedge()),
+        option::of(reported()),
     )
+}
+
+fn reported() -> impl Strategy<Value = Reported> {
+    let periods = (
+        micros(1_000_000, 600_000_000),
+        micros(1_000_000, 3_600_000_000),
+    );
+    let signal = proptest::sample::select(ReportedSignal::ALL);
+    (
+        signal,
+        periods,
+        0.01f64..=1.0,
+        1.0f64..=100.0,
+        0.0f64..=100.0,
+    )
+        .prop_map(
+            |(signal, (period, stale), min, max, error_penalty)| Reported {
+                signal,
+                period,
+                min,
+                max,
+                stale_after: stale.max(period),
+                error_penalty,
+            },
+        )
 }
 
 fn retry((attempts, budget, on, unsafe_methods): (u32, Ratio, RetryOn, bool)) -> Retry {
@@ -325,7 +352,7 @@ fn pool() -> impl Strategy<Value = Pool> {
     )
         .prop_map(
             |(spread, n, session, timeouts, standing, policy, (mut backends, members, keep))| {
-                let (health, ejection, slow_start, overprovisioning, hedge) = standing;
+                let (health, ejection, slow_start, overprovisioning, hedge, reported) = standing;
                 let ((algorithm, affinity), intent, peak_rps, n_plus_one, has_capacity) = spread;
                 if intent != Intent::Capacity && !has_capacity {
                     // Some declare it, some do not: allowed under every other intent.
@@ -358,6 +385,7 @@ fn pool() -> impl Strategy<Value = Pool> {
                     health,
                     ejection,
                     slow_start,
+                    reported: reported.filter(|_| algorithm.takes_reports()),
                     overprovisioning,
                     place: Place::default(),
                     connect_timeout: timeouts.0,

@@ -71,6 +71,7 @@ impl Pool {
             objective: None,
             health: None,
             ejection: None,
+            follows_reports: false,
             timeouts: Timeouts {
                 connect: Wait::Endless,
                 response: Wait::Endless,

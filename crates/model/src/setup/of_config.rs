@@ -106,6 +106,7 @@ fn pool(pool: &config::Pool) -> Pool {
             part_max: pool.ejections_max() as f64 / pool.backends.len().max(1) as f64,
             deviations: None,
         }),
+        follows_reports: pool.reported.is_some(),
         timeouts: Timeouts {
             connect: Wait::For(pool.connect_timeout),
             response: Wait::For(pool.response_timeout),
@@ -114,22 +115,22 @@ fn pool(pool: &config::Pool) -> Pool {
             queue: Wait::For(pool.queue.map_or(Duration::ZERO, |queue| queue.timeout)),
             keep: Some(Wait::For(config::Pool::KEEP_IDLE)),
         },
-        retry: Retry {
-            attempts: Some(pool.retry.attempts),
-            budget: Some(pool.retry.budget.as_f64()),
-            unsafe_methods: pool.retry.unsafe_methods,
-            after_sent: pool
-                .retry
-                .on
-                .causes()
-                .any(|cause| cause != RetryCause::Connect),
-        },
+        retry: retry(&pool.retry),
         // Without a queue a request that finds every backend at its limit is refused at once.
         queue_max: Some(pool.queue.map_or(0, |queue| u64::from(queue.length))),
         place: pool.place.clone(),
         policy: pool.policy.clone(),
         backends,
         ..Pool::blank(pool.name.as_str(), &path)
+    }
+}
+
+fn retry(retry: &config::Retry) -> Retry {
+    Retry {
+        attempts: Some(retry.attempts),
+        budget: Some(retry.budget.as_f64()),
+        unsafe_methods: retry.unsafe_methods,
+        after_sent: retry.on.causes().any(|cause| cause != RetryCause::Connect),
     }
 }
 

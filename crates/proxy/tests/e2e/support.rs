@@ -78,6 +78,7 @@ pub(crate) fn pool(label: &str, backends: &[SocketAddr]) -> Pool {
         health: None::<Health>,
         ejection: None,
         slow_start: None,
+        reported: None,
         overprovisioning: Pool::OVERPROVISIONING_DEFAULT,
         place: evenkeel_model::config::Place::default(),
         connect_timeout: Duration::from_secs(2),

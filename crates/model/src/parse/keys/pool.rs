@@ -11,6 +11,7 @@ use super::super::pool::{
     QUEUE_LENGTH, QUEUE_TIMEOUT, RETRY_ATTEMPTS, RETRY_BUDGET, RPS, SLOW_START, TIMEOUT, TOLERANCE,
     WEIGHT,
 };
+use super::super::reported::{ERROR_PENALTY, LEAST, MOST, PERIOD, STALE_AFTER};
 use super::{Key, Kind, Table};
 
 pub(super) const INTENT: Key = Key::new(
@@ -190,6 +191,11 @@ pub(in super::super) static POOL: Table = Table {
             "slow_start",
             Kind::duration(&SLOW_START),
             "The weight of a backend that comes back or joins grows from 10 % over this time; without it, all at once.",
+        ),
+        Key::new(
+            "reported",
+            Kind::Table(&REPORTED),
+            "Weights follow the load that backends report with their responses; without it, they do not.",
         ),
         Key::new(
             "overprovisioning",
@@ -379,6 +385,48 @@ pub(in super::super) static HEDGE: Table = Table {
             "Second tries per request over time.",
         )
         .or("\"5%\""),
+    ],
+};
+
+pub(in super::super) static REPORTED: Table = Table {
+    about: "How the load that backends report shapes their weights; under round_robin, least_request and random.",
+    keys: &[
+        Key::new(
+            "signal",
+            Kind::Choice(&["cpu", "application"]),
+            "What of a report is the load: cpu_utilization or application_utilization.",
+        )
+        .or("\"cpu\""),
+        Key::new(
+            "period",
+            Kind::duration(&PERIOD),
+            "Weights are looked at this often.",
+        )
+        .or("\"10s\""),
+        Key::new(
+            "min",
+            Kind::number(&LEAST),
+            "A backend gets at least this much of its declared weight.",
+        )
+        .or("0.25"),
+        Key::new(
+            "max",
+            Kind::number(&MOST),
+            "A backend gets at most this much of its declared weight.",
+        )
+        .or("4"),
+        Key::new(
+            "stale_after",
+            Kind::duration(&STALE_AFTER),
+            "A backend that has not reported for so long gets its declared weight; at least the period.",
+        )
+        .or("\"1m\""),
+        Key::new(
+            "error_penalty",
+            Kind::number(&ERROR_PENALTY),
+            "The part of its tries that a backend fails counts this many times as utilisation.",
+        )
+        .or("1"),
     ],
 };
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::{SHOP, good};
 use crate::canonical::content_hash;
+use crate::config::{Algorithm, Reported};
 use crate::parse::parse;
 use crate::setup::Setup;
 use crate::units::Ratio;
@@ -60,6 +61,14 @@ fn what_is_out_of_range_is_refused_with_the_way_to_put_it_right() {
             "ejection = { consecutiv = 3 }",
             "did you mean `consecutive`?",
         ),
+        ("reported = { max = 0.5 }", "write a value from 1 to 100"),
+        ("reported = { min = 0 }", "write a value from 0.01 to 1"),
+        ("reported = { signal = \"memory\" }", "write one of them"),
+        ("reported = { perod = \"10s\" }", "did you mean `period`?"),
+        (
+            "reported = { period = \"30s\", stale_after = \"10s\" }",
+            "write at least 30s",
+        ),
         (
             "ejection = { time = \"30s\", time_max = \"10s\" }",
             "write at least 30s",
@@ -72,4 +81,39 @@ fn what_is_out_of_range_is_refused_with_the_way_to_put_it_right() {
             "{keys}: {findings:#?}"
         );
     }
+}
+
+#[test]
+fn reported_load_shapes_weights_only_where_nothing_else_would_chase_it() {
+    let with = |keys: &str| parse(&SHOP.replace("algorithm = \"round_robin\"", keys), None);
+    let table = "reported = { period = \"2m\" }";
+    let reported = Reported {
+        period: Duration::from_mins(2),
+        stale_after: Duration::from_mins(2),
+        ..Reported::default()
+    };
+    for algorithm in Algorithm::ALL {
+        let key = if algorithm.is_hash() {
+            "hash = { path = true }\n"
+        } else {
+            ""
+        };
+        let word = algorithm.as_str();
+        let parsed = with(&format!("algorithm = \"{word}\"\n{key}{table}"));
+        let found: Vec<_> = parsed
+            .findings
+            .iter()
+            .filter(|f| f.id == "CFG-07")
+            .collect();
+        if let Some(config) = &parsed.config {
+            assert_eq!(config.pools[0].reported, Some(reported), "{word}");
+            assert!(Setup::of(config).pools[0].follows_reports);
+        }
+        assert_eq!(found.is_empty(), algorithm.takes_reports(), "{word}");
+        for finding in found {
+            assert_eq!(finding.path, "pool.shop.reported");
+            assert!(finding.fix.contains("round_robin"), "{finding:#?}");
+        }
+    }
+    assert!(!Setup::of(&good(SHOP)).pools[0].follows_reports);
 }

@@ -1,0 +1,379 @@
+//! Weights by the load that backends report with their responses (ORCA): a factor on the declared weight of each.
+//!
+//! Once a period each backend that answered enough is taken to carry so many good answers per utilisation, and the factors
+//! go half the way (in ratio) to where all would be utilised alike. Half, because a report may be a period old, and whole
+//! steps on old reports swing. They are put in force together, and only when one of them is off by more than a twentieth
+//! and more than its count of answers may stray, because each set of weights is an epoch.
+//!
+//! Bounds: no factor leaves what is declared, none more than doubles or halves in a period, and the sum of the weights of
+//! a level (in a zone) stays what it was. So a backend whose factor does not rise gets no larger share, and that is the
+//! rule for one that fails more than the others: failing is quick and takes little CPU. Whoever does not report goes to its
+//! declared weight, within the same bounds.
+//!
+//! Limits: what other balancers send to the same backends is in the utilisation, but not in the answers that are counted
+//! here. The factors still end where all are utilised alike, only not at once.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use evenkeel_model::clock::Mono;
+use evenkeel_model::config::{Backend, Pool, Reported, ReportedSignal};
+use evenkeel_model::ids::Name;
+use evenkeel_model::tally::{Outcomes, Vitals};
+
+use super::lineup::REPORTED_LOAD;
+use super::{At, Roster, Seat, Stand, Turn, What};
+
+/// Tries in a period below which a backend's factor stays: the ratio would be chance.
+const ENOUGH: u64 = 20;
+/// Utilisation below this counts as this: who is idle says nothing of what it can carry.
+const LOAD_MIN: f64 = 0.05;
+/// Factors are put in force when one of them is off by more than this.
+const APART: f64 = 0.05;
+/// A factor grows or shrinks at most by this in a period.
+const STEP: f64 = 2.0;
+/// Part of failed tries beyond that of the others from which on a backend's factor does not rise.
+const WORSE: f64 = 0.01;
+/// A period may end this much early: the second that ends it does not come on the dot.
+const SLACK: Duration = Duration::from_millis(100);
+/// Halvings after which the sum of the weights is what it was.
+const HALVINGS: u32 = 80;
+
+/// What reports say of one backend.
+#[derive(Debug, Clone)]
+pub(super) struct Load {
+    /// In force.
+    factor: f64,
+    /// Where the factor is going.
+    aim: f64,
+    /// The utilisation that the factor in force stands on; `None`: nothing is reported.
+    seen: Option<f64>,
+    /// When a report was there last.
+    reported_at: Option<Mono>,
+    /// Of the period under way.
+    tries: Tries,
+    /// Sum and count of the utilisation of each of its seconds.
+    used: (f64, u32),
+}
+
+/// How tries ended.
+#[derive(Debug, Clone, Copy, Default)]
+struct Tries {
+    fine: u64,
+    failed: u64,
+}
+
+/// What a period says of one backend.
+#[derive(Debug, Clone, Copy)]
+enum Said {
+    /// What it carries per utilisation and declared weight, and by which part that may stray by chance.
+    Strength(f64, f64),
+    /// Too little to tell.
+    Little,
+    /// It does not report.
+    Nothing,
+}
+
+/// One backend while its level is looked at.
+struct Side {
+    name: Name,
+    weight: f64,
+    aim: f64,
+    bounds: (f64, f64),
+    said: Said,
+}
+
+impl Default for Load {
+    fn default() -> Self {
+        Self {
+            factor: 1.0,
+            aim: 1.0,
+            seen: None,
+            reported_at: None,
+            tries: Tries::default(),
+            used: (0.0, 0),
+        }
+    }
+}
+
+impl Tries {
+    const fn all(self) -> u64 {
+        self.fine + self.failed
+    }
+
+    fn failed_part(self) -> f64 {
+        self.failed as f64 / self.all().max(1) as f64
+    }
+}
+
+impl Load {
+    /// Adds what ended.
+    pub(super) const fn count(&mut self, more: &Outcomes) {
+        self.tries.fine += more.ok + more.client_error;
+        self.tries.failed += more.server_error + more.connect_failed + more.reset + more.timeout;
+    }
+
+    /// Takes over what is declared now.
+    pub(super) fn configure(&mut self, reported: Option<&Reported>) {
+        let Some(reported) = reported else {
+            *self = Self::default();
+            return;
+        };
+        self.factor = self.factor.clamp(reported.min, reported.max);
+        self.aim = self.aim.clamp(reported.min, reported.max);
+    }
+
+    fn second(&mut self, utilisation: Option<f64>, now: Mono) {
+        if let Some(utilisation) = utilisation {
+            self.used = (self.used.0 + utilisation, self.used.1 + 1);
+            self.reported_at = Some(now);
+        }
+    }
+
+    /// The mean utilisation of the period.
+    fn utilisation(&self) -> Option<f64> {
+        let (sum, count) = self.used;
+        (count > 0).then(|| sum / f64::from(count))
+    }
+
+    fn said(&self, reported: &Reported, weight: f64, now: Mono) -> Said {
+        let is_fresh = |at| now.since(at) <= reported.stale_after;
+        if !self.reported_at.is_some_and(is_fresh) {
+            return Said::Nothing;
+        }
+        match self.utilisation() {
+            Some(utilisation) if self.tries.all() >= ENOUGH => {
+                let load = utilisation + reported.error_penalty * self.tries.failed_part();
+                let fine = self.tries.fine as f64;
+                let chance = 3.0 / fine.max(1.0).sqrt();
+                Said::Strength(fine / load.max(LOAD_MIN) / weight, chance)
+            }
+            _ => Said::Little,
+        }
+    }
+}
+
+impl Roster {
+    /// Takes in what the backends report, once a second.
+    pub(super) fn reported<'v>(
+        &mut self,
+        pool: &Pool,
+        vitals: impl IntoIterator<Item = (&'v Name, &'v Vitals)>,
+        at: At,
+    ) {
+        let Some(reported) = &pool.reported else {
+            return;
+        };
+        for (name, vitals) in vitals {
+            if let Some(seat) = self.seats.get_mut(name) {
+                let utilisation = match reported.signal {
+                    ReportedSignal::Cpu => vitals.cpu,
+                    ReportedSignal::Application => vitals.application,
+                };
+                seat.load.second(utilisation, at.mono);
+            }
+        }
+    }
+
+    fn factor(&self, name: &Name) -> f64 {
+        self.seats.get(name).map_or(1.0, |seat| seat.load.factor)
+    }
+
+    /// `amounts` of weight with the factors of reported load; each level (in a zone) keeps its sum.
+    pub(super) fn weighed(&self, pool: &Pool, amounts: &[f64]) -> Vec<f64> {
+        if pool.reported.is_none() {
+            return amounts.to_vec();
+        }
+        let mut sums: BTreeMap<Group<'_>, (f64, f64)> = BTreeMap::new();
+        for (backend, amount) in pool.backends.iter().zip(amounts) {
+            let (plain, weighed) = sums.entry(group(pool, backend)).or_default();
+            *plain += amount;
+            *weighed += amount * self.factor(&backend.name);
+        }
+        let weigh = |(backend, amount): (&Backend, &f64)| match sums.get(&group(pool, backend)) {
+            Some((plain, weighed)) if *weighed > 0.0 => {
+                amount * self.factor(&backend.name) * plain / weighed
+            }
+            _ => *amount,
+        };
+        pool.backends.iter().zip(amounts).map(weigh).collect()
+    }
+
+    /// What reported load does to the share of a backend, by how much.
+    pub(super) fn by_reports(&self, pool: &Pool, name: &Name) -> Option<(f64, String)> {
+        let seat = self.seats.get(name).filter(|_| pool.reported.is_some())?;
+        let load = &seat.load;
+        let factor = load.factor;
+        let text = match load.seen {
+            Some(seen) => format!(
+                "{REPORTED_LOAD}: {:.0} % utilised, {factor:.2} times its weight",
+                seen * 100.0
+            ),
+            None if (factor - 1.0).abs() > 1e-9 => {
+                format!("{REPORTED_LOAD}: none any more, {factor:.2} times its weight")
+            }
+            None => format!("{REPORTED_LOAD}: none, so its declared weight"),
+        };
+        Some(((1.0 - factor).abs(), text))
+    }
+
+    /// When the period under way ends.
+    pub(super) fn period_ends(&self, pool: &Pool) -> Option<Mono> {
+        Some(self.period_from?.plus(pool.reported?.period))
+    }
+
+    /// Ends the period when it is over: new factors, where they are other ones.
+    pub(super) fn weigh(&mut self, pool: &Pool, at: At) -> Vec<Turn> {
+        let Some(reported) = &pool.reported else {
+            return Vec::new();
+        };
+        let from = *self.period_from.get_or_insert(at.mono);
+        if at.mono.since(from) + SLACK < reported.period {
+            return Vec::new();
+        }
+        self.period_from = Some(at.mono);
+        let mut groups: BTreeMap<Group<'_>, Vec<Side>> = BTreeMap::new();
+        for (index, backend) in pool.backends.iter().enumerate() {
+            // Who is out keeps its factor until it is back.
+            let takes = backend.weight > 0 && self.stand(pool, index) == Stand::Up;
+            if let Some(seat) = self.seats.get(&backend.name).filter(|_| takes) {
+                let side = Side::new(&backend.name, backend.weight, seat, reported, at.mono);
+                let group = groups.entry(group(pool, backend));
+                group.or_default().push(side);
+            }
+        }
+        let mut turns = Vec::new();
+        for (_, mut group) in groups {
+            self.hold_back(&mut group);
+            settle(&mut group);
+            turns.extend(self.put_in_force(&group));
+        }
+        for seat in self.seats.values_mut() {
+            (seat.load.tries, seat.load.used) = (Tries::default(), (0.0, 0));
+        }
+        turns
+    }
+
+    /// Whoever fails more than the others of its group gets no larger factor.
+    fn hold_back(&self, group: &mut [Side]) {
+        let tries = |side: &Side| self.seats.get(&side.name).map(|seat| seat.load.tries);
+        let mut all = Tries::default();
+        for tries in group.iter().filter_map(tries) {
+            all.fine += tries.fine;
+            all.failed += tries.failed;
+        }
+        for side in group {
+            let Some(seat) = self.seats.get(&side.name) else {
+                continue;
+            };
+            let mine = seat.load.tries;
+            let rest = Tries {
+                fine: all.fine - mine.fine,
+                failed: all.failed - mine.failed,
+            };
+            if mine.failed_part() > rest.failed_part() + WORSE {
+                let (lo, hi) = side.bounds;
+                let hi = hi.min(seat.load.factor);
+                side.bounds = (lo.min(hi), hi);
+            }
+        }
+    }
+
+    /// Puts the aims of a group in force where one of them is far enough from the factor that is.
+    fn put_in_force(&mut self, group: &[Side]) -> Vec<Turn> {
+        let mut is_apart = false;
+        for side in group {
+            if let Some(seat) = self.seats.get_mut(&side.name) {
+                seat.load.aim = side.aim;
+                let off = (side.aim / seat.load.factor - 1.0).abs();
+                is_apart |= match side.said {
+                    Said::Strength(_, chance) => off > APART.max(chance),
+                    Said::Nothing => off > 1e-9,
+                    Said::Little => false,
+                };
+            }
+        }
+        let mut turns = Vec::new();
+        for side in group.iter().filter(|_| is_apart) {
+            let Some(seat) = self.seats.get_mut(&side.name) else {
+                continue;
+            };
+            let load = &mut seat.load;
+            load.factor = side.aim;
+            match side.said {
+                Said::Strength(..) => load.seen = load.utilisation(),
+                Said::Nothing => load.seen = None,
+                Said::Little => {}
+            }
+            turns.push(Turn {
+                backend: side.name.clone(),
+                what: What::Weighed,
+                detail: format!("reported load: {:.2} times its weight", load.factor),
+                moves_traffic: true,
+            });
+        }
+        turns
+    }
+}
+
+/// Level, and zone where zones matter: what reports move traffic within.
+type Group<'p> = (u32, Option<&'p Name>);
+
+fn group<'p>(pool: &Pool, backend: &'p Backend) -> Group<'p> {
+    let is_local = pool.place.locality.is_some();
+    (backend.priority, backend.zone.as_ref().filter(|_| is_local))
+}
+
+impl Side {
+    fn new(name: &Name, weight: u32, seat: &Seat, reported: &Reported, now: Mono) -> Self {
+        let weight = f64::from(weight);
+        let load = &seat.load;
+        let within = |factor: f64| factor.clamp(reported.min, reported.max);
+        Self {
+            name: name.clone(),
+            weight,
+            aim: load.aim,
+            bounds: (within(load.factor / STEP), within(load.factor * STEP)),
+            said: load.said(reported, weight, now),
+        }
+    }
+
+    /// Its next aim where `scale` times what it carries is its due.
+    fn next(&self, scale: f64) -> f64 {
+        let (lo, hi) = self.bounds;
+        let aim = match self.said {
+            Said::Strength(strength, _) => (self.aim * strength * scale).sqrt(),
+            Said::Little => self.aim,
+            Said::Nothing => 1.0,
+        };
+        aim.clamp(lo, hi)
+    }
+}
+
+/// The next aims of a group, whose weights add up to the declared ones as far as the bounds allow.
+fn settle(group: &mut [Side]) {
+    let strengths = group.iter().filter_map(|side| match side.said {
+        Said::Strength(strength, _) => Some(strength),
+        _ => None,
+    });
+    let strongest = strengths.fold(0.0, f64::max);
+    let mut scale = 1.0;
+    if strongest > 0.0 {
+        let declared: f64 = group.iter().map(|side| side.weight).sum();
+        let sum = |scale: f64| -> f64 { group.iter().map(|s| s.weight * s.next(scale)).sum() };
+        // By the powers of two: the sum grows with the scale.
+        let (mut low, mut high) = (-64.0f64, 64.0f64);
+        for _ in 0..HALVINGS {
+            let middle = f64::midpoint(low, high);
+            if sum(middle.exp2() / strongest) < declared {
+                low = middle;
+            } else {
+                high = middle;
+            }
+        }
+        scale = high.exp2() / strongest;
+    }
+    for side in group {
+        side.aim = side.next(scale);
+    }
+}
