@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use evenkeel_balance::membership::{Floor, Membership, Step};
 use evenkeel_model::clock::Mono;
-use evenkeel_model::config::{Backend, Config, Intent, Members, MembersSource, Pool};
+use evenkeel_model::config::{Address, Backend, Config, Intent, Members, MembersSource, Pool};
 use evenkeel_model::ids::Name;
 use evenkeel_model::parse::{MEMBERS_MAX, list_of_members};
 use tokio::sync::mpsc;
@@ -35,8 +35,8 @@ const NAMED_MAX: usize = 5;
 struct Target {
     members: Members,
     intent: Intent,
-    /// Names that are taken by the pool's own backends.
-    declared: Vec<Name>,
+    /// The pool's own backends: their names are taken.
+    declared: Vec<(Name, Address)>,
 }
 
 impl Target {
@@ -45,13 +45,23 @@ impl Target {
         Some(Self {
             members: pool.members.clone()?,
             intent: pool.intent,
-            declared: declared.map(|b| b.name.clone()).collect(),
+            declared: declared
+                .map(|b| (b.name.clone(), b.address.clone()))
+                .collect(),
         })
     }
 }
 
-/// What a look found: the members, and for how long the answer is good.
-type Found = Result<(Vec<Backend>, Duration), String>;
+/// What a look found.
+#[derive(Debug, Clone, PartialEq)]
+struct Listed {
+    members: Vec<Backend>,
+    /// What is wrong with it, though it is used.
+    warning: Option<String>,
+}
+
+/// What a look found, and for how long the answer is good.
+type Found = Result<(Listed, Duration), String>;
 
 /// What one look found for a pool.
 #[derive(Debug)]
@@ -86,7 +96,7 @@ pub(crate) struct Moved {
     pub(crate) found: Vec<Backend>,
     /// Those that stay although nobody names them.
     pub(crate) held: Vec<Name>,
-    /// Why the last look gave no answer.
+    /// Why the last look gave no answer, or what is wrong with it.
     pub(crate) error: Option<String>,
     /// What changed, in words; empty: the members are the same.
     pub(crate) text: String,
@@ -144,14 +154,19 @@ impl Finder {
         if !Arc::ptr_eq(&follower.target, &answer.target) {
             return None; // of a source that the pool no longer has
         }
+        let before = follower.error.take();
+        let is_new = |text: &String| before.as_ref() != Some(text);
         match answer.found {
-            Ok((members, _)) => {
-                follower.error = None;
-                follower.membership.answer(members);
+            Ok((listed, _)) => {
+                if let Some(warning) = listed.warning.as_ref().filter(|w| is_new(w)) {
+                    tracing::warn!(pool = %answer.pool, warning, "members");
+                }
+                follower.error = listed.warning;
+                follower.membership.answer(listed.members);
             }
             Err(error) => {
-                if follower.error.as_ref() != Some(&error) {
-                    tracing::warn!(pool = %answer.pool, error, "members not found; those before stay");
+                if is_new(&error) {
+                    tracing::warn!(pool = %answer.pool, error, "no list of members that can be used; those before stay");
                 }
                 follower.error = Some(error);
             }
@@ -223,14 +238,14 @@ fn in_words(pool: &Pool, source: &MembersSource, step: &Step) -> String {
 
 /// Looks for ever.
 async fn follow(pool: Name, target: Arc<Target>, answers: mpsc::Sender<Answer>) {
-    let mut known: Option<Result<Vec<Backend>, String>> = None;
+    let mut known: Option<Result<Listed, String>> = None;
     loop {
         let found = look(&target).await;
         let again = match &found {
             Ok((_, good_for)) => *good_for,
             Err(_) => target.members.ttl_min.max(FILE_EVERY),
         };
-        let news = found.clone().map(|(members, _)| members);
+        let news = found.clone().map(|(listed, _)| listed);
         if known.as_ref() != Some(&news) {
             let answer = Answer {
                 pool: pool.clone(),
@@ -264,13 +279,51 @@ async fn look(target: &Arc<Target>) -> Found {
             found.0.len()
         ));
     }
-    let clash = found.0.iter().find(|m| target.declared.contains(&m.name));
-    match clash {
-        Some(member) => Err(format!(
+    let (members, good_for) = found;
+    Ok((usable(members, &target.declared)?, good_for))
+}
+
+/// The members of `found` that can serve, beside the pool's own backends. What no host can have as its address is left
+/// out, and said; so is that two share one address.
+fn usable(found: Vec<Backend>, declared: &[(Name, Address)]) -> Result<Listed, String> {
+    let taken = |member: &&Backend| declared.iter().any(|(name, _)| *name == member.name);
+    if let Some(member) = found.iter().find(taken) {
+        return Err(format!(
             "a member is called `{}`, as a backend of the configuration is",
             member.name
-        )),
-        None => Ok(found),
+        ));
+    }
+    let mut said = Vec::new();
+    let (mut members, all) = (Vec::new(), found.len());
+    let mut known: BTreeMap<Address, Name> = declared
+        .iter()
+        .map(|(name, address)| (address.clone(), name.clone()))
+        .collect();
+    for member in found {
+        let Backend { name, address, .. } = &member;
+        if let Some(why) = address.why_no_host() {
+            said.push(format!("{address} is left out: {why}"));
+            continue;
+        }
+        match known.get(address) {
+            Some(other) => said.push(format!(
+                "`{other}` and `{name}` have one address, {address}, which gets the share of both"
+            )),
+            None => {
+                known.insert(address.clone(), name.clone());
+            }
+        }
+        members.push(member);
+    }
+    let more = said.len().saturating_sub(NAMED_MAX);
+    said.truncate(NAMED_MAX);
+    if more > 0 {
+        said.push(format!("{more} more of this kind"));
+    }
+    let warning = (!said.is_empty()).then(|| said.join("; "));
+    match warning {
+        Some(why) if members.is_empty() && all > 0 => Err(why),
+        warning => Ok(Listed { members, warning }),
     }
 }
 
@@ -279,7 +332,7 @@ fn read_file(target: &Target) -> Result<Vec<Backend>, String> {
         return Ok(Vec::new());
     };
     let text = source::read(path).map_err(|error| error.to_string())?;
-    let taken: Vec<&Name> = target.declared.iter().collect();
+    let taken: Vec<&Name> = target.declared.iter().map(|(name, _)| name).collect();
     let listed = list_of_members(&text, path.to_str(), target.intent, &taken);
     listed.members.ok_or_else(|| {
         let said = listed.findings.iter().take(NAMED_MAX).map(|finding| {
@@ -304,8 +357,11 @@ pub(crate) async fn first(config: &mut Arc<Config>) {
     for (pool, look) in looks {
         let stop = look.abort_handle();
         match tokio::time::timeout_at(until, look).await {
-            Ok(Ok(Ok((found, _)))) => Arc::make_mut(config).set_members(pool.as_str(), &found),
-            Ok(Ok(Err(error))) => tracing::warn!(%pool, error, "members not found yet"),
+            Ok(Ok(Ok((found, _)))) => {
+                Arc::make_mut(config).set_members(pool.as_str(), &found.members);
+            }
+            // The follower that starts now looks again, and tells what is wrong.
+            Ok(Ok(Err(error))) => tracing::debug!(%pool, error, "no members yet"),
             Ok(Err(error)) => tracing::error!(%pool, %error, "members not looked for"),
             Err(_elapsed) => {
                 stop.abort();

@@ -20,7 +20,7 @@ use evenkeel_guard::MembersView;
 use evenkeel_model::config::Address;
 
 use hickory_resolver::proto::op::{Message, ResponseCode};
-use hickory_resolver::proto::rr::rdata::{A, SRV};
+use hickory_resolver::proto::rr::rdata::{A, CNAME, SRV};
 use hickory_resolver::proto::rr::{Name, RData, Record, RecordType};
 use tempfile::TempDir;
 
@@ -30,6 +30,8 @@ struct Zone {
     records: BTreeMap<(String, RecordType), Vec<RData>>,
     /// It answers nothing but SERVFAIL.
     is_broken: bool,
+    /// What it answers instead, to each question: records of these names.
+    instead: Vec<(Name, RData)>,
 }
 
 /// A server of names on loopback, and what it says.
@@ -88,15 +90,20 @@ fn serve(socket: &UdpSocket, zone: &Weak<Mutex<Zone>>) {
         answer.add_queries(question.queries.clone());
         let asked = &question.queries[0];
         let name = asked.name.to_ascii().to_ascii_lowercase();
-        let exists = zone.records.keys().any(|(known, _)| *known == name);
+        let exists =
+            !zone.instead.is_empty() || zone.records.keys().any(|(known, _)| *known == name);
         answer.metadata.response_code = match (zone.is_broken, exists) {
             (true, _) => ResponseCode::ServFail,
             (false, false) => ResponseCode::NXDomain,
             (false, true) => ResponseCode::NoError,
         };
         let records = zone.records.get(&(name, asked.query_type)).cloned();
-        for data in records.filter(|_| !zone.is_broken).unwrap_or_default() {
+        let is_told = !zone.is_broken && zone.instead.is_empty();
+        for data in records.filter(|_| is_told).unwrap_or_default() {
             answer.add_answer(Record::from_rdata(asked.name.clone(), 0, data));
+        }
+        for (name, data) in &zone.instead {
+            answer.add_answer(Record::from_rdata(name.clone(), 0, data.clone()));
         }
         drop(zone);
         drop(socket.send_to(&answer.to_vec().unwrap(), from));
@@ -441,10 +448,29 @@ fn dns_gives_every_address_and_a_failure_or_a_lost_name_empties_no_pool() {
         i.members().unwrap().error.is_some()
     });
     assert_eq!(instance.names().len(), 3);
+    let error = |i: &Instance| i.members().unwrap().error.unwrap_or_default();
+    let name = |name: &str| Name::from_ascii(name).unwrap();
+    let alias = |from: &str, to: &str| (name(from), RData::CNAME(CNAME(name(to))));
+    let around = vec![
+        alias("web.internal.", "a.internal."),
+        alias("a.internal.", "web.internal."),
+    ];
+    let of_another = vec![(name("other."), all[0].clone())];
+    for instead in [around, of_another] {
+        dns.say(|zone| (zone.is_broken, zone.instead) = (false, instead));
+        instance.until("the odd reply is told", |i| error(i).contains("aliases"));
+        assert_eq!(instance.names().len(), 3);
+        dns.say(|zone| zone.instead.clear());
+        instance.until("it is over", |i| error(i).is_empty());
+    }
+    let nowhere = RData::A(A(Ipv4Addr::UNSPECIFIED));
     dns.say(|zone| {
-        zone.is_broken = false;
-        zone.records.clear();
+        let records = zone.records.get_mut(&key()).unwrap();
+        records.push(nowhere);
     });
+    instance.until("0.0.0.0 is told", |i| error(i).contains("0.0.0.0"));
+    assert_eq!(instance.names().len(), 3);
+    dns.say(|zone| zone.records.clear());
     instance.until("one of three left", |i| i.names().len() == 2);
     let members = instance.members().unwrap();
     assert_eq!((members.held.len(), members.error), (2, None));

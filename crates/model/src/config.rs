@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU16;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -105,6 +105,26 @@ pub enum Address {
     Tcp(SocketAddr),
     /// A Unix socket.
     Unix(PathBuf),
+}
+
+impl Address {
+    /// Why no backend can have this address, in words; `None`: one can.
+    pub const fn why_no_host(&self) -> Option<&'static str> {
+        let Self::Tcp(address) = self else {
+            return None;
+        };
+        let ip = address.ip().to_canonical();
+        if ip.is_unspecified() {
+            return Some("it stands for every address of a machine");
+        }
+        if ip.is_multicast() {
+            return Some("it is a multicast address");
+        }
+        match ip {
+            IpAddr::V4(ip) if ip.is_broadcast() => Some("it is the broadcast address"),
+            _ => None,
+        }
+    }
 }
 
 impl fmt::Display for Address {

@@ -2,11 +2,15 @@
 
 use std::sync::Arc;
 
-use super::{Target, in_words, look};
+use super::{Target, in_words, look, usable};
 use evenkeel_balance::membership::Step;
-use evenkeel_model::config::{Intent, Members, MembersSource};
+use evenkeel_model::config::{Address, Backend, Intent, Members, MembersSource};
 use evenkeel_model::ids::Name;
-use evenkeel_model::parse::parse;
+use evenkeel_model::parse::{list_of_members, parse};
+
+fn address(port: u16) -> Address {
+    Address::Tcp(([127, 0, 0, 1], port).into())
+}
 
 fn names(numbers: std::ops::Range<u32>) -> Vec<Name> {
     numbers
@@ -26,7 +30,7 @@ async fn a_look_at_a_file_tells_what_is_wrong_with_it() {
             ttl_max: Members::TTL_MAX,
         },
         intent: Intent::Weight,
-        declared: vec![Name::new("own").unwrap()],
+        declared: vec![(Name::new("own").unwrap(), address(9))],
     });
     let missing = look(&target).await.unwrap_err();
     assert!(missing.contains("members.toml"), "{missing}");
@@ -50,8 +54,49 @@ async fn a_look_at_a_file_tells_what_is_wrong_with_it() {
     )
     .unwrap();
     let (found, _) = look(&target).await.unwrap();
-    assert_eq!(found.len(), 1);
-    assert!(found[0].discovered);
+    assert_eq!((found.members.len(), &found.warning), (1, &None));
+    assert!(found.members[0].discovered);
+}
+
+#[test]
+fn addresses_that_no_host_has_are_left_out_and_shared_ones_are_told() {
+    let declared = [(Name::new("own").unwrap(), address(9))];
+    let member = |name: &str, address: &str| {
+        let text = format!("[[member]]\nname = \"{name}\"\naddress = \"127.0.0.1:1\"\n");
+        let listed = list_of_members(&text, None, Intent::Weight, &[]);
+        let member = listed.members.unwrap().remove(0);
+        let address = Address::Tcp(address.parse().unwrap());
+        Backend { address, ..member }
+    };
+    let wrong = [
+        "0.0.0.0:1",
+        "[::]:1",
+        "224.0.0.1:1",
+        "[ff02::1]:1",
+        "255.255.255.255:1",
+        "[::ffff:0.0.0.0]:1",
+    ];
+    for address in wrong {
+        let found = vec![member("a", address), member("b", "127.0.0.1:2")];
+        let listed = usable(found, &declared).unwrap();
+        assert_eq!(listed.members[0].name.as_str(), "b");
+        assert!(listed.warning.unwrap().contains("left out"), "{address}");
+        // Who names nothing else says nothing that can be used.
+        usable(vec![member("a", address)], &declared).unwrap_err();
+    }
+    let twice = vec![
+        member("a", "127.0.0.1:2"),
+        member("b", "127.0.0.1:2"),
+        member("c", "127.0.0.1:9"),
+    ];
+    let listed = usable(twice, &declared).unwrap();
+    assert_eq!(listed.members.len(), 3);
+    let warning = listed.warning.unwrap();
+    assert!(
+        warning.contains("`a` and `b` have one address") && warning.contains("`own` and `c`"),
+        "{warning}"
+    );
+    assert_eq!(usable(Vec::new(), &declared).unwrap().warning, None);
 }
 
 #[test]

@@ -451,6 +451,18 @@ pub(super) fn values(reader: &mut Reader, s: &Section<'_>, name: Option<Name>) -
         let fix = "write the port that the backend listens on".to_owned();
         reader.wrong(&found, "an address with a port above 0", fix);
     }
+    if let Some(why) = address.as_ref().and_then(Address::why_no_host)
+        && let Some(found) = s.get(reader, "address")
+    {
+        let report = Report {
+            id: "CFG-03",
+            message: format!("`{}` is no address of a backend: {why}", found.path),
+            effect: "no request to it would reach the backend that is meant".to_owned(),
+            fix: "write the address of the host that it runs on, such as \"10.0.0.5:8080\""
+                .to_owned(),
+        };
+        reader.error(&found.path, found.span.clone(), report);
+    }
     let weight = s.integer(reader, "weight", &WEIGHT);
     let capacity_rps = s.number(reader, "capacity_rps", &RPS);
     let priority = s.integer(reader, "priority", &PRIORITY).unwrap_or(0);

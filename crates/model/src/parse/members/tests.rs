@@ -51,6 +51,22 @@ fn each_source_is_read_and_a_pool_needs_no_backend_of_its_own_then() {
 }
 
 #[test]
+fn an_address_that_no_host_has_is_an_error_of_a_backend_and_of_a_member() {
+    for address in [
+        "0.0.0.0:80",
+        "[::]:80",
+        "224.0.0.1:80",
+        "255.255.255.255:80",
+    ] {
+        let said = errors(&format!("[pool.p.backend.b]\naddress = \"{address}\"\n"));
+        assert!(said[0].contains("is no address of a backend"), "{said:?}");
+        let text = format!("[[member]]\nname = \"a\"\naddress = \"{address}\"\n");
+        let listed = list_of_members(&text, None, Intent::Weight, &[]);
+        assert_eq!(listed.members, None, "{address}");
+    }
+}
+
+#[test]
 fn two_sources_none_and_a_source_of_the_wrong_form_are_errors() {
     for (lines, said) in [
         ("", "names no source"),
