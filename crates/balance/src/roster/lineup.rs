@@ -118,6 +118,22 @@ impl Roster {
         pool.affinity.sticky.is_some() && seat.is_some_and(|seat| seat.is_well(pool))
     }
 
+    /// Weight and warmth of each backend that `able` says can take traffic.
+    fn amounts(&self, pool: &Pool, able: &[bool], fail_open: FailOpen) -> Vec<f64> {
+        let amount = |(index, backend): (usize, &Backend)| {
+            if able.get(index) != Some(&true) {
+                return 0.0;
+            }
+            // A pool that fails open has no time for slow starts: nobody knows who is well.
+            let warmth = match fail_open {
+                FailOpen::Yes => 1.0,
+                _ => self.warmth(pool, &backend.name),
+            };
+            f64::from(backend.weight) * warmth
+        };
+        pool.backends.iter().enumerate().map(amount).collect()
+    }
+
     /// The share of each backend that `able` says can take traffic, by level, weight and warmth.
     fn shares(
         &self,
@@ -125,22 +141,7 @@ impl Roster {
         (able, chosen): (&[bool], &[bool]),
         fail_open: FailOpen,
     ) -> Shares {
-        let amount = |index: usize| {
-            let backend = pool
-                .backends
-                .get(index)
-                .filter(|_| able.get(index) == Some(&true));
-            // A pool that fails open has no time for slow starts: nobody knows who is well.
-            let warmth = |name| {
-                if fail_open == FailOpen::Yes {
-                    1.0
-                } else {
-                    self.warmth(pool, name)
-                }
-            };
-            backend.map_or(0.0, |b| f64::from(b.weight) * warmth(&b.name))
-        };
-        let amounts: Vec<f64> = (0..pool.backends.len()).map(amount).collect();
+        let amounts = self.amounts(pool, able, fail_open);
         // Reports move traffic within a level and zone; what each of those takes is by weight.
         let weighed = match fail_open {
             FailOpen::No => self.weighed(pool, &amounts),
