@@ -97,6 +97,16 @@ impl Window {
         &mut self.now
     }
 
+    /// `by_clients`: clients force picks, so a 5xx says nothing of the backend.
+    fn seconds(&self, by_clients: bool) -> Seconds {
+        let mut seconds = Seconds::default();
+        for (second, cell) in seconds.0.iter_mut().zip(self.cells.iter().rev()) {
+            let failed = cell.broken + if by_clients { 0 } else { cell.server_error };
+            *second = (cell.tries(), failed);
+        }
+        seconds
+    }
+
     fn close(&mut self) {
         let cell = std::mem::take(&mut self.now);
         self.in_a_row = if cell.answered() > 0 {
@@ -107,6 +117,19 @@ impl Window {
         self.cells.push_back(cell);
         if self.cells.len() > WINDOW {
             self.cells.pop_front();
+        }
+    }
+}
+
+/// Tries, and how many of them failed, in each of the last seconds, newest first.
+#[derive(Debug, Clone, Copy, Default)]
+struct Seconds([(u64, u64); WINDOW]);
+
+impl Seconds {
+    fn add(&mut self, other: &Self) {
+        for ((tries, failed), (more, more_failed)) in self.0.iter_mut().zip(other.0) {
+            *tries += more;
+            *failed += more_failed;
         }
     }
 }
@@ -254,6 +277,12 @@ impl Roster {
             return Vec::new();
         }
         let all = Cell::sum(sums.iter().map(|(_, cell, _)| cell));
+        let by_clients = all.forced as f64 > FORCED_MAX * all.picks as f64;
+        let seconds = |name: &Name| self.seats.get(name).map(|s| s.window.seconds(by_clients));
+        let mut pool_seconds = Seconds::default();
+        for theirs in sums.iter().filter_map(|(name, ..)| seconds(name)) {
+            pool_seconds.add(&theirs);
+        }
         let medians: Vec<Option<u64>> = sums
             .iter()
             .map(|(_, cell, _)| {
@@ -263,7 +292,7 @@ impl Roster {
             .collect();
         let charge = |(index, (name, mine, in_a_row)): (usize, &(&Name, Cell, u64))| {
             let found = in_a_row_of(ejection, *in_a_row, mine, &all)
-                .or_else(|| worse_than_rest(ejection, mine, &all))
+                .or_else(|| worse_than_rest(ejection, &seconds(name)?, &pool_seconds))
                 .or_else(|| slower_than_rest(ejection, index, &medians));
             found.map(|(weight, why)| Charge {
                 name: (*name).clone(),
@@ -292,27 +321,37 @@ fn in_a_row_of(
 }
 
 /// A part of failed tries that is worse than that of the rest by the declared distance, and beyond chance.
-fn worse_than_rest(ejection: &Ejection, mine: &Cell, all: &Cell) -> Option<(f64, String)> {
-    let by_clients = all.forced as f64 > FORCED_MAX * all.picks as f64;
-    let failed = |cell: &Cell| cell.broken + if by_clients { 0 } else { cell.server_error };
-    let rest_tries = all.tries() - mine.tries();
-    if mine.tries() < ENOUGH || rest_tries < ENOUGH {
+///
+/// Each second is compared with the same second of the rest, and only the differences are added up (Mantel and Haenszel):
+/// windows that began at different times would else compare a fault that all shared with the quiet after it.
+fn worse_than_rest(ejection: &Ejection, mine: &Seconds, pool: &Seconds) -> Option<(f64, String)> {
+    let (mut tries, mut rest_tries, mut failed) = (0.0, 0.0, 0.0);
+    let (mut weight, mut excess, mut variance) = (0.0, 0.0, 0.0);
+    for ((n, bad), (all, all_bad)) in mine.0.iter().zip(&pool.0) {
+        let (n, bad, all, all_bad) = (*n as f64, *bad as f64, *all as f64, *all_bad as f64);
+        let rest = all - n;
+        if n < 1.0 || rest < 1.0 {
+            continue;
+        }
+        tries += n;
+        rest_tries += rest;
+        failed += bad;
+        weight += n * rest / all;
+        excess += bad - n * all_bad / all;
+        variance += n * rest * all_bad * (all - all_bad) / (all * all * (all - 1.0));
+    }
+    if tries < ENOUGH as f64 || rest_tries < ENOUGH as f64 {
         return None;
     }
-    let (n, m) = (mine.tries() as f64, rest_tries as f64);
-    let (bad, rest) = (
-        failed(mine) as f64 / n,
-        (failed(all) - failed(mine)) as f64 / m,
-    );
-    let pooled = failed(all) as f64 / all.tries() as f64;
-    let error = (pooled * (1.0 - pooled) * (1.0 / n + 1.0 / m)).sqrt();
-    let apart = bad - rest;
-    let is_worse = apart >= ejection.success_rate.as_f64() && apart > BEYOND_CHANCE * error;
+    let apart = excess / weight;
+    let is_worse =
+        apart >= ejection.success_rate.as_f64() && excess > BEYOND_CHANCE * variance.sqrt();
     is_worse.then(|| {
+        let bad = failed / tries;
         let why = format!(
             "{:.0} % of its requests fail, {:.0} % on the rest of the pool",
             bad * 100.0,
-            rest * 100.0
+            (bad - apart).max(0.0) * 100.0
         );
         (1.0 + apart, why)
     })

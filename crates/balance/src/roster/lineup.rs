@@ -263,7 +263,8 @@ impl Roster {
         let seat = self.seats.get(&backend.name);
         let said = seat.map_or("", |seat| seat.detail.as_str());
         let said = if stand == Stand::Unseen { UNSEEN } else { said };
-        if eligible && stand != Stand::Drained && fail_open == FailOpen::Yes {
+        let takes = eligible && stand != Stand::Drained && backend.weight > 0;
+        if takes && fail_open == FailOpen::Yes {
             return format!(
                 "every health check of the pool fails, so all backends take traffic: {said}"
             );

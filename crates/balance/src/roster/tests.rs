@@ -374,6 +374,23 @@ fn what_all_suffer_ejects_nobody_and_neither_does_a_single_backend() {
 }
 
 #[test]
+fn a_fault_that_all_shared_ejects_nobody_after_it_is_over() {
+    let pool = pool("ejection = { time = \"5s\" }", &["", ""]);
+    let mut roster = set(&pool);
+    let turns = second(&mut roster, &pool, 1, &[(0, 9, 0, 0), (30, 0, 0, 0)]);
+    assert_eq!(ejected(&turns), ["b0"]);
+    // While it is out the other one fails as well; when it is back both are well.
+    for n in 2..6 {
+        let turns = second(&mut roster, &pool, n, &[(0, 0, 0, 0), (3, 27, 0, 0)]);
+        assert_eq!(turns, []);
+    }
+    for n in 6..20 {
+        let turns = second(&mut roster, &pool, n, &[(30, 0, 0, 0); 2]);
+        assert_eq!(ejected(&turns), [""; 0], "second {n}");
+    }
+}
+
+#[test]
 fn errors_of_one_backend_eject_it_but_not_when_clients_are_bound_to_it() {
     let pool = pool(EJECTS, &["", "", ""]);
     let bad = [(30, 0, 0, 0), (15, 0, 15, 0), (30, 0, 0, 0)];

@@ -79,8 +79,9 @@ fn socket(port_min: u16) -> impl Strategy<Value = SocketAddr> {
 }
 
 fn address() -> impl Strategy<Value = Address> {
+    let host = |socket: &SocketAddr| !socket.ip().is_unspecified() && !socket.ip().is_multicast();
     prop_oneof![
-        3 => socket(1).prop_map(Address::Tcp),
+        3 => socket(1).prop_filter("no host has it", host).prop_map(Address::Tcp),
         1 => "/[a-z \"\\\\.]{1,20}".prop_map(|path| Address::Unix(PathBuf::from(path))),
     ]
 }
