@@ -4,6 +4,7 @@
 //! runs. It is pure: time comes in as [`evenkeel_model::clock::Mono`], chance as [`evenkeel_model::rng::Rng`].
 //! One [`Picker`] belongs to one worker and one pool; nothing here is shared and nothing locks.
 
+pub mod adaptive;
 mod aware;
 pub mod digest;
 pub mod hash;

@@ -39,6 +39,11 @@ pub trait Load {
         (0..members).map(|i| u64::from(self.in_flight(i))).sum()
     }
 
+    /// The most that the member may hold, where that is found out at run time.
+    fn limit(&self, _member: usize) -> Option<u32> {
+        None
+    }
+
     /// Workers that share the traffic, each with a picker of its own.
     fn workers(&self) -> u32 {
         1
@@ -72,7 +77,7 @@ impl Spec {
         Self {
             algorithm: pool.algorithm,
             choices: pool.choices,
-            max_in_flight: pool.max_in_flight,
+            max_in_flight: pool.most_in_flight(),
             bounded_load: pool.affinity.bounded_load,
             keys: None,
         }
@@ -225,6 +230,7 @@ impl Picker {
     pub fn pick(&mut self, load: &impl Load, ask: Ask<'_>) -> Option<Pick> {
         let limit = self.spec.max_in_flight.unwrap_or(u32::MAX);
         let may = |index: usize| {
+            let limit = limit.min(load.limit(index).unwrap_or(u32::MAX));
             (limit == u32::MAX || load.in_flight(index) < limit) && !ask.tried.contains(&index)
         };
         let why = ask.why();

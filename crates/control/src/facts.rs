@@ -309,6 +309,7 @@ mod tests {
             p99_ms: None,
             error_rate: None,
             in_flight: Some(in_flight),
+            in_flight_limit: None,
             cpu: None,
             memory: None,
             health,

@@ -253,6 +253,8 @@ impl Engine {
                     let used = Some(station.sample_cpu(now));
                     Vitals {
                         in_flight: station.in_flight,
+                        // The search is not modelled: its upper bound holds.
+                        limit: pool.pool.adaptive.map(|bounds| bounds.max),
                         cpu: used,
                         memory: None,
                         application: used,

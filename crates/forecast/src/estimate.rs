@@ -273,6 +273,7 @@ fn engine(
         pools: vec![config::Pool {
             algorithm,
             choices,
+            adaptive: None,
             max_in_flight: limit.and_then(|max| u32::try_from(max).ok()),
             backends,
             ..plain.clone()

@@ -202,6 +202,7 @@ impl Inner {
             p99_ms,
             error_rate: rate(cell.failed(), cell.ended(), enough),
             in_flight: told.map(|v| v.in_flight),
+            in_flight_limit: told.and_then(|v| v.limit),
             cpu: told.and_then(|v| v.cpu),
             memory: told.and_then(|v| v.memory),
             health: match up {

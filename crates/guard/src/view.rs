@@ -283,6 +283,8 @@ pub struct BackendView {
     pub error_rate: Option<f64>,
     /// Requests in flight.
     pub in_flight: Option<u32>,
+    /// The most that it may hold, where that is found out at run time.
+    pub in_flight_limit: Option<u32>,
     /// CPU as reported.
     pub cpu: Option<f64>,
     /// Memory as reported.

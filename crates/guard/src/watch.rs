@@ -165,14 +165,19 @@ impl PoolWatch {
 
     /// What a limit does to the share of the backend at `index`.
     pub(crate) fn limit_reason(&self, index: usize) -> Option<String> {
-        let limit = self.pool.max_in_flight?;
+        let limit = |index: usize| {
+            let found = self.vitals.get(index).and_then(|vitals| vitals.limit);
+            self.pool.max_in_flight.or(found)
+        };
         if self.limited.binary_search(&index).is_ok() {
-            let held = self.vitals.get(index).map_or(0, |vitals| vitals.in_flight);
+            let (limit, vitals) = (limit(index)?, self.vitals.get(index));
+            let held = vitals.map_or(0, |vitals| vitals.in_flight);
             return Some(format!(
                 "at its limit, {held} of {limit} requests in flight: others take what comes beyond"
             ));
         }
-        let first = self.pool.backends.get(*self.limited.first()?)?;
+        let first = *self.limited.first()?;
+        let (limit, first) = (limit(first)?, self.pool.backends.get(first)?);
         let more = match self.limited.len() {
             1 => String::new(),
             n => format!(" and {} more", n - 1),
@@ -377,11 +382,12 @@ impl PoolWatch {
             .tick(now, wall, self.vitals.iter().map(|v| v.in_flight));
         let single = self.harm_of_single_clients();
         self.counts.set_apart(single);
-        let near = self.pool.max_in_flight.map(|limit| {
-            let near = (f64::from(limit) * AT_LIMIT) as u32;
-            near.max(1)
-        });
-        let is_limited = |vitals: &Vitals| near.is_some_and(|near| vitals.in_flight >= near);
+        let near = |limit: u32| ((f64::from(limit) * AT_LIMIT) as u32).max(1);
+        let declared = self.pool.max_in_flight;
+        let is_limited = |vitals: &Vitals| {
+            let limit = declared.or(vitals.limit);
+            limit.is_some_and(|limit| vitals.in_flight >= near(limit))
+        };
         let vitals = self.vitals.iter().enumerate();
         let limited = vitals.filter(|(_, vitals)| is_limited(vitals));
         self.limited = limited.map(|(index, _)| index).collect();

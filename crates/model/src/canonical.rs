@@ -435,6 +435,10 @@ fn limit_entries(pool: &Pool) -> Vec<(&'static str, String)> {
     if let Some(max_in_flight) = pool.max_in_flight {
         entries.push(("max_in_flight", max_in_flight.to_string()));
     }
+    if let Some(adaptive) = &pool.adaptive {
+        entries.push(("adaptive.min", adaptive.min.to_string()));
+        entries.push(("adaptive.max", adaptive.max.to_string()));
+    }
     if let Some(max_in_flight_total) = pool.max_in_flight_total {
         entries.push(("max_in_flight_total", max_in_flight_total.to_string()));
     }

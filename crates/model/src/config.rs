@@ -20,7 +20,7 @@ mod standing;
 
 pub use choice::{Affinity, Algorithm, Choices, HashKey, Intent, StickyCookie};
 pub use limits::{
-    Hedge, HedgeAfter, Overload, Priority, Queue, RateLimit, Retry, RetryCause, RetryOn,
+    Adaptive, Hedge, HedgeAfter, Overload, Priority, Queue, RateLimit, Retry, RetryCause, RetryOn,
 };
 pub use standing::{
     Ejection, Health, HealthCheck, HttpCheck, Locality, Members, MembersSource, Place, Reported,
@@ -267,6 +267,8 @@ pub struct Pool {
     pub keep: Lifetime,
     /// Most requests at once on one backend; beyond it the backend is passed over. `None`: no limit.
     pub max_in_flight: Option<u32>,
+    /// Within which bounds the limit of each backend is found out from its response times. `None`: it is not.
+    pub adaptive: Option<Adaptive>,
     /// Most requests at once on all backends of the pool together. `None`: no limit.
     pub max_in_flight_total: Option<u32>,
     /// Where requests wait that find every backend, or the pool, at its limit. `None`: they are refused at once.
@@ -413,6 +415,14 @@ impl Pool {
         let count = self.backends.len();
         let room = count.saturating_sub(self.min_healthy.max(1) as usize);
         (count / 3).max(1).min(room)
+    }
+
+    /// Most requests that one backend may ever hold at once, declared or found out; `None`: no limit.
+    pub const fn most_in_flight(&self) -> Option<u32> {
+        match (self.max_in_flight, self.adaptive) {
+            (None, Some(bounds)) => Some(bounds.max),
+            (declared, _) => declared,
+        }
     }
 
     /// The backend called `name` and its index in file order.

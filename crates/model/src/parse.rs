@@ -11,6 +11,7 @@ use toml::de::DeTable;
 use crate::config::Config;
 use crate::finding::{Finding, Origin};
 
+mod adaptive;
 mod affinity;
 mod edge;
 mod health;

@@ -326,6 +326,8 @@ impl Latency {
 pub struct Vitals {
     /// Requests in flight over all workers.
     pub in_flight: u32,
+    /// The limit of them that was found out, in a pool whose limit adapts.
+    pub limit: Option<u32>,
     /// CPU utilisation as the backend last reported it (0..1, may exceed 1).
     pub cpu: Option<f64>,
     /// Memory utilisation as the backend last reported it (0..1).

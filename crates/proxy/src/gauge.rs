@@ -7,11 +7,12 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use evenkeel_balance::{KeyTable, Member};
+use evenkeel_balance::adaptive::{Limiter, Ticket};
+use evenkeel_balance::{How, KeyTable, Member};
 use evenkeel_model::clock::Mono;
-use evenkeel_model::config::{HashKey, Pool};
+use evenkeel_model::config::{Adaptive, HashKey, Pool};
 use evenkeel_model::ids::Name;
 use evenkeel_model::tally::{RouteKey, Vitals};
 
@@ -29,6 +30,7 @@ pub const REPORT_FRESH: Duration = Duration::from_secs(10);
 #[repr(align(128))]
 pub struct BackendGauge {
     in_flight: AtomicU32,
+    found: Found,
     /// Bits of an `f64`; NaN: never reported.
     cpu: AtomicU64,
     memory: AtomicU64,
@@ -40,6 +42,7 @@ impl Default for BackendGauge {
     fn default() -> Self {
         Self {
             in_flight: AtomicU32::new(0),
+            found: Found::default(),
             cpu: AtomicU64::new(f64::NAN.to_bits()),
             memory: AtomicU64::new(f64::NAN.to_bits()),
             application: AtomicU64::new(f64::NAN.to_bits()),
@@ -57,6 +60,11 @@ impl BackendGauge {
     /// Books one more request unless there are `limit`; whoever gets `true` calls [`BackendGauge::leave`].
     pub(crate) fn try_enter(&self, limit: Option<u32>) -> bool {
         gate::enter(&self.in_flight, limit)
+    }
+
+    /// The limit that is found out.
+    pub(crate) const fn found(&self) -> &Found {
+        &self.found
     }
 
     /// Ends a booking.
@@ -85,10 +93,86 @@ impl BackendGauge {
         };
         Vitals {
             in_flight: self.in_flight(),
+            limit: None,
             cpu: value(&self.cpu),
             memory: value(&self.memory),
             application: value(&self.application),
         }
+    }
+}
+
+/// The limit of a backend that is found out from its response times, one for all workers. Only pools with `adaptive`
+/// ask for it; the lock is held for a few steps in memory.
+#[derive(Debug)]
+pub(crate) struct Found {
+    /// What may be in flight now, for who only asks.
+    level: AtomicU32,
+    limit: AtomicU32,
+    limiter: Mutex<Limiter>,
+    /// Its time begins here.
+    origin: Instant,
+}
+
+impl Default for Found {
+    fn default() -> Self {
+        let limiter = Limiter::default();
+        Self {
+            level: AtomicU32::new(limiter.level()),
+            limit: AtomicU32::new(limiter.limit()),
+            limiter: Mutex::new(limiter),
+            origin: Instant::now(),
+        }
+    }
+}
+
+impl Found {
+    /// What may be in flight now.
+    pub(crate) fn level(&self) -> u32 {
+        self.level.load(Ordering::SeqCst)
+    }
+
+    /// The limit, which is above [`Found::level`] while half of it is tried.
+    pub(crate) fn limit(&self) -> u32 {
+        self.limit.load(Ordering::Relaxed)
+    }
+
+    /// Keeps within `bounds` from now on; what was found stays.
+    pub(crate) fn bound(&self, bounds: Adaptive) {
+        self.with(|limiter| limiter.bound(bounds));
+    }
+
+    /// A request begins, with so many in flight.
+    pub(crate) fn begun(&self, in_flight: u32) -> Option<Ticket> {
+        self.with(|limiter| limiter.begun(in_flight))
+    }
+
+    /// A request that began with `ticket` ended. Returns whether more may be in flight than before.
+    pub(crate) fn ended(
+        &self,
+        now: Instant,
+        ticket: Option<Ticket>,
+        took: Duration,
+        how: How,
+    ) -> bool {
+        let passed = now.saturating_duration_since(self.origin);
+        let now = Mono::ZERO.plus(passed);
+        self.with(|limiter| match ticket {
+            Some(ticket) => limiter.ended(now, ticket, took, how),
+            None => limiter.turned(now),
+        })
+    }
+
+    /// What had ended as an answer broke off after its head.
+    pub(crate) fn broke(&self, ticket: Ticket) {
+        self.with(|limiter| limiter.broke(ticket));
+    }
+
+    fn with<T>(&self, step: impl FnOnce(&mut Limiter) -> T) -> T {
+        let mut limiter = self.limiter.lock().unwrap_or_else(PoisonError::into_inner);
+        let out = step(&mut limiter);
+        self.limit.store(limiter.limit(), Ordering::Relaxed);
+        self.level.store(limiter.level(), Ordering::SeqCst);
+        out
     }
 }
 

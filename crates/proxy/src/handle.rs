@@ -398,7 +398,10 @@ impl Proxy {
         pools
             .map(|state| {
                 let names = state.pool.backends.iter().map(|b| b.name.clone());
-                let vitals = state.gauges.iter().map(|gauge| gauge.vitals(now));
+                let vitals = state.gauges.iter().map(|gauge| Vitals {
+                    limit: state.pool.adaptive.map(|_| gauge.found().limit()),
+                    ..gauge.vitals(now)
+                });
                 (state.pool.name.clone(), names.zip(vitals).collect())
             })
             .collect()

@@ -3,6 +3,7 @@
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use evenkeel_balance::adaptive::Ticket;
 use evenkeel_balance::{How, Pick, Why};
 use evenkeel_http1::RequestHead;
 use evenkeel_model::clock::Mono;
@@ -193,6 +194,8 @@ pub(crate) struct Try {
     ended: bool,
     /// The picker knows how it went.
     told: bool,
+    /// What the limit of the backend learns from it.
+    learns: Option<Ticket>,
     /// Its slots are given back.
     free: bool,
     /// What it counts as when it is dropped without an end.
@@ -217,16 +220,21 @@ impl Try {
         {
             return None;
         }
-        let gauge = state.gauges.get(backend);
-        if !gauge.is_some_and(|gauge| gauge.try_enter(state.pool.max_in_flight)) {
+        let adaptive = state.pool.adaptive;
+        let entered = state.gauges.get(backend).filter(|gauge| {
+            let found = adaptive.map(|_| gauge.found().level());
+            gauge.try_enter(found.or(state.pool.max_in_flight))
+        });
+        let Some(gauge) = entered else {
             if let Some(total) = &state.total {
                 total.leave();
                 state.gate.offer();
             }
             return None;
-        }
+        };
         pool.cells.picked(backend, pick.why);
         Some(Self {
+            learns: adaptive.and_then(|_| gauge.found().begun(gauge.in_flight())),
             pool: Rc::clone(pool),
             backend,
             why: pick.why,
@@ -279,6 +287,9 @@ impl Try {
     /// is not told, so that no client steers the others by it.
     pub(crate) fn tell(&mut self, now: Mono, took: Duration, how: How) {
         let is_told = std::mem::replace(&mut self.told, true);
+        if !is_told {
+            self.adapt(took, how);
+        }
         if !is_told && matches!(self.why, Why::Free | Why::Retry) {
             let mut picker = self.pool.pool.picker.borrow_mut();
             // After a swap it may have another place, or none.
@@ -290,9 +301,27 @@ impl Try {
 
     /// Tells the picker that what began with a head broke off in the body: the head was no answer.
     pub(crate) fn broke(&mut self, now: Mono) {
+        if let Some(ticket) = self.learns.take()
+            && let Some(gauge) = self.pool.state.gauges.get(self.backend)
+        {
+            gauge.found().broke(ticket);
+        }
         self.told = false;
         // How long the body had taken is nothing of the backend's speed.
         self.tell(now, Duration::ZERO, How::Failed);
+    }
+
+    /// The limit of the backend learns from it, where it is found out.
+    fn adapt(&self, took: Duration, how: How) {
+        let state = &self.pool.state;
+        let gauge = state.gauges.get(self.backend);
+        if let Some(gauge) = gauge.filter(|_| state.pool.adaptive.is_some())
+            && gauge
+                .found()
+                .ended(self.picked_at + took, self.learns, took, how)
+        {
+            state.gate.changed();
+        }
     }
 
     /// Books the request as beyond the objective.
@@ -303,6 +332,9 @@ impl Try {
 
 impl Drop for Try {
     fn drop(&mut self) {
+        if !self.told && self.learns.is_some() {
+            self.adapt(self.picked_at.elapsed(), How::Aborted);
+        }
         self.end(self.dropped);
         self.let_go();
     }

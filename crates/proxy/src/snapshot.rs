@@ -84,12 +84,18 @@ pub(crate) struct PoolLoad<'a> {
     gauges: &'a [Arc<BackendGauge>],
     total: Option<&'a PoolGauge>,
     workers: u32,
+    is_adaptive: bool,
 }
 
 impl Load for PoolLoad<'_> {
     fn in_flight(&self, member: usize) -> u32 {
         let gauge = self.gauges.get(member);
         gauge.map_or(u32::MAX, |gauge| gauge.in_flight())
+    }
+
+    fn limit(&self, member: usize) -> Option<u32> {
+        let gauge = self.gauges.get(member).filter(|_| self.is_adaptive);
+        gauge.map(|gauge| gauge.found().level())
     }
 
     fn workers(&self) -> u32 {
@@ -188,6 +194,7 @@ impl PoolState {
             workers: u32::try_from(workers).unwrap_or(u32::MAX),
             gauges: &self.gauges,
             total: self.total.as_deref(),
+            is_adaptive: self.pool.adaptive.is_some(),
         }
     }
 
@@ -223,11 +230,16 @@ impl PoolState {
         let total = counted.then(|| gauges.pool(&pool.name));
         let gate = gauges.gate(&pool.name);
         let hedges = gauges.hedges(&pool.name);
-        let gauges = pool
+        let gauges: Vec<_> = pool
             .backends
             .iter()
             .map(|backend| gauges.get(&pool.name, &backend.name))
             .collect();
+        if let Some(bounds) = pool.adaptive {
+            for gauge in &gauges {
+                gauge.found().bound(bounds);
+            }
+        }
         Ok(Self {
             keys,
             total,

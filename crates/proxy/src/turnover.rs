@@ -78,6 +78,10 @@ impl<L: Load> Load for Turned<'_, L> {
             .map_or(0, |place| self.load.in_flight(place))
     }
 
+    fn limit(&self, member: usize) -> Option<u32> {
+        self.place(member).and_then(|place| self.load.limit(place))
+    }
+
     fn workers(&self) -> u32 {
         self.load.workers()
     }

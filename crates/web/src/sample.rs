@@ -99,6 +99,7 @@ fn backend(number: usize, observed: f64, verdict: Verdict, reason: &str) -> Back
         p99_ms: Some(84.0),
         error_rate: Some(0.000_8),
         in_flight: Some(4),
+        in_flight_limit: None,
         cpu: Some(0.41),
         memory: Some(0.38),
         health: HealthView::Up,

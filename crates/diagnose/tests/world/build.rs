@@ -82,6 +82,7 @@ pub(crate) fn pool(weights: &[u32], capacities: &[Option<f64>]) -> Pool {
         hedge: None,
         keep: evenkeel_model::config::Lifetime::default(),
         max_in_flight: None,
+        adaptive: None,
         max_in_flight_total: None,
         queue: None,
         harmed_clients_min: 20,

@@ -7,8 +7,17 @@ use crate::world::{World, shop};
 
 #[test]
 fn a_backend_at_its_limit_says_so_and_the_others_name_it() {
-    let more = "max_in_flight = 8\nresponse_timeout = \"10s\"";
-    let mut world = World::new(1, 300.0, shop([1, 1, 1], "round_robin", more));
+    says_so_under("max_in_flight = 8");
+}
+
+#[test]
+fn so_it_does_at_a_limit_that_was_found_out() {
+    says_so_under("adaptive = { max = 8 }");
+}
+
+fn says_so_under(limit: &str) {
+    let more = format!("{limit}\nresponse_timeout = \"10s\"");
+    let mut world = World::new(1, 300.0, shop([1, 1, 1], "round_robin", &more));
     world.run(12);
     let slow = Fault {
         slow_factor: 10.0,

@@ -61,6 +61,21 @@ pub struct Queue {
     pub timeout: Duration,
 }
 
+/// `adaptive = { min, max }`: the limit of each backend is found out from its response times, within these bounds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Adaptive {
+    /// The limit never falls below it. Default 2.
+    pub min: u32,
+    /// The limit never grows beyond it. Default 1,000.
+    pub max: u32,
+}
+
+impl Default for Adaptive {
+    fn default() -> Self {
+        Self { min: 2, max: 1_000 }
+    }
+}
+
 /// `[pool.NAME.retry]`: only before the first byte of a response, and only where a repeat is safe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Retry {

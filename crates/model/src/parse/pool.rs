@@ -11,7 +11,8 @@ use super::reference::sub;
 use super::typed::Limits;
 use super::weights::{WEIGHT_MAX, derive};
 use super::{
-    BACKENDS_MAX, affinity, health, keys, members, place, policy, reported, text, too_many,
+    BACKENDS_MAX, adaptive, affinity, health, keys, members, place, policy, reported, text,
+    too_many,
 };
 use crate::config::{
     Address, Algorithm, Backend, Choices, Ejection, Hedge, HedgeAfter, Here, Intent, Lifetime,
@@ -206,6 +207,7 @@ pub(super) fn read(
             requests_max: s.integer(reader, "keep_max_requests", &LIFETIME_REQUESTS),
         },
         max_in_flight: s.integer(reader, "max_in_flight", &MAX_IN_FLIGHT),
+        adaptive: adaptive::read(reader, &s),
         max_in_flight_total: s.integer(reader, "max_in_flight_total", &MAX_IN_FLIGHT),
         queue: queue(reader, &s),
         harmed_clients_min: s
@@ -333,12 +335,14 @@ fn queue(reader: &mut Reader, s: &Section<'_>) -> Option<Queue> {
     let inner = sub(reader, s, "queue", &keys::QUEUE)?;
     let length = inner.integer(reader, "length", &QUEUE_LENGTH);
     let timeout = inner.duration(reader, "timeout", &QUEUE_TIMEOUT);
-    if !s.has("max_in_flight") && !s.has("max_in_flight_total") {
+    let limits = ["max_in_flight", "adaptive", "max_in_flight_total"];
+    if !limits.iter().any(|limit| s.has(limit)) {
         let report = Report {
             id: "CFG-06",
             message: format!("`{}` has a queue, but no limit of requests at once", s.path),
             effect: "no backend is ever at a limit, so no request ever waits".to_owned(),
-            fix: "add `max_in_flight` or `max_in_flight_total`, or remove the queue".to_owned(),
+            fix: "add `max_in_flight`, `adaptive` or `max_in_flight_total`, or remove the queue"
+                .to_owned(),
         };
         reader.warning(&s.child_path("queue"), inner.span.clone(), report);
     }

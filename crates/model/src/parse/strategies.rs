@@ -15,7 +15,7 @@ use proptest::prelude::*;
 use super::weights::derive;
 use crate::clock::Wall;
 use crate::config::{
-    Address, Admin, AdminToken, Affinity, Algorithm, Backend, Choices, Config, Ejection,
+    Adaptive, Address, Admin, AdminToken, Affinity, Algorithm, Backend, Choices, Config, Ejection,
     EscalationLevel, HashKey, Health, HealthCheck, Hedge, HedgeAfter, Here, HttpCheck, Intent,
     Lifetime, Listener, Locality, Members, MembersSource, NPlusOne, Objective, Overload, Place,
     Pool, Priority, Queue, RateLimit, Receiver, Reported, ReportedSignal, Retry, RetryCause,
@@ -335,6 +335,14 @@ fn choices(algorithm: Algorithm, count: u32) -> Choices {
     }
 }
 
+/// A limit that is found out, in some of the pools that declare none.
+fn adaptive(declared: Option<u32>, some: u32) -> Option<Adaptive> {
+    (declared.is_none() && some.is_multiple_of(2)).then(|| Adaptive {
+        min: some.min(500_000),
+        max: some.saturating_mul(2).min(1_000_000),
+    })
+}
+
 /// One pool; its name is replaced by the caller.
 fn pool() -> impl Strategy<Value = Pool> {
     let session = prop_oneof![
@@ -397,6 +405,7 @@ fn pool() -> impl Strategy<Value = Pool> {
                     hedge,
                     keep,
                     max_in_flight: n.5,
+                    adaptive: adaptive(n.5, n.6),
                     max_in_flight_total: n.5.map(|limit| limit / 2 + 1),
                     queue: n.8,
                     harmed_clients_min: n.6,

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
+mod adaptive;
 mod decided;
 mod place;
 mod standing;

@@ -72,7 +72,7 @@ fn pool(pool: &config::Pool) -> Pool {
             version: backend.version.as_ref().map(ToString::to_string),
             priority: backend.priority,
             slow_start: pool.slow_start,
-            in_flight_max: pool.max_in_flight.map(u64::from),
+            in_flight_max: pool.most_in_flight().map(u64::from),
             ..Backend::blank(backend.name.as_str(), &path, &backend.address.to_string())
         }
     };

@@ -1,6 +1,8 @@
 //! The data plane end to end: real sockets, scripted raw origins, everything bounded in time.
 
 #[cfg(test)]
+mod adaptive;
+#[cfg(test)]
 mod affinity;
 #[cfg(test)]
 mod aware;

@@ -59,6 +59,8 @@ metrics! {
         "Share of the picks of the pool, 0 to 1; which: intended, expected (by the configuration), observed (last 10 s).";
     Verdict: Gauge "evenkeel_verdict",
         "1 for what the test says about the share of the backend: ok, over, under, unknown or explained.";
+    InFlightLimit: Gauge "evenkeel_in_flight_limit",
+        "The most that a backend may hold, in pools whose limit adapts.";
     InFlight: Gauge "evenkeel_in_flight",
         "Requests in flight at the backend.";
     BackendUp: Gauge "evenkeel_backend_up",

@@ -67,6 +67,7 @@ pub(super) fn of(metric: Metric, published: &Published) -> Vec<Sample> {
         Metric::Share
         | Metric::Verdict
         | Metric::InFlight
+        | Metric::InFlightLimit
         | Metric::BackendUp
         | Metric::BackendCpu
         | Metric::BackendMemory => view.map(|view| seen(metric, view)).unwrap_or_default(),
@@ -317,6 +318,7 @@ fn seen(metric: Metric, view: &GuardView) -> Vec<Sample> {
             .collect(),
             Metric::Verdict => vec![worded("verdict", backend.verdict.as_str(), 1.0)],
             Metric::InFlight => plain(backend.in_flight.map(f64::from)),
+            Metric::InFlightLimit => plain(backend.in_flight_limit.map(f64::from)),
             Metric::BackendCpu => plain(backend.cpu),
             Metric::BackendMemory => plain(backend.memory),
             _ => plain(match backend.health {

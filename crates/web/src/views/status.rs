@@ -123,6 +123,8 @@ pub struct BackendView {
     pub p99_ms: Option<f64>,
     pub error_rate: Option<f64>,
     pub in_flight: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub in_flight_limit: Option<u32>,
     pub cpu: Option<f64>,
     pub memory: Option<f64>,
     pub health: String,
@@ -230,6 +232,7 @@ fn backend_status(backend: &evenkeel_guard::BackendView) -> BackendView {
         p99_ms: backend.p99_ms,
         error_rate: backend.error_rate,
         in_flight: backend.in_flight,
+        in_flight_limit: backend.in_flight_limit,
         cpu: backend.cpu,
         memory: backend.memory,
         health: backend.health.as_str().to_owned(),

@@ -156,6 +156,11 @@ pub(in super::super) static POOL: Table = Table {
             "Most requests at once on one backend; beyond it the backend is passed over.",
         ),
         Key::new(
+            "adaptive",
+            Kind::Table(&ADAPTIVE),
+            "Instead of max_in_flight: the limit of each backend is found out from its response times.",
+        ),
+        Key::new(
             "max_in_flight_total",
             Kind::whole(&MAX_IN_FLIGHT),
             "Most requests at once on all backends of the pool together.",
@@ -320,6 +325,24 @@ pub(in super::super) static SESSION: Table = Table {
         "The cookie whose value tells users apart.",
     )
     .required()],
+};
+
+pub(in super::super) static ADAPTIVE: Table = Table {
+    about: "Bounds of the limit that is found out from the response times of each backend.",
+    keys: &[
+        Key::new(
+            "min",
+            Kind::whole(&MAX_IN_FLIGHT),
+            "The limit never falls below it.",
+        )
+        .or("2"),
+        Key::new(
+            "max",
+            Kind::whole(&MAX_IN_FLIGHT),
+            "The limit never grows beyond it.",
+        )
+        .or("1000"),
+    ],
 };
 
 pub(in super::super) static QUEUE: Table = Table {
