@@ -163,7 +163,8 @@ least_request  Two backends are drawn by weight and the one with fewer requests 
 peak_ewma      Of two drawn by weight the one with the smaller answer time (by peaks) x requests in
                flight. A slow backend gets far less, one that fails fast never more.
 prequal        Of half the pool (2 to 16, drawn by weight) the one that would answer soonest, passing
-               over who holds unusually much. The shortest tail; weights count least.
+               over who holds unusually much. The shortest tail; weights count least. Backends can say
+               how much they hold, in answers or to probes (`[pool.NAME.probe]`): for one of many balancers.
 random         Weighted random. The same shares as round_robin, without its evenness from one request
                to the next.
 maglev         By a key of the request that `hash` names: the same key goes to the same backend, on every

@@ -26,6 +26,10 @@ use crate::member::Member;
 use crate::pick::Load;
 use crate::table::Table;
 
+mod reports;
+
+pub use reports::PROBES_AT_ONCE_MAX;
+
 /// A failed try stays booked as in flight for as long as this many typical answers.
 pub const FAILED_HOLDS: f64 = 10.0;
 /// A request that was turned down stays booked for as long as this many: the typical answer is a median, below the mean.
@@ -96,8 +100,10 @@ pub(crate) struct Aware {
     typical_ns: Option<f64>,
     /// The same of the members' estimates by peaks, which lie above the answers: where a member without one stands.
     peak_ns: Option<f64>,
-    /// Running [`HOT_QUANTILE`] of the requests in flight (at mean weight) over the members looked at.
-    hot_from: f64,
+    /// Requests in flight (at mean weight) from which on a member is hot, over the members looked at.
+    hot_from: Quantile,
+    /// What members said of themselves.
+    reports: reports::Reports,
     /// Mean weight of those who have one.
     mean_weight: f64,
 }
@@ -116,6 +122,11 @@ struct Lane {
     /// Part of its answers that failed lately, as of `failing_at`.
     failing: f64,
     failing_at: Mono,
+    /// When it last said how many requests it holds, and how many of these were not this balancer's.
+    heard_at: Option<Mono>,
+    others: f64,
+    /// What it said, while that stands.
+    report: Option<reports::Kept>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -139,14 +150,43 @@ pub(crate) struct Field<'a, L> {
     pub(crate) now: Mono,
 }
 
-/// The members that a pick compares, in the order in which they were drawn.
-struct Drawn {
+/// The running [`HOT_QUANTILE`] of what it sees.
+#[derive(Debug, Clone, Copy, Default)]
+struct Quantile {
+    at: f64,
+}
+
+impl Quantile {
+    /// Up by q and down by 1 - q of a step, so it rests where a part q lies below.
+    fn see(&mut self, load: f64) {
+        let step = 0.05 * self.at.max(1.0);
+        if load > self.at {
+            self.at += step * HOT_QUANTILE;
+        } else if load < self.at {
+            self.at = (self.at - step * (1.0 - HOT_QUANTILE)).max(0.0);
+        }
+    }
+}
+
+/// Members in the order in which they were drawn.
+#[derive(Debug, Clone, Copy)]
+pub struct Drawn {
     list: [usize; LOOKED_AT_MAX],
     length: usize,
 }
 
+impl Default for Drawn {
+    fn default() -> Self {
+        Self {
+            list: [0; LOOKED_AT_MAX],
+            length: 0,
+        }
+    }
+}
+
 impl Drawn {
-    fn members(&self) -> &[usize] {
+    /// Their indices in file order.
+    pub fn members(&self) -> &[usize] {
         self.list.get(..self.length).unwrap_or_default()
     }
 
@@ -178,9 +218,15 @@ impl Aware {
                 held_at: Mono::ZERO,
                 failing: 0.0,
                 failing_at: Mono::ZERO,
+                heard_at: None,
+                others: 0.0,
+                report: None,
             })
         };
         self.lanes = members.iter().map(lane).collect();
+        let kept = self.lanes.iter().enumerate();
+        let kept = kept.filter_map(|(index, lane)| Some((lane.report?.at(), index)));
+        self.reports.place(kept.collect());
         let weights = members.iter().map(Member::effective_weight);
         let (sum, count) = weights
             .filter(|weight| *weight > 0)
@@ -241,10 +287,11 @@ impl Aware {
                 least(&drawn, CLEARLY, |index| self.busy_time(field, index))
             }
             Algorithm::Prequal => {
-                let eligible = self.lanes.len();
-                let drawn = draw(field.table, rng, prequal_drawn(eligible), may);
-                let chosen = self.hot_or_cold(field, &drawn)?;
-                let load = self.load(field, chosen);
+                let chosen = match self.by_reports(field, rng, &may) {
+                    Some(chosen) => chosen,
+                    None => self.by_own_counts(field, rng, may)?,
+                };
+                let load = self.known_load(field, chosen);
                 if let Some(lane) = self.lanes.get_mut(chosen) {
                     lane.load = load;
                 }
@@ -300,46 +347,24 @@ impl Aware {
         self.answer_ns(index, field.now) * (1.0 + self.load(field, index))
     }
 
-    /// The rule of Prequal: the fastest of those that are not hot, else the one with the least in flight. Fast is who
-    /// would answer soonest with what it holds now: without that, all go to whoever was fast while it held little.
-    /// Unlike there, a cold one that would take [`COLD_SLOWER_MAX`] times as long as the least loaded hot one is passed
-    /// over: of the few that a small pool has to compare, the slow one is often the only cold one.
-    fn hot_or_cold<L: Load>(&mut self, field: &Field<'_, L>, drawn: &Drawn) -> Option<usize> {
-        let mut cold: Option<(f64, usize)> = None;
-        let mut hot: Option<(f64, usize)> = None;
-        let from = self.hot_from;
+    /// The rule of Prequal among some that are drawn, by what this balancer sees of them.
+    fn by_own_counts<L: Load>(
+        &mut self,
+        field: &Field<'_, L>,
+        rng: &mut Rng,
+        may: impl Fn(usize) -> bool,
+    ) -> Option<usize> {
+        let drawn = draw(field.table, rng, prequal_drawn(self.lanes.len()), may);
+        let from = self.hot_from.at;
         for &index in drawn.members() {
             let load = self.load(field, index);
-            self.see(load);
-            if load >= from {
-                if hot.is_none_or(|(least, _)| load < least) {
-                    hot = Some((load, index));
-                }
-            } else {
-                let ns = self.mean_ns_at(index, load, field.now);
-                if cold.is_none_or(|(least, _)| ns < least * CLEARLY) {
-                    cold = Some((ns, index));
-                }
-            }
+            self.hot_from.see(load);
         }
-        let is_worth = |(cold_ns, _): &(f64, usize)| {
-            hot.is_none_or(|(load, index)| {
-                let hot_ns = self.mean_ns_at(index, load, field.now);
-                *cold_ns < hot_ns * COLD_SLOWER_MAX
-            })
-        };
-        let chosen = cold.filter(is_worth).or(hot);
-        chosen.map(|(_, index)| index)
-    }
-
-    /// Moves the running quantile: up by q and down by 1 - q of a step, so it rests where a part q lies below.
-    fn see(&mut self, load: f64) {
-        let step = 0.05 * self.hot_from.max(1.0);
-        if load > self.hot_from {
-            self.hot_from += step * HOT_QUANTILE;
-        } else if load < self.hot_from {
-            self.hot_from = (self.hot_from - step * (1.0 - HOT_QUANTILE)).max(0.0);
-        }
+        let (load, ns) = (
+            |index| self.load(field, index),
+            |index, _| self.mean_ns_at(index, self.known_load(field, index), field.now),
+        );
+        hot_or_cold(&drawn, from, load, ns)
     }
 
     /// The least loaded of all; among equals one drawn by weight.
@@ -479,10 +504,7 @@ const fn prequal_drawn(members: usize) -> usize {
 
 /// So many different members, drawn by weight.
 fn draw(table: &Table, rng: &mut Rng, count: usize, may: impl Fn(usize) -> bool) -> Drawn {
-    let mut drawn = Drawn {
-        list: [0; LOOKED_AT_MAX],
-        length: 0,
-    };
+    let mut drawn = Drawn::default();
     let Some(first) = table.draw(rng, None, &may) else {
         return drawn;
     };
@@ -497,6 +519,38 @@ fn draw(table: &Table, rng: &mut Rng, count: usize, may: impl Fn(usize) -> bool)
         drawn.push(next);
     }
     drawn
+}
+
+/// The rule of Prequal: the fastest of those that are not hot, else the one with the least in flight. Fast is who
+/// would answer soonest with what it holds now: without that, all go to whoever was fast while it held little.
+/// Unlike there, a cold one that would take [`COLD_SLOWER_MAX`] times as long as the least loaded hot one is passed
+/// over: of the few that a small pool has to compare, the slow one is often the only cold one.
+fn hot_or_cold(
+    drawn: &Drawn,
+    hot_from: f64,
+    load: impl Fn(usize) -> f64,
+    ns: impl Fn(usize, f64) -> f64,
+) -> Option<usize> {
+    let mut cold: Option<(f64, usize)> = None;
+    let mut hot: Option<(f64, usize)> = None;
+    for &index in drawn.members() {
+        let load = load(index);
+        if load >= hot_from {
+            if hot.is_none_or(|(least, _)| load < least) {
+                hot = Some((load, index));
+            }
+        } else {
+            let ns = ns(index, load);
+            if cold.is_none_or(|(least, _)| ns < least * CLEARLY) {
+                cold = Some((ns, index));
+            }
+        }
+    }
+    let is_worth = |(cold_ns, _): &(f64, usize)| {
+        hot.is_none_or(|(load, index)| *cold_ns < ns(index, load) * COLD_SLOWER_MAX)
+    };
+    let chosen = cold.filter(is_worth).or(hot);
+    chosen.map(|(_, index)| index)
 }
 
 /// The first drawn of those with the least cost; a later one must have less than `part` of the best before it.

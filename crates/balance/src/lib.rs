@@ -26,7 +26,7 @@ pub mod subset;
 mod table;
 pub mod zones;
 
-pub use aware::{FAILED_HOLDS, How, LOOKED_AT_MAX};
+pub use aware::{Drawn, FAILED_HOLDS, How, LOOKED_AT_MAX, PROBES_AT_ONCE_MAX};
 pub use hash::KeyTable;
 pub use member::{
     FailOpen, Member, Standing, effective_members, effective_members_by_standing, expected_shares,

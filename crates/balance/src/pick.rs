@@ -7,7 +7,7 @@ use evenkeel_model::clock::Mono;
 use evenkeel_model::config::{Algorithm, Choices, Pool};
 use evenkeel_model::rng::Rng;
 
-use crate::aware::{Aware, Field, How};
+use crate::aware::{Aware, Drawn, Field, How};
 use crate::hash::KeyTable;
 use crate::member::Member;
 use crate::smooth::Smooth;
@@ -296,6 +296,26 @@ impl Picker {
     /// pick: the time to the response head or to the failure. O(1); nothing where the load has no say.
     pub fn answered(&mut self, member: usize, now: Mono, took: Duration, how: How) {
         self.aware.answered(member, now, took, how);
+    }
+
+    /// Takes in how many requests a member says that it holds, in an answer or to a probe; `own`: how many of this
+    /// balancer's it holds now. O(1); nothing but under `prequal`.
+    pub fn reported(&mut self, member: usize, now: Mono, in_flight: u32, own: u32) {
+        if self.spec.algorithm == Algorithm::Prequal {
+            let (table, rng) = (&self.table, &mut self.rng);
+            let counts = (in_flight, own);
+            self.aware.reported(member, now, counts, table, rng);
+        }
+    }
+
+    /// A probe of a member came to nothing.
+    pub fn silent(&mut self, member: usize) {
+        self.aware.forget(member);
+    }
+
+    /// The members to probe for one request, `rate` in the mean: different ones, drawn by weight.
+    pub fn draw_to_probe(&mut self, rate: f64) -> Drawn {
+        self.aware.draw_to_probe(rate, &self.table, &mut self.rng)
     }
 
     /// A member at its limit forfeits its turn rather than saving it up: its part falls to the others by weight, and

@@ -20,7 +20,7 @@ use evenkeel_model::config::{Address, Config};
 use evenkeel_model::ids::{IncidentId, Name, RevisionId};
 use evenkeel_model::parse;
 use evenkeel_model::tally::RouteKey;
-use evenkeel_proxy::{Hedges, OverloadView};
+use evenkeel_proxy::{Hedges, OverloadView, Probes};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::counters::{PoolCounters, WorkerCounters};
@@ -63,6 +63,8 @@ pub struct Published {
     pub rate_limited: Vec<(Arc<RouteKey>, u64)>,
     /// What became of second tries, by pool that hedges.
     pub hedges: Vec<(Name, Hedges)>,
+    /// What became of probes, by pool that sends them.
+    pub probes: Vec<(Name, Probes)>,
     /// What overload protection sees and did.
     pub overload: OverloadView,
     /// When the process started.
@@ -89,6 +91,7 @@ impl Published {
             access_log_lost: 0,
             rate_limited: Vec::new(),
             hedges: Vec::new(),
+            probes: Vec::new(),
             overload: OverloadView::default(),
             started_at,
         }

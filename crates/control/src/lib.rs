@@ -24,7 +24,7 @@ pub use boot::{Options, Prepared, StartError};
 pub use clock::wall;
 pub use counters::{BackendCounters, PoolCounters, WorkerCounters};
 pub use drains::{Drain, Drained, JudgedDrain, Undrain, judge_drain};
-pub use evenkeel_proxy::{Hedges, OverloadView, ShedBy};
+pub use evenkeel_proxy::{Hedges, OverloadView, Probes, ShedBy};
 pub use facts::{RouteCounter, forecast_load};
 pub use handle::{
     Applied, Apply, CommandError, DeploymentCommand, Handle, IncidentAction, Published, Reading,

@@ -477,6 +477,22 @@ fn limit_entries(pool: &Pool) -> Vec<(&'static str, String)> {
     if let Some(reported) = &pool.reported {
         entries.extend(reported_entries(reported));
     }
+    entries.extend(probe_entries(pool));
+    entries
+}
+
+fn probe_entries(pool: &Pool) -> Vec<(&'static str, String)> {
+    let Some(probe) = &pool.probe else {
+        return Vec::new();
+    };
+    let mut entries = vec![
+        ("probe.path", quote(&probe.path)),
+        ("probe.rate", number(probe.rate)),
+        ("probe.timeout", duration(probe.timeout)),
+    ];
+    if let Some(interval) = probe.idle_interval {
+        entries.push(("probe.idle_interval", duration(interval)));
+    }
     entries
 }
 

@@ -18,7 +18,7 @@ mod choice;
 mod limits;
 mod standing;
 
-pub use choice::{Affinity, Algorithm, Choices, HashKey, Intent, StickyCookie};
+pub use choice::{Affinity, Algorithm, Choices, HashKey, Intent, Probe, StickyCookie};
 pub use limits::{
     Adaptive, Hedge, HedgeAfter, Overload, Priority, Queue, RateLimit, Retry, RetryCause, RetryOn,
 };
@@ -263,6 +263,8 @@ pub struct Pool {
     pub retry: Retry,
     /// When a second backend is asked for a request whose first one is slow; `None`: never.
     pub hedge: Option<Hedge>,
+    /// Under `prequal`: backends are asked how loaded they are; `None`: not.
+    pub probe: Option<Probe>,
     /// How long a connection to a backend may live. Default: as long as it is used.
     pub keep: Lifetime,
     /// Most requests at once on one backend; beyond it the backend is passed over. `None`: no limit.

@@ -319,8 +319,14 @@ async fn converse(
     }
 }
 
-/// Reads the body away, within bounds: a close with unread bytes would look like a fault in the backend's log.
-async fn drain(stream: &mut Stream, buf: &mut Buf, blocks: &Blocks, mut body: BodyDecoder) {
+/// Reads the body away, within bounds: a close with unread bytes would look like a fault in the backend's log. Whether
+/// all of it came.
+pub(crate) async fn drain(
+    stream: &mut Stream,
+    buf: &mut Buf,
+    blocks: &Blocks,
+    mut body: BodyDecoder,
+) -> bool {
     let mut left = RESPONSE_MAX;
     loop {
         while !buf.is_empty() && !body.is_done() {
@@ -329,11 +335,11 @@ async fn drain(stream: &mut Stream, buf: &mut Buf, blocks: &Blocks, mut body: Bo
                     left = left.saturating_sub(step.consumed);
                     buf.consume(step.consumed);
                 }
-                _ => return,
+                _ => return false,
             }
         }
         if body.is_done() || left == 0 {
-            return;
+            return body.is_done();
         }
         let read = poll_fn(|cx| match buf.poll_fill(cx, stream, blocks) {
             Poll::Ready(Ok(n)) => Poll::Ready(n),
@@ -341,7 +347,7 @@ async fn drain(stream: &mut Stream, buf: &mut Buf, blocks: &Blocks, mut body: Bo
             Poll::Pending => Poll::Pending,
         });
         if read.await == 0 {
-            return;
+            return false;
         }
     }
 }

@@ -19,6 +19,7 @@ use crate::counts::Outcome;
 use crate::fault::Fault;
 use crate::ident::{REQUEST_ID, RequestId, cookie, hash_key, is_sane_id};
 use crate::pressure::ShedBy;
+use crate::probe;
 use crate::record::{Record, Try};
 use crate::state::{Heads, PoolView, View, Worker};
 use crate::sticky::Binding;
@@ -218,6 +219,9 @@ impl Exchange<'_> {
         let mut retries = 0;
         let (pool, mut attempt) = self.first_pick(pool, now).await?;
         let (pool, retry) = (&pool, &pool.state.pool.retry);
+        if attempt.is_free() {
+            probe::beside(&self.connection.worker, pool);
+        }
         let mut fresh = false;
         for _ in 0..TRIES_MAX {
             self.record.attempts += 1;

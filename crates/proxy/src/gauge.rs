@@ -19,6 +19,7 @@ use evenkeel_model::tally::{RouteKey, Vitals};
 use crate::gate::{self, Gate};
 use crate::hedge::HedgeCells;
 use crate::orca::Report;
+use crate::probe::ProbeCells;
 use crate::rate::Rates;
 use crate::sticky::StickyKey;
 
@@ -212,6 +213,7 @@ struct Kept {
     sticky: Option<StickyKey>,
     gates: BTreeMap<Name, Arc<Gate>>,
     hedges: BTreeMap<Name, Arc<HedgeCells>>,
+    probes: BTreeMap<Name, Arc<ProbeCells>>,
     rates: BTreeMap<RouteKey, Arc<Rates>>,
 }
 
@@ -263,6 +265,11 @@ impl Gauges {
     /// What became of second tries in `pool`, made on first use.
     pub(crate) fn hedges(&self, pool: &Name) -> Arc<HedgeCells> {
         Arc::clone(self.lock().hedges.entry(pool.clone()).or_default())
+    }
+
+    /// What became of probes in `pool`, made on first use.
+    pub(crate) fn probes(&self, pool: &Name) -> Arc<ProbeCells> {
+        Arc::clone(self.lock().probes.entry(pool.clone()).or_default())
     }
 
     /// The gate of `pool`, made on first use.

@@ -23,6 +23,7 @@ use crate::bind::{self, BindError, Bound, HandedStream, ListenSocket};
 use crate::descriptors;
 use crate::hedge::Hedges;
 use crate::pressure::{Governor, MemorySource, OverloadView};
+use crate::probe::Probes;
 use crate::snapshot::Snapshot;
 use crate::worker;
 
@@ -373,6 +374,16 @@ impl Proxy {
         pools
             .filter(|state| state.pool.hedge.is_some())
             .map(|state| (state.pool.name.clone(), state.hedges.view()))
+            .collect()
+    }
+
+    /// What became of probes in each pool of the running snapshot that sends them, in file order.
+    pub fn probes(&self) -> Vec<(Name, Probes)> {
+        let published = self.shared.published.load();
+        let pools = published.snapshot.pools.iter();
+        pools
+            .filter(|state| state.pool.probe.is_some())
+            .map(|state| (state.pool.name.clone(), state.probes.view()))
             .collect()
     }
 

@@ -266,6 +266,11 @@ impl Try {
         self.pool.state.gate.offer();
     }
 
+    /// Whether the algorithm alone chose it.
+    pub(crate) const fn is_free(&self) -> bool {
+        matches!(self.why, Why::Free)
+    }
+
     pub(crate) fn backend(&self) -> usize {
         self.backend
     }

@@ -8,6 +8,7 @@ use evenkeel_balance::How;
 use evenkeel_http1::{
     BodyDecoder, BodyLength, Limits, ResponseHead, ResponseRewrite, write_response_head,
 };
+use evenkeel_model::config::Algorithm;
 
 use crate::attempt::Upstream;
 use crate::connection::PSEUDONYM;
@@ -15,6 +16,7 @@ use crate::counts::Outcome;
 use crate::exchange::{End, Exchange, may_go_on};
 use crate::fault::Fault;
 use crate::orca;
+use crate::probe;
 use crate::pump::{Blocked, Encoding, Pump, PumpError};
 use crate::record::Try;
 use crate::state::PoolView;
@@ -24,6 +26,11 @@ use crate::sticky::Binding;
 struct Progress {
     at: Instant,
     moved: u64,
+}
+
+/// Whether the pool goes by what its backends say that they hold; what is said to it goes no further.
+fn reports_load(pool: &PoolView) -> bool {
+    pool.state.pool.algorithm == Algorithm::Prequal
 }
 
 impl Exchange<'_> {
@@ -44,7 +51,7 @@ impl Exchange<'_> {
             None
         };
         let (mut download, keep_alive, framing) =
-            self.start_response(&mut upstream, response, cookie.as_deref());
+            self.start_response(pool, &mut upstream, response, cookie.as_deref());
         let mut progress = Progress {
             at: head_at,
             moved: 0,
@@ -120,6 +127,12 @@ impl Exchange<'_> {
             self.record.harmed = true;
         }
         let bytes = upstream.buf.filled();
+        if reports_load(pool)
+            && response.status < 500
+            && let Some(in_flight) = probe::in_flight(response, bytes)
+        {
+            probe::tell(&self.connection.worker, pool, attempt.backend(), in_flight);
+        }
         let report = response.field(bytes, orca::HEADER).and_then(orca::parse);
         if let (Some(report), Some(gauge)) = (report, pool.state.gauges.get(attempt.backend())) {
             gauge.report(&report, mono);
@@ -140,6 +153,7 @@ impl Exchange<'_> {
     /// how the body is framed.
     fn start_response(
         &mut self,
+        pool: &PoolView,
         upstream: &mut Upstream,
         response: &ResponseHead,
         cookie: Option<&str>,
@@ -152,7 +166,11 @@ impl Exchange<'_> {
             keep_alive: in_step && may_go_on(self.connection, self.head),
             pseudonym: PSEUDONYM,
             request_id: self.id,
-            strip: &[orca::HEADER],
+            strip: if reports_load(pool) {
+                &[orca::HEADER, probe::IN_FLIGHT, probe::LATENCY]
+            } else {
+                &[orca::HEADER]
+            },
             extra: cookie.as_slice(),
         };
         let framing = write_response_head(&mut out, response, upstream.buf.filled(), &rewrite);

@@ -16,6 +16,7 @@ use evenkeel_model::tally::RouteKey;
 use crate::gate::Gate;
 use crate::gauge::{BackendGauge, Gauges, PoolGauge};
 use crate::hedge::HedgeCells;
+use crate::probe::ProbeCells;
 use crate::rate::RouteLimit;
 use crate::sticky::Sticky;
 
@@ -74,6 +75,8 @@ pub struct PoolState {
     pub(crate) gate: Arc<Gate>,
     /// What became of second tries. Kept over reloads by name.
     pub(crate) hedges: Arc<HedgeCells>,
+    /// What became of probes. Kept over reloads by name.
+    pub(crate) probes: Arc<ProbeCells>,
     /// Of the routes that lead here.
     highest: Priority,
 }
@@ -230,6 +233,7 @@ impl PoolState {
         let total = counted.then(|| gauges.pool(&pool.name));
         let gate = gauges.gate(&pool.name);
         let hedges = gauges.hedges(&pool.name);
+        let probes = gauges.probes(&pool.name);
         let gauges: Vec<_> = pool
             .backends
             .iter()
@@ -251,6 +255,7 @@ impl PoolState {
             gauges,
             gate,
             hedges,
+            probes,
             highest,
         })
     }

@@ -79,6 +79,9 @@ pub(crate) struct WorkerPool {
     pub(crate) budget: RefCell<Budget>,
     pub(crate) hedger: RefCell<Hedger>,
     pub(crate) counts: PoolCounts,
+    /// Probes under way, and when the last was sent.
+    pub(crate) probing: Cell<u32>,
+    pub(crate) probed_at: Cell<Option<Instant>>,
     /// The epoch whose members the picker has.
     pub(crate) epoch: Cell<Epoch>,
 }
@@ -240,6 +243,8 @@ impl Worker {
             budget: RefCell::new(Budget::new(now)),
             hedger: RefCell::default(),
             counts: PoolCounts::default(),
+            probing: Cell::new(0),
+            probed_at: Cell::new(None),
             epoch: Cell::new(state.epoch),
         }
     }

@@ -32,6 +32,8 @@ pub(crate) struct Origin {
     retired: Cell<bool>,
     /// The newest generation of snapshots that was seen to name it.
     generation: Cell<u64>,
+    /// A probe is under way.
+    is_probed: Cell<bool>,
 }
 
 impl Origin {
@@ -41,6 +43,7 @@ impl Origin {
             idle: RefCell::default(),
             retired: Cell::new(false),
             generation: Cell::new(0),
+            is_probed: Cell::new(false),
         }
     }
 
@@ -70,6 +73,15 @@ impl Origin {
             now.saturating_duration_since(entry.since) < evenkeel_model::config::Pool::KEEP_IDLE
                 && is_quiet(&mut entry.stream, cx)
         });
+    }
+
+    /// Whether a probe may be sent: none is under way. Whoever gets `true` calls [`Origin::end_probe`].
+    pub(crate) fn begin_probe(&self) -> bool {
+        !self.is_probed.replace(true)
+    }
+
+    pub(crate) fn end_probe(&self) {
+        self.is_probed.set(false);
     }
 
     /// Closes the idle connections, and those in use when they come back.

@@ -24,6 +24,7 @@ use crate::access::LogBuffer;
 use crate::bind::{HandedStream, ListenSocket, OpenSlot};
 use crate::connection;
 use crate::handle::{Event, Handed, Shared, WorkerLoad};
+use crate::probe;
 use crate::state::Worker;
 use crate::stream::{Peer, Stream};
 
@@ -111,6 +112,7 @@ async fn run(start: Start) -> u32 {
             _ = beat.tick() => {
                 beats = beats.wrapping_add(1);
                 worker.beat();
+                probe::when_idle(&worker);
                 if beats.is_multiple_of(BEATS_PER_SECOND) {
                     worker.second();
                 }

@@ -28,6 +28,9 @@ pub(crate) const ZONE_HEADER: HeaderName = HeaderName::from_static("x-shop-zone"
 /// ORCA load report.
 pub(crate) const METRICS_HEADER: HeaderName = HeaderName::from_static("endpoint-load-metrics");
 
+/// Requests held, waiting ones included, for balancers that choose by it.
+pub(crate) const IN_FLIGHT_HEADER: HeaderName = HeaderName::from_static("x-prequal-rif");
+
 /// Why a request was not carried out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Refusal {
@@ -208,6 +211,7 @@ impl Machine {
     pub(crate) fn stamp(&self, response: &mut Response<Body>) {
         let error = response.status().is_server_error();
         let metrics = self.meter.count(error, || self.pool.usage());
+        let usage = self.pool.usage();
         let headers = response.headers_mut();
         headers.insert(INSTANCE_HEADER, self.name.clone());
         if let Ok(version) = HeaderValue::from_str(&self.faults.running().version) {
@@ -217,6 +221,7 @@ impl Machine {
             headers.insert(ZONE_HEADER, zone.clone());
         }
         headers.insert(METRICS_HEADER, metrics);
+        headers.insert(IN_FLIGHT_HEADER, (usage.busy + usage.waiting).into());
     }
 }
 

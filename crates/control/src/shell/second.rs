@@ -183,6 +183,7 @@ impl Shell {
             access_log_lost: self.proxy.access_log_lost(),
             rate_limited: self.proxy.rate_limited(),
             hedges: self.proxy.hedges(),
+            probes: self.proxy.probes(),
             overload: self.proxy.overload(),
             started_at: self.started_at,
         }));

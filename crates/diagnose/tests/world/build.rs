@@ -80,6 +80,7 @@ pub(crate) fn pool(weights: &[u32], capacities: &[Option<f64>]) -> Pool {
             unsafe_methods: false,
         },
         hedge: None,
+        probe: None,
         keep: evenkeel_model::config::Lifetime::default(),
         max_in_flight: None,
         adaptive: None,

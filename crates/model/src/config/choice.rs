@@ -146,6 +146,26 @@ impl fmt::Display for HashKey {
     }
 }
 
+/// `[pool.NAME.probe]`: backends are asked how loaded they are, beside the requests and without delaying any.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Probe {
+    /// What is asked for.
+    pub path: String,
+    /// Backends that are asked per request, in the mean.
+    pub rate: f64,
+    /// A later answer does not count.
+    pub timeout: Duration,
+    /// After so long without a probe two are sent; `None`: none without requests.
+    pub idle_interval: Option<Duration>,
+}
+
+impl Probe {
+    /// [`Probe::rate`] when it is not written.
+    pub const RATE: f64 = 1.0;
+    /// [`Probe::timeout`] when it is not written.
+    pub const TIMEOUT: Duration = Duration::from_millis(50);
+}
+
 /// How traffic should be spread: the independent statement that weights are judged by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Intent {

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::config::{
     Address, Algorithm, Backend, Choices, Ejection, Hedge, HedgeAfter, Here, Intent, Lifetime,
-    Members, NPlusOne, Objective, Pool, Queue, Retry, RetryCause, RetryOn, Session,
+    Members, NPlusOne, Objective, Pool, Probe, Queue, Retry, RetryCause, RetryOn, Session,
 };
 use crate::ids::Name;
 use crate::units::{Ratio, format_duration};
@@ -98,6 +98,21 @@ pub(super) const HEDGE_BUDGET: Limits<Ratio> = Limits {
     min: Ratio::from_ppm(1_000),
     max: Ratio::from_percent(50),
     outside: "nothing would ever be hedged, or the load would nearly double",
+};
+pub(super) const PROBE_RATE: Limits<f64> = Limits {
+    min: 0.1,
+    max: 8.0,
+    outside: "nothing would be known of most backends, or probes would be most of their work",
+};
+pub(super) const PROBE_TIMEOUT: Limits<Duration> = Limits {
+    min: MS,
+    max: Duration::from_secs(1),
+    outside: "no answer would come in time, or it would be too old to go by",
+};
+pub(super) const PROBE_IDLE: Limits<Duration> = Limits {
+    min: Duration::from_millis(250),
+    max: Duration::from_secs(1),
+    outside: "probes would load idle backends, or their answers would be too old to go by",
 };
 pub(super) const TIMEOUT: Limits<Duration> = Limits {
     min: MS,
@@ -202,6 +217,7 @@ pub(super) fn read(
         request_timeout,
         retry: retry(reader, &s),
         hedge: hedge(reader, &s),
+        probe: probe(reader, &s, algorithm),
         keep: Lifetime {
             age_max: s.duration(reader, "keep_max_age", &LIFETIME),
             requests_max: s.integer(reader, "keep_max_requests", &LIFETIME_REQUESTS),
@@ -317,6 +333,40 @@ fn hedge(reader: &mut Reader, s: &Section<'_>) -> Option<Hedge> {
     Some(Hedge {
         after: after?,
         budget: budget.unwrap_or(Hedge::BUDGET),
+    })
+}
+
+/// `[pool.NAME.probe]`; only under `prequal`.
+fn probe(reader: &mut Reader, s: &Section<'_>, algorithm: Algorithm) -> Option<Probe> {
+    let inner = sub(reader, s, "probe", &keys::PROBE)?;
+    if algorithm != Algorithm::Prequal {
+        let report = Report {
+            id: "CFG-06",
+            message: format!(
+                "`{}` is for `prequal`, but the algorithm is `{}`",
+                inner.path,
+                algorithm.as_str()
+            ),
+            effect: "backends would be asked, and nobody would go by their answers".to_owned(),
+            fix: "remove the table, or write `algorithm = \"prequal\"`".to_owned(),
+        };
+        reader.error(&inner.path, inner.span.clone(), report);
+    }
+    inner.require(
+        reader,
+        "path",
+        "nothing could be asked for",
+        "path = \"/load\"",
+    );
+    let path = inner.read(reader, "path", text::request_path);
+    let rate = inner.number(reader, "rate", &PROBE_RATE);
+    let timeout = inner.duration(reader, "timeout", &PROBE_TIMEOUT);
+    let idle_interval = inner.duration(reader, "idle_interval", &PROBE_IDLE);
+    Some(Probe {
+        path: path?,
+        rate: rate.unwrap_or(Probe::RATE),
+        timeout: timeout.unwrap_or(Probe::TIMEOUT),
+        idle_interval,
     })
 }
 

@@ -18,7 +18,7 @@ use crate::config::{
     Adaptive, Address, Admin, AdminToken, Affinity, Algorithm, Backend, Choices, Config, Ejection,
     EscalationLevel, HashKey, Health, HealthCheck, Hedge, HedgeAfter, Here, HttpCheck, Intent,
     Lifetime, Listener, Locality, Members, MembersSource, NPlusOne, Objective, Overload, Place,
-    Pool, Priority, Queue, RateLimit, Receiver, Reported, ReportedSignal, Retry, RetryCause,
+    Pool, Priority, Probe, Queue, RateLimit, Receiver, Reported, ReportedSignal, Retry, RetryCause,
     RetryOn, Role, Route, Session, StickyCookie, Subset,
 };
 use crate::finding::Severity;
@@ -149,6 +149,7 @@ type Standing = (
     f64,
     Option<Hedge>,
     Option<Reported>,
+    Option<Probe>,
 );
 
 fn standing() -> impl Strategy<Value = Standing> {
@@ -176,6 +177,7 @@ fn standing() -> impl Strategy<Value = Standing> {
         overprovisioning,
         option::of(hedge()),
         option::of(reported()),
+        option::of(probe()),
     )
 }
 
@@ -211,6 +213,18 @@ fn retry((attempts, budget, on, unsafe_methods): (u32, Ratio, RetryOn, bool)) ->
         on,
         unsafe_methods,
     }
+}
+
+fn probe() -> impl Strategy<Value = Probe> {
+    let idle = option::of(micros(250_000, 1_000_000));
+    let rate = (10u32..=800).prop_map(|percent| f64::from(percent) / 100.0);
+    let all = ("/[!-\"$-~]{0,20}", rate, micros(1_000, 1_000_000), idle);
+    all.prop_map(|(path, rate, timeout, idle_interval)| Probe {
+        path,
+        rate,
+        timeout,
+        idle_interval,
+    })
 }
 
 fn hedge() -> impl Strategy<Value = Hedge> {
@@ -361,7 +375,8 @@ fn pool() -> impl Strategy<Value = Pool> {
     )
         .prop_map(
             |(spread, n, session, timeouts, standing, policy, (mut backends, members, keep))| {
-                let (health, ejection, slow_start, overprovisioning, hedge, reported) = standing;
+                let (health, ejection, slow_start, overprovisioning, hedge, reported, probe) =
+                    standing;
                 let ((algorithm, affinity), intent, peak_rps, n_plus_one, has_capacity) = spread;
                 if intent != Intent::Capacity && !has_capacity {
                     // Some declare it, some do not: allowed under every other intent.
@@ -378,6 +393,7 @@ fn pool() -> impl Strategy<Value = Pool> {
                 Pool {
                     name: Name::new("p").unwrap(),
                     choices: choices(algorithm, n.2),
+                    probe: probe.filter(|_| algorithm == Algorithm::Prequal),
                     algorithm,
                     affinity,
                     intent,

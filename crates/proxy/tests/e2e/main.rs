@@ -21,6 +21,8 @@ mod lifecycle;
 #[cfg(test)]
 mod overload;
 #[cfg(test)]
+mod probes;
+#[cfg(test)]
 mod queue;
 #[cfg(test)]
 mod rates;

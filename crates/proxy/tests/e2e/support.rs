@@ -92,6 +92,7 @@ pub(crate) fn pool(label: &str, backends: &[SocketAddr]) -> Pool {
             unsafe_methods: false,
         },
         hedge: None,
+        probe: None,
         keep: evenkeel_model::config::Lifetime::default(),
         max_in_flight: None,
         adaptive: None,

@@ -52,6 +52,7 @@ fn a_visitor_browses_searches_fills_a_cart_and_buys() {
             .unwrap()
             .starts_with("TEXT ")
     );
+    assert_eq!(home.header("x-prequal-rif"), Some("0"));
     let (cookie, _) = home.header("set-cookie").unwrap().split_once(';').unwrap();
     assert!(get(to, "/?page=2").body.contains("/product/13"));
     let found = send(to, "GET /search?q=lAMp", &[JSON], "").json();

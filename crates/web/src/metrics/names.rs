@@ -85,6 +85,8 @@ metrics! {
         "Requests refused with 429 by the rate limit of a route.";
     Hedges: Counter "evenkeel_hedges",
         "Second tries of requests whose first backend was slow, by outcome: made, won, failed, over_budget, no_room.";
+    Probes: Counter "evenkeel_probes",
+        "Probes for the requests that backends hold, by outcome: sent, answered, silent, late, failed.";
     Shed: Counter "evenkeel_shed",
         "Requests refused with 503 because there was too much, by priority and by what was short.";
     ConnectionsRefused: Counter "evenkeel_connections_refused",

@@ -1,6 +1,6 @@
 //! The samples of each metric, from the published present.
 
-use evenkeel_control::{BackendCounters, Hedges, OverloadView, Published, RouteCounter};
+use evenkeel_control::{BackendCounters, Hedges, OverloadView, Probes, Published, RouteCounter};
 use evenkeel_guard::{BackendView, GuardView, HealthView, PoolView, Status};
 use evenkeel_model::ids::Name;
 use evenkeel_model::record::IncidentSeverity;
@@ -102,6 +102,12 @@ pub(super) fn of(metric: Metric, published: &Published) -> Vec<Sample> {
                 .flat_map(|(pool, hedges)| hedged(pool, hedges))
                 .collect()
         }
+        Metric::Probes => {
+            let pools = published.probes.iter();
+            pools
+                .flat_map(|(pool, probes)| probed(pool, probes))
+                .collect()
+        }
         Metric::Shed
         | Metric::ConnectionsRefused
         | Metric::MemoryBytes
@@ -131,6 +137,22 @@ fn hedged(pool: &Name, hedges: &Hedges) -> Vec<Sample> {
         ("over_budget", hedges.over_budget),
         ("no_room", hedges.no_room),
     ];
+    by_outcome(pool, counts)
+}
+
+/// What became of probes in `pool`.
+fn probed(pool: &Name, probes: &Probes) -> Vec<Sample> {
+    let counts = [
+        ("sent", probes.sent),
+        ("answered", probes.answered),
+        ("silent", probes.silent),
+        ("late", probes.late),
+        ("failed", probes.failed),
+    ];
+    by_outcome(pool, counts)
+}
+
+fn by_outcome(pool: &Name, counts: [(&str, u64); 5]) -> Vec<Sample> {
     counts
         .into_iter()
         .map(|(outcome, count)| {

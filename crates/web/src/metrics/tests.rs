@@ -4,7 +4,8 @@ use super::names::Metric;
 use super::render;
 use crate::sample;
 use evenkeel_control::{
-    BackendCounters, Hedges, PoolCounters, Published, RouteCounter, Series, ShedBy, WorkerCounters,
+    BackendCounters, Hedges, PoolCounters, Probes, Published, RouteCounter, Series, ShedBy,
+    WorkerCounters,
 };
 use evenkeel_model::clock::Wall;
 use evenkeel_model::config::Priority;
@@ -77,6 +78,16 @@ fn published(state: sample::State) -> Published {
                 failed: 1,
                 over_budget: 2,
                 no_room: 3,
+            },
+        )],
+        probes: vec![(
+            Name::new("shop").unwrap(),
+            Probes {
+                sent: 9,
+                answered: 4,
+                silent: 3,
+                late: 2,
+                failed: 1,
             },
         )],
         overload: evenkeel_control::OverloadView {

@@ -8,8 +8,8 @@ use super::super::place::{ORIGIN, SUBSET_SIZE};
 use super::super::pool::{
     CHOICES, EJECT_AFTER, EJECT_APART, EJECT_SLOWER, EJECT_TIME, ERROR_RATE, HARMED_CLIENTS,
     HEADROOM, HEDGE_BUDGET, MAX_IN_FLIGHT, MIN_HEALTHY, OVERPROVISIONING, P99, PRIORITY,
-    QUEUE_LENGTH, QUEUE_TIMEOUT, RETRY_ATTEMPTS, RETRY_BUDGET, RPS, SLOW_START, TIMEOUT, TOLERANCE,
-    WEIGHT,
+    PROBE_IDLE, PROBE_RATE, PROBE_TIMEOUT, QUEUE_LENGTH, QUEUE_TIMEOUT, RETRY_ATTEMPTS,
+    RETRY_BUDGET, RPS, SLOW_START, TIMEOUT, TOLERANCE, WEIGHT,
 };
 use super::super::reported::{ERROR_PENALTY, LEAST, MOST, PERIOD, STALE_AFTER};
 use super::{Key, Kind, Table};
@@ -181,6 +181,11 @@ pub(in super::super) static POOL: Table = Table {
             "hedge",
             Kind::Table(&HEDGE),
             "A second backend for requests whose first one is slow; without it, none.",
+        ),
+        Key::new(
+            "probe",
+            Kind::Table(&PROBE),
+            "Under prequal: asking backends how loaded they are; without it, nobody is asked.",
         ),
         Key::new(
             "health",
@@ -450,6 +455,30 @@ pub(in super::super) static REPORTED: Table = Table {
             "The part of its tries that a backend fails counts this many times as utilisation.",
         )
         .or("1"),
+    ],
+};
+
+pub(in super::super) static PROBE: Table = Table {
+    about: "Asking backends how loaded they are, beside the requests.",
+    keys: &[
+        Key::new("path", Kind::Text("/load"), "What is asked for.").required(),
+        Key::new(
+            "rate",
+            Kind::number(&PROBE_RATE),
+            "Backends that are asked per request, in the mean.",
+        )
+        .or("1"),
+        Key::new(
+            "timeout",
+            Kind::duration(&PROBE_TIMEOUT),
+            "A later answer does not count.",
+        )
+        .or("\"50ms\""),
+        Key::new(
+            "idle_interval",
+            Kind::duration(&PROBE_IDLE),
+            "After so long without a probe two are sent, by each worker; without it, none.",
+        ),
     ],
 };
 

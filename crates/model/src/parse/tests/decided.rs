@@ -1,5 +1,7 @@
 //! What a file may decide about the audit: severities, limits and waivers.
 
+use std::time::Duration;
+
 use super::{SHOP, good};
 use crate::config::Choices;
 use crate::finding::Severity;
@@ -193,6 +195,58 @@ fn choices_is_a_number_or_all_and_only_for_least_request() {
     let (choices, messages) = read("choices = 3");
     assert!(
         choices.is_none() && messages.contains("is for `least_request`"),
+        "{messages}"
+    );
+}
+
+#[test]
+fn probes_are_for_prequal_and_have_bounds() {
+    let read = |algorithm: &str, probe: &str| {
+        let text = format!(
+            "[listener.l]\naddress = \"127.0.0.1:1\"\n[[route]]\nlistener = \"l\"\npool = \"p\"\n[pool.p]\n\
+             algorithm = '{algorithm}'\n[pool.p.backend.b]\naddress = \"127.0.0.1:2\"\n[pool.p.probe]\n{probe}\n"
+        );
+        let parsed = parse(&text, None);
+        let messages: Vec<String> = parsed.findings.iter().map(|f| f.message.clone()).collect();
+        (
+            parsed
+                .config
+                .and_then(|config| config.pools[0].probe.clone()),
+            messages.join("; "),
+        )
+    };
+    let probe = read("prequal", "path = '/load'").0.unwrap();
+    assert_eq!(
+        (
+            probe.path.as_str(),
+            probe.rate,
+            probe.timeout,
+            probe.idle_interval
+        ),
+        ("/load", 1.0, Duration::from_millis(50), None)
+    );
+    let all = "path = '/load'\nrate = 0.5\ntimeout = '5ms'\nidle_interval = '500ms'";
+    let probe = read("prequal", all).0.unwrap();
+    assert_eq!((probe.rate, probe.timeout), (0.5, Duration::from_millis(5)));
+    assert_eq!(probe.idle_interval, Some(Duration::from_millis(500)));
+    for (wrong, word) in [
+        ("", "path"),
+        ("path = 'load'", "path"),
+        ("path = '/load'\nrate = 0", "rate"),
+        ("path = '/load'\nrate = 9", "rate"),
+        ("path = '/load'\ntimeout = '2s'", "timeout"),
+        ("path = '/load'\nidle_interval = '1ms'", "idle_interval"),
+    ] {
+        let (probe, messages) = read("prequal", wrong);
+        assert!(
+            probe.is_none() && messages.contains(word),
+            "{wrong}: {messages}"
+        );
+    }
+    let (probe, messages) = read("least_request", "path = '/load'");
+    assert!(
+        probe.is_none()
+            && messages.contains("is for `prequal`, but the algorithm is `least_request`"),
         "{messages}"
     );
 }
