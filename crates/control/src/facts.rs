@@ -326,6 +326,7 @@ mod tests {
             intent: Intent::Even,
             epoch: None,
             rps: backends.iter().map(|b| b.rps).sum(),
+            refused_rps: 0.0,
             error_rate: None,
             harmed_rate: None,
             p50_ms: None,

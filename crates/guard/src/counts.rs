@@ -424,24 +424,6 @@ impl Counts {
         (sums, count)
     }
 
-    /// Latency of each backend over the newest [`LATENCY_ROWS`] seconds of the running epoch.
-    pub(crate) fn recent_latency(&self) -> Vec<Latency> {
-        let mut sums = vec![Latency::default(); self.size];
-        let of_epoch = self
-            .rows
-            .iter()
-            .rev()
-            .take(LATENCY_ROWS)
-            .take_while(|row| row.epoch == self.epoch)
-            .count();
-        for (_, latency) in self.recent.iter().rev().take(of_epoch) {
-            for (sum, one) in sums.iter_mut().zip(latency) {
-                sum.add(one);
-            }
-        }
-        sums
-    }
-
     /// Latency after `from` up to `to`, by index in an epoch of `size` backends; in whole chunks.
     pub(crate) fn latency_between(&self, from: Mono, to: Mono, size: usize) -> Vec<Latency> {
         let mut sums = vec![Latency::default(); size];

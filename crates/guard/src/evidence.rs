@@ -108,8 +108,8 @@ pub(crate) fn paths(
         .collect()
 }
 
-/// The rows that ended after `from` and not after `to`; `None` without any.
-fn window(watch: &PoolWatch, from: Mono, to: Mono) -> Option<Window> {
+/// The rows that ended after `from` and not after `to`, whatever epoch they were counted in; `None` without any.
+pub(crate) fn window(watch: &PoolWatch, from: Mono, to: Mono) -> Option<Window> {
     let rows = watch.counts.rows().iter();
     let rows: Vec<&Row> = rows.filter(|r| r.at > from && r.at <= to).collect();
     let (first, last) = (rows.first()?, rows.last()?);

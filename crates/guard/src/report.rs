@@ -1,15 +1,19 @@
 //! The guard's knowledge as a [`GuardView`].
 
+use std::time::Duration;
+
 use evenkeel_balance::reason::{self, Crowd};
 use evenkeel_balance::roster::waits;
 use evenkeel_balance::{FailOpen, Member, Standing};
 use evenkeel_detect::sequence::{ALPHA_STATUS, interval};
+use evenkeel_diagnose::{BackendWindow, Window};
 use evenkeel_model::clock::{Mono, Wall};
 use evenkeel_model::tally::Latency;
 
 use crate::change::Kind;
 use crate::counts::Cell;
 use crate::event::MemberFact;
+use crate::evidence::window;
 use crate::state::Inner;
 use crate::verify::{HELD_AFTER, Phase};
 use crate::view::{
@@ -114,24 +118,22 @@ impl Inner {
     }
 
     fn pool_view(&self, watch: &PoolWatch, now: Mono) -> PoolView {
-        let frame = Frame::of(watch);
-        let (cells, seconds) = (&frame.cells, frame.seconds);
-        let latency = watch.counts.recent_latency();
-        let mut all = Latency::default();
-        for one in &latency {
-            all.add(one);
+        let frame = Frame::of(watch, self.now);
+        let seen = &frame.seen;
+        let mut latency = Latency::default();
+        let (mut picks, mut failed, mut harmed, mut finished) = (0, 0, 0, 0);
+        for backend in &seen.backends {
+            latency.add(&backend.latency);
+            picks += backend.picks();
+            failed += backend.outcomes.failed();
+            harmed += backend.harmed;
+            finished += backend.finished();
         }
-        let (picks, enough) = (frame.picks, frame.is_enough());
-        let mut sum = Cell::default();
-        for cell in cells {
-            sum.add(cell);
-        }
-        let backends = (0..watch.pool.backends.len()).filter_map(|index| {
-            let latency = latency.get(index);
-            self.backend_view((watch, &frame), index, latency, now)
-        });
-        let harmed = sum.harmed;
-        let (p50_ms, p99_ms) = quantiles(&all, enough);
+        let enough = picks >= ENOUGH;
+        let per_second = |count: u64| count as f64 / seen.length().as_secs_f64();
+        let backends = (0..watch.pool.backends.len())
+            .filter_map(|index| self.backend_view((watch, &frame), index, enough, now));
+        let (p50_ms, p99_ms) = quantiles(&latency, enough);
         let hot_key = watch.hot_key().and_then(|(hot, index)| {
             let backend = watch.pool.backends.get(index)?;
             Some(HotKeyView {
@@ -146,9 +148,10 @@ impl Inner {
             algorithm: watch.pool.algorithm,
             intent: watch.pool.intent,
             epoch: watch.epoch().map(|e| e.fact.epoch),
-            rps: enough.then(|| picks as f64 / seconds.max(1) as f64),
-            error_rate: rate(sum.failed(), sum.ended(), enough),
-            harmed_rate: rate(u64::from(harmed), sum.ended(), enough),
+            rps: enough.then(|| per_second(picks)),
+            refused_rps: per_second(seen.unpicked),
+            error_rate: rate(failed, finished, enough),
+            harmed_rate: rate(harmed, finished, enough),
             p50_ms,
             p99_ms,
             objective_met: watch.objective_missed_by_any().map(|missed| !missed),
@@ -161,19 +164,19 @@ impl Inner {
         &self,
         (watch, frame): (&PoolWatch, &Frame<'_>),
         index: usize,
-        latency: Option<&Latency>,
+        enough: bool,
         now: Mono,
     ) -> Option<BackendView> {
         let backend = watch.pool.backends.get(index)?;
         let cell = frame.cells.get(index)?;
+        let seen = frame.seen.backends.get(index)?;
         let (picks, free, trials) = (frame.picks, frame.free, frame.trials);
-        let enough = frame.is_enough();
         let hits = frame.totals.get(index).copied().unwrap_or(0);
         let ci = (trials > 0).then(|| interval(hits, trials, ALPHA_STATUS));
         let verdict = watch.verdicts.get(index).copied().unwrap_or_default();
-        let rps = enough.then(|| cell.picks() as f64 / frame.seconds.max(1) as f64);
+        let rps = enough.then(|| seen.picks() as f64 / frame.seen.length().as_secs_f64());
         let told = watch.vitals.get(index);
-        let (p50_ms, p99_ms) = latency.map_or((None, None), |l| quantiles(l, enough));
+        let (p50_ms, p99_ms) = quantiles(&seen.latency, enough);
         let health = watch.health.get(&backend.name);
         let member = watch.epoch().and_then(|e| e.fact.members.get(index));
         // Of a drained backend without a check nothing is known.
@@ -188,7 +191,9 @@ impl Inner {
             intended_share: watch.intended.get(index).copied(),
             expected_share: watch.shown_shares().and_then(|e| e.get(index)).copied(),
             observed_share: if watch.key_parts.is_some() {
-                enough.then(|| cell.picks() as f64 / picks as f64)
+                frame
+                    .is_enough()
+                    .then(|| cell.picks() as f64 / picks as f64)
             } else {
                 (free >= ENOUGH).then(|| f64::from(cell.free) / free as f64)
             },
@@ -200,7 +205,7 @@ impl Inner {
             utilisation: rps.and_then(|r| Some(r / backend.capacity_rps?)),
             p50_ms,
             p99_ms,
-            error_rate: rate(cell.failed(), cell.ended(), enough),
+            error_rate: rate(seen.outcomes.failed(), seen.finished(), enough),
             in_flight: told.map(|v| v.in_flight),
             in_flight_limit: told.and_then(|v| v.limit),
             cpu: told.and_then(|v| v.cpu),
@@ -271,9 +276,10 @@ impl Inner {
 
 /// What the rows of a pool have in common, taken once for all of its backends.
 struct Frame<'a> {
-    /// The last seconds, by backend.
+    /// The last seconds of the epoch, by backend: what shares are judged by.
     cells: Vec<Cell>,
-    seconds: usize,
+    /// The last seconds in whatever epoch they were counted: what users saw.
+    seen: Window,
     picks: u64,
     free: u64,
     /// Free picks of the epoch by backend, and what the interval of a share stands on.
@@ -285,8 +291,9 @@ struct Frame<'a> {
 }
 
 impl<'a> Frame<'a> {
-    fn of(watch: &'a PoolWatch) -> Self {
-        let (cells, seconds) = watch.counts.window(WINDOW);
+    fn of(watch: &'a PoolWatch, now: Mono) -> Self {
+        let (cells, _) = watch.counts.window(WINDOW);
+        let from = now.minus(Duration::from_secs(WINDOW as u64));
         let totals = watch.counts.totals();
         let told = watch.epoch().map_or(&[][..], |info| &info.fact.members);
         let member = |m: &MemberFact| Member {
@@ -307,7 +314,7 @@ impl<'a> Frame<'a> {
             },
             totals,
             cells,
-            seconds,
+            seen: window(watch, from, now).unwrap_or_else(|| nothing(watch, now)),
             crowd: Crowd::of(&members),
             fail_open: if open { FailOpen::Yes } else { FailOpen::No },
             members,
@@ -316,6 +323,16 @@ impl<'a> Frame<'a> {
 
     const fn is_enough(&self) -> bool {
         self.picks >= ENOUGH
+    }
+}
+
+/// Nothing was counted yet.
+fn nothing(watch: &PoolWatch, now: Mono) -> Window {
+    Window {
+        from: now,
+        to: now,
+        backends: vec![BackendWindow::default(); watch.pool.backends.len()],
+        unpicked: 0,
     }
 }
 

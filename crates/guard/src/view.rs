@@ -179,7 +179,10 @@ pub struct PoolView {
     pub epoch: Option<Epoch>,
     /// Picks per second, last 10 s.
     pub rps: Option<f64>,
-    /// Failed requests, last 10 s.
+    /// Requests per second that no backend was picked for, last 10 s: shed, queue full or too slow, all at their limit,
+    /// nobody there.
+    pub refused_rps: f64,
+    /// Failed requests among those that reached a backend, last 10 s.
     pub error_rate: Option<f64>,
     /// Requests beyond the objective, last 10 s.
     pub harmed_rate: Option<f64>,

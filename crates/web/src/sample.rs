@@ -117,6 +117,7 @@ fn pool() -> PoolView {
         intent: Intent::Capacity,
         epoch: Some(Epoch(7)),
         rps: Some(870.0),
+        refused_rps: 0.0,
         error_rate: Some(0.000_8),
         harmed_rate: Some(0.001_2),
         p50_ms: Some(12.3),

@@ -106,8 +106,12 @@ fn pool_text(out: &mut String, pool: &PoolView) {
     let number = |value: Option<f64>, unit: &str| {
         value.map_or_else(|| "-".to_owned(), |v| format!("{v:.0}{unit}"))
     };
+    let refused = match pool.refused_rps {
+        rps if rps > 0.0 => format!("  refused {rps:.1}/s"),
+        _ => String::new(),
+    };
     out.line(format_args!(
-        "\npool {}  {}  intent {}  {}/s  p99 {}  errors {}",
+        "\npool {}  {}  intent {}  {}/s{refused}  p99 {}  errors {}",
         pool.name,
         pool.algorithm,
         pool.intent,

@@ -43,3 +43,27 @@ fn says_so_under(limit: &str) {
     }
     assert!(backends.iter().all(|b| b.verdict == Verdict::Explained));
 }
+
+#[test]
+fn rates_go_on_over_a_change_and_what_is_refused_is_a_rate_too() {
+    let mut world = World::new(1, 300.0, shop([1, 1, 1], "round_robin", ""));
+    world.run(20);
+    world.apply(shop([11, 10, 10], "round_robin", ""));
+    world.run(1);
+    let pool = &world.view().pools[0];
+    let rps = pool.rps.unwrap();
+    assert!((270.0..=330.0).contains(&rps), "{rps}");
+    assert!(pool.refused_rps <= 0.0, "{}", pool.refused_rps);
+    assert!(pool.backends[0].rps.is_some() && pool.p99_ms.is_some());
+    // Of 300 a second at 20 ms each six are under way; three of them find room.
+    let tight = shop([1, 1, 1], "round_robin", "max_in_flight_total = 3");
+    let mut world = World::new(1, 300.0, tight);
+    world.run(12);
+    let pool = &world.view().pools[0];
+    let (rps, refused) = (pool.rps.unwrap(), pool.refused_rps);
+    assert!(refused > 60.0, "{refused} refused, {rps} served");
+    assert!(
+        (270.0..=330.0).contains(&(rps + refused)),
+        "{rps} and {refused}"
+    );
+}
