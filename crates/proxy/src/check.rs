@@ -8,6 +8,7 @@
 //! here, only single results are reported; the same count of them (`balance::health`) is kept to know when to ask at
 //! the slower pace of a backend that is down.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::future::poll_fn;
@@ -34,6 +35,9 @@ use crate::stream::Stream;
 const RESPONSE_MAX: usize = 256 * 1024;
 /// Spread of the time between two checks, to both sides, as a share of it.
 const JITTER: f64 = 0.1;
+
+/// A pool whose results are lost is told of this often.
+const LOST_EVERY: Duration = Duration::from_secs(1);
 
 /// What the checks need.
 #[derive(Debug)]
@@ -106,6 +110,38 @@ impl Drop for Checker {
     }
 }
 
+/// What every check needs.
+#[derive(Debug)]
+struct Checking {
+    origin: Instant,
+    results: mpsc::Sender<CheckResult>,
+    lost: Lost,
+}
+
+/// Results that were not taken, by pool: the log has one line for a pool and a second at most.
+#[derive(Debug, Default)]
+struct Lost(RefCell<BTreeMap<Name, (Option<Instant>, u64)>>);
+
+impl Lost {
+    fn add(&self, pool: &Name, now: Instant) {
+        if let Some(results) = self.count(pool, now) {
+            tracing::warn!(%pool, results, "check results were not taken, because too many wait");
+        }
+    }
+
+    /// How many to tell of now; `None`: the pool was told of less than a second ago.
+    fn count(&self, pool: &Name, now: Instant) -> Option<u64> {
+        let mut pools = self.0.borrow_mut();
+        let (told, count) = pools.entry(pool.clone()).or_default();
+        *count += 1;
+        if told.is_some_and(|told| now.saturating_duration_since(told) < LOST_EVERY) {
+            return None;
+        }
+        *told = Some(now);
+        Some(std::mem::take(count))
+    }
+}
+
 /// What is asked of one backend.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Target {
@@ -114,8 +150,12 @@ struct Target {
 }
 
 async fn run(options: CheckOptions, mut config: watch::Receiver<Arc<Config>>) {
-    let options = Rc::new(options);
     let mut rng = Rng::new(options.seed);
+    let options = Rc::new(Checking {
+        origin: options.origin,
+        results: options.results,
+        lost: Lost::default(),
+    });
     let mut tasks: BTreeMap<(Name, Name), (Target, AbortHandle)> = BTreeMap::new();
     loop {
         let wanted = targets(&config.borrow_and_update());
@@ -157,7 +197,7 @@ fn targets(config: &Config) -> BTreeMap<(Name, Name), Target> {
 }
 
 /// Checks one backend for ever.
-async fn check_on(options: Rc<CheckOptions>, key: (Name, Name), target: Target, mut rng: Rng) {
+async fn check_on(options: Rc<Checking>, key: (Name, Name), target: Target, mut rng: Rng) {
     let health = &target.health;
     let mut next = Instant::now() + health.interval.mul_f64(rng.unit());
     let mut state = HealthState::new();
@@ -183,7 +223,7 @@ async fn check_on(options: Rc<CheckOptions>, key: (Name, Name), target: Target, 
             took,
         };
         if options.results.try_send(result).is_err() {
-            tracing::warn!(pool = %key.0, backend = %key.1, "a check result was not taken");
+            options.lost.add(&key.0, now);
         }
         state.observe(ok, health.rise, health.fall);
         next = (start + pause(health, state, &mut rng)).max(now);
@@ -354,11 +394,25 @@ pub(crate) async fn drain(
 
 #[cfg(test)]
 mod tests {
-    use super::{JITTER, pause};
+    use super::{JITTER, Lost, pause};
     use evenkeel_balance::health::HealthState;
     use evenkeel_model::config::{Health, HealthCheck};
+    use evenkeel_model::ids::Name;
     use evenkeel_model::rng::Rng;
-    use std::time::Duration;
+    use std::time::{Duration, Instant};
+
+    #[test]
+    fn results_that_are_lost_are_told_once_a_second_for_each_pool() {
+        let (lost, start) = (Lost::default(), Instant::now());
+        let names = ["a", "b"].map(|name| Name::new(name).unwrap());
+        let told = |pool: &Name, ms| lost.count(pool, start + Duration::from_millis(ms));
+        assert_eq!(told(&names[0], 0), Some(1));
+        for ms in 1..1_000 {
+            assert_eq!(told(&names[0], ms), None);
+        }
+        assert_eq!(told(&names[1], 500), Some(1));
+        assert_eq!(told(&names[0], 1_000), Some(1_000));
+    }
 
     #[test]
     fn every_pause_is_drawn_within_the_jitter_and_is_longer_while_the_backend_is_down() {
