@@ -43,6 +43,8 @@ pub struct Step {
     pub changed: Vec<Name>,
     /// Members that discovery no longer names, or names at another address, and that stay for now.
     pub held: Vec<Name>,
+    /// When the next of those held may leave; `None`: nobody is held, or only because the pool needs them.
+    pub next: Option<Mono>,
 }
 
 impl Step {
@@ -134,6 +136,9 @@ impl Membership {
             let is_last = floor.declared + self.current.len() <= 1 && moved.is_none();
             let too_few = is_up && moved.is_none() && live <= floor.min_healthy;
             if room == 0 || is_last || too_few {
+                if !is_last && !too_few {
+                    step.next = self.removals.front().map(|at| at.plus(WINDOW));
+                }
                 step.held.push(name);
                 continue;
             }

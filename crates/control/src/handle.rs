@@ -26,6 +26,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::counters::{PoolCounters, WorkerCounters};
 use crate::facts::RouteCounter;
 use crate::judge::{Judged, judge};
+use crate::members::Looks;
 use crate::series::Series;
 use crate::token::Tokens;
 
@@ -65,6 +66,8 @@ pub struct Published {
     pub hedges: Vec<(Name, Hedges)>,
     /// What became of probes, by pool that sends them.
     pub probes: Vec<(Name, Probes)>,
+    /// What became of looks for members, by pool that finds some.
+    pub looks: Vec<(Name, Looks)>,
     /// What overload protection sees and did.
     pub overload: OverloadView,
     /// When the process started.
@@ -92,6 +95,7 @@ impl Published {
             rate_limited: Vec::new(),
             hedges: Vec::new(),
             probes: Vec::new(),
+            looks: Vec::new(),
             overload: OverloadView::default(),
             started_at,
         }

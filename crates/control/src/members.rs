@@ -8,8 +8,8 @@
 //! Limits: a file is read whole, [`crate::source::SIZE_MAX`] at most; answers wait in a bounded queue.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use evenkeel_balance::membership::{Floor, Membership, Step};
 use evenkeel_model::clock::Mono;
@@ -71,6 +71,36 @@ pub(crate) struct Answer {
     found: Found,
 }
 
+/// What became of the looks for the members of a pool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Looks {
+    /// Looks that gave no list that can be used.
+    pub failed: u64,
+    /// How long ago the last one gave one; `None`: none did yet.
+    pub age: Option<Duration>,
+}
+
+/// The looks of a follower.
+#[derive(Debug, Default)]
+struct Counted {
+    failed: u64,
+    good_at: Option<Instant>,
+}
+
+impl Counted {
+    fn count(&mut self, good: bool) {
+        if good {
+            self.good_at = Some(Instant::now());
+        } else {
+            self.failed += 1;
+        }
+    }
+}
+
+fn lock(looks: &Mutex<Counted>) -> MutexGuard<'_, Counted> {
+    looks.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// One pool that finds members.
 #[derive(Debug)]
 struct Follower {
@@ -78,6 +108,8 @@ struct Follower {
     task: AbortHandle,
     membership: Membership,
     held: Vec<Name>,
+    next: Option<Mono>,
+    looks: Arc<Mutex<Counted>>,
     error: Option<String>,
     /// The error that the loop was told last.
     told: Option<String>,
@@ -96,6 +128,8 @@ pub(crate) struct Moved {
     pub(crate) found: Vec<Backend>,
     /// Those that stay although nobody names them.
     pub(crate) held: Vec<Name>,
+    /// When the next of them may leave.
+    pub(crate) next: Option<Mono>,
     /// Why the last look gave no answer, or what is wrong with it.
     pub(crate) error: Option<String>,
     /// What changed, in words; empty: the members are the same.
@@ -135,12 +169,22 @@ impl Finder {
                 continue;
             }
             let target = Arc::new(target);
-            let look = follow(pool.name.clone(), Arc::clone(&target), self.answers.clone());
+            let looks = known
+                .map(|known| Arc::clone(&known.looks))
+                .unwrap_or_default();
+            let look = follow(
+                pool.name.clone(),
+                Arc::clone(&target),
+                Arc::clone(&looks),
+                self.answers.clone(),
+            );
             let follower = Follower {
                 task: tokio::spawn(look).abort_handle(),
                 target,
                 membership: Membership::new(pool.discovered().cloned()),
                 held: Vec::new(),
+                next: None,
+                looks,
                 error: None,
                 told: None,
             };
@@ -174,6 +218,21 @@ impl Finder {
         Some(answer.pool)
     }
 
+    /// What became of the looks, by pool that finds members.
+    pub(crate) fn looks(&self) -> Vec<(Name, Looks)> {
+        let followers = self.followers.iter();
+        followers
+            .map(|(name, follower)| {
+                let counted = lock(&follower.looks);
+                let looks = Looks {
+                    failed: counted.failed,
+                    age: counted.good_at.map(|at| at.elapsed()),
+                };
+                (name.clone(), looks)
+            })
+            .collect()
+    }
+
     /// The pools that hold members back and may go on.
     pub(crate) fn waiting(&self) -> Vec<Name> {
         let waiting = self.followers.iter().filter(|(_, f)| !f.held.is_empty());
@@ -196,14 +255,17 @@ impl Finder {
         };
         let step = follower.membership.step(now, floor, up);
         let before = std::mem::replace(&mut follower.held, step.held.clone());
+        let next = std::mem::replace(&mut follower.next, step.next);
         let told = std::mem::replace(&mut follower.told, follower.error.clone());
-        if !step.moves() && before == step.held && told == follower.error {
+        let is_told = before == step.held && next == step.next && told == follower.error;
+        if !step.moves() && is_told {
             return None;
         }
         Some(Moved {
             found: follower.membership.current().cloned().collect(),
             text: in_words(pool, &follower.target.members.source, &step),
             held: step.held,
+            next: step.next,
             error: follower.error.clone(),
         })
     }
@@ -237,10 +299,16 @@ fn in_words(pool: &Pool, source: &MembersSource, step: &Step) -> String {
 }
 
 /// Looks for ever.
-async fn follow(pool: Name, target: Arc<Target>, answers: mpsc::Sender<Answer>) {
+async fn follow(
+    pool: Name,
+    target: Arc<Target>,
+    looks: Arc<Mutex<Counted>>,
+    answers: mpsc::Sender<Answer>,
+) {
     let mut known: Option<Result<Listed, String>> = None;
     loop {
         let found = look(&target).await;
+        lock(&looks).count(found.is_ok());
         let again = match &found {
             Ok((_, good_for)) => *good_for,
             Err(_) => target.members.ttl_min.max(FILE_EVERY),
@@ -331,13 +399,22 @@ fn read_file(target: &Target) -> Result<Vec<Backend>, String> {
     let MembersSource::File(path) = &target.members.source else {
         return Ok(Vec::new());
     };
-    let text = source::read(path).map_err(|error| error.to_string())?;
+    let text = source::read(path).map_err(|error| {
+        let why = match error.cause {
+            source::Cause::Pipe => "it is a named pipe".to_owned(),
+            cause => cause.to_string(),
+        };
+        format!(
+            "cannot read the list of members `{}`: {why}",
+            path.display()
+        )
+    })?;
     let taken: Vec<&Name> = target.declared.iter().map(|(name, _)| name).collect();
     let listed = list_of_members(&text, path.to_str(), target.intent, &taken);
     listed.members.ok_or_else(|| {
         let said = listed.findings.iter().take(NAMED_MAX).map(|finding| {
             let line = finding.location.as_ref().map_or(0, |l| l.line);
-            format!("line {line}: {}", finding.message)
+            format!("line {line}: {} ({})", finding.message, finding.fix)
         });
         let said: Vec<String> = said.collect();
         format!("`{}` {}", path.display(), said.join("; "))

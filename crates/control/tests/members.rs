@@ -344,6 +344,14 @@ fn a_file_gives_members_takes_them_slowly_and_is_no_revision() {
     instance.until("the first of three left", |i| i.names().len() == 2);
     let members = instance.members().unwrap();
     assert_eq!((members.held.len(), members.error), (2, None));
+    let reason = |i: &Instance| i.handle.view().unwrap().pools[0].backends[0].reason.clone();
+    instance.until("the held say until when", |i| {
+        reason(i).starts_with("no longer named, leaves in ")
+    });
+    instance.until("failed looks are counted", |i| {
+        let looks = i.handle.published().looks[0].1;
+        looks.failed > 0 && looks.age.is_some()
+    });
     for _ in 0..10 {
         instance.who();
     }

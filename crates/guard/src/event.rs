@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use evenkeel_balance::roster::{Change, Lineup, What};
-use evenkeel_model::clock::Wall;
+use evenkeel_model::clock::{Mono, Wall};
 use evenkeel_model::config::{Backend, Config, Pool};
 use evenkeel_model::finding::Finding;
 use evenkeel_model::ids::{Epoch, IncidentId, Name, RevisionId};
@@ -298,7 +298,9 @@ pub struct MembersFact {
     pub found: Vec<Backend>,
     /// Members that stay although they are no longer named.
     pub held: Vec<Name>,
-    /// Why the last look gave no answer.
+    /// When the next of them may leave; `None`: the pool needs those that stay.
+    pub next: Option<Mono>,
+    /// Why the last look gave no answer, or what is wrong with it.
     pub error: Option<String>,
     /// What changed and why, in words; empty: nothing that the journal should keep.
     pub text: String,

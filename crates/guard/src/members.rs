@@ -6,7 +6,9 @@
 
 use std::sync::Arc;
 
+use evenkeel_model::clock::Mono;
 use evenkeel_model::config::Config;
+use evenkeel_model::ids::Name;
 use evenkeel_model::record::{Entry, EventSource, TimelineEvent};
 
 use crate::event::MembersFact;
@@ -14,6 +16,33 @@ use crate::remedy::Outlook;
 use crate::state::Inner;
 use crate::view::MembersView;
 use crate::watch::PoolWatch;
+
+/// What is known of the members of a pool beside who they are.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Discovery {
+    /// Members that stay although they are no longer named.
+    held: Vec<Name>,
+    /// When the next of them may leave.
+    next: Option<Mono>,
+    /// Why the last look gave no answer, or what is wrong with it.
+    error: Option<String>,
+}
+
+impl Discovery {
+    /// Why `member` is there although nobody names it, if that is so.
+    pub(crate) fn reason(&self, member: &Name, now: Mono) -> Option<String> {
+        if !self.held.contains(member) {
+            return None;
+        }
+        Some(match self.next {
+            Some(at) => format!(
+                "no longer named, leaves in {} s at the earliest",
+                at.since(now).as_secs()
+            ),
+            None => "no longer named, stays because the pool needs it".to_owned(),
+        })
+    }
+}
 
 impl Inner {
     /// The members of a pool changed.
@@ -28,7 +57,11 @@ impl Inner {
             && let Some(watch) = self.pools.get_mut(&fact.pool)
         {
             watch.configure(now.clone());
-            watch.discovery = (fact.held.clone(), fact.error.clone());
+            watch.discovery = Discovery {
+                held: fact.held.clone(),
+                next: fact.next,
+                error: fact.error.clone(),
+            };
         }
         if fact.text.is_empty() {
             return;
@@ -43,7 +76,7 @@ impl Inner {
     /// What status says of the members of a pool.
     pub(crate) fn members_view(watch: &PoolWatch) -> Option<MembersView> {
         let members = watch.pool.members.as_ref()?;
-        let (held, error) = watch.discovery.clone();
+        let Discovery { held, error, .. } = watch.discovery.clone();
         Some(MembersView {
             source: members.source.to_string(),
             found: watch.pool.discovered().count(),

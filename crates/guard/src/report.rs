@@ -236,6 +236,10 @@ impl Inner {
         now: Mono,
     ) -> String {
         let mut text = share_reason(watch, frame, index);
+        let name = watch.pool.backends.get(index).map(|b| &b.name);
+        if let Some(held) = name.and_then(|name| watch.discovery.reason(name, now)) {
+            text = format!("{held}; {text}");
+        }
         if let Some(at) = self.keep_until {
             let left = at.since(now).as_secs();
             text = format!("{text}; kept against the tests for {left} s more (--keep)");

@@ -220,7 +220,7 @@ pub struct MembersView {
     pub found: usize,
     /// Members that the source no longer names and that stay until it is their turn to leave.
     pub held: Vec<Name>,
-    /// Why the last look gave no answer; the members before it stay.
+    /// Why the last look gave no answer (the members before it stay), or what is wrong with the one that it gave.
     pub error: Option<String>,
 }
 

@@ -27,6 +27,7 @@ use crate::clients::ClientRule;
 use crate::counts::{Cell, Counts, Row};
 use crate::event::{EpochFact, HealthFact, MemberFact};
 use crate::hot::{Hot, Keys};
+use crate::members::Discovery;
 use crate::view::Verdict;
 
 /// Epochs of a pool kept for dating and diagnosis.
@@ -104,8 +105,8 @@ pub(crate) struct PoolWatch {
     pub(crate) counts: Counts,
     pub(crate) epochs: VecDeque<EpochInfo>,
     pub(crate) vitals: Vec<Vitals>,
-    /// Members that stay although they are no longer named, and why the last look gave no answer.
-    pub(crate) discovery: (Vec<Name>, Option<String>),
+    /// What is known of its members beside who they are.
+    pub(crate) discovery: Discovery,
     pub(crate) health: BTreeMap<Name, Health>,
     pub(crate) intended: Vec<f64>,
     /// The shares that free picks should have.
@@ -136,7 +137,7 @@ impl PoolWatch {
             counts: Counts::new(),
             epochs: VecDeque::new(),
             vitals: Vec::new(),
-            discovery: (Vec::new(), None),
+            discovery: Discovery::default(),
             health: BTreeMap::new(),
             intended: Vec::new(),
             expected: None,

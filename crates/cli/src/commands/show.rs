@@ -119,6 +119,9 @@ fn pool_text(out: &mut String, pool: &PoolView) {
         number(pool.p99_ms, " ms"),
         render::percent(pool.error_rate)
     ));
+    if let Some(members) = &pool.members {
+        out.line(format_args!("members: {}", members.in_words()));
+    }
     let head = [
         "backend",
         "intended",

@@ -52,6 +52,7 @@ impl Shell {
             pool: name.clone(),
             found: moved.found,
             held: moved.held,
+            next: moved.next,
             error: moved.error,
             text: moved.text,
         }));

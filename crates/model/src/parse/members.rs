@@ -6,6 +6,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use toml::de::DeValue;
+
 use super::reader::{Found, Reader, Report, Section, clip};
 use super::reference::sub;
 use super::typed::{Expected, Limits};
@@ -218,8 +220,8 @@ fn listed(
         seen.insert((*name).clone(), "a backend of the configuration".to_owned());
     }
     let mut members = Vec::with_capacity(elements.len());
-    for (path, value) in elements {
-        let Some(s) = reader.section(path, value, &keys::MEMBER) else {
+    for (index, (_, value)) in elements.into_iter().enumerate() {
+        let Some(s) = reader.section(called(index, value.get_ref()), value, &keys::MEMBER) else {
             continue;
         };
         s.require(
@@ -234,15 +236,12 @@ fn listed(
         }
         let name = s.name(reader, "name");
         if let Some(name) = &name
-            && let Some(other) = seen.insert(name.clone(), format!("`{}`", s.path))
+            && let Some(other) = seen.insert(name.clone(), "another member".to_owned())
             && let Some(found) = s.get(reader, "name")
         {
             let report = Report {
                 id: "CFG-07",
-                message: format!(
-                    "`{}` is \"{name}\", which {other} is called too",
-                    found.path
-                ),
+                message: format!("a member is called `{name}`, as {other} is"),
                 effect: "one of the two would silently win, so the list is not used".to_owned(),
                 fix: "give each member a name of its own".to_owned(),
             };
@@ -256,6 +255,18 @@ fn listed(
         }
     }
     members
+}
+
+/// What a member is called in findings: by its name, or counted from 1.
+fn called(index: usize, member: &DeValue<'_>) -> String {
+    let table = member.as_table();
+    let name = table.and_then(|table| table.iter().find(|(key, _)| key.get_ref() == "name"));
+    let name = name.and_then(|(_, value)| value.get_ref().as_str());
+    let name = name.and_then(|name| Name::new(name).ok());
+    name.map_or_else(
+        || format!("member {}", index + 1),
+        |name| format!("member {name}"),
+    )
 }
 
 #[cfg(test)]

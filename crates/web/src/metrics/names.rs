@@ -51,6 +51,10 @@ metrics! {
         "Requests that a route led to its pool; route: host, if it names one, and path prefix.";
     HotKey: Gauge "evenkeel_hot_key",
         "Part of the requests with a key, 0 to 1, that one hot key brings to its backend; absent without such a key.";
+    MembersFailed: Counter "evenkeel_members_failed",
+        "Looks for the members of the pool that gave no list that can be used; the members before stay.";
+    MembersAge: Gauge "evenkeel_members_age_seconds",
+        "Seconds since the last look for the members of the pool that gave a list; absent before the first.";
     Queue: Counter "evenkeel_queue",
         "Requests that found every backend at its limit, by what happened: queued, served, timed_out, left, full, shed.";
     QueueWaiting: Gauge "evenkeel_queue_waiting",

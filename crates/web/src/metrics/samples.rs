@@ -1,6 +1,8 @@
 //! The samples of each metric, from the published present.
 
-use evenkeel_control::{BackendCounters, Hedges, OverloadView, Probes, Published, RouteCounter};
+use evenkeel_control::{
+    BackendCounters, Hedges, Looks, OverloadView, Probes, Published, RouteCounter,
+};
 use evenkeel_guard::{BackendView, GuardView, HealthView, PoolView, Status};
 use evenkeel_model::ids::Name;
 use evenkeel_model::record::IncidentSeverity;
@@ -63,6 +65,7 @@ pub(super) fn of(metric: Metric, published: &Published) -> Vec<Sample> {
         }
         Metric::RouteRequests => published.routes.iter().map(led).collect(),
         Metric::HotKey => view.map(hot_keys).unwrap_or_default(),
+        Metric::MembersFailed | Metric::MembersAge => looked(metric, published),
         Metric::Queue | Metric::QueueWaiting => waits(metric, published),
         Metric::Share
         | Metric::Verdict
@@ -231,7 +234,19 @@ fn counted(metric: Metric, published: &Published) -> Vec<Sample> {
     samples
 }
 
-/// What became of requests that found every backend at its limit.
+/// How the looks for members went.
+fn looked(metric: Metric, published: &Published) -> Vec<Sample> {
+    let of_pool = |(pool, looks): &(Name, Looks)| {
+        let value = match metric {
+            Metric::MembersFailed => Value::Count(looks.failed),
+            _ => Value::Gauge(looks.age?.as_secs_f64()),
+        };
+        Some(sample([("pool", pool.to_string())], value))
+    };
+    published.looks.iter().filter_map(of_pool).collect()
+}
+
+/// The part of one hot key.
 fn hot_keys(view: &GuardView) -> Vec<Sample> {
     let part = |pool: &PoolView| {
         let hot = pool.hot_key.as_ref()?;
@@ -244,6 +259,7 @@ fn hot_keys(view: &GuardView) -> Vec<Sample> {
     view.pools.iter().filter_map(part).collect()
 }
 
+/// What became of requests that found every backend at its limit.
 fn waits(metric: Metric, published: &Published) -> Vec<Sample> {
     let mut samples = Vec::new();
     for (pool, counters) in &published.pools {

@@ -4,7 +4,7 @@ use super::names::Metric;
 use super::render;
 use crate::sample;
 use evenkeel_control::{
-    BackendCounters, Hedges, PoolCounters, Probes, Published, RouteCounter, Series, ShedBy,
+    BackendCounters, Hedges, Looks, PoolCounters, Probes, Published, RouteCounter, Series, ShedBy,
     WorkerCounters,
 };
 use evenkeel_model::clock::Wall;
@@ -13,6 +13,7 @@ use evenkeel_model::ids::Name;
 use evenkeel_model::tally::{Latency, Outcomes, RouteKey};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 fn counters() -> BackendCounters {
     let mut latency = Latency::default();
@@ -88,6 +89,13 @@ fn published(state: sample::State) -> Published {
                 silent: 3,
                 late: 2,
                 failed: 1,
+            },
+        )],
+        looks: vec![(
+            Name::new("shop").unwrap(),
+            Looks {
+                failed: 2,
+                age: Some(Duration::from_millis(1_500)),
             },
         )],
         overload: evenkeel_control::OverloadView {

@@ -5,6 +5,7 @@ use evenkeel_model::config::Pool;
 use maud::{Markup, html};
 
 use super::{bars, shapes, words};
+use crate::views::MembersView;
 
 /// Columns of the table; the reason spans all but the first.
 const COLUMNS: usize = 16;
@@ -57,6 +58,9 @@ fn head(pool: &PoolView, declared: Option<&Pool>) -> Markup {
             h2 id={ "pool-" (pool.name) } { "pool " b { (pool.name) } }
             p class="quiet" {
                 (pool.algorithm.as_str().replace('_', " ")) ", intent " (pool.intent.as_str())
+            }
+            @if let Some(members) = &pool.members {
+                p class="quiet" { "members: " (MembersView::of(members).in_words()) }
             }
             dl class="figures" {
                 div { dt { "requests" } dd { (words::per_second(pool.rps)) @if pool.rps.is_some() { " /s" } } }

@@ -9,6 +9,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{DrainView, maybe_time, time};
 
+/// Members that a line names.
+const HELD_MAX: usize = 5;
+
 /// `status`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "the fields are those of the public JSON")]
@@ -102,8 +105,45 @@ pub struct MembersView {
     pub found: usize,
     /// No longer named, and kept until it is their turn to leave.
     pub held: Vec<String>,
-    /// Why the last look gave no answer.
+    /// Why the last look gave no answer, or what is wrong with the one that it gave.
     pub error: Option<String>,
+}
+
+impl MembersView {
+    /// The view of what a pool finds.
+    pub fn of(members: &evenkeel_guard::MembersView) -> Self {
+        Self {
+            source: members.source.clone(),
+            found: members.found,
+            held: members.held.iter().map(ToString::to_string).collect(),
+            error: members.error.clone(),
+        }
+    }
+
+    /// In a line: the source, how many it gave, who stays though not named, what is wrong.
+    pub fn in_words(&self) -> String {
+        let mut text = format!("{}, {} found", self.source, self.found);
+        let shown: Vec<&str> = self
+            .held
+            .iter()
+            .take(HELD_MAX)
+            .map(String::as_str)
+            .collect();
+        if !shown.is_empty() {
+            let more = match self.held.len() - shown.len() {
+                0 => String::new(),
+                more => format!(" and {more} more"),
+            };
+            text = format!(
+                "{text}, no longer named but held: {}{more}",
+                shown.join(", ")
+            );
+        }
+        if let Some(error) = &self.error {
+            text = format!("{text}; {error}");
+        }
+        text
+    }
 }
 
 /// A backend of `status`.
@@ -208,12 +248,7 @@ fn pool_status(pool: &evenkeel_guard::PoolView) -> PoolView {
             part: hot.part,
             backend: hot.backend.to_string(),
         }),
-        members: pool.members.as_ref().map(|members| MembersView {
-            source: members.source.clone(),
-            found: members.found,
-            held: members.held.iter().map(ToString::to_string).collect(),
-            error: members.error.clone(),
-        }),
+        members: pool.members.as_ref().map(MembersView::of),
         backends: pool.backends.iter().map(backend_status).collect(),
     }
 }
@@ -241,5 +276,27 @@ fn backend_status(backend: &evenkeel_guard::BackendView) -> BackendView {
         version: backend.version.as_ref().map(ToString::to_string),
         zone: backend.zone.as_ref().map(ToString::to_string),
         weight: backend.weight,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::MembersView;
+
+    #[test]
+    fn what_a_pool_finds_is_told_in_a_line_of_bounded_length() {
+        let mut members = MembersView {
+            source: "file m.toml".to_owned(),
+            found: 9,
+            held: Vec::new(),
+            error: None,
+        };
+        assert_eq!(members.in_words(), "file m.toml, 9 found");
+        members.held = (0..7).map(|n| format!("m{n}")).collect();
+        members.error = Some("`m.toml` line 3: not valid TOML".to_owned());
+        assert_eq!(
+            members.in_words(),
+            "file m.toml, 9 found, no longer named but held: m0, m1, m2, m3, m4 and 2 more; `m.toml` line 3: not valid TOML"
+        );
     }
 }

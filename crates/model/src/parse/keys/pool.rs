@@ -57,6 +57,13 @@ pub(super) const POOL_AUDIT_KEY: Key = Key::new(
     Kind::Table(&POOL_AUDIT),
     "What the rules of the audit are set to for this pool.",
 );
+pub(super) const BACKEND_PRIORITY: Key = Key::new(
+    "priority",
+    Kind::whole(&PRIORITY),
+    "Level of fail-over: 0 takes traffic first, the next joins when too little of it is healthy.",
+)
+.or("0");
+
 pub(super) const CAPACITY: Key = Key::new(
     "capacity_rps",
     Kind::number(&RPS),
@@ -636,12 +643,7 @@ pub(in super::super) static BACKEND: Table = Table {
             "Relative weight; without it derived from capacity_rps under intent capacity, else 1.",
         ),
         CAPACITY,
-        Key::new(
-            "priority",
-            Kind::whole(&PRIORITY),
-            "Level of fail-over: 0 takes traffic first, the next joins when too little of it is healthy.",
-        )
-        .or("0"),
+        BACKEND_PRIORITY,
         ZONE,
         VERSION,
     ],
@@ -664,6 +666,7 @@ pub(in super::super) static MEMBER: Table = Table {
         .required(),
         Key::new("weight", Kind::whole(&WEIGHT), "Relative weight."),
         CAPACITY,
+        BACKEND_PRIORITY,
         ZONE,
         VERSION,
     ],

@@ -128,6 +128,21 @@ fn weights_of_members_follow_their_capacities() {
 }
 
 #[test]
+fn a_member_may_have_every_key_of_a_backend_and_is_named_where_something_is_wrong() {
+    let list = "[[member]]\nname = \"y\"\naddress = \"127.0.0.1:2\"\npriority = 1\nweight = 2\n";
+    assert_eq!(members(list)[0].priority, 1);
+    let wrong =
+        "[[member]]\nname = \"y\"\naddress = \"x\"\n[[member]]\naddress = \"127.0.0.1:2\"\n";
+    let listed = list_of_members(wrong, None, Intent::Weight, &[]);
+    let said: Vec<&str> = listed.findings.iter().map(|f| f.message.as_str()).collect();
+    assert!(
+        said.iter().any(|s| s.contains("`member y.address`")),
+        "{said:?}"
+    );
+    assert!(said.iter().any(|s| s.contains("member 2")), "{said:?}");
+}
+
+#[test]
 fn a_list_with_an_error_is_not_used_and_says_where() {
     let own = crate::ids::Name::new("own").unwrap();
     for (list, said) in [
@@ -135,7 +150,7 @@ fn a_list_with_an_error_is_not_used_and_says_where() {
         ("[[member]]\naddress = \"127.0.0.1:1\"\n", "name"),
         (
             "[[member]]\nname = \"own\"\naddress = \"127.0.0.1:1\"\n",
-            "called too",
+            "a member is called `own`",
         ),
         (
             "[[member]]\nname = \"a\"\naddress = \"127.0.0.1:1\"\nwieght = 1\n",
