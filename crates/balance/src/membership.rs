@@ -3,12 +3,15 @@
 //! A new member can only help, so it is taken in with the answer that names it, and so is a new weight. Taking one away
 //! takes capacity away, and the answer that says so may be wrong (a half-written file, a DNS server that lost its zone,
 //! a service that collapsed to one address). So within [`WINDOW`] at most a third of the pool leaves (one where a third
-//! is less), and the pool keeps `min_healthy` backends that are up. The rest is held, shown, and goes when its turn
+//! is less), and of the level that takes traffic at most a third of the weight that is up, so that a heavy member counts
+//! for what it carries; and the level that then takes traffic has `min_healthy` backends that are up. The rest is held, shown, and goes when its turn
 //! comes; a member that is named again meanwhile was never gone. A new address for a known name counts as a removal:
 //! traffic moves to a place that nobody has seen serve.
 //!
-//! Members that are down go first. Limits: pure bookkeeping; who asks, and when, is the shell's.
+//! Members that are down go first, then those of the last level, then the lightest. Limits: of levels that share traffic
+//! only the first counts as the one that takes it; pure bookkeeping; who asks, and when, is the shell's.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
@@ -28,8 +31,8 @@ pub struct Membership {
     current: BTreeMap<Name, Backend>,
     /// What discovery said last; `None`: nothing yet.
     wanted: Option<BTreeMap<Name, Backend>>,
-    /// Moments of the removals of the last [`WINDOW`].
-    removals: VecDeque<Mono>,
+    /// The removals of the last [`WINDOW`].
+    removals: VecDeque<Removal>,
 }
 
 /// What a step did.
@@ -54,15 +57,82 @@ impl Step {
     }
 }
 
+/// A declared backend of the pool.
+#[derive(Debug, Clone, Copy)]
+pub struct Peer {
+    /// Its level of priority.
+    pub level: u32,
+    /// Its weight.
+    pub weight: u32,
+    /// Whether it takes traffic, or would.
+    pub is_up: bool,
+}
+
 /// What bounds a step.
 #[derive(Debug, Clone, Copy)]
-pub struct Floor {
-    /// Declared backends of the pool.
-    pub declared: usize,
-    /// Declared backends that are up.
-    pub declared_up: usize,
+pub struct Floor<'a> {
+    /// The declared backends of the pool.
+    pub declared: &'a [Peer],
     /// Backends that must stay up.
     pub min_healthy: usize,
+}
+
+/// A removal of the last [`WINDOW`].
+#[derive(Debug, Clone, Copy)]
+struct Removal {
+    at: Mono,
+    level: u32,
+    /// Of one that was up.
+    weight: u64,
+}
+
+/// Who is up, by level.
+#[derive(Debug, Default)]
+struct Live(BTreeMap<u32, (usize, u64)>);
+
+impl Live {
+    fn of(peers: impl Iterator<Item = Peer>) -> Self {
+        let mut live = Self::default();
+        peers.for_each(|peer| live.add(peer));
+        live
+    }
+
+    /// The level that takes traffic, how many of it are up, and their weight.
+    fn first(&self) -> Option<(u32, usize, u64)> {
+        let mut levels = self.0.iter().filter(|(_, (heads, _))| *heads > 0);
+        levels
+            .next()
+            .map(|(level, (heads, weight))| (*level, *heads, *weight))
+    }
+
+    fn remove(&mut self, peer: Peer) {
+        if let Some((heads, weight)) = self.0.get_mut(&peer.level).filter(|_| peer.counts()) {
+            *heads = heads.saturating_sub(1);
+            *weight = weight.saturating_sub(u64::from(peer.weight));
+        }
+    }
+
+    fn add(&mut self, peer: Peer) {
+        if peer.counts() {
+            let (heads, weight) = self.0.entry(peer.level).or_default();
+            *heads += 1;
+            *weight += u64::from(peer.weight);
+        }
+    }
+}
+
+impl Peer {
+    const fn counts(self) -> bool {
+        self.is_up && self.weight > 0
+    }
+
+    fn of(member: &Backend, is_up: bool) -> Self {
+        Self {
+            level: member.priority,
+            weight: member.weight,
+            is_up,
+        }
+    }
 }
 
 impl Membership {
@@ -87,12 +157,26 @@ impl Membership {
         self.wanted = Some(wanted);
     }
 
-    /// Goes as far towards the last answer as the bounds allow at `now`; `up` says who takes traffic.
-    pub fn step(&mut self, now: Mono, floor: Floor, up: impl Fn(&Name) -> bool) -> Step {
+    /// Goes as far towards the last answer as the bounds allow at `now`; `up` says who takes traffic, or would.
+    pub fn step(&mut self, now: Mono, floor: Floor<'_>, up: impl Fn(&Name) -> bool) -> Step {
         let mut step = Step::default();
-        let Some(wanted) = &self.wanted else {
+        let Some(wanted) = self.wanted.take() else {
             return step;
         };
+        self.join(&wanted, &mut step);
+        while self
+            .removals
+            .front()
+            .is_some_and(|removal| now.since(removal.at) >= WINDOW)
+        {
+            self.removals.pop_front();
+        }
+        self.leave(&wanted, &mut step, (now, floor), up);
+        self.wanted = Some(wanted);
+        step
+    }
+
+    fn join(&mut self, wanted: &BTreeMap<Name, Backend>, step: &mut Step) {
         for (name, member) in wanted {
             match self.current.get_mut(name) {
                 None => {
@@ -106,54 +190,96 @@ impl Membership {
                 Some(_) => {}
             }
         }
-        while self
-            .removals
-            .front()
-            .is_some_and(|at| now.since(*at) >= WINDOW)
-        {
-            self.removals.pop_front();
-        }
+    }
+
+    /// Lets those go that `wanted` does not name, or names at another address.
+    fn leave(
+        &mut self,
+        wanted: &BTreeMap<Name, Backend>,
+        step: &mut Step,
+        (now, floor): (Mono, Floor<'_>),
+        up: impl Fn(&Name) -> bool,
+    ) {
         // Who joined with this very answer has not been seen to serve, and lets nobody else go sooner.
         let joined: BTreeSet<&Name> = step.added.iter().collect();
-        let stood = self.current.len() - joined.len();
-        let size = floor.declared + stood + self.removals.len();
-        let mut room = (size / PART).max(1).saturating_sub(self.removals.len());
-        let mut live = floor.declared_up + self.current.keys().filter(|name| up(name)).count();
-        let mut leaving: Vec<(bool, Name)> = self
+        let stood = self
             .current
             .iter()
-            .filter(|(name, member)| {
-                wanted
-                    .get(*name)
-                    .is_none_or(|w| w.address != member.address)
-            })
-            .map(|(name, _)| (up(name), name.clone()))
-            .collect();
-        leaving.sort();
-        for (is_up, name) in leaving {
+            .filter(|(name, _)| !joined.contains(name));
+        let stood = stood.map(|(name, member)| (name, Peer::of(member, up(name))));
+        let stood: Vec<(&Name, Peer)> = stood.collect();
+        let size = floor.declared.len() + stood.len() + self.removals.len();
+        let mut room = (size / PART).max(1).saturating_sub(self.removals.len());
+        let peers = stood.iter().map(|(_, peer)| *peer);
+        let mut live = Live::of(floor.declared.iter().copied().chain(peers));
+        let goes = |name: &Name| {
+            let address = wanted.get(name).map(|member| &member.address);
+            address != self.current.get(name).map(|member| &member.address)
+        };
+        let leaving = stood.into_iter().filter(|(name, _)| goes(name));
+        let mut leaving: Vec<(Peer, Name)> = leaving.map(|(n, peer)| (peer, n.clone())).collect();
+        leaving.sort_by_key(|(peer, name)| {
+            (peer.is_up, Reverse(peer.level), peer.weight, name.clone())
+        });
+        for (peer, name) in leaving {
             let moved = wanted.get(&name);
             // A member that only moves stays one of the pool.
-            let is_last = floor.declared + self.current.len() <= 1 && moved.is_none();
-            let too_few = is_up && moved.is_none() && live <= floor.min_healthy;
-            if room == 0 || is_last || too_few {
-                if !is_last && !too_few {
-                    step.next = self.removals.front().map(|at| at.plus(WINDOW));
+            let is_last = floor.declared.len() + self.current.len() <= 1 && moved.is_none();
+            let is_needed = is_last || moved.is_none() && Self::needs(peer, &mut live, floor);
+            if room == 0 || is_needed || self.is_heavy(peer, &live) {
+                if !is_needed {
+                    step.next = self.removals.front().map(|removal| removal.at.plus(WINDOW));
                 }
                 step.held.push(name);
                 continue;
             }
             room -= 1;
-            self.removals.push_back(now);
+            let weight = if peer.counts() {
+                u64::from(peer.weight)
+            } else {
+                0
+            };
+            let level = peer.level;
+            self.removals.push_back(Removal {
+                at: now,
+                level,
+                weight,
+            });
+            live.remove(peer);
             if let Some(member) = moved {
                 self.current.insert(name.clone(), member.clone());
                 step.changed.push(name);
             } else {
-                live -= usize::from(is_up);
                 self.current.remove(&name);
                 step.removed.push(name);
             }
         }
-        step
+    }
+
+    /// Whether the level that takes traffic without `peer` has too few that are up.
+    fn needs(peer: Peer, live: &mut Live, floor: Floor<'_>) -> bool {
+        if !peer.counts() {
+            return false;
+        }
+        live.remove(peer);
+        let left = live.first().map_or(0, |(_, heads, _)| heads);
+        live.add(peer);
+        left < floor.min_healthy
+    }
+
+    /// Whether `peer` would take more than a third of the weight of the level that takes traffic within [`WINDOW`]; the
+    /// first may.
+    fn is_heavy(&self, peer: Peer, live: &Live) -> bool {
+        let Some((level, _, weight)) = live.first().filter(|_| peer.counts()) else {
+            return false;
+        };
+        let gone = self
+            .removals
+            .iter()
+            .filter(|removal| removal.level == level);
+        let gone: u64 = gone.map(|removal| removal.weight).sum();
+        let part = (weight + gone) / PART as u64;
+        peer.level == level && gone > 0 && gone + u64::from(peer.weight) > part
     }
 }
 

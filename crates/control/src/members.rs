@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use evenkeel_balance::membership::{Floor, Membership, Step};
+use evenkeel_balance::membership::{Floor, Membership, Peer, Step};
 use evenkeel_model::clock::Mono;
 use evenkeel_model::config::{Address, Backend, Config, Intent, Members, MembersSource, Pool};
 use evenkeel_model::ids::Name;
@@ -247,10 +247,15 @@ impl Finder {
         up: impl Fn(&Name) -> bool,
     ) -> Option<Moved> {
         let follower = self.followers.get_mut(&pool.name)?;
-        let declared = || pool.backends.iter().filter(|b| !b.discovered);
+        let declared = pool.backends.iter().filter(|b| !b.discovered);
+        let peer = |backend: &Backend| Peer {
+            level: backend.priority,
+            weight: backend.weight,
+            is_up: up(&backend.name),
+        };
+        let declared: Vec<Peer> = declared.map(peer).collect();
         let floor = Floor {
-            declared: declared().count(),
-            declared_up: declared().filter(|b| up(&b.name)).count(),
+            declared: &declared,
             min_healthy: pool.min_healthy as usize,
         };
         let step = follower.membership.step(now, floor, up);

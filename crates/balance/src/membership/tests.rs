@@ -2,15 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use super::{Floor, Membership, WINDOW};
+use super::{Floor, Membership, Peer, WINDOW};
 use evenkeel_model::clock::Mono;
 use evenkeel_model::config::{Address, Backend};
 use evenkeel_model::ids::Name;
 use proptest::prelude::*;
 
-const ALONE: Floor = Floor {
-    declared: 0,
-    declared_up: 0,
+const ALONE: Floor<'_> = Floor {
+    declared: &[],
     min_healthy: 1,
 };
 
@@ -115,6 +114,92 @@ fn who_is_down_goes_first_and_a_moved_member_keeps_its_name() {
     assert_eq!(alone.current().next(), Some(&elsewhere));
 }
 
+fn levels(of: &[(u16, u32, u32)]) -> Vec<Backend> {
+    let member = |(number, priority, weight): &(u16, u32, u32)| Backend {
+        priority: *priority,
+        weight: *weight,
+        ..member(*number)
+    };
+    of.iter().map(member).collect()
+}
+
+#[test]
+fn standbys_leave_first_and_do_not_stand_in_for_min_healthy() {
+    let floor = Floor {
+        min_healthy: 2,
+        ..ALONE
+    };
+    let all = levels(&[(0, 0, 1), (1, 0, 1), (2, 0, 1), (8, 1, 1), (9, 1, 1)]);
+    let mut pool = Membership::new(all);
+    pool.answer([]);
+    let mut left = Vec::new();
+    for second in 1..20 {
+        let step = pool.step(Mono::from_secs(second * 31), floor, |_| true);
+        left.extend(step.removed.iter().map(ToString::to_string));
+    }
+    assert_eq!(left, ["m08", "m09", "m00"]);
+    assert_eq!(names(&pool), ["m01", "m02"]);
+}
+
+#[test]
+fn the_last_of_a_level_leaves_when_the_next_level_has_enough() {
+    let both = levels(&[(0, 0, 1), (1, 1, 1)]);
+    let mut pool = Membership::new(both.clone());
+    pool.answer([both[1].clone()]);
+    let step = pool.step(Mono::ZERO, ALONE, |_| true);
+    assert_eq!(
+        (step.removed.len(), names(&pool)),
+        (1, vec!["m01".to_owned()])
+    );
+    let mut pool = Membership::new(both.clone());
+    pool.answer([both[1].clone()]);
+    let step = pool.step(Mono::ZERO, ALONE, |name| name.as_str() == "m00");
+    assert_eq!(
+        (step.held.len(), step.next),
+        (1, None),
+        "nobody would be up"
+    );
+}
+
+#[test]
+fn a_third_of_the_pool_is_a_third_of_the_weight_that_takes_traffic() {
+    let mut pool = Membership::new(levels(&[
+        (0, 0, 10),
+        (1, 0, 10),
+        (2, 0, 1),
+        (3, 0, 1),
+        (4, 1, 1),
+        (5, 1, 1),
+    ]));
+    pool.answer(levels(&[(4, 1, 1), (5, 1, 1)]));
+    let step = pool.step(Mono::ZERO, ALONE, |_| true);
+    let gone: Vec<&str> = step.removed.iter().map(Name::as_str).collect();
+    assert_eq!(
+        gone,
+        ["m02", "m03"],
+        "2 of 22; 12 would be more than a third"
+    );
+    assert_eq!(step.next, Some(Mono::ZERO.plus(WINDOW)));
+    let mut sizes = Vec::new();
+    for window in 1..4 {
+        pool.step(Mono::ZERO.plus(WINDOW * window), ALONE, |_| true);
+        sizes.push(pool.current().count());
+    }
+    assert_eq!(sizes, [3, 2, 2], "one heavy member a window");
+}
+
+#[test]
+fn who_was_never_seen_up_lets_nobody_go() {
+    let mut pool = Membership::new(members(0..4));
+    pool.answer(members(10..50));
+    let is_old = |name: &Name| *name < member(10).name;
+    let step = pool.step(Mono::ZERO, ALONE, is_old);
+    assert_eq!(step.removed.len(), 1);
+    // The joiners are down, and many; of those that serve a third goes in a window all the same.
+    let step = pool.step(Mono::from_secs(1), ALONE, is_old);
+    assert_eq!(step.removed.len(), 0);
+}
+
 #[test]
 fn without_an_answer_nothing_moves() {
     let mut pool = Membership::new(members(0..3));
@@ -131,7 +216,9 @@ proptest! {
         min_healthy in 1usize..4,
         answers in prop::collection::vec((prop::collection::btree_set(0u16..14, 0..14), 1u64..20, 0u16..14), 1..40),
     ) {
-        let floor = Floor { declared, declared_up: declared, min_healthy };
+        let peer = Peer { level: 0, weight: 1, is_up: true };
+        let peers = vec![peer; declared];
+        let floor = Floor { declared: &peers, min_healthy };
         let mut pool = Membership::new(members(0..start));
         let mut now = 0u64;
         let mut gone: Vec<(u64, usize, usize)> = Vec::new();
