@@ -79,9 +79,9 @@ fn socket(port_min: u16) -> impl Strategy<Value = SocketAddr> {
 }
 
 fn address() -> impl Strategy<Value = Address> {
-    let host = |socket: &SocketAddr| !socket.ip().is_unspecified() && !socket.ip().is_multicast();
+    let host = |address: &Address| address.why_no_host().is_none();
     prop_oneof![
-        3 => socket(1).prop_filter("no host has it", host).prop_map(Address::Tcp),
+        3 => socket(1).prop_map(Address::Tcp).prop_filter("no host has it", host),
         1 => "/[a-z \"\\\\.]{1,20}".prop_map(|path| Address::Unix(PathBuf::from(path))),
     ]
 }

@@ -1,12 +1,14 @@
 //! The samples of each metric, from the published present.
 
+use std::sync::Arc;
+
 use evenkeel_control::{
     BackendCounters, Hedges, Looks, OverloadView, Probes, Published, RouteCounter,
 };
 use evenkeel_guard::{BackendView, GuardView, HealthView, PoolView, Status};
 use evenkeel_model::ids::Name;
 use evenkeel_model::record::IncidentSeverity;
-use evenkeel_model::tally::Latency;
+use evenkeel_model::tally::{Latency, RouteKey};
 
 use super::names::Metric;
 
@@ -86,19 +88,7 @@ pub(super) fn of(metric: Metric, published: &Published) -> Vec<Sample> {
                 })
                 .collect()
         }
-        Metric::RateLimited => {
-            let routes = published.rate_limited.iter();
-            routes
-                .map(|(route, count)| {
-                    let labels = [
-                        ("listener", route.listener.clone()),
-                        ("host", route.host.clone().unwrap_or_default()),
-                        ("path_prefix", route.path_prefix.clone()),
-                    ];
-                    sample(labels, Value::Count(*count))
-                })
-                .collect()
-        }
+        Metric::RateLimited => published.rate_limited.iter().map(limited).collect(),
         Metric::Hedges => {
             let pools = published.hedges.iter();
             pools
@@ -118,6 +108,15 @@ pub(super) fn of(metric: Metric, published: &Published) -> Vec<Sample> {
         Metric::AccessLogLost => one(Value::Count(published.access_log_lost)),
         Metric::StartTime => one(Value::Gauge(published.started_at.0 as f64 / 1_000.0)),
     }
+}
+
+fn limited((route, count): &(Arc<RouteKey>, u64)) -> Sample {
+    let labels = [
+        ("listener", route.listener.clone()),
+        ("host", route.host.clone().unwrap_or_default()),
+        ("path_prefix", route.path_prefix.clone()),
+    ];
+    sample(labels, Value::Count(*count))
 }
 
 fn sample<const N: usize>(labels: [(&'static str, String); N], value: Value) -> Sample {

@@ -36,6 +36,10 @@ fn counters() -> BackendCounters {
     }
 }
 
+fn of_shop<T>(what: T) -> Vec<(Name, T)> {
+    vec![(Name::new("shop").unwrap(), what)]
+}
+
 fn published(state: sample::State) -> Published {
     let pool = PoolCounters {
         backends: BTreeMap::from([(Name::new("web-1").unwrap(), counters())]),
@@ -52,7 +56,7 @@ fn published(state: sample::State) -> Published {
     Published {
         view: Some(state.view),
         config: Arc::new(state.config),
-        pools: vec![(Name::new("shop").unwrap(), pool)],
+        pools: of_shop(pool),
         routes: vec![
             route(None, "/cart", 40),
             route(Some("*.shop.example"), "/", 83),
@@ -71,33 +75,24 @@ fn published(state: sample::State) -> Published {
             }),
             8,
         )],
-        hedges: vec![(
-            Name::new("shop").unwrap(),
-            Hedges {
-                made: 6,
-                won: 4,
-                failed: 1,
-                over_budget: 2,
-                no_room: 3,
-            },
-        )],
-        probes: vec![(
-            Name::new("shop").unwrap(),
-            Probes {
-                sent: 9,
-                answered: 4,
-                silent: 3,
-                late: 2,
-                failed: 1,
-            },
-        )],
-        looks: vec![(
-            Name::new("shop").unwrap(),
-            Looks {
-                failed: 2,
-                age: Some(Duration::from_millis(1_500)),
-            },
-        )],
+        hedges: of_shop(Hedges {
+            made: 6,
+            won: 4,
+            failed: 1,
+            over_budget: 2,
+            no_room: 3,
+        }),
+        probes: of_shop(Probes {
+            sent: 9,
+            answered: 4,
+            silent: 3,
+            late: 2,
+            failed: 1,
+        }),
+        looks: of_shop(Looks {
+            failed: 2,
+            age: Some(Duration::from_millis(1_500)),
+        }),
         overload: evenkeel_control::OverloadView {
             memory: Some(150 << 20),
             shed: vec![
