@@ -154,7 +154,7 @@ impl Inner {
                 return Remedy::Wait;
             }
             return Remedy::Suggest(format!(
-                "roll back {blamed} by hand: it leads the other candidates by less than {:.0} nats",
+                "roll back {blamed} by hand; not done by itself: it leads the other candidates by less than {:.0} nats",
                 evenkeel_diagnose::MARGIN_TO_ACT
             ));
         }
@@ -167,7 +167,11 @@ impl Inner {
         match self.permits(case, watch, blamed) {
             Ok(true) => {}
             Ok(false) => return Remedy::Wait,
-            Err(why) => return Remedy::Suggest(format!("roll back {blamed} by hand: {why}")),
+            Err(why) => {
+                return Remedy::Suggest(format!(
+                    "roll back {blamed} by hand; not done by itself: {why}"
+                ));
+            }
         }
         match self.destination(watch, blamed, diagnosis.mechanism) {
             Ok(target) => Remedy::Undo(Box::new(target), blamed),

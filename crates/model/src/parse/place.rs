@@ -253,7 +253,7 @@ fn few_at_home(
             effect: "there is no other zone to prefer it to".to_owned(),
             fix: "remove `zone_aware`, or put right the zones of the backends".to_owned(),
         }
-    } else if at_home == 0 && !is_open {
+    } else if at_home == 0 && !is_open && !zones.is_empty() {
         let zones: Vec<&str> = zones.iter().map(|zone| zone.as_str()).take(SHOWN).collect();
         Report {
             id: "CFG-06",
@@ -265,7 +265,7 @@ fn few_at_home(
             effect: "all of its requests go to other zones".to_owned(),
             fix: "check `zone` at the top of the file, or the zones of the backends".to_owned(),
         }
-    } else if at_home < min_healthy as usize && !is_open {
+    } else if at_home > 0 && at_home < min_healthy as usize && !is_open {
         Report {
             id: "CFG-06",
             message: format!(

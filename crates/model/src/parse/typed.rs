@@ -366,6 +366,11 @@ fn unit<T, E>(
             Ok(value) => return Some(value),
             Err(_said_by_the_finding) => "write a number and its unit in quotes".to_owned(),
         },
+        // In HAProxy a bare number is milliseconds, so a large one was meant as that.
+        DeValue::Integer(n) if unit == "s" && n.as_str().len() > 2 => format!(
+            "put the unit into the value: \"{n}ms\" or \"{n}s\"",
+            n = clip(n.as_str())
+        ),
         DeValue::Integer(n) => format!(
             "put the unit into the value, for example \"{}{unit}\"",
             clip(n.as_str())
