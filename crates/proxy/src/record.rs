@@ -194,8 +194,9 @@ pub(crate) struct Try {
     ended: bool,
     /// The picker knows how it went.
     told: bool,
-    /// What the limit of the backend learns from it.
+    /// What the limit of the backend learns from it, and whether it did.
     learns: Option<Ticket>,
+    learned: bool,
     /// Its slots are given back.
     free: bool,
     /// What it counts as when it is dropped without an end.
@@ -241,6 +242,7 @@ impl Try {
             picked_at: now,
             ended: false,
             told: false,
+            learned: false,
             free: false,
             dropped: Outcome::ClientAbort,
         })
@@ -288,13 +290,11 @@ impl Try {
         self.pool.cells.answered(self.backend, took);
     }
 
-    /// Tells the picker how the try went, once: the time to the head or to the failure. A pick that the request forced
-    /// is not told, so that no client steers the others by it.
+    /// Tells the picker how the try went, once it is over: the time to the head or to the failure. A pick that the request
+    /// forced is not told, so that no client steers the others by it.
     pub(crate) fn tell(&mut self, now: Mono, took: Duration, how: How) {
+        self.learn(took, how);
         let is_told = std::mem::replace(&mut self.told, true);
-        if !is_told {
-            self.adapt(took, how);
-        }
         if !is_told && matches!(self.why, Why::Free | Why::Retry) {
             let mut picker = self.pool.pool.picker.borrow_mut();
             // After a swap it may have another place, or none.
@@ -304,16 +304,20 @@ impl Try {
         }
     }
 
-    /// Tells the picker that what began with a head broke off in the body: the head was no answer.
-    pub(crate) fn broke(&mut self, now: Mono) {
+    /// Lets the limit of the backend learn how it went, once: at the head, because a body may take as long as it likes.
+    pub(crate) fn learn(&mut self, took: Duration, how: How) {
+        if !std::mem::replace(&mut self.learned, true) {
+            self.adapt(took, how);
+        }
+    }
+
+    /// What the limit learned at the head was no answer: the response broke off in the body.
+    pub(crate) fn broke(&mut self) {
         if let Some(ticket) = self.learns.take()
             && let Some(gauge) = self.pool.state.gauges.get(self.backend)
         {
             gauge.found().broke(ticket);
         }
-        self.told = false;
-        // How long the body had taken is nothing of the backend's speed.
-        self.tell(now, Duration::ZERO, How::Failed);
     }
 
     /// The limit of the backend learns from it, where it is found out.
@@ -337,8 +341,8 @@ impl Try {
 
 impl Drop for Try {
     fn drop(&mut self) {
-        if !self.told && self.learns.is_some() {
-            self.adapt(self.picked_at.elapsed(), How::Aborted);
+        if self.learns.is_some() {
+            self.learn(self.picked_at.elapsed(), How::Aborted);
         }
         self.end(self.dropped);
         self.let_go();

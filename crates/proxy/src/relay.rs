@@ -2,7 +2,7 @@
 
 use std::future::poll_fn;
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use evenkeel_balance::How;
 use evenkeel_http1::{
@@ -43,7 +43,7 @@ impl Exchange<'_> {
         response: &ResponseHead,
     ) -> End {
         let head_at = Instant::now();
-        self.book_head(pool, &upstream, &mut attempt, response, head_at);
+        let took = self.book_head(pool, &upstream, &mut attempt, response, head_at);
         let cookie = if response.status < 500 {
             self.sticky_cookie(pool, attempt.backend(), head_at)
         } else {
@@ -63,6 +63,12 @@ impl Exchange<'_> {
         self.record.bytes_in = upstream.upload.payload;
         self.record.bytes_out = download.sent;
         let worker = &self.connection.worker;
+        // Only a whole response is an answer: who breaks off in every body would else look quick.
+        let how = match result {
+            Err(fault) if fault.is_backends() => How::Failed,
+            _ => How::of_status(response.status),
+        };
+        attempt.tell(worker.mono(now), took, how);
         let end = match result {
             Ok(()) => {
                 attempt.end(Outcome::Status(response.status));
@@ -83,7 +89,7 @@ impl Exchange<'_> {
             Err(fault) => {
                 attempt.end(fault.outcome());
                 if fault.is_backends() {
-                    attempt.broke(worker.mono(now));
+                    attempt.broke();
                     if !self.record.harmed {
                         attempt.harmed(false);
                         self.record.harmed = true;
@@ -101,7 +107,8 @@ impl Exchange<'_> {
         end
     }
 
-    /// Counts what the head tells: how long it took, whether the objective was kept, how loaded the backend is.
+    /// Counts what the head tells: how long it took, whether the objective was kept, how loaded the backend is. Returns how
+    /// long it took.
     fn book_head(
         &mut self,
         pool: &PoolView,
@@ -109,7 +116,7 @@ impl Exchange<'_> {
         attempt: &mut Try,
         response: &ResponseHead,
         now: Instant,
-    ) {
+    ) -> Duration {
         // The time that a client takes for its body is not the backend's.
         let from = upstream
             .sent_at
@@ -117,7 +124,7 @@ impl Exchange<'_> {
         let took = now.saturating_duration_since(from);
         attempt.answered(took);
         let mono = self.connection.worker.mono(now);
-        attempt.tell(mono, took, How::of_status(response.status));
+        attempt.learn(took, How::of_status(response.status));
         self.record.status = response.status;
         self.record.upstream = Some(took);
         let slow = took > pool.state.pool.objective.p99;
@@ -137,6 +144,7 @@ impl Exchange<'_> {
         if let (Some(report), Some(gauge)) = (report, pool.state.gauges.get(attempt.backend())) {
             gauge.report(&report, mono);
         }
+        took
     }
 
     /// The sticky cookie to set: only where the client has none, another one, or one that is old.

@@ -103,7 +103,10 @@ fn a_station_is_kept_busy_and_not_flooded(is_random: bool) {
     );
     // Without load on this machine 0.9 and more; the way between two requests is idle time too.
     assert!(busy >= 0.6, "{busy}");
-    assert_eq!(bench.proxy.vitals()[0].1[0].1.in_flight, 0);
+    // A client has its answer a moment before the slot is given back.
+    eventually("nothing is in flight", || {
+        bench.proxy.vitals()[0].1[0].1.in_flight == 0
+    });
 }
 
 #[test]
