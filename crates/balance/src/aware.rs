@@ -116,6 +116,9 @@ struct Lane {
     answer: Option<Answer>,
     /// Its load when it was picked last.
     load: f64,
+    /// Picks under `prequal` while it has never answered, as of `asked_at`.
+    asked: f64,
+    asked_at: Mono,
     /// Requests that failed and are still booked, as of `held_at`.
     held: f64,
     held_at: Mono,
@@ -214,6 +217,8 @@ impl Aware {
                 name: member.name.clone(),
                 answer: None,
                 load: 0.0,
+                asked: 0.0,
+                asked_at: Mono::ZERO,
                 held: 0.0,
                 held_at: Mono::ZERO,
                 failing: 0.0,
@@ -294,6 +299,10 @@ impl Aware {
                 let load = self.known_load(field, chosen);
                 if let Some(lane) = self.lanes.get_mut(chosen) {
                     lane.load = load;
+                    if lane.answer.is_none() {
+                        lane.asked = lane.asked(field.now) + 1.0;
+                        lane.asked_at = field.now;
+                    }
                 }
                 Some(chosen)
             }
@@ -423,6 +432,10 @@ impl Lane {
         })
     }
 
+    fn asked(&self, now: Mono) -> f64 {
+        self.asked * fade_in(self.asked_at, now, DRIFT)
+    }
+
     /// Peak-sensitive: a slower answer counts at once, a faster one by and by.
     /// Returns the estimate.
     fn observe(&mut self, typical_ns: f64, now: Mono, took: f64) -> f64 {
@@ -464,7 +477,10 @@ impl Lane {
     /// quick answers take. A backend that works on several requests at once is no faster for holding none, and without
     /// that bound a slow one that is left alone would look as fast as the others under load.
     fn mean_ns_at(&self, load: f64, typical_ns: f64, now: Mono) -> f64 {
-        self.answer.map_or(typical_ns, |answer| {
+        // Who has never answered may be slow: each pick without an answer speaks for that, not its load, which lifts the bound
+        // between cold and hot with it.
+        let unknown = typical_ns * (1.0 + self.asked(now));
+        self.answer.map_or(unknown, |answer| {
             let at_load = answer.mean_ns * (1.0 + load) / (1.0 + answer.load);
             let at_load = at_load.max(answer.low_ns.min(answer.mean_ns));
             typical_ns + (at_load - typical_ns) * fade_in(answer.at, now, DRIFT)

@@ -330,3 +330,40 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_backend_that_never_answered_is_not_flooded() {
+    for count in [2usize, 4, 8] {
+        let members: Vec<Member> = (0..count)
+            .map(|i| Member {
+                name: Name::new(&format!("b{i}")).unwrap(),
+                weight: 1,
+                eligible: true,
+            })
+            .collect();
+        let mut picker = Picker::new(Algorithm::Prequal.into(), &members, Rng::new(7));
+        let mut held = vec![0u32; count];
+        // 200 a second for five seconds: all answer after 20 ms, but the first, which does not.
+        let mut ends: std::collections::VecDeque<(u64, usize)> = std::collections::VecDeque::new();
+        for n in 0..1_000u64 {
+            let ms = n * 5;
+            while let Some((at, member)) = ends.front().copied().filter(|(at, _)| *at <= ms) {
+                ends.pop_front();
+                held[member] -= 1;
+                let now = Mono(at * 1_000_000);
+                picker.answered(member, now, Duration::from_millis(20), How::Good);
+            }
+            let ask = Ask {
+                now: Mono(ms * 1_000_000),
+                ..Ask::default()
+            };
+            let in_flight = |member: usize| held[member];
+            let member = picker.pick(&in_flight, ask).unwrap().member;
+            held[member] += 1;
+            if member > 0 {
+                ends.push_back((ms + 20, member));
+            }
+        }
+        assert!(held[0] <= 40, "{} held of {count} backends", held[0]);
+    }
+}

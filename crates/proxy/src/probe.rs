@@ -164,6 +164,16 @@ impl Drop for UnderWay {
 /// An answer that could not be had, or not be read.
 struct Broken;
 
+/// What an answer says.
+enum Said {
+    /// So many requests are in flight there.
+    Holds(u32),
+    /// Nothing of it.
+    Nothing,
+    /// An error status.
+    Error,
+}
+
 async fn run(worker: Rc<Worker>, under_way: UnderWay, member: usize) {
     let pool = &under_way.pool;
     let Some(probe) = &pool.state.pool.probe else {
@@ -172,15 +182,15 @@ async fn run(worker: Rc<Worker>, under_way: UnderWay, member: usize) {
     let asked = ask(&worker, pool, &under_way.origin, probe);
     let cells = &pool.state.probes;
     let said = match tokio::time::timeout(probe.timeout, asked).await {
-        Ok(Ok(Some(in_flight))) => {
+        Ok(Ok(Said::Holds(in_flight))) => {
             count(&cells.answered);
             Some(in_flight)
         }
-        Ok(Ok(None)) => {
+        Ok(Ok(Said::Nothing)) => {
             count(&cells.silent);
             None
         }
-        Ok(Err(Broken)) => {
+        Ok(Ok(Said::Error) | Err(Broken)) => {
             count(&cells.failed);
             None
         }
@@ -205,7 +215,7 @@ async fn ask(
     pool: &PoolView,
     origin: &Origin,
     probe: &Probe,
-) -> Result<Option<u32>, Broken> {
+) -> Result<Said, Broken> {
     let keep = &pool.state.pool.keep;
     let kept = poll_fn(|cx| Poll::Ready(origin.take(keep, cx))).await;
     if let Some((stream, age)) = kept
@@ -225,7 +235,7 @@ async fn converse(
     origin: &Origin,
     probe: &Probe,
     (mut stream, mut age): (Stream, Age),
-) -> Result<Option<u32>, Broken> {
+) -> Result<Said, Broken> {
     let host = match &origin.address {
         Address::Tcp(address) => address.to_string(),
         Address::Unix(_) => "localhost".to_owned(),
@@ -253,11 +263,7 @@ async fn converse(
 }
 
 /// What the answer says, and whether the connection may be used again.
-async fn read(
-    worker: &Worker,
-    stream: &mut Stream,
-    buf: &mut Buf,
-) -> Result<(Option<u32>, bool), Broken> {
+async fn read(worker: &Worker, stream: &mut Stream, buf: &mut Buf) -> Result<(Said, bool), Broken> {
     let limits = Limits {
         head_max: RESPONSE_HEAD_MAX,
         ..Limits::default()
@@ -279,10 +285,12 @@ async fn read(
             }
             let body = BodyDecoder::new(head.body, &limits);
             let is_whole = drain(stream, buf, &worker.blocks, body).await;
-            return match head.status {
-                400.. => Err(Broken),
-                _ => Ok((said, head.keep_alive && is_whole)),
+            let said = match (head.status, said) {
+                (400.., _) => Said::Error,
+                (_, Some(in_flight)) => Said::Holds(in_flight),
+                (_, None) => Said::Nothing,
             };
+            return Ok((said, head.keep_alive && is_whole));
         }
     }
 }
