@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use evenkeel_audit::{Running, Subject};
-use evenkeel_balance::Standing;
 use evenkeel_forecast::{Facts, Forecast};
 use evenkeel_guard::{DrainCommand, Event, Outcome, UndrainCommand};
 use evenkeel_model::clock::Wall;
@@ -86,10 +85,7 @@ pub fn judge_drain(
     let setup = Setup::of(config);
     let before = evenkeel_forecast::forecast(&setup, facts);
     let mut without = facts.clone();
-    let of_pool = without.pools.entry(pool.to_owned()).or_default();
-    of_pool
-        .standings
-        .insert(backend.to_owned(), Standing::Drained);
+    without.drain(pool, backend);
     let forecast = evenkeel_forecast::forecast(&setup, &without);
     let running = Running {
         setup: &setup,
@@ -250,7 +246,6 @@ fn names_near<'n>(written: &str, known: impl Iterator<Item = &'n str> + Clone) -
 
 #[cfg(test)]
 mod tests {
-    use evenkeel_balance::Standing;
     use evenkeel_forecast::Facts;
     use evenkeel_model::clock::Wall;
     use evenkeel_model::parse::parse;
@@ -272,8 +267,7 @@ mod tests {
         let config = parse(&text, None).config.unwrap();
         let mut facts = Facts::default();
         for name in drained {
-            let pool = facts.pools.entry("app".to_owned()).or_default();
-            pool.standings.insert((*name).to_owned(), Standing::Drained);
+            facts.drain("app", name);
         }
         judge_drain(&config, &facts, ("app", "s1"), Wall(0))
     }

@@ -5,6 +5,7 @@
 //! instance with real sockets. Both hand what they see, second by second, to the same referee, so that a drill means
 //! the same on both. The JSON Schema is made from the types and decides the shape of a file.
 
+mod command;
 mod dial;
 mod edit;
 pub mod live;

@@ -1,11 +1,26 @@
-//! What a step expects of the guard: to be let in, or to be refused by certain rules.
+//! What the guard said of a step, and what the step expects: to be let in, or to be refused by certain rules.
 
+use evenkeel_guard::Outcome as Reply;
 use evenkeel_model::finding::Finding;
 
 /// A refusal in words.
 pub(crate) fn said(findings: &[Finding]) -> String {
     let messages: Vec<&str> = findings.iter().map(|f| f.message.as_str()).collect();
     format!("refused: {}", messages.join("; "))
+}
+
+/// The findings by which a command was refused; `None`: it was carried out.
+pub(crate) fn turned_away(reply: Reply) -> Result<Option<Vec<Finding>>, String> {
+    match reply {
+        Reply::Refused(refusal) => Ok(Some(refusal.findings)),
+        Reply::Failed { why } => Err(why),
+        _ => Ok(None),
+    }
+}
+
+/// The answer to a command that must be carried out.
+pub(crate) fn carried_out(reply: Reply) -> Result<(), String> {
+    turned_away(reply)?.map_or(Ok(()), |findings| Err(said(&findings)))
 }
 
 /// Whether it was right that `what` was let in.

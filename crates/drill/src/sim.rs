@@ -17,7 +17,6 @@ use crate::referee::Referee;
 use crate::scenario::{Scenario, Stage};
 use crate::steps::Steps;
 
-pub(crate) use actions::AUTHOR;
 use world::World;
 
 /// Runs `scenario` on the virtual clock. The same seed gives the same outcome.

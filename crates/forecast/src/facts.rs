@@ -71,6 +71,12 @@ pub struct Keys {
 }
 
 impl Facts {
+    /// Takes `backend` of `pool` for drained.
+    pub fn drain(&mut self, pool: &str, backend: &str) {
+        let pool = self.pools.entry(pool.to_owned()).or_default();
+        pool.standings.insert(backend.to_owned(), Standing::Drained);
+    }
+
     /// The rate that `pool` is judged at: its declared peak, else the highest minute seen x 1.2.
     pub fn peak_rps(&self, pool: &Pool) -> Option<f64> {
         let seen = || self.pools.get(&pool.name)?.highest_minute_rps;

@@ -12,7 +12,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::future::poll_fn;
-use std::io::{self, IoSlice};
+use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
@@ -29,7 +29,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, LocalSet};
 
 use crate::buf::{Blocks, Buf};
-use crate::stream::Stream;
+use crate::stream::{Stream, host_of};
 
 /// Bytes of a health response that are read before it is judged by its head alone.
 const RESPONSE_MAX: usize = 256 * 1024;
@@ -315,21 +315,13 @@ async fn converse(
     http: &HttpCheck,
     start: Instant,
 ) -> Result<(u16, Duration), Failure> {
-    let host = match (&http.host, address) {
-        (Some(host), _) => host.clone(),
-        (None, Address::Tcp(address)) => address.to_string(),
-        (None, Address::Unix(_)) => "localhost".to_owned(),
-    };
+    let host = http.host.clone().unwrap_or_else(|| host_of(address));
     let request = format!(
         "GET {} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: evenkeel-check\r\nAccept: */*\r\nConnection: close\r\n\r\n",
         http.path
     );
-    let mut rest = request.as_bytes();
-    while !rest.is_empty() {
-        let written = poll_fn(|cx| stream.poll_write(cx, &[IoSlice::new(rest)])).await;
-        let written = written.map_err(Failure::Broken)?;
-        rest = rest.get(written.max(1)..).unwrap_or_default();
-    }
+    let sent = stream.write_all(request.as_bytes()).await;
+    sent.map_err(Failure::Broken)?;
     let (blocks, mut buf) = (Blocks::default(), Buf::default());
     let (limits, mut head) = (Limits::default(), ResponseHead::default());
     loop {

@@ -15,7 +15,6 @@
 
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
-use std::io::IoSlice;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -323,14 +322,8 @@ impl Spare {
         mut stream: Stream,
         age: Age,
     ) -> Result<(Upstream, ResponseHead), (Fault, bool)> {
-        let broken = |_| (Fault::BackendReset, false);
-        let mut rest = self.text.as_slice();
-        while !rest.is_empty() {
-            let written = poll_fn(|cx| stream.poll_write(cx, &[IoSlice::new(rest)])).await;
-            rest = rest
-                .get(written.map_err(broken)?.max(1)..)
-                .unwrap_or_default();
-        }
+        let sent = stream.write_all(&self.text).await;
+        sent.map_err(|_error| (Fault::BackendReset, false))?;
         let sent_at = Instant::now();
         let limits = Limits {
             head_max: RESPONSE_HEAD_MAX,

@@ -8,21 +8,20 @@
 //! The number stands in [`IN_FLIGHT`], in an answer to a probe and in any other answer of the backend below 500.
 
 use std::future::poll_fn;
-use std::io::IoSlice;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Poll;
 use std::time::Instant;
 
 use evenkeel_http1::{BodyDecoder, Limits, Method, ResponseHead, parse_response};
-use evenkeel_model::config::{Address, Probe};
+use evenkeel_model::config::Probe;
 
 use crate::age::Age;
 use crate::attempt::RESPONSE_HEAD_MAX;
 use crate::buf::Buf;
 use crate::check::drain;
 use crate::state::{PoolView, Worker};
-use crate::stream::Stream;
+use crate::stream::{Stream, host_of};
 use crate::turnover;
 use crate::upstream::Origin;
 
@@ -236,20 +235,13 @@ async fn converse(
     probe: &Probe,
     (mut stream, mut age): (Stream, Age),
 ) -> Result<Said, Broken> {
-    let host = match &origin.address {
-        Address::Tcp(address) => address.to_string(),
-        Address::Unix(_) => "localhost".to_owned(),
-    };
+    let host = host_of(&origin.address);
     let path = &probe.path;
     let request = format!(
         "GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: evenkeel-probe\r\nAccept: */*\r\n\r\n"
     );
-    let mut rest = request.as_bytes();
-    while !rest.is_empty() {
-        let written = poll_fn(|cx| stream.poll_write(cx, &[IoSlice::new(rest)])).await;
-        let written = written.map_err(|_error| Broken)?;
-        rest = rest.get(written.max(1)..).unwrap_or_default();
-    }
+    let sent = stream.write_all(request.as_bytes()).await;
+    sent.map_err(|_error| Broken)?;
     let mut buf = Buf::default();
     let answer = read(worker, &mut stream, &mut buf).await;
     let is_in_step = buf.is_empty();

@@ -2,6 +2,7 @@
 //!
 //! An enum and not a trait object: the two are known, and the branch costs less than a call through a table.
 
+use std::future::poll_fn;
 use std::io;
 use std::net::IpAddr;
 use std::pin::Pin;
@@ -25,6 +26,14 @@ pub(crate) enum Peer {
     Ip(IpAddr),
     /// A client on a Unix socket has no address; all of them count as one client.
     Unix,
+}
+
+/// What the `Host` header of a request of our own calls `address`.
+pub(crate) fn host_of(address: &Address) -> String {
+    match address {
+        Address::Tcp(address) => address.to_string(),
+        Address::Unix(_) => "localhost".to_owned(),
+    }
 }
 
 impl Stream {
@@ -67,6 +76,16 @@ impl Stream {
             (Self::Unix(stream), [part]) => Pin::new(stream).poll_write(cx, part),
             (Self::Unix(stream), _) => Pin::new(stream).poll_write_vectored(cx, parts),
         }
+    }
+
+    /// Writes all of `bytes`. Bounded by the caller.
+    pub(crate) async fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let written = poll_fn(|cx| self.poll_write(cx, &[io::IoSlice::new(rest)])).await?;
+            rest = rest.get(written.max(1)..).unwrap_or_default();
+        }
+        Ok(())
     }
 
     /// Tells the other end that nothing more comes; what it still sends can be read.

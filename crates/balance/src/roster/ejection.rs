@@ -265,42 +265,44 @@ impl Roster {
     }
 
     fn charges(&self, pool: &Pool, ejection: &Ejection) -> Vec<Charge> {
-        let mut sums: Vec<(&Name, Cell, u64)> = Vec::new();
+        let mut seats = Vec::new();
         for (index, backend) in pool.backends.iter().enumerate() {
             let stands = self.stand(pool, index) == Stand::Up && backend.weight > 0;
             if let Some(seat) = self.seats.get(&backend.name).filter(|_| stands) {
                 let sum = Cell::sum(seat.window.cells.iter());
-                sums.push((&backend.name, sum, seat.window.in_a_row));
+                seats.push((&backend.name, &seat.window, sum));
             }
         }
-        if sums.len() < 2 {
+        if seats.len() < 2 {
             return Vec::new();
         }
-        let all = Cell::sum(sums.iter().map(|(_, cell, _)| cell));
+        let all = Cell::sum(seats.iter().map(|(_, _, cell)| cell));
         let by_clients = all.forced as f64 > FORCED_MAX * all.picks as f64;
-        let seconds = |name: &Name| self.seats.get(name).map(|s| s.window.seconds(by_clients));
+        let seconds = seats.iter().map(|(_, w, _)| w.seconds(by_clients));
+        let seconds: Vec<Seconds> = seconds.collect();
         let mut pool_seconds = Seconds::default();
-        for theirs in sums.iter().filter_map(|(name, ..)| seconds(name)) {
-            pool_seconds.add(&theirs);
+        for theirs in &seconds {
+            pool_seconds.add(theirs);
         }
-        let medians: Vec<Option<u64>> = sums
+        let medians: Vec<Option<u64>> = seats
             .iter()
-            .map(|(_, cell, _)| {
+            .map(|(_, _, cell)| {
                 let enough = cell.latency.count() >= ENOUGH;
                 enough.then(|| cell.latency.quantile_us(0.5)).flatten()
             })
             .collect();
-        let charge = |(index, (name, mine, in_a_row)): (usize, &(&Name, Cell, u64))| {
-            let found = in_a_row_of(ejection, *in_a_row, mine, &all)
-                .or_else(|| worse_than_rest(ejection, &seconds(name)?, &pool_seconds))
+        let mut charges = Vec::new();
+        for (index, ((name, window, mine), seconds)) in seats.iter().zip(&seconds).enumerate() {
+            let found = in_a_row_of(ejection, window.in_a_row, mine, &all)
+                .or_else(|| worse_than_rest(ejection, seconds, &pool_seconds))
                 .or_else(|| slower_than_rest(ejection, index, &medians));
-            found.map(|(weight, why)| Charge {
+            charges.extend(found.map(|(weight, why)| Charge {
                 name: (*name).clone(),
                 why,
                 weight,
-            })
-        };
-        sums.iter().enumerate().filter_map(charge).collect()
+            }));
+        }
+        charges
     }
 }
 

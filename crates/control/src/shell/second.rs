@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use evenkeel_balance::Standing;
 use evenkeel_forecast::Facts;
 use evenkeel_guard::{Event, GuardView, Outcome, PoolVitals};
 use evenkeel_journal::Submission;
@@ -127,9 +126,7 @@ impl Shell {
     pub(super) fn facts(&self) -> Facts {
         let mut facts = self.seen.facts();
         for (pool, backend) in self.guard.drained() {
-            let pool = facts.pools.entry(pool.to_string()).or_default();
-            pool.standings
-                .insert(backend.to_string(), Standing::Drained);
+            facts.drain(pool.as_str(), backend.as_str());
         }
         facts
     }

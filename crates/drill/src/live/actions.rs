@@ -6,7 +6,7 @@ use std::time::Duration;
 use evenkeel_control::{
     Apply as Command, DeploymentCommand, Drain as DrainCommand, Handle, Undrain as UndrainCommand,
 };
-use evenkeel_guard::{DRAIN_DEFAULT, IncidentVerb, Outcome as Reply};
+use evenkeel_guard::{DRAIN_DEFAULT, Outcome as Reply};
 use evenkeel_model::config::Config;
 use evenkeel_model::ids::{IdError, Name, RevisionId};
 use evenkeel_shop::fault::TTL_MAX;
@@ -14,15 +14,15 @@ use evenkeel_shop::{Fault, FaultKind, HealthAnswer, Release};
 
 use super::Clock;
 use super::place::{Back, Place, Ramp};
+use crate::command::{AUTHOR, verb};
 use crate::dial::Turn;
 use crate::edit::edited;
 use crate::referee::Referee;
-use crate::refusal::{let_in, refused, said};
+use crate::refusal::{carried_out, let_in, refused, said, turned_away};
 use crate::scenario::{
-    Action, Apply, BackendFault, DependencyFault, Deploy, Drain, HealthWord, Operator,
-    OperatorVerb, Rollback, Span, TrafficStep, USERS, Undrain,
+    Action, Apply, BackendFault, DependencyFault, Deploy, Drain, HealthWord, Operator, Rollback,
+    Span, TrafficStep, USERS, Undrain,
 };
-use crate::sim::AUTHOR;
 
 impl Place<'_> {
     /// Carries out step `index` now.
@@ -148,14 +148,7 @@ impl Place<'_> {
             .view()
             .and_then(|view| view.incident)
             .ok_or("no incident is open")?;
-        let text = command.text.clone().unwrap_or_else(|| AUTHOR.to_owned());
-        let verb = match command.incident {
-            OperatorVerb::Ack => IncidentVerb::Ack,
-            OperatorVerb::Note => IncidentVerb::Note(text),
-            OperatorVerb::Escalate => IncidentVerb::Escalate,
-            OperatorVerb::Resolve => IncidentVerb::Resolve(text),
-            OperatorVerb::FalseAlarm => IncidentVerb::FalseAlarm(text),
-        };
+        let verb = verb(command);
         answer(self.handle.incident(open, AUTHOR.to_owned(), verb).await)
     }
 
@@ -170,13 +163,10 @@ impl Place<'_> {
                 force: drain.force,
             };
             let drained = self.handle.drain(command).await;
-            match drained.map_err(|e| e.to_string())?.outcome {
-                Reply::Refused(refusal) => {
-                    referee.note_moment(Clock::wall(), said(&refusal.findings));
-                    return refused(&drain.refused_by, &refusal.findings);
-                }
-                Reply::Failed { why } => return Err(why),
-                _ => {}
+            let reply = drained.map_err(|e| e.to_string())?.outcome;
+            if let Some(findings) = turned_away(reply)? {
+                referee.note_moment(Clock::wall(), said(&findings));
+                return refused(&drain.refused_by, &findings);
             }
         }
         let_in(&drain.refused_by, "a drain")
@@ -340,11 +330,7 @@ async fn record(handle: &Handle, command: DeploymentCommand) -> Result<(), Strin
 
 /// A command that must be carried out.
 fn answer(reply: Result<Reply, evenkeel_control::CommandError>) -> Result<(), String> {
-    match reply.map_err(|e| e.to_string())? {
-        Reply::Refused(refusal) => Err(said(&refusal.findings)),
-        Reply::Failed { why } => Err(why),
-        _ => Ok(()),
-    }
+    carried_out(reply.map_err(|e| e.to_string())?)
 }
 
 fn ttl(lasts: Option<Span>) -> Duration {

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use evenkeel_forecast::engine::spec::{BackendKey, Dependency, Fault, NetworkFault as Network};
 use evenkeel_guard::{
-    DeploymentReport, Event, Guard, IncidentCommand, IncidentVerb, Outcome as Reply, Proposal,
-    RollbackCommand, Settings,
+    DeploymentReport, Event, Guard, IncidentCommand, Outcome as Reply, Proposal, RollbackCommand,
+    Settings,
 };
 use evenkeel_journal::{AppendError, Read as _};
 use evenkeel_model::ids::{IncidentId, Name, RevisionId};
@@ -15,19 +15,17 @@ use evenkeel_model::record::RevisionRecord;
 
 use super::behaviour;
 use super::world::{Due, Undo, World, restore};
+use crate::command::{AUTHOR, verb};
 use crate::dial::Turn;
 use crate::edit::edited;
 use crate::referee::Referee;
-use crate::refusal::{let_in, refused, said};
+use crate::refusal::{carried_out, let_in, refused, said};
 use crate::scenario::{
-    Action, Apply, BackendFault, Deploy, NetworkFault, Operator, OperatorVerb, Span, TrafficStep,
-    USERS,
+    Action, Apply, BackendFault, Deploy, NetworkFault, Operator, Span, TrafficStep, USERS,
 };
 
 /// Until a restarted balancer is back, where a scenario names no time.
 const DOWN_DEFAULT: Span = Span::secs(2);
-/// The author of what a scenario does.
-pub(crate) const AUTHOR: &str = "drill";
 
 impl World<'_> {
     /// Carries out step `index` now.
@@ -182,33 +180,21 @@ impl World<'_> {
 
     fn command(&mut self, command: &Operator) -> Result<(), String> {
         let open = self.view().and_then(|view| view.incident);
-        let text = command.text.clone().unwrap_or_else(|| AUTHOR.to_owned());
-        let verb = match command.incident {
-            OperatorVerb::Ack => IncidentVerb::Ack,
-            OperatorVerb::Note => IncidentVerb::Note(text),
-            OperatorVerb::Escalate => IncidentVerb::Escalate,
-            OperatorVerb::Resolve => IncidentVerb::Resolve(text),
-            OperatorVerb::FalseAlarm => IncidentVerb::FalseAlarm(text),
-        };
         let incident: IncidentId = open.ok_or("no incident is open")?;
         let request = self.request();
         self.send(Event::Incident(IncidentCommand {
             request,
             incident,
             author: AUTHOR.to_owned(),
-            verb,
+            verb: verb(command),
         }));
         self.done(request)
     }
 
     /// The answer to a command that must be carried out.
     pub(super) fn done(&mut self, request: evenkeel_guard::RequestId) -> Result<(), String> {
-        match self.replies.remove(&request) {
-            Some(Reply::Refused(refusal)) => Err(said(&refusal.findings)),
-            Some(Reply::Failed { why }) => Err(why),
-            Some(_) => Ok(()),
-            None => Err("no answer came".to_owned()),
-        }
+        let reply = self.replies.remove(&request);
+        carried_out(reply.ok_or("no answer came")?)
     }
 
     fn deploy(&mut self, deploy: &Deploy) -> Result<(), String> {

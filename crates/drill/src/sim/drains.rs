@@ -1,15 +1,15 @@
 //! Drains in the simulated world: judged by the code of the control shell, then asked of the guard.
 
-use evenkeel_balance::Standing;
 use evenkeel_control::judge_drain;
 use evenkeel_forecast::Facts;
 use evenkeel_guard::{DRAIN_DEFAULT, DrainCommand, Event, Outcome as Reply, UndrainCommand};
 use evenkeel_model::ids::Name;
 
-use super::actions::{AUTHOR, keys};
+use super::actions::keys;
 use super::world::World;
+use crate::command::AUTHOR;
 use crate::referee::Referee;
-use crate::refusal::{let_in, refused, said};
+use crate::refusal::{let_in, refused, said, turned_away};
 use crate::scenario::{Drain, Undrain};
 
 impl World<'_> {
@@ -17,22 +17,16 @@ impl World<'_> {
     pub(super) fn facts(&self) -> Facts {
         let mut facts = Facts::default();
         for (pool, backend) in self.guard.drained() {
-            let pool = facts.pools.entry(pool.to_string()).or_default();
-            pool.standings
-                .insert(backend.to_string(), Standing::Drained);
+            facts.drain(pool.as_str(), backend.as_str());
         }
         facts
     }
 
     pub(super) fn drain(&mut self, drain: &Drain, referee: &mut Referee<'_>) -> Result<(), String> {
         for (pool, backend) in keys(&drain.backends)? {
-            match self.ask_for(drain, &pool, &backend)? {
-                Reply::Refused(refusal) => {
-                    referee.note_moment(self.wall(), said(&refusal.findings));
-                    return refused(&drain.refused_by, &refusal.findings);
-                }
-                Reply::Failed { why } => return Err(why),
-                _ => {}
+            if let Some(findings) = turned_away(self.ask_for(drain, &pool, &backend)?)? {
+                referee.note_moment(self.wall(), said(&findings));
+                return refused(&drain.refused_by, &findings);
             }
         }
         let_in(&drain.refused_by, "a drain")
