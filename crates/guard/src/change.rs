@@ -10,13 +10,14 @@ use std::time::Duration;
 
 use evenkeel_incident::notice::{NoticeEvent, of_change};
 use evenkeel_model::clock::Mono;
-use evenkeel_model::config::Config;
+use evenkeel_model::config::{Config, Remedy};
 use evenkeel_model::finding::Finding;
 use evenkeel_model::ids::{IncidentId, Name, RevisionId};
 use evenkeel_model::record::{Entry, EventSource, RevisionRecord, RevisionState};
 
 use crate::KEEP_MAX;
 use crate::action::{Action, Outcome};
+use crate::desk::Standing;
 use crate::event::{EpochFact, Proposal, RequestId, Restorable, RollbackCommand};
 use crate::refuse;
 use crate::state::{Gate, Inner, SWAPS_KEPT, SwapFact};
@@ -47,7 +48,11 @@ pub(crate) enum Kind {
     Apply {
         /// `--keep`.
         keep: Option<Duration>,
+        /// The incident and remedy that it is for.
+        remedy: Option<(IncidentId, Remedy)>,
     },
+    /// What runs by the journal once more, for this incident.
+    Reapply(IncidentId),
     /// An earlier one again.
     Rollback(Undo),
 }
@@ -175,6 +180,7 @@ impl Inner {
         if let Some(change) = &self.change {
             let doing = match (&change.kind, change.stage) {
                 (Kind::Rollback(_), _) => "being rolled back to",
+                (Kind::Reapply(_), _) => "being put back",
                 (Kind::Apply { .. }, Stage::Journalling) => "being recorded",
                 (Kind::Apply { .. }, Stage::Swapping) => "being swapped in",
             };
@@ -232,7 +238,7 @@ impl Inner {
                 config: proposal.config,
             },
             request: Some(proposal.request),
-            kind: Kind::Apply { keep },
+            kind: Kind::Apply { keep, remedy: None },
             stage: Stage::Journalling,
             since: self.now,
         });
@@ -396,18 +402,8 @@ impl Inner {
         };
         if let Kind::Rollback(undo) = &change.kind {
             self.forget_state(undo.undone);
-            if let Some((incident, _)) = &undo.incident {
-                let detail = format!("to {}", change.target.record.id);
-                self.acted(
-                    *incident,
-                    "rollback",
-                    detail,
-                    &format!("failed: {why}"),
-                    None,
-                );
-                self.not_begun(*incident);
-            }
         }
+        self.did_not_help(&change, why);
         let reason = refuse::journal(why);
         self.answer(change.request, refuse::refused(*reason, Vec::new(), None));
     }
@@ -450,21 +446,38 @@ impl Inner {
                 self.remember(change.target.record.clone());
                 self.set_state(revision, RevisionState::Refused, why, None, &mut entries);
             }
+            Kind::Reapply(_) => {}
             Kind::Rollback(undo) => {
                 self.forget_state(undo.undone);
                 let state = self.running.record.state;
                 self.set_state(undo.undone, state, why, None, &mut entries);
-                if let Some((incident, _)) = &undo.incident {
-                    let detail = format!("to {revision}");
-                    let failed = format!("failed: {why}");
-                    self.acted(*incident, "rollback", detail, &failed, None);
-                    self.not_begun(*incident);
-                }
             }
         }
         self.record(entries);
+        self.did_not_help(&change, why);
         let why = why.to_owned();
         self.answer(change.request, Outcome::Failed { why });
+    }
+
+    /// What the guard began for an incident did not come about.
+    fn did_not_help(&mut self, change: &Change, why: &str) {
+        match &change.kind {
+            Kind::Rollback(Undo {
+                incident: Some((incident, _)),
+                ..
+            }) => {
+                let detail = format!("to {}", change.target.record.id);
+                let failed = format!("failed: {why}");
+                self.acted(*incident, "rollback", detail, &failed, None);
+                self.not_begun(*incident);
+            }
+            Kind::Apply {
+                remedy: Some((incident, remedy)),
+                ..
+            } => self.not_treated(*incident, *remedy, why),
+            Kind::Reapply(incident) => self.not_treated(*incident, Remedy::Reapply, why),
+            _ => {}
+        }
     }
 
     /// Every worker runs it.
@@ -473,6 +486,13 @@ impl Inner {
         let Some(change) = self.change.take_if(mine) else {
             return;
         };
+        if let Kind::Reapply(incident) = change.kind {
+            self.edited = None;
+            self.reconfigure(epochs);
+            let detail = format!("{revision} was swapped in again");
+            self.treated(incident, Remedy::Reapply, detail, None);
+            return;
+        }
         let before = std::mem::replace(&mut self.running, change.target);
         self.swaps.push_back(SwapFact {
             id: revision,
@@ -489,8 +509,16 @@ impl Inner {
         self.edited = None;
         let touched = crate::verify::touched(&before.config, &self.running.config);
         match change.kind {
-            Kind::Apply { keep } => self.applied(&before, keep, touched, change.request),
+            Kind::Apply { keep, remedy } => {
+                self.applied(&before, keep, touched, change.request);
+                if let Some((incident, remedy)) = remedy {
+                    let detail = self.running.record.reason.clone();
+                    let standing = Some(Standing::Revision(revision));
+                    self.treated(incident, remedy, detail, standing);
+                }
+            }
             Kind::Rollback(undo) => self.restored(&undo, touched, change.request),
+            Kind::Reapply(_) => {}
         }
         self.reconfigure(epochs);
     }

@@ -47,11 +47,23 @@ const DRAIN_SHOWS_WITHIN: Duration = Duration::from_secs(10);
 /// Backends from which a diagnosis is made only every fifth second.
 const LARGE_POOL: usize = 100;
 
-/// What an automatic rollback did.
-#[derive(Debug, Clone, Copy, PartialEq)]
+/// What the guard did about an incident.
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Acted {
     pub(crate) at: Mono,
-    pub(crate) undone: RevisionId,
+    /// What it rolled back.
+    pub(crate) undone: Option<RevisionId>,
+    /// What holds for a while.
+    pub(crate) standing: Option<Standing>,
+}
+
+/// A remedy that holds for a while.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Standing {
+    /// This backend is drained.
+    Drain(Name),
+    /// This revision waits to be confirmed.
+    Revision(RevisionId),
 }
 
 /// An incident at work.
@@ -89,6 +101,8 @@ pub(crate) struct Desk {
     next: u64,
     /// Automatic rollbacks: pool, end of its 30 min, end of its day.
     pub(crate) rollbacks: Vec<(Name, Mono, Mono)>,
+    /// Other remedies: pool, end of its day.
+    pub(crate) treatments: Vec<(Name, Mono)>,
 }
 
 impl Desk {
@@ -102,6 +116,7 @@ impl Desk {
             cases: Vec::new(),
             next: next.max(highest + 1),
             rollbacks,
+            treatments: Vec::new(),
         };
         for record in incidents {
             desk.cases.push(Case::new(record, None, Mono::ZERO));
@@ -486,6 +501,17 @@ impl Inner {
             return;
         }
         if case.record.status == IncidentStatus::Mitigated {
+            let acted = case.acted.clone();
+            let pool = watch.pool.name.clone();
+            if acted.is_some_and(|acted| self.stands(&pool, &acted)) {
+                if let Some(case) = self.desk.case_mut(id) {
+                    case.calm_since = now;
+                }
+                return;
+            }
+            let Some(case) = self.desk.case(id) else {
+                return;
+            };
             let calm = now.since(case.calm_since);
             let subject = case
                 .record
@@ -507,7 +533,8 @@ impl Inner {
         let why = match (cause, subject) {
             (Some(Cause::ConfigRevision), Some(Subject::Revision(blamed))) => {
                 let running = self.running.record.id;
-                let known = self.desk.case(id).and_then(|c| c.acted).map(|a| a.undone);
+                let acted = self.desk.case(id).and_then(|c| c.acted.as_ref());
+                let known = acted.and_then(|a| a.undone);
                 let gone = *blamed != running || known == Some(*blamed);
                 let verified = matches!(self.phase, Phase::Settled);
                 if !gone || !(verified || calm >= RESOLVE_AFTER) {
@@ -531,7 +558,7 @@ impl Inner {
         }
     }
 
-    /// A rollback that did not help: the next level is paged, nothing more is changed.
+    /// What was done did not help: the next level is paged, nothing more is changed.
     fn hurry(&mut self, id: IncidentId) {
         let (now, wall) = (self.now, self.wall);
         let Some(case) = self.desk.case_mut(id) else {
@@ -539,12 +566,16 @@ impl Inner {
         };
         let late = case
             .acted
+            .as_ref()
             .is_some_and(|a| now.since(a.at) >= RECOVER_WITHIN);
         if !late || case.escalated || case.record.status == IncidentStatus::Mitigated {
             return;
         }
         case.escalated = true;
-        let why = "not recovered 60 s after the rollback";
+        let rolled_back = case.acted.as_ref().is_some_and(|a| a.undone.is_some());
+        let what = if rolled_back { "rollback" } else { "remedy" };
+        let why = format!("not recovered 60 s after the {what}");
+        let why = why.as_str();
         if let Ok((next, lines)) = escalate(&mut case.record, GUARD, why, wall) {
             case.lines.extend(lines);
             let notice = page(&case.record, &next, wall);
@@ -619,9 +650,23 @@ impl Inner {
         let running = self.running.record.id;
         let detail = format!("{undone} -> {running} for pool `{pool}`");
         self.acted(id, "rollback", detail, "done", Some(running));
-        let now = self.now;
+        self.is_done(id, Some(undone), None);
+    }
+
+    /// What was begun for an incident is in place; from now on it must recover.
+    pub(crate) fn is_done(
+        &mut self,
+        id: IncidentId,
+        undone: Option<RevisionId>,
+        standing: Option<Standing>,
+    ) {
+        let at = self.now;
         if let Some(case) = self.desk.case_mut(id) {
-            case.acted = Some(Acted { at: now, undone });
+            case.acted = Some(Acted {
+                at,
+                undone,
+                standing,
+            });
             case.fine = 0;
         }
         self.save_incidents();

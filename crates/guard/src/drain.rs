@@ -16,7 +16,7 @@ use evenkeel_model::ids::Name;
 use evenkeel_model::record::{DrainRecord, Entry, EventSource};
 
 use crate::action::{Action, Outcome};
-use crate::event::{DrainCommand, PoolVitals, UndrainCommand};
+use crate::event::{DrainCommand, PoolVitals, RequestId, UndrainCommand};
 use crate::state::{Gate, Inner};
 use crate::view::DrainView;
 use crate::{DRAIN_MAX, DRAINS_MAX, refuse};
@@ -31,6 +31,15 @@ struct Active {
     until: Mono,
     /// Requests in flight, sampled since the drain took effect.
     in_flight: Option<u32>,
+}
+
+/// A person asked for a drain.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Asked {
+    /// Who waits for the answer.
+    pub(crate) request: RequestId,
+    /// `--force`.
+    pub(crate) force: bool,
 }
 
 /// All drains.
@@ -142,8 +151,26 @@ impl Inner {
             author: command.author,
             reason: command.reason,
         };
+        let asked = Asked {
+            request: command.request,
+            force: command.force,
+        };
+        self.begin_drain(record, lasts, Some(asked));
+    }
+
+    /// Writes a drain that is let in; the journal's yes puts it in place. `asked`: by a person, else the guard ejects.
+    pub(crate) fn begin_drain(
+        &mut self,
+        record: DrainRecord,
+        lasts: Duration,
+        asked: Option<Asked>,
+    ) {
         let (until, key) = (self.now.plus(lasts), key(&record));
-        let forced = if command.force { ", forced" } else { "" };
+        let (source, forced) = match &asked {
+            Some(asked) if asked.force => (EventSource::Human, ", forced"),
+            Some(_) => (EventSource::Human, ""),
+            None => (EventSource::Controller, ""),
+        };
         let text = format!(
             "{}/{} is drained for {}{forced}: {}",
             record.pool,
@@ -152,7 +179,7 @@ impl Inner {
             record.reason
         );
         let line = self.drain_line(
-            EventSource::Human,
+            source,
             "drain.begun",
             &record.author,
             (&record.pool, &record.backend),
@@ -162,7 +189,7 @@ impl Inner {
         self.drains.changes += 1;
         let entries = vec![Entry::Drain(record.clone()), line];
         let gate = Gate::Drain {
-            request: command.request,
+            request: asked.map(|asked| asked.request),
             record,
             until,
         };
@@ -185,7 +212,8 @@ impl Inner {
         if command.force && command.reason.trim().is_empty() {
             return Err(plain(refuse::force_without_reason()));
         }
-        let carries = self.admits_fewer(command).map_err(plain)?;
+        let carries = self.admits_fewer(&command.pool, &command.backend);
+        let carries = carries.map_err(plain)?;
         if carries && !command.force && !command.blocking.is_empty() {
             return Err(command.blocking.clone());
         }
@@ -194,8 +222,7 @@ impl Inner {
 
     /// What no force overrides: who is there, how many may be drained, and how many have to be left. Whether the backend
     /// carries anything that the others would have to take over.
-    fn admits_fewer(&self, command: &DrainCommand) -> Result<bool, Box<Finding>> {
-        let (pool, backend) = (&command.pool, &command.backend);
+    pub(crate) fn admits_fewer(&self, pool: &Name, backend: &Name) -> Result<bool, Box<Finding>> {
         let declared = self.running.config.pool(pool.as_str());
         let found = declared.and_then(|p| Some((p, p.backend(backend.as_str())?.1)));
         let Some((declared, member)) = found else {

@@ -31,6 +31,7 @@ mod refuse;
 mod remedy;
 mod report;
 mod state;
+mod treat;
 mod verify;
 pub mod view;
 mod watch;

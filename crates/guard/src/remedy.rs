@@ -16,7 +16,7 @@ use evenkeel_incident::lifecycle::GUARD;
 use evenkeel_model::blame::{Cause, Mechanism, Subject};
 use evenkeel_model::canonical::{content_hash, to_toml};
 use evenkeel_model::clock::Mono;
-use evenkeel_model::config::{Algorithm, Config, Pool};
+use evenkeel_model::config::{Algorithm, Config, Leave, Pool, Remedy};
 use evenkeel_model::diff::{RevertError, revert};
 use evenkeel_model::ids::{IncidentId, Name, RevisionId};
 use evenkeel_model::record::{RevisionRecord, RevisionState};
@@ -27,6 +27,7 @@ use crate::clients::top_share_max;
 use crate::desk::Case;
 use crate::event::{PoolLoad, Restorable, Token};
 use crate::state::Inner;
+use crate::treat::Treatment;
 use crate::watch::{PoolWatch, WINDOW};
 
 /// A revision older than this is not undone automatically.
@@ -70,19 +71,28 @@ impl Outlook {
 }
 
 /// A revision that harms nobody is only spoken of after this.
-const SUGGEST_AFTER: Duration = Duration::from_secs(10);
+pub(crate) const SUGGEST_AFTER: Duration = Duration::from_secs(10);
 /// Least time between two suggestions of one incident.
 const SUGGEST_EVERY: Duration = Duration::from_mins(1);
 
 /// What is to be done about an incident.
 #[derive(Debug, Clone, PartialEq)]
-enum Remedy {
-    /// Undo it.
-    Undo(Box<Restorable>, RevisionId),
+pub(crate) enum Decision {
+    /// Act.
+    Do(Doing),
     /// Say what a person could do, and why the guard does not.
     Suggest(String),
-    /// More evidence may come.
+    /// More evidence may come, or nothing is wanted.
     Wait,
+}
+
+/// What the guard does by itself.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Doing {
+    /// Put this in place of the revision to blame.
+    Undo(Box<Restorable>, RevisionId),
+    /// Another remedy.
+    Treat(Treatment),
 }
 
 impl Inner {
@@ -97,9 +107,9 @@ impl Inner {
         let Some(pool) = case.record.pool.clone() else {
             return;
         };
-        match self.remedy(case, &pool) {
-            Remedy::Wait => {}
-            Remedy::Suggest(text) => {
+        match self.decide(case, &pool) {
+            Decision::Wait => {}
+            Decision::Suggest(text) => {
                 // Figures move every second; people need not hear each of them.
                 let said = case
                     .suggested
@@ -113,7 +123,8 @@ impl Inner {
                     }
                 }
             }
-            Remedy::Undo(target, blamed) => self.undo(id, pool, *target, blamed),
+            Decision::Do(Doing::Undo(target, blamed)) => self.undo(id, pool, *target, blamed),
+            Decision::Do(Doing::Treat(treatment)) => self.treat(id, pool, treatment),
         }
     }
 
@@ -137,45 +148,59 @@ impl Inner {
         self.begin_rollback(target, undo, None);
     }
 
-    fn remedy(&self, case: &Case, pool: &Name) -> Remedy {
+    fn decide(&self, case: &Case, pool: &Name) -> Decision {
         let Some(diagnosis) = &case.record.diagnosis else {
-            return Remedy::Wait;
+            return Decision::Wait;
         };
         if !case.opinion.is_steady() {
-            return Remedy::Wait;
+            return Decision::Wait;
         }
         let blamed = match (diagnosis.cause, &diagnosis.subject) {
             (Cause::ConfigRevision, Some(Subject::Revision(id))) => *id,
-            (cause, subject) => return other_cause(cause, subject.as_ref()),
+            (cause, subject) => {
+                return match advice(cause, subject.as_ref()) {
+                    Some(advice) => self.treatment(case, diagnosis, advice),
+                    None => Decision::Wait,
+                };
+            }
         };
+        let Some(watch) = self.pools.get(pool) else {
+            return Decision::Wait;
+        };
+        match watch.pool.remedies.of(Remedy::Rollback) {
+            Leave::Off => return Decision::Wait,
+            Leave::Suggest => {
+                return Decision::Suggest(format!(
+                    "roll back {blamed} by hand; not done by itself: `remedies.rollback` is \"suggest\""
+                ));
+            }
+            Leave::Act => {}
+        }
         if !case.opinion.is_sure() {
             // Evidence may still come; only then is it worth a word.
             if self.now.since(case.onset.hi) < SUGGEST_AFTER {
-                return Remedy::Wait;
+                return Decision::Wait;
             }
-            return Remedy::Suggest(format!(
+            return Decision::Suggest(format!(
                 "roll back {blamed} by hand; not done by itself: it leads the other candidates by less than {:.0} nats",
                 evenkeel_diagnose::MARGIN_TO_ACT
             ));
         }
         if self.hold.reason(self.now).is_some() || self.change.is_some() {
-            return Remedy::Wait;
+            return Decision::Wait;
         }
-        let Some(watch) = self.pools.get(pool) else {
-            return Remedy::Wait;
-        };
         match self.permits(case, watch, blamed) {
             Ok(true) => {}
-            Ok(false) => return Remedy::Wait,
+            Ok(false) => return Decision::Wait,
             Err(why) => {
-                return Remedy::Suggest(format!(
+                return Decision::Suggest(format!(
                     "roll back {blamed} by hand; not done by itself: {why}"
                 ));
             }
         }
         match self.destination(watch, blamed, diagnosis.mechanism) {
-            Ok(target) => Remedy::Undo(Box::new(target), blamed),
-            Err(why) => Remedy::Suggest(why),
+            Ok(target) => Decision::Do(Doing::Undo(Box::new(target), blamed)),
+            Err(why) => self.instead_of_rollback(case, diagnosis, why),
         }
     }
 
@@ -216,6 +241,11 @@ impl Inner {
         if today.count() >= PER_DAY {
             return Err("three automatic rollbacks were made within a day".to_owned());
         }
+        self.harms(case, watch)
+    }
+
+    /// Whether what is diagnosed does harm that calls for action. `Ok(false)`: not yet; `Err`: it does none, or to too few.
+    pub(crate) fn harms(&self, case: &Case, watch: &PoolWatch) -> Result<bool, String> {
         if watch.overloaded().is_some() {
             return Ok(true);
         }
@@ -446,11 +476,11 @@ impl Inner {
     }
 }
 
-/// Causes that no rollback of the guard removes: what a person could do.
-fn other_cause(cause: Cause, subject: Option<&Subject>) -> Remedy {
+/// Causes that no rollback of the guard removes: what a person could do. `None`: nothing is known.
+fn advice(cause: Cause, subject: Option<&Subject>) -> Option<String> {
     let whom = subject.map_or_else(|| "it".to_owned(), ToString::to_string);
     let text = match cause {
-        Cause::Unknown | Cause::ConfigRevision => return Remedy::Wait,
+        Cause::Unknown | Cause::ConfigRevision => return None,
         Cause::ConfigDrift => format!("apply the journalled revision again: {whom} was bypassed"),
         Cause::Deployment => format!("roll back {whom}"),
         Cause::BackendFault => format!("drain {whom} and look at it"),
@@ -470,7 +500,7 @@ fn other_cause(cause: Cause, subject: Option<&Subject>) -> Remedy {
         Cause::Dependency => format!("look at what the backends of {whom} share"),
         Cause::Certificate => format!("renew the certificate of {whom}"),
     };
-    Remedy::Suggest(text)
+    Some(text)
 }
 
 /// Whether the harm is spread over enough clients to be the service's fault and not one client's.
@@ -482,7 +512,7 @@ fn enough_clients(case: &Case, watch: &PoolWatch) -> bool {
 }
 
 /// Load over capacity by backend, as measured; `None`: a capacity or the rate is not known.
-fn present(watch: &PoolWatch) -> Option<Vec<(Name, f64)>> {
+pub(crate) fn present(watch: &PoolWatch) -> Option<Vec<(Name, f64)>> {
     let rates = watch.rates(WINDOW)?;
     let backends = watch.pool.backends.iter().zip(rates);
     backends
@@ -491,7 +521,7 @@ fn present(watch: &PoolWatch) -> Option<Vec<(Name, f64)>> {
 }
 
 /// The members of `pool` as they would be now.
-fn members(watch: &PoolWatch, pool: &Pool) -> Vec<Member> {
+pub(crate) fn members(watch: &PoolWatch, pool: &Pool) -> Vec<Member> {
     let backends = pool.backends.iter();
     backends
         .map(|backend| Member {
@@ -503,7 +533,7 @@ fn members(watch: &PoolWatch, pool: &Pool) -> Vec<Member> {
 }
 
 /// The closed form for every algorithm: where load decides, shares follow the weights as long as speeds are alike.
-fn by_weight(members: &[Member]) -> Option<Vec<f64>> {
+pub(crate) fn by_weight(members: &[Member]) -> Option<Vec<f64>> {
     expected_shares(Algorithm::Random, members)
 }
 

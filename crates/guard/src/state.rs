@@ -48,7 +48,7 @@ pub(crate) enum Gate {
     },
     /// A backend may be drained.
     Drain {
-        request: RequestId,
+        request: Option<RequestId>,
         record: DrainRecord,
         until: Mono,
     },
@@ -501,8 +501,11 @@ impl Inner {
                     record,
                     until,
                 } => {
+                    if request.is_none() {
+                        self.ejected(&record);
+                    }
                     let outcome = self.drain_written(record, until);
-                    self.reply(request, outcome);
+                    self.answer(request, outcome);
                 }
                 Gate::Undrain {
                     request,
@@ -523,9 +526,12 @@ impl Inner {
                 Gate::Drain {
                     request, record, ..
                 } => {
+                    if request.is_none() {
+                        self.not_ejected(&record, &why);
+                    }
                     self.drain_not_written(&(record.pool, record.backend));
                     let reason = refuse::journal(&why);
-                    self.reply(request, refuse::refused(*reason, Vec::new(), None));
+                    self.answer(request, refuse::refused(*reason, Vec::new(), None));
                 }
                 Gate::Reply(request, outcome) => {
                     // It happened; only its record is late.
@@ -697,7 +703,8 @@ impl Inner {
             return Err(format!("{what}: {len} of at most {max}"));
         }
         if let Some(change) = &self.change
-            && change.target.record.id == self.running.record.id
+            && (change.target.record.id == self.running.record.id)
+                != matches!(change.kind, Kind::Reapply(_))
         {
             return Err("a change to what runs already".to_owned());
         }

@@ -12,7 +12,8 @@ use sha2::{Digest, Sha256};
 
 use crate::config::{
     Affinity, Backend, Choices, Config, Ejection, HashKey, Health, HealthCheck, Lifetime, Listener,
-    Members, MembersSource, NPlusOne, Overload, Pool, Priority, Reported, RetryOn, Role, Session,
+    Members, MembersSource, NPlusOne, Overload, Pool, Priority, Remedies, Remedy, Reported,
+    RetryOn, Role, Session,
 };
 use crate::day::Day;
 use crate::finding::Severity;
@@ -368,6 +369,10 @@ fn pool_sections(pool: &Pool, sections: &mut Vec<Section>) {
     if let Some(health) = &pool.health {
         sections.push(table(format!("{path}.health"), health_entries(health)));
     }
+    let remedies = remedy_entries(pool.remedies);
+    if !remedies.is_empty() {
+        sections.push(table(format!("{path}.remedies"), remedies));
+    }
     if let Some(members) = &pool.members {
         sections.push(table(format!("{path}.members"), members_entries(members)));
     }
@@ -479,6 +484,15 @@ fn limit_entries(pool: &Pool) -> Vec<(&'static str, String)> {
     }
     entries.extend(probe_entries(pool));
     entries
+}
+
+/// Those that differ from the default, so that the hashes of older revisions stay.
+fn remedy_entries(remedies: Remedies) -> Vec<(&'static str, String)> {
+    let usual = Remedies::default();
+    let moved = Remedy::ALL.into_iter();
+    let moved = moved.filter(|remedy| remedies.of(*remedy) != usual.of(*remedy));
+    let entry = |remedy: Remedy| (remedy.as_str(), quote(remedies.of(remedy).as_str()));
+    moved.map(entry).collect()
 }
 
 fn probe_entries(pool: &Pool) -> Vec<(&'static str, String)> {

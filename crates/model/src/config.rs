@@ -16,12 +16,14 @@ use crate::units::{ByteSize, Ratio};
 
 mod choice;
 mod limits;
+mod remedies;
 mod standing;
 
 pub use choice::{Affinity, Algorithm, Choices, HashKey, Intent, Probe, StickyCookie};
 pub use limits::{
     Adaptive, Hedge, HedgeAfter, Overload, Priority, Queue, RateLimit, Retry, RetryCause, RetryOn,
 };
+pub use remedies::{Leave, Remedies, Remedy};
 pub use standing::{
     Ejection, Health, HealthCheck, HttpCheck, Locality, Members, MembersSource, Place, Reported,
     ReportedSignal, Subset,
@@ -247,6 +249,8 @@ pub struct Pool {
     pub slow_start: Option<Duration>,
     /// How the load that backends report shapes their weights; `None`: it does not.
     pub reported: Option<Reported>,
+    /// What may be done about an incident without a person.
+    pub remedies: Remedies,
     /// A level of priority passes load on when its healthy part times this is below 1. Default 1.4.
     pub overprovisioning: f64,
     /// Which backends this instance prefers or keeps to, by where and which it is.

@@ -23,6 +23,7 @@ mod policy;
 mod pool;
 mod reader;
 mod reference;
+mod remedies;
 mod reported;
 mod side;
 mod suggest;

@@ -11,7 +11,7 @@ use evenkeel_diagnose::{
 use evenkeel_model::clock::{Mono, Wall};
 use evenkeel_model::config::{
     Address, Admin, Affinity, Algorithm, Backend, Choices, Config, Intent, NPlusOne, Objective,
-    Pool, Retry, Session,
+    Pool, Remedies, Retry, Session,
 };
 use evenkeel_model::ids::{DeploymentId, Epoch, Name, RevisionId};
 use evenkeel_model::record::DeploymentRecord;
@@ -67,6 +67,7 @@ pub(crate) fn pool(weights: &[u32], capacities: &[Option<f64>]) -> Pool {
         ejection: None,
         slow_start: None,
         reported: None,
+        remedies: Remedies::default(),
         overprovisioning: Pool::OVERPROVISIONING_DEFAULT,
         place: evenkeel_model::config::Place::default(),
         connect_timeout: Duration::from_secs(1),

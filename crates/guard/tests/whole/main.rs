@@ -19,4 +19,6 @@ mod random;
 #[cfg(test)]
 mod reasons;
 #[cfg(test)]
+mod remedies;
+#[cfg(test)]
 mod world;

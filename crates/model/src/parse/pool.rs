@@ -11,8 +11,8 @@ use super::reference::sub;
 use super::typed::Limits;
 use super::weights::{WEIGHT_MAX, derive};
 use super::{
-    BACKENDS_MAX, adaptive, affinity, health, keys, members, place, policy, reported, text,
-    too_many,
+    BACKENDS_MAX, adaptive, affinity, health, keys, members, place, policy, remedies, reported,
+    text, too_many,
 };
 use crate::config::{
     Address, Algorithm, Backend, Choices, Ejection, Hedge, HedgeAfter, Here, Intent, Lifetime,
@@ -207,6 +207,7 @@ pub(super) fn read(
         ejection: ejection(reader, &s),
         slow_start: s.duration(reader, "slow_start", &SLOW_START),
         reported: reported::read(reader, &s, algorithm),
+        remedies: remedies::read(reader, &s),
         overprovisioning: s
             .number(reader, "overprovisioning", &OVERPROVISIONING)
             .unwrap_or(Pool::OVERPROVISIONING_DEFAULT),

@@ -17,9 +17,9 @@ use crate::clock::Wall;
 use crate::config::{
     Adaptive, Address, Admin, AdminToken, Affinity, Algorithm, Backend, Choices, Config, Ejection,
     EscalationLevel, HashKey, Health, HealthCheck, Hedge, HedgeAfter, Here, HttpCheck, Intent,
-    Lifetime, Listener, Locality, Members, MembersSource, NPlusOne, Objective, Overload, Place,
-    Pool, Priority, Probe, Queue, RateLimit, Receiver, Reported, ReportedSignal, Retry, RetryCause,
-    RetryOn, Role, Route, Session, StickyCookie, Subset,
+    Leave, Lifetime, Listener, Locality, Members, MembersSource, NPlusOne, Objective, Overload,
+    Place, Pool, Priority, Probe, Queue, RateLimit, Receiver, Remedies, Remedy, Reported,
+    ReportedSignal, Retry, RetryCause, RetryOn, Role, Route, Session, StickyCookie, Subset,
 };
 use crate::finding::Severity;
 use crate::ids::Name;
@@ -179,6 +179,16 @@ fn standing() -> impl Strategy<Value = Standing> {
         option::of(reported()),
         option::of(probe()),
     )
+}
+
+fn remedies() -> impl Strategy<Value = Remedies> {
+    let leaves = vec(proptest::sample::select(&Leave::ALL[..]), Remedy::ALL.len());
+    leaves.prop_map(|leaves| {
+        let pairs = Remedy::ALL.into_iter().zip(leaves);
+        pairs.fold(Remedies::default(), |all, (remedy, leave)| {
+            all.with(remedy, leave)
+        })
+    })
 }
 
 fn reported() -> impl Strategy<Value = Reported> {
@@ -359,6 +369,10 @@ fn adaptive(declared: Option<u32>, some: u32) -> Option<Adaptive> {
 
 /// One pool; its name is replaced by the caller.
 fn pool() -> impl Strategy<Value = Pool> {
+    (pool_without_remedies(), remedies()).prop_map(|(pool, remedies)| Pool { remedies, ..pool })
+}
+
+fn pool_without_remedies() -> impl Strategy<Value = Pool> {
     let session = prop_oneof![
         Just(Session::ClientAddress),
         "[a-z!#$%&'*+.^_`|~-]{1,10}".prop_map(Session::Cookie)
@@ -380,10 +394,8 @@ fn pool() -> impl Strategy<Value = Pool> {
                 let ((algorithm, affinity), intent, peak_rps, n_plus_one, has_capacity) = spread;
                 if intent != Intent::Capacity && !has_capacity {
                     // Some declare it, some do not: allowed under every other intent.
-                    backends
-                        .iter_mut()
-                        .step_by(2)
-                        .for_each(|b| b.capacity_rps = None);
+                    let some = backends.iter_mut().step_by(2);
+                    some.for_each(|b| b.capacity_rps = None);
                 }
                 // DNS tells no capacity.
                 let members = members.filter(|m: &Members| {
@@ -411,6 +423,7 @@ fn pool() -> impl Strategy<Value = Pool> {
                     ejection,
                     slow_start,
                     reported: reported.filter(|_| algorithm.takes_reports()),
+                    remedies: Remedies::default(),
                     overprovisioning,
                     place: Place::default(),
                     connect_timeout: timeouts.0,

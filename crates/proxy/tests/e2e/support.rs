@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use evenkeel_balance::effective_members;
 use evenkeel_model::config::{
     Address, Admin, Affinity, Algorithm, Backend, Choices, Config, Health, Intent, Listener,
-    NPlusOne, Objective, Pool, Retry, Route, Session,
+    NPlusOne, Objective, Pool, Remedies, Retry, Route, Session,
 };
 use evenkeel_model::ids::{Epoch, Name, RevisionId};
 use evenkeel_model::tally::{BackendTally, Tally};
@@ -79,6 +79,7 @@ pub(crate) fn pool(label: &str, backends: &[SocketAddr]) -> Pool {
         ejection: None,
         slow_start: None,
         reported: None,
+        remedies: Remedies::default(),
         overprovisioning: Pool::OVERPROVISIONING_DEFAULT,
         place: evenkeel_model::config::Place::default(),
         connect_timeout: Duration::from_secs(2),

@@ -215,6 +215,11 @@ pub(in super::super) static POOL: Table = Table {
             "Weights follow the load that backends report with their responses; without it, they do not.",
         ),
         Key::new(
+            "remedies",
+            Kind::Table(&REMEDIES),
+            "What Evenkeel may do by itself about an incident of the pool.",
+        ),
+        Key::new(
             "overprovisioning",
             Kind::number(&OVERPROVISIONING),
             "A level of priority passes load on when its healthy part times this is below 1.",
@@ -420,6 +425,50 @@ pub(in super::super) static HEDGE: Table = Table {
             "Second tries per request over time.",
         )
         .or("\"5%\""),
+    ],
+};
+
+const LEAVE: Kind = Kind::Choice(&["off", "suggest", "act"]);
+
+pub(in super::super) static REMEDIES: Table = Table {
+    about: "How far each remedy may go: off, suggest, or act where its rules allow it.",
+    keys: &[
+        Key::new(
+            "rollback",
+            LEAVE,
+            "Undo the revision that is to blame.",
+        )
+        .or("\"act\""),
+        Key::new(
+            "eject",
+            LEAVE,
+            "Drain the backend that is at fault, for 10 minutes at first.",
+        )
+        .or("\"suggest\""),
+        Key::new(
+            "weights",
+            LEAVE,
+            "Weights by the declared intent for 10 minutes, where no rollback would bring them back.",
+        )
+        .or("\"suggest\""),
+        Key::new(
+            "retries",
+            LEAVE,
+            "No retries for 10 minutes, in a retry storm.",
+        )
+        .or("\"suggest\""),
+        Key::new(
+            "fail_open",
+            LEAVE,
+            "The health check decides nothing for 10 minutes, where it takes out what is well.",
+        )
+        .or("\"suggest\""),
+        Key::new(
+            "reapply",
+            LEAVE,
+            "Run what the journal says again, where something else runs.",
+        )
+        .or("\"suggest\""),
     ],
 };
 
