@@ -61,6 +61,15 @@ fn station(is_random: bool) -> (Origin, Arc<Work>) {
     (origin, work)
 }
 
+/// Stops the clients when it goes out of scope.
+struct Stops<'s>(&'s AtomicBool);
+
+impl Drop for Stops<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
 fn a_station_is_kept_busy_and_not_flooded(is_random: bool) {
     let (origin, work) = station(is_random);
     let mut config = simple(&[origin.address]);
@@ -72,6 +81,7 @@ fn a_station_is_kept_busy_and_not_flooded(is_random: bool) {
     let bench = Bench::start_with(config, 2);
     let (address, stop) = (bench.address(), AtomicBool::new(false));
     let limit = || bench.proxy.vitals()[0].1[0].1.limit.unwrap();
+    let before = limit();
     let (mut most_held, mut most) = (0, 0);
     let mut busy = 0.0;
     std::thread::scope(|scope| {
@@ -83,7 +93,8 @@ fn a_station_is_kept_busy_and_not_flooded(is_random: bool) {
                 }
             });
         }
-        let before = limit();
+        // However this ends, the clients do: the scope waits for them.
+        let _ends = Stops(&stop);
         eventually("the limit moves", || limit() != before);
         let (began, busy_before) = (Instant::now(), work.busy_ns.load(Ordering::SeqCst));
         while began.elapsed() < Duration::from_secs(2) {
@@ -93,7 +104,6 @@ fn a_station_is_kept_busy_and_not_flooded(is_random: bool) {
         }
         let busy_ns = work.busy_ns.load(Ordering::SeqCst) - busy_before;
         busy = busy_ns as f64 / 1e9 / began.elapsed().as_secs_f64() / f64::from(SLOTS);
-        stop.store(true, Ordering::SeqCst);
     });
     println!("random {is_random}: at most {most} allowed, {most_held} held, {busy:.3} busy");
     assert!(most_held <= most, "{most_held} held of {most}");

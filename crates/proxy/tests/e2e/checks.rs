@@ -7,7 +7,7 @@ use evenkeel_model::config::{Health, HealthCheck, HttpCheck};
 use evenkeel_proxy::check::{CheckOptions, CheckResult, Checker};
 use tokio::sync::mpsc;
 
-use crate::support::{Origin, eventually, header, refused, simple};
+use crate::support::{Origin, PATIENCE, eventually, header, refused, simple};
 
 fn health(path: &str) -> Health {
     Health {
@@ -137,5 +137,5 @@ fn a_check_by_connection_asks_nothing_and_slows_down_while_a_backend_is_down() {
         good >= 20 && bad >= 3
     });
     assert_eq!(bad, 3, "the next one is an hour away");
-    assert_eq!(asked.recv().unwrap(), None);
+    assert_eq!(asked.recv_timeout(PATIENCE).unwrap(), None);
 }

@@ -4,7 +4,7 @@ use std::sync::mpsc;
 
 use evenkeel_model::ids::Name;
 
-use crate::support::{Bench, Conn, Origin, eventually, header, simple};
+use crate::support::{Bench, Conn, Origin, PATIENCE, eventually, header, simple};
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
@@ -29,7 +29,7 @@ fn hop_by_hop_fields_stay_on_their_hop() {
     let mut client = bench.client();
     client.send("GET / HTTP/1.1\r\nHost: a\r\nConnection: keep-alive, X-Secret\r\nX-Secret: 1\r\nKeep-Alive: 1\r\nTE: gzip\r\nUpgrade: websocket\r\nX-Stays: 1\r\n\r\n");
     let response = client.response();
-    let request = requests.recv().unwrap();
+    let request = requests.recv_timeout(PATIENCE).unwrap();
     for name in ["connection", "x-secret", "keep-alive", "te", "upgrade"] {
         assert_eq!(header(&request, name), None, "{request}");
     }
@@ -47,7 +47,7 @@ fn the_backend_learns_who_the_client_is_and_cannot_be_told_otherwise_by_it() {
     let mut client = bench.client();
     client.send("GET /p?q=1 HTTP/1.1\r\nHost: shop.example:81\r\nX-Forwarded-For: 6.6.6.6\r\nForwarded: for=6.6.6.6\r\n\r\n");
     let response = client.response();
-    let request = requests.recv().unwrap();
+    let request = requests.recv_timeout(PATIENCE).unwrap();
     assert!(request.starts_with("GET /p?q=1 HTTP/1.1\r\n"), "{request}");
     assert_eq!(header(&request, "host"), Some("shop.example:81"));
     assert_eq!(header(&request, "x-forwarded-for"), Some("127.0.0.1"));
@@ -74,7 +74,7 @@ fn a_request_id_is_kept_if_sane_and_made_if_not() {
     client.send("GET / HTTP/1.1\r\nHost: a\r\nX-Request-Id: abc-123\r\n\r\n");
     assert_eq!(client.response().header("x-request-id"), Some("abc-123"));
     assert_eq!(
-        header(&requests.recv().unwrap(), "x-request-id"),
+        header(&requests.recv_timeout(PATIENCE).unwrap(), "x-request-id"),
         Some("abc-123")
     );
     client.send("GET / HTTP/1.1\r\nHost: a\r\nX-Request-Id: a b\"c\r\n\r\n");
@@ -82,7 +82,7 @@ fn a_request_id_is_kept_if_sane_and_made_if_not() {
     let sent = response.header("x-request-id").unwrap();
     assert_eq!(sent.len(), 32);
     assert_eq!(
-        header(&requests.recv().unwrap(), "x-request-id"),
+        header(&requests.recv_timeout(PATIENCE).unwrap(), "x-request-id"),
         Some(sent)
     );
 }
@@ -225,7 +225,7 @@ fn options_with_no_hops_left_is_answered_here() {
     assert!(response.header("allow").unwrap().contains("GET"));
     client.send("OPTIONS * HTTP/1.1\r\nHost: a\r\nMax-Forwards: 3\r\n\r\n");
     assert_eq!(client.response().status, 200);
-    let request = requests.recv().unwrap();
+    let request = requests.recv_timeout(PATIENCE).unwrap();
     assert!(request.starts_with("OPTIONS * HTTP/1.1"), "{request}");
     assert_eq!(header(&request, "max-forwards"), Some("2"));
 }
