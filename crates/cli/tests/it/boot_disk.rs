@@ -1,17 +1,21 @@
-//! A record that cannot be written or read: no room on the disk, a damaged file, a file of a newer version.
+//! A record that cannot be written or read: no room on the disk, a slow disk, a damaged file, a file of a newer version.
 //!
 //! The full disk is a limit of 0 bytes on every file that the process writes (RLIMIT_FSIZE, set from outside with
 //! prlimit): each write fails as it does on a full disk, with EFBIG in place of ENOSPC, and it needs no privilege.
 
 use std::fs;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use evenkeel_journal::{Read as _, SqliteJournal};
 
 use crate::support::{
-    Home, Instance, LOAD_RPS, PATIENCE, addresses, config, load, pause, run, stubs,
+    Home, Instance, LOAD_RPS, PATIENCE, addresses, config, heavy, load, pause, run, stubs,
 };
 
 /// An instance that is told of a full disk instead of being ended by SIGXFSZ.
@@ -119,6 +123,96 @@ fn there_is_room_again(instance: &Instance) {
         |s| s["revision_state"] == "verified",
     );
     instance.ends("apply third.toml --yes --wait 0s --reason now", 0);
+}
+
+/// A disk that takes up to a second and a half for each write: somebody else holds the journal most of the time.
+struct SlowDisk {
+    is_over: Arc<AtomicBool>,
+    holder: Option<JoinHandle<()>>,
+}
+
+impl SlowDisk {
+    fn begin(journal: &Path) -> Self {
+        let is_over = Arc::new(AtomicBool::new(false));
+        let (over, journal) = (Arc::clone(&is_over), journal.to_owned());
+        let holder = std::thread::spawn(move || {
+            let connection = rusqlite::Connection::open(journal).unwrap();
+            connection.busy_timeout(PATIENCE).unwrap();
+            while !over.load(Ordering::Relaxed) {
+                connection.execute_batch("BEGIN IMMEDIATE").unwrap();
+                pause(Duration::from_millis(1_500));
+                connection.execute_batch("ROLLBACK").unwrap();
+                pause(Duration::from_millis(300));
+            }
+        });
+        Self {
+            is_over,
+            holder: Some(holder),
+        }
+    }
+}
+
+impl Drop for SlowDisk {
+    fn drop(&mut self) {
+        self.is_over.store(true, Ordering::Relaxed);
+        let ended = self.holder.take().map(JoinHandle::join);
+        assert!(std::thread::panicking() || matches!(ended, Some(Ok(()))));
+    }
+}
+
+#[test]
+fn a_slow_disk_delays_a_change_and_stops_neither_traffic_nor_the_rollback_nor_the_operator() {
+    let _alone = heavy();
+    let backends = stubs();
+    let addresses = addresses(&backends);
+    let home = Home::new(&config(&addresses, [1, 1, 1], ""));
+    home.write("typo.toml", &config(&addresses, [10, 1, 1], ""));
+    let instance = home.start(&[]);
+    let traffic = load(instance.front(), LOAD_RPS);
+    instance.when(
+        "the hold of the start is over and shares are seen",
+        PATIENCE,
+        |s| {
+            let first = &s["pools"][0]["backends"][0];
+            s["hold"].is_null() && !first["observed_share"].is_null()
+        },
+    );
+
+    let disk = SlowDisk::begin(&home.data().join("journal.db"));
+    let begun = Instant::now();
+    instance.ends("apply typo.toml --yes --force --wait 0s --reason spare", 0);
+    let undone = instance.when("it is undone", Duration::from_secs(45), |s| {
+        s["revision"] == "r1"
+    });
+    let took = begun.elapsed();
+    // People are answered meanwhile, from memory and from the record.
+    let asked = Instant::now();
+    instance.ask("history");
+    assert_eq!(instance.status()["revision"], "r1");
+    println!(
+        "undone {:.1} s after the command, asked for {:.1} s",
+        took.as_secs_f64(),
+        asked.elapsed().as_secs_f64()
+    );
+    assert!(asked.elapsed() < Duration::from_secs(5));
+    let incident = undone["incident"].as_str().unwrap().to_owned();
+    drop(disk);
+
+    instance.when("all is written", PATIENCE, |s| s["journal"] == "ok");
+    instance.when("the incident is over", Duration::from_secs(60), |s| {
+        s["state"] == "ok" && s["incident"].is_null()
+    });
+    let seen = traffic.stop().total;
+    assert!(seen.sent > 500 && seen.failed() == 0, "{seen:?}");
+    assert!(instance.stop().success());
+    let reader = SqliteJournal::open(&home.data()).unwrap().reader().unwrap();
+    reader.verify().unwrap();
+    let told = reader.timeline(None, 1_000).unwrap();
+    let says = |text: &str| told.iter().any(|line| line.value.text.starts_with(text));
+    assert!(
+        says("r2 is undone, r1 runs") && says("resolved: "),
+        "{incident}: {told:#?}"
+    );
 }
 
 fn used_home() -> Home {
