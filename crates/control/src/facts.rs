@@ -132,14 +132,13 @@ impl SeenBackend {
 
 impl SeenPool {
     fn take(&mut self, view: &PoolView, recent: &mut Recent) {
-        self.backends
-            .retain(|name, _| view.backends.iter().any(|b| b.name == *name));
-        for backend in &view.backends {
-            self.backends
-                .entry(backend.name.clone())
-                .or_default()
-                .take(backend);
-        }
+        let mut before = std::mem::take(&mut self.backends);
+        let backends = view.backends.iter().map(|backend| {
+            let mut seen = before.remove(&backend.name).unwrap_or_default();
+            seen.take(backend);
+            (backend.name.clone(), seen)
+        });
+        self.backends = backends.collect();
         self.clients_for += 1;
         if self.clients_for >= 60 {
             self.clients = (Clients::default(), std::mem::take(&mut self.clients.0));
@@ -205,12 +204,13 @@ impl Seen {
 
     /// Takes the present, once a second.
     pub(crate) fn take(&mut self, view: &GuardView, recent: &mut Recent) {
-        self.pools
-            .retain(|name, _| view.pools.iter().any(|pool| pool.name == *name));
-        for pool in &view.pools {
-            let seen = self.pools.entry(pool.name.clone()).or_default();
+        let mut before = std::mem::take(&mut self.pools);
+        let pools = view.pools.iter().map(|pool| {
+            let mut seen = before.remove(&pool.name).unwrap_or_default();
             seen.take(pool, recent);
-        }
+            (pool.name.clone(), seen)
+        });
+        self.pools = pools.collect();
         recent.retain(|name, _| self.pools.contains_key(name));
         self.routes.second();
         self.look_back(&view.revisions, view.revision);

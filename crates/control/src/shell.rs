@@ -42,6 +42,8 @@ mod start;
 
 /// Inputs from the rooms around that may wait.
 const INPUTS_MAX: usize = 4_096;
+/// After a check result the next ones gather for so long.
+const CHECKS_GATHER: Duration = Duration::from_millis(20);
 /// Tallies that may wait: 64 workers, a minute.
 const TALLIES_MAX: usize = 4_096;
 
@@ -87,6 +89,7 @@ where
     tokio::pin!(stop, serve_admin);
     shell.boot();
     let mut admin_ended = false;
+    let mut checks_from = tokio::time::Instant::now();
     loop {
         tokio::select! {
             biased;
@@ -97,7 +100,13 @@ where
             Some(input) = inboxes.inputs.recv() => shell.input(input),
             Some(command) = inboxes.commands.recv() => shell.command(command),
             Some(tally) = inboxes.tallies.recv() => shell.tally(tally),
-            Some(result) = inboxes.checks.recv() => shell.checked(&result),
+            Some(result) = results(&mut inboxes.checks, checks_from) => {
+                shell.checked(&result);
+                while let Ok(result) = inboxes.checks.try_recv() {
+                    shell.checked(&result);
+                }
+                checks_from = tokio::time::Instant::now() + CHECKS_GATHER;
+            }
             Some(answer) = inboxes.members.recv() => shell.found(answer),
             Some(event) = inboxes.proxy.recv() => shell.proxy_event(&event),
             _ = second.tick() => shell.tick(&handle),
@@ -108,6 +117,15 @@ where
         }
     }
     Ok(shell.end().await)
+}
+
+/// The next check result, not before `from`: a thousand checks a second do not wake the loop a thousand times.
+async fn results(
+    checks: &mut mpsc::Receiver<CheckResult>,
+    from: tokio::time::Instant,
+) -> Option<CheckResult> {
+    tokio::time::sleep_until(from).await;
+    checks.recv().await
 }
 
 struct Signals {

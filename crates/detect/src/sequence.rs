@@ -39,9 +39,15 @@ pub enum Standing {
 
 /// Log evidence (nats) of `hits` in `trials` against the share `p`.
 pub fn log_evidence(hits: u64, trials: u64, p: f64) -> f64 {
+    evidence(hits, trials)(p)
+}
+
+/// The same as a function of `p`: what does not depend on it is worked out once.
+fn evidence(hits: u64, trials: u64) -> impl Fn(f64) -> f64 {
     let n = trials as f64;
     let s = hits.min(trials) as f64;
-    ln_beta(1.0 + s, 1.0 + n - s) - count_ln(s, p) - count_ln(n - s, 1.0 - p)
+    let mixture = ln_beta(1.0 + s, 1.0 + n - s);
+    move |p| mixture - count_ln(s, p) - count_ln(n - s, 1.0 - p)
 }
 
 /// The confidence sequence at `hits` of `trials` with error `alpha` (0.05: 95 %). 0 to 1 without trials.
@@ -51,15 +57,16 @@ pub fn interval(hits: u64, trials: u64, alpha: f64) -> Interval {
     }
     let threshold = -ln(alpha);
     let middle = hits.min(trials) as f64 / trials as f64;
+    let evidence = evidence(hits, trials);
     // The evidence falls towards `middle` from both sides, so each end is found by halving.
     let end = |mut rejected: f64| {
-        if log_evidence(hits, trials, rejected) < threshold {
+        if evidence(rejected) < threshold {
             return rejected;
         }
         let mut kept = middle;
         for _ in 0..HALVINGS {
             let half = f64::midpoint(rejected, kept);
-            if log_evidence(hits, trials, half) < threshold {
+            if evidence(half) < threshold {
                 kept = half;
             } else {
                 rejected = half;
@@ -81,9 +88,10 @@ pub fn standing(hits: u64, trials: u64, alpha: f64, band: Interval) -> Standing 
     }
     let threshold = -ln(alpha);
     let middle = hits.min(trials) as f64 / trials as f64;
+    let evidence = evidence(hits, trials);
     // An edge at 0 or 1 is no limit.
-    let low_rejected = band.lo <= 0.0 || log_evidence(hits, trials, band.lo) >= threshold;
-    let high_rejected = band.hi >= 1.0 || log_evidence(hits, trials, band.hi) >= threshold;
+    let low_rejected = band.lo <= 0.0 || evidence(band.lo) >= threshold;
+    let high_rejected = band.hi >= 1.0 || evidence(band.hi) >= threshold;
     if middle >= band.lo && middle <= band.hi {
         if low_rejected && high_rejected {
             Standing::Inside
