@@ -198,14 +198,53 @@ Example: one backend in a, two in b, half of the requests each. The instance in 
 zone and a third to b; the one in b sends all to b. Each backend gets a third of everything."),
     ("reported", "how the load that backends report shapes their weights", "\
 With `[pool.NAME.reported]` a backend that says how utilised it is (header `endpoint-load-metrics`) has its
-declared weight times a factor, once a period half the way to where all are utilised alike: good answers
-by utilisation, failures counted as utilisation.
+declared weight times a factor, once a period half the way to where all are utilised alike: answers by
+utilisation, failures counted as utilisation.
 
 min, max     what the factor keeps within: `reported load: 81 % utilised, 0.62 times its weight`.
-none         it does not report, so it has its declared weight.
+none         it has not reported for `stale_after`, so it has its declared weight.
+no more      it fails more than the others, or answers more 4xx: its factor does not rise, and sinks to 1.
 
-No factor more than doubles or halves in a period, and a backend that fails more than the others gets none
-that is larger. What is intended is shaped by the same factors, so a slip of a declared weight is found."),
+Each failure beyond a backend's part is remembered until about a hundred good tries make up for it, so a
+lucky period proves nothing. No factor more than doubles or halves in a period. What is intended is shaped
+by the same factors, so a slip of a declared weight is found."),
+    ("members", "backends that are found while a pool runs", "\
+With `[pool.NAME.members]` a pool finds backends in a watched file (`file`), by DNS (`dns`, A and AAAA) or by
+SRV records (`srv`). They are runtime state: no revision, and an apply or a rollback keeps them.
+
+joins      at once; in a pool with a check after its first good check, which is made at once:
+           `waits for its first good check: status 500`.
+leaves     at most a third of the pool within 30 s, and never below `min_healthy`; the rest is held.
+fails      a look that fails changes nothing: `status` shows the error, and the members before it stay."),
+    ("drain", "how a backend is taken out for a while", "\
+`evenkeel drain POOL/BACKEND --for 1h --reason TEXT` gives it no new clients; what is on its way is finished,
+and clients with a sticky cookie stay. `undrain` or the deadline (1 h, at most 24 h) ends it.
+
+It is judged like an apply: CHG-04 below `min_healthy`, CAP-01 where the others could not carry the peak.
+`--wait` returns when nothing is in flight there. Drains outlive changes and restarts."),
+    ("hedging", "a second backend for a slow request", "\
+With `[pool.NAME.hedge]` a request that can do no harm twice and has no answer `after` a time or percentile is
+sent to a second backend too, within `budget`. The first answer wins; a 5xx or 429 of the second does not.
+
+The loser is `cancelled`: no failure, and in no response time. So a slow backend looks quick by its times;
+its reason says how much others answered first: `31 % of its requests were answered by another backend`."),
+    ("slow_start", "how a backend comes back", "\
+With `slow_start = \"30s\"` a backend that comes back, joins or has a new address begins with 10 % of its
+weight and gets the rest evenly, in at most ten steps: `slow start: 37 % of its weight`. It does not begin
+when Evenkeel starts, nor where the pool fails open. Nothing is verified meanwhile; harm is watched."),
+    ("probe", "how backends are asked what they hold, under prequal", "\
+With `[pool.NAME.probe]` each worker asks backends drawn by weight, `rate` per request, for `path`; they
+answer with `X-Prequal-RIF`, the requests that they hold. It counts for a second and serves a few picks.
+Without it only the reports on answers count, and with fewer than two the balancer goes by its own counts.
+
+Watch `evenkeel_probes_total`: `late` is a timeout too short or a busy backend, `silent` a missing field."),
+    ("adaptive", "how the limit of a backend is found out", "\
+With `adaptive = {}` the requests in flight at a backend are limited by what its response times say: does it
+answer sooner when it holds half as many? If so they waited in it, and the limit sinks; if not it grows.
+
+It starts at 8 and keeps within `min` and `max`. Only requests that find 0.8 of it in use count. From one
+failure in ten on it does not grow, and whenever half of a hundred fail it is halved at once. `status --json`
+shows it as `in_flight_limit`; what comes beyond goes to others, waits in `queue`, or is refused."),
     ("subset", "which backends an instance uses", "\
 With `subset = { size = 20 }` an instance uses 20 backends of each level. They are dealt like cards by the
 number at the end of `instance`: instances numbered in a row use every backend equally often, give or take

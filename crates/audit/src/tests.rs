@@ -350,6 +350,21 @@ fn cap_01_allows_load_up_to_the_limit_and_refuses_a_little_more() {
 }
 
 #[test]
+fn what_runs_is_not_said_to_be_without_traffic_before_its_first_minute() {
+    let text = edited(SHOP, &[("peak_rps = 900", "")]);
+    for (recorded_since, part) in [
+        (None, "no traffic was seen"),
+        (Some(Wall(0)), "no whole minute"),
+    ] {
+        let mut case = read(&text);
+        case.facts.recorded_since = recorded_since;
+        let findings = case.audit();
+        let found = of(&findings, "CAP-01");
+        assert!(found[0].message.contains(part), "{}", found[0].message);
+    }
+}
+
+#[test]
 fn least_request_is_judged_as_a_whole_and_its_estimates_with_a_margin() {
     let least = ("\"round_robin\"", "\"least_request\"");
     assert_eq!(heads(&judged(SHOP, &[least])), Vec::<String>::new());
@@ -535,6 +550,12 @@ fn every_rule_and_every_other_id_can_be_explained() {
         "zones",
         "reported",
         "subset",
+        "members",
+        "drain",
+        "hedging",
+        "slow_start",
+        "probe",
+        "adaptive",
     ] {
         assert!(explain(id).is_some_and(|e| !e.text.is_empty()), "{id}");
     }

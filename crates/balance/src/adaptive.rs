@@ -83,6 +83,8 @@ struct Cohort {
     ended: u32,
     failed: u32,
     sum_ns: f64,
+    /// `ended` and `failed` at the last whole [`SAMPLES`].
+    looked: (u32, u32),
 }
 
 impl Cohort {
@@ -107,6 +109,17 @@ impl Cohort {
 
     const fn is_complete(&self) -> bool {
         self.ended >= self.begun
+    }
+
+    /// Whether the last [`SAMPLES`] mostly failed; looks whenever so many more have ended.
+    fn mostly_fails(&mut self) -> bool {
+        let (ended, failed) = self.looked;
+        let (ended, failed) = (self.ended - ended, self.failed.saturating_sub(failed));
+        if ended < SAMPLES {
+            return false;
+        }
+        self.looked = (self.ended, self.failed);
+        f64::from(failed) >= FAILED_HALVES * f64::from(ended)
     }
 }
 
@@ -193,8 +206,14 @@ impl Limiter {
     /// A request was answered, failed or was given up after `took`. Returns whether more may be in flight than before.
     pub fn ended(&mut self, now: Mono, ticket: Ticket, took: Duration, how: How) -> bool {
         let cut_ns = self.cut_ns;
+        let mut fails = false;
         if let Some(cohort) = self.cohort(ticket) {
             cohort.ended(took.as_nanos() as f64, cut_ns, how);
+            fails = cohort.mostly_fails();
+        }
+        if fails {
+            self.give_up();
+            return false;
         }
         self.turned(now)
     }
@@ -237,6 +256,20 @@ impl Limiter {
         self.level() > before
     }
 
+    /// Ends the turn before its time: most of it fails, and a settled turn would go on for a thousand requests, to be
+    /// counted against a backend that may be well again by then.
+    fn give_up(&mut self) {
+        (self.whole, self.half) = (Cohort::default(), Cohort::default());
+        self.limit = self.held_to(f64::from(self.limit()) * STEP.0);
+        self.is_settled = false;
+        self.begin();
+    }
+
+    fn begin(&mut self) {
+        self.turn = self.turn.wrapping_add(1);
+        self.phase = Phase::Whole;
+    }
+
     fn close(&mut self) {
         let (whole, half) = (
             std::mem::take(&mut self.whole),
@@ -263,8 +296,7 @@ impl Limiter {
         self.limit = self.held_to(next);
         self.is_settled = step < SETTLED && step > 1.0 / SETTLED;
         self.cut_ns = (CUT * whole_ns).min(CUT_MAX.as_nanos() as f64);
-        self.turn = self.turn.wrapping_add(1);
-        self.phase = Phase::Whole;
+        self.begin();
     }
 }
 
@@ -342,6 +374,39 @@ mod tests {
         assert_eq!(limiter.limit(), before.div_ceil(2));
         (0..20).for_each(|_| one_turn(&mut limiter, Mono::ZERO, fails));
         assert_eq!(limiter.limit(), Adaptive::default().min);
+    }
+
+    #[test]
+    fn a_settled_limit_does_not_wait_a_whole_turn_to_see_that_most_fails() {
+        let mut limiter = Limiter::default();
+        let slots = |level: u32| (MS * level.max(4), How::Good);
+        (0..20).for_each(|_| one_turn(&mut limiter, Mono::ZERO, slots));
+        let (settled, turn) = (limiter.limit(), limiter.turn);
+        assert!(limiter.is_settled && settled > 4, "{settled}");
+        let tries = |limiter: &mut Limiter, count: u32, how: How| {
+            for _ in 0..count {
+                let level = limiter.level();
+                let ticket = limiter.begun(level).unwrap();
+                limiter.ended(Mono::ZERO, ticket, MS * level.max(4), how);
+            }
+        };
+        // What was good before hides nothing, and one in three halves nothing.
+        tries(&mut limiter, 3 * SAMPLES, How::Good);
+        for _ in 0..SAMPLES / 3 {
+            tries(&mut limiter, 1, How::Failed);
+            tries(&mut limiter, 2, How::Good);
+        }
+        tries(&mut limiter, 1, How::Good);
+        assert_eq!((limiter.limit(), limiter.turn), (settled, turn));
+        tries(&mut limiter, SAMPLES, How::Failed);
+        assert_eq!(limiter.limit(), (settled / 2).max(Adaptive::default().min));
+        // Well again it is not blamed for it any more, and finds its limit in a few turns.
+        (0..4).for_each(|_| one_turn(&mut limiter, Mono::ZERO, slots));
+        assert!(
+            limiter.limit().abs_diff(settled) <= 1,
+            "{}",
+            limiter.limit()
+        );
     }
 
     #[test]

@@ -27,7 +27,9 @@ mod lineup;
 mod reported;
 mod rosters;
 
-pub use lineup::{Lineup, NOT_IN_SUBSET, REPORTED_LOAD, STANDBY, UNSEEN, follows_reports, waits};
+pub use lineup::{
+    Lineup, NOT_IN_SUBSET, REPORTED_LOAD, STANDBY, UNSEEN, follows_reports, is_unseen, waits,
+};
 pub use rosters::{Change, Rosters, Round};
 
 /// Steps of a slow start at most.
@@ -76,6 +78,8 @@ pub enum What {
     Up,
     /// Its check found it down.
     Down,
+    /// The first check since it joined was not good: it goes on waiting for one that is.
+    Waits,
     /// Its answers took it out for a while.
     Ejected,
     /// Its ejection is over.
@@ -200,8 +204,8 @@ impl Roster {
             .is_some_and(|seat| !seat.health.is_up())
     }
 
-    /// Takes in a check result; returns the turn that it completes. The first good result counts as one, though it
-    /// moves no traffic.
+    /// Takes in a check result; returns the turn that it completes. The first result counts as one where it is good or
+    /// awaited, though it moves no traffic.
     pub fn checked(
         &mut self,
         pool: &Pool,
@@ -219,7 +223,8 @@ impl Roster {
             seat.health.observe(ok, health.rise, health.fall)
         };
         detail.clone_into(&mut seat.detail);
-        if transition.is_none() && (was_known || !ok) {
+        let waits = seat.is_unseen && !was_known && transition.is_none();
+        if transition.is_none() && (was_known || !ok) && !waits {
             return None;
         }
         if transition == Some(Transition::Up) {
@@ -228,10 +233,10 @@ impl Roster {
         }
         Some(Turn {
             backend: backend.clone(),
-            what: if seat.health.is_up() {
-                What::Up
-            } else {
-                What::Down
+            what: match seat.health.is_up() {
+                true if waits => What::Waits,
+                true => What::Up,
+                false => What::Down,
             },
             detail: detail.to_owned(),
             moves_traffic: transition.is_some(),

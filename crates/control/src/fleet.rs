@@ -31,18 +31,19 @@ impl Fleet {
         }
     }
 
-    /// Starts a new epoch in every pool that `starts` says and builds the snapshot of `config`.
+    /// The snapshot of `config`, with the epochs that begin and those of which there is something new to tell:
+    /// see [`Rosters::rounds`].
     pub(crate) fn snapshot(
         &mut self,
         revision: RevisionId,
         config: &Arc<Config>,
-        starts: impl Fn(&Pool) -> bool,
+        is_revision: bool,
         at: At,
     ) -> Result<(Snapshot, Vec<EpochFact>), SnapshotError> {
         self.forget_all_but(config);
-        let rounds = self.rosters.rounds(config, starts, at);
-        let begun = config.pools.iter().zip(&rounds).filter(|(_, r)| r.begins);
-        let facts = begun
+        let rounds = self.rosters.rounds(config, is_revision, at);
+        let news = config.pools.iter().zip(&rounds).filter(|(_, r)| r.is_news);
+        let facts = news
             .map(|(pool, round)| EpochFact::of(pool, round.epoch, revision, &round.lineup))
             .collect();
         let runtime = rounds.into_iter().map(|round| PoolRuntime {
@@ -52,6 +53,11 @@ impl Fleet {
         let runtime = runtime.collect();
         let snapshot = Snapshot::new(revision, Arc::clone(config), runtime, &self.gauges)?;
         Ok((snapshot, facts))
+    }
+
+    /// The last snapshot did not come into force.
+    pub(crate) fn withdraw(&mut self) {
+        self.rosters.withdraw();
     }
 
     /// Takes in a check result; returns the flip that it completes (the first good result counts as one).

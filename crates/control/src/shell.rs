@@ -287,7 +287,7 @@ impl Shell {
     fn swap(&mut self, revision: RevisionId, config: Arc<Config>) -> Event {
         let outcome = self
             .fleet
-            .snapshot(revision, &config, |_| true, self.at())
+            .snapshot(revision, &config, true, self.at())
             .map_err(|error| error.to_string())
             .and_then(|(snapshot, epochs)| {
                 name_epochs(&mut self.counters, &epochs);
@@ -311,6 +311,7 @@ impl Shell {
             }
             Err(why) => {
                 tracing::error!(%revision, why, "revision not swapped in; the one before goes on");
+                self.fleet.withdraw();
                 Event::SwapFailed { revision, why }
             }
         }

@@ -256,8 +256,8 @@ impl Engine {
                         // The search is not modelled: its upper bound holds.
                         limit: pool.pool.adaptive.map(|bounds| bounds.max),
                         cpu: used,
-                        memory: None,
                         application: used,
+                        ..Vitals::default()
                     }
                 });
                 (pool.pool.name.clone(), backends.collect())

@@ -51,6 +51,8 @@ pub(crate) struct Cell {
     pub(crate) reset: u32,
     /// No response in time.
     pub(crate) timeout: u32,
+    /// Another backend answered first.
+    pub(crate) cancelled: u32,
     /// Requests beyond the objective.
     pub(crate) harmed: u32,
     /// Harmed by being slow.
@@ -90,6 +92,7 @@ impl Cell {
             (&mut self.connect_failed, other.connect_failed),
             (&mut self.reset, other.reset),
             (&mut self.timeout, other.timeout),
+            (&mut self.cancelled, other.cancelled),
             (&mut self.harmed, other.harmed),
             (&mut self.slow, other.slow),
             (&mut self.in_flight, other.in_flight),
@@ -496,6 +499,7 @@ fn difference(new: &BackendTally, old: Option<&BackendTally>) -> Cell {
         connect_failed: part(|t| t.outcomes.connect_failed),
         reset: part(|t| t.outcomes.reset),
         timeout: part(|t| t.outcomes.timeout),
+        cancelled: part(|t| t.outcomes.cancelled),
         harmed: part(|t| t.harmed),
         slow: part(|t| t.slow),
         in_flight: 0,

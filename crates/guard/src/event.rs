@@ -276,9 +276,12 @@ impl HealthFact {
             What::Down | What::Ejected => false,
             // Its check may have found it down meanwhile.
             What::Returned if turn.moves_traffic => true,
-            What::Returned | What::Drained | What::Undrained | What::Warmer | What::Weighed => {
-                return None;
-            }
+            What::Returned
+            | What::Waits
+            | What::Drained
+            | What::Undrained
+            | What::Warmer
+            | What::Weighed => return None,
         };
         Some(Self {
             pool: change.pool.clone(),

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use evenkeel_balance::roster::{UNSEEN, waits};
+use evenkeel_balance::roster::{is_unseen, waits};
 use evenkeel_diagnose::{
     BackendWindow, ChangeFact, ChangedPath, DeploymentFact, EpochFact, Evidence, HotKey, Onset,
     OutFact, OutReason, Window,
@@ -147,7 +147,7 @@ pub(crate) fn window(watch: &PoolWatch, from: Mono, to: Mono) -> Option<Window> 
                     reset: u64::from(cell.reset),
                     timeout: u64::from(cell.timeout),
                     client_abort: 0,
-                    cancelled: 0,
+                    cancelled: u64::from(cell.cancelled),
                 },
                 harmed: u64::from(cell.harmed),
                 latency,
@@ -218,7 +218,7 @@ fn out(watch: &PoolWatch, onset: Mono, now: Mono) -> Vec<OutFact> {
         let down = health.is_some_and(|h| !h.up);
         let fell = health.is_some_and(|h| h.downs.back().is_some_and(|at| *at >= onset));
         // Who waits for its first good check never had a share that others could miss.
-        let idles = waits(&member.why) || member.why == UNSEEN;
+        let idles = waits(&member.why) || is_unseen(&member.why);
         if (member.is_in() || idles) && !down && !fell {
             continue;
         }

@@ -21,6 +21,9 @@ use crate::view::{
 };
 use crate::watch::{ENOUGH, PoolWatch, WINDOW};
 
+/// Part of the requests of a backend that others answered first, from which on it is told.
+const HEDGED_TOLD: f64 = 0.02;
+
 impl Inner {
     pub(crate) fn view(&self, now: Mono, wall: Wall) -> GuardView {
         let at = |deadline: Mono| wall.plus(deadline.since(now));
@@ -260,6 +263,9 @@ impl Inner {
                 "one key of this backend brings {percent:.0} % of the requests with a key; {text}"
             );
         }
+        if let Some(hedged) = hedged_away(watch, frame, index) {
+            text = format!("{hedged}; {text}");
+        }
         if let Some(limit) = watch.limit_reason(index) {
             text = format!("{limit}; {text}");
         }
@@ -386,6 +392,20 @@ fn plain_reason(watch: &PoolWatch, frame: &Frame<'_>, index: usize, taken: bool)
         Some(zone) => format!("zone {zone}: local, takes all that comes in there; {text}"),
         None => text,
     }
+}
+
+/// That another backend was quicker for some of its requests, of which none is in its response times.
+fn hedged_away(watch: &PoolWatch, frame: &Frame<'_>, index: usize) -> Option<String> {
+    watch.pool.hedge.as_ref()?;
+    let seen = frame.seen.backends.get(index)?;
+    let (picks, lost) = (seen.picks(), seen.outcomes.cancelled);
+    let part = lost as f64 / picks.max(1) as f64;
+    (frame.is_enough() && part >= HEDGED_TOLD).then(|| {
+        let percent = (part * 100.0).min(100.0);
+        format!(
+            "{percent:.0} % of its requests were answered by another backend first (hedged) and are in none of its times"
+        )
+    })
 }
 
 fn rate(hits: u64, of: u64, enough: bool) -> Option<f64> {

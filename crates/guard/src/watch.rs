@@ -173,8 +173,14 @@ impl PoolWatch {
         if self.limited.binary_search(&index).is_ok() {
             let (limit, vitals) = (limit(index)?, self.vitals.get(index));
             let held = vitals.map_or(0, |vitals| vitals.in_flight);
+            let where_to = match self.pool.backends.len() {
+                1 => "what comes beyond waits or is refused",
+                _ => "others take what comes beyond",
+            };
+            // It is looked at once a second, and a limit is reached in between.
+            let place = if held < limit { "close to" } else { "at" };
             return Some(format!(
-                "at its limit, {held} of {limit} requests in flight: others take what comes beyond"
+                "{place} its limit, {held} of {limit} requests in flight: {where_to}"
             ));
         }
         let first = *self.limited.first()?;
@@ -217,8 +223,12 @@ impl PoolWatch {
         self.pool = pool;
     }
 
-    /// A new epoch. `kept`: a person keeps this revision against the tests, so its own shares are the intent.
+    /// A new epoch, or the running one with other reasons. `kept`: a person keeps this revision against the tests, so its
+    /// own shares are the intent.
     pub(crate) fn begin(&mut self, fact: EpochFact, kept: bool, now: Mono) {
+        if self.retell(&fact) {
+            return;
+        }
         let stale = self.epoch().is_some_and(|e| e.fact.epoch >= fact.epoch);
         if stale || fact.members.len() != self.pool.backends.len() {
             return;
@@ -245,6 +255,19 @@ impl PoolWatch {
             (self.said.errors, self.said.slow) = (said.errors, said.slow);
             self.client_rule = rule;
         }
+    }
+
+    /// Takes over what is new in words, where the traffic of the running epoch stays as it is: whatever was counted still
+    /// stands.
+    fn retell(&mut self, fact: &EpochFact) -> bool {
+        let running = self.epochs.back_mut();
+        let key = |fact: &EpochFact| (fact.epoch, fact.members.len());
+        let Some(info) = running.filter(|info| key(&info.fact) == key(fact)) else {
+            return false;
+        };
+        info.fact.clone_from(fact);
+        info.declared = self.pool.backends.iter().map(|b| b.weight).collect();
+        true
     }
 
     /// Starts all tests afresh for the running epoch.

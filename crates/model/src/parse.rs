@@ -14,6 +14,7 @@ use crate::finding::{Finding, Origin};
 mod adaptive;
 mod affinity;
 mod edge;
+mod foreign;
 mod health;
 pub mod keys;
 mod members;

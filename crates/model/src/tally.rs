@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::clock::Mono;
 use crate::config::Route;
@@ -334,6 +335,8 @@ pub struct Vitals {
     pub memory: Option<f64>,
     /// How utilised the backend last called itself (0..1, may exceed 1), whatever it is that is scarce.
     pub application: Option<f64>,
+    /// How long ago it reported what stands here.
+    pub age: Duration,
 }
 
 #[cfg(test)]

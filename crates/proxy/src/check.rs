@@ -3,8 +3,9 @@
 //!
 //! They run on a thread and a runtime of their own, so a busy worker never delays a check and a check never a request.
 //! Each check opens a fresh connection: that a backend accepts connections is part of what is checked. The times
-//! between checks carry 10 % of jitter from the seeded generator, and the first check of each backend comes at a random
-//! point of its first interval, so that several balancers do not check in step. Whether a backend is out is not decided
+//! between checks carry 10 % of jitter from the seeded generator, and the first check of each backend at a start comes at
+//! a random point of its first interval, so that several balancers do not check in step. Whoever joins later is checked
+//! soon, because it may wait for that; many who join together are spread. Whether a backend is out is not decided
 //! here, only single results are reported; the same count of them (`balance::health`) is kept to know when to ask at
 //! the slower pace of a backend that is down.
 
@@ -36,6 +37,8 @@ const RESPONSE_MAX: usize = 256 * 1024;
 /// Spread of the time between two checks, to both sides, as a share of it.
 const JITTER: f64 = 0.1;
 
+/// The first checks of those that join are spread over so much time for each of them, an interval at most.
+const JOIN: Duration = Duration::from_millis(100);
 /// A pool whose results are lost is told of this often.
 const LOST_EVERY: Duration = Duration::from_secs(1);
 
@@ -157,6 +160,7 @@ async fn run(options: CheckOptions, mut config: watch::Receiver<Arc<Config>>) {
         lost: Lost::default(),
     });
     let mut tasks: BTreeMap<(Name, Name), (Target, AbortHandle)> = BTreeMap::new();
+    let mut is_start = true;
     loop {
         let wanted = targets(&config.borrow_and_update());
         tasks.retain(|key, (target, task)| {
@@ -166,13 +170,22 @@ async fn run(options: CheckOptions, mut config: watch::Receiver<Arc<Config>>) {
             }
             stays
         });
+        let joining = wanted.len() - tasks.len();
         for (key, target) in wanted {
-            let rng = rng.fork(0);
+            let mut rng = rng.fork(0);
             tasks.entry(key.clone()).or_insert_with(|| {
-                let task = check_on(Rc::clone(&options), key, target.clone(), rng);
+                let interval = target.health.interval;
+                let spread = if is_start {
+                    interval
+                } else {
+                    interval.min(JOIN.saturating_mul(joining as u32))
+                };
+                let first = spread.mul_f64(rng.unit());
+                let task = check_on(Rc::clone(&options), key, (target.clone(), first), rng);
                 (target, tokio::task::spawn_local(task).abort_handle())
             });
         }
+        is_start = false;
         if config.changed().await.is_err() {
             return;
         }
@@ -196,10 +209,15 @@ fn targets(config: &Config) -> BTreeMap<(Name, Name), Target> {
     targets
 }
 
-/// Checks one backend for ever.
-async fn check_on(options: Rc<Checking>, key: (Name, Name), target: Target, mut rng: Rng) {
+/// Checks one backend for ever, for the first time after `first`.
+async fn check_on(
+    options: Rc<Checking>,
+    key: (Name, Name),
+    (target, first): (Target, Duration),
+    mut rng: Rng,
+) {
     let health = &target.health;
-    let mut next = Instant::now() + health.interval.mul_f64(rng.unit());
+    let mut next = Instant::now() + first;
     let mut state = HealthState::new();
     loop {
         tokio::time::sleep_until(next.into()).await;

@@ -86,8 +86,8 @@ impl BackendGauge {
 
     /// The numbers at `now`; a report older than [`REPORT_FRESH`] is unknown.
     pub fn vitals(&self, now: Mono) -> Vitals {
-        let reported_at = Mono(self.reported_at_ns.load(Ordering::Relaxed));
-        let fresh = now.since(reported_at) <= REPORT_FRESH;
+        let age = now.since(Mono(self.reported_at_ns.load(Ordering::Relaxed)));
+        let fresh = age <= REPORT_FRESH;
         let value = |cell: &AtomicU64| {
             let value = f64::from_bits(cell.load(Ordering::Relaxed));
             (fresh && !value.is_nan()).then_some(value)
@@ -98,6 +98,7 @@ impl BackendGauge {
             cpu: value(&self.cpu),
             memory: value(&self.memory),
             application: value(&self.application),
+            age,
         }
     }
 }
@@ -339,6 +340,7 @@ mod tests {
         gauge.report(&report, Mono::from_secs(1));
         let vitals = gauge.vitals(Mono::from_secs(2));
         assert_eq!((vitals.cpu, vitals.memory), (Some(0.5), None));
+        assert_eq!(vitals.age, Duration::from_secs(1));
         let late = Mono::from_secs(1).plus(REPORT_FRESH + Duration::from_millis(1));
         assert_eq!(gauge.vitals(late).cpu, None);
         gauge.report(&report, Mono::from_secs(30));

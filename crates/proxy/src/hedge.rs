@@ -9,6 +9,8 @@
 //! first took at least as long as it did, so that a slow backend is not taken for a quick one because its slow answers
 //! are never heard.
 //!
+//! A second that answers with a 5xx or 429 has not won anything: failing is quick, and the first may still be good.
+//!
 //! Limits: an interim response (1xx) of the first backend ends the race, because the client has begun to read it;
 //! those of the second are dropped. When the first fails while the second is asked, the client's leaving is seen only
 //! at the end of that try.
@@ -245,7 +247,10 @@ impl Spare {
         self.is_asked.set(true);
         let by = attempt.picked_at + self.pool.state.pool.response_timeout;
         let asked = tokio::time::timeout_at(by.min(self.deadline).into(), self.ask(&attempt));
-        let fault = match asked.await {
+        let outcome = match asked.await {
+            Ok(Ok((_, response))) if How::of_status(response.status) == How::Failed => {
+                Outcome::Status(response.status)
+            }
             Ok(Ok((upstream, response))) => {
                 return Some(Seconded {
                     upstream,
@@ -253,14 +258,14 @@ impl Spare {
                     response,
                 });
             }
-            Ok(Err(fault)) => fault,
-            Err(_elapsed) => Fault::ResponseTimeout,
+            Ok(Err(fault)) => fault.outcome(),
+            Err(_elapsed) => Fault::ResponseTimeout.outcome(),
         };
         count(&cells.failed);
         let now = Instant::now();
         let took = now.saturating_duration_since(attempt.picked_at);
         attempt.tell(self.worker.mono(now), took, How::Failed);
-        attempt.end(fault.outcome());
+        attempt.end(outcome);
         None
     }
 

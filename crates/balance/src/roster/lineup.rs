@@ -16,7 +16,7 @@ use crate::zones::{Origins, Spot};
 pub const STANDBY: &str = "standby";
 /// The reason of a backend that could take traffic, but this instance uses others.
 pub const NOT_IN_SUBSET: &str = "not in this instance's subset";
-/// The reason of a backend that joined a running pool and was not found up yet.
+/// How the reason of a backend begins that joined a running pool and was not found up yet.
 pub const UNSEEN: &str = "waits for its first good check";
 /// What the reason of a backend says whose weight follows what backends report.
 pub const REPORTED_LOAD: &str = "reported load";
@@ -38,6 +38,24 @@ pub struct Lineup {
     pub fail_open: FailOpen,
     /// Whether it cannot stay so: a slow start is under way, or the pool fails open.
     pub is_passing: bool,
+}
+
+impl Lineup {
+    /// Whether the same backends take the same parts, as evidence sees it: it says of each by which weight, and whether
+    /// by a reason at all.
+    pub(super) fn is_same_traffic(&self, other: &Self) -> bool {
+        let said =
+            |lineup: &Self| -> Vec<bool> { lineup.whys.iter().map(String::is_empty).collect() };
+        let taken = |lineup: &Self| -> Vec<(Name, u32, bool)> {
+            let members = lineup.members.iter();
+            let taken = members.map(|m| (m.name.clone(), m.effective_weight(), m.eligible));
+            taken.collect()
+        };
+        (self.is_passing, self.fail_open) == (other.is_passing, other.fail_open)
+            && self.drained == other.drained
+            && said(self) == said(other)
+            && taken(self) == taken(other)
+    }
 }
 
 impl Roster {
@@ -262,7 +280,11 @@ impl Roster {
         };
         let seat = self.seats.get(&backend.name);
         let said = seat.map_or("", |seat| seat.detail.as_str());
-        let said = if stand == Stand::Unseen { UNSEEN } else { said };
+        let said = match stand {
+            Stand::Unseen if said.is_empty() => UNSEEN.to_owned(),
+            Stand::Unseen => format!("{UNSEEN}: {said}"),
+            _ => said.to_owned(),
+        };
         let takes = eligible && stand != Stand::Drained && backend.weight > 0;
         if takes && fail_open == FailOpen::Yes {
             return format!(
@@ -283,7 +305,7 @@ impl Roster {
                 return text;
             }
             (Stand::Down, _) => return format!("out by its health check: {said}"),
-            (Stand::Unseen, _) => return said.to_owned(),
+            (Stand::Unseen, _) => return said,
             (Stand::Ejected, Some(seat)) => {
                 let until = seat.record.until().unwrap_or(at.mono);
                 let why = seat.record.why();
@@ -352,6 +374,11 @@ impl Roster {
 /// Whether a backend that has this reason is well and only waits for others to need it.
 pub fn waits(why: &str) -> bool {
     why.starts_with(STANDBY) || why == NOT_IN_SUBSET
+}
+
+/// Whether a backend that has this reason joined a running pool and was not found up yet.
+pub fn is_unseen(why: &str) -> bool {
+    why.starts_with(UNSEEN)
 }
 
 /// Whether a backend that has this reason is in a pool whose weights follow what its backends report.

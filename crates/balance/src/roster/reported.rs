@@ -6,9 +6,13 @@
 //! and more than its count of answers may stray, because each set of weights is an epoch.
 //!
 //! Bounds: no factor leaves what is declared, none more than doubles or halves in a period, and the sum of the weights of
-//! a level (in a zone) stays what it was. So a backend whose factor does not rise gets no larger share, and that is the
-//! rule for one that fails more than the others: failing is quick and takes little CPU. Whoever does not report goes to its
-//! declared weight, within the same bounds.
+//! a level (in a zone) stays what it was. Whoever does not report goes to its declared weight, within the same bounds.
+//!
+//! Failing is quick and takes little CPU, so idleness counts for nothing where it may come of failing. What a backend
+//! fails beyond its part of the group's failures is remembered ([`Excess`], a cumulative sum), and until as many good tries
+//! have made up for it, its factor does not rise; from a few failures on it sinks, down to 1: the reports never give it
+//! more than it would have without. A period without a failure proves nothing, and here it changes little. Responses of
+//! 4xx are held against a backend in the same way, for themselves: they may be the clients' doing, but then all see them.
 //!
 //! Limits: what other balancers send to the same backends is in the utilisation, but not in the answers that are counted
 //! here. The factors still end where all are utilised alike, only not at once.
@@ -32,8 +36,16 @@ const LOAD_MIN: f64 = 0.05;
 const APART: f64 = 0.05;
 /// A factor grows or shrinks at most by this in a period.
 const STEP: f64 = 2.0;
-/// Part of failed tries beyond that of the others from which on a backend's factor does not rise.
+/// Part of tries that a backend may fail beyond its part of the group's failures and nothing of it is remembered.
 const WORSE: f64 = 0.01;
+/// So may this part of the group's failures: the more all fail, the more one strays by chance.
+const STRAYS: f64 = 0.5;
+/// Failures too many from which on a factor does not rise.
+const HELD: f64 = 1.0;
+/// Failures too many from which on a factor above 1 sinks.
+const SINKS: f64 = 3.0;
+/// Failures too many that are remembered at most, so that a backend that is well again is believed some day.
+const REMEMBERED: f64 = 10.0;
 /// A period may end this much early: the second that ends it does not come on the dot.
 const SLACK: Duration = Duration::from_millis(100);
 /// Halvings after which the sum of the weights is what it was.
@@ -52,6 +64,10 @@ pub(super) struct Load {
     reported_at: Option<Mono>,
     /// Of the period under way.
     tries: Tries,
+    /// Failures that were too many.
+    failed: Excess,
+    /// Responses of 4xx that were too many.
+    refused: Excess,
     /// Sum and count of the utilisation of each of its seconds.
     used: (f64, u32),
 }
@@ -60,7 +76,29 @@ pub(super) struct Load {
 #[derive(Debug, Clone, Copy, Default)]
 struct Tries {
     fine: u64,
+    /// 4xx: the backend worked for them, but may have been the only one to answer so.
+    refused: u64,
     failed: u64,
+}
+
+/// What a backend failed beyond its part of the group's failures: grows by one with each, and shrinks by what is allowed
+/// with every try.
+#[derive(Debug, Clone, Copy, Default)]
+struct Excess(f64);
+
+impl Excess {
+    /// A period in which `bad` of `tries` ended badly, and `all_bad` of `all` in the whole group. What all suffer at the
+    /// same time is nobody's excess.
+    fn take(&mut self, (bad, tries): (u64, u64), (all_bad, all): (u64, u64)) {
+        let rest = (all - tries) as f64;
+        if rest < 1.0 {
+            return;
+        }
+        let (bad, tries, all) = (bad as f64, tries as f64, all as f64);
+        let usual = all_bad as f64 / all;
+        let allowed = tries * (usual + (WORSE + STRAYS * usual) * rest / all);
+        self.0 = (self.0 + bad - allowed).clamp(0.0, REMEMBERED);
+    }
 }
 
 /// What a period says of one backend.
@@ -81,6 +119,8 @@ struct Side {
     aim: f64,
     bounds: (f64, f64),
     said: Said,
+    /// Whether what it has above its declared weight is taken from it.
+    sinks: bool,
 }
 
 impl Default for Load {
@@ -91,6 +131,8 @@ impl Default for Load {
             seen: None,
             reported_at: None,
             tries: Tries::default(),
+            failed: Excess::default(),
+            refused: Excess::default(),
             used: (0.0, 0),
         }
     }
@@ -98,7 +140,19 @@ impl Default for Load {
 
 impl Tries {
     const fn all(self) -> u64 {
-        self.fine + self.failed
+        self.fine + self.refused + self.failed
+    }
+
+    const fn answered(self) -> u64 {
+        self.fine + self.refused
+    }
+
+    const fn plus(self, other: Self) -> Self {
+        Self {
+            fine: self.fine + other.fine,
+            refused: self.refused + other.refused,
+            failed: self.failed + other.failed,
+        }
     }
 
     fn failed_part(self) -> f64 {
@@ -109,7 +163,8 @@ impl Tries {
 impl Load {
     /// Adds what ended.
     pub(super) const fn count(&mut self, more: &Outcomes) {
-        self.tries.fine += more.ok + more.client_error;
+        self.tries.fine += more.ok;
+        self.tries.refused += more.client_error;
         self.tries.failed += more.server_error + more.connect_failed + more.reset + more.timeout;
     }
 
@@ -123,10 +178,24 @@ impl Load {
         self.aim = self.aim.clamp(reported.min, reported.max);
     }
 
-    fn second(&mut self, utilisation: Option<f64>, now: Mono) {
+    fn second(&mut self, utilisation: Option<f64>, reported_at: Mono) {
         if let Some(utilisation) = utilisation {
             self.used = (self.used.0 + utilisation, self.used.1 + 1);
-            self.reported_at = Some(now);
+            self.reported_at = Some(reported_at);
+        }
+    }
+
+    /// Whether it fails so much more than the others that its factor does not rise.
+    fn is_held(&self) -> bool {
+        self.failed.0.max(self.refused.0) >= HELD
+    }
+
+    /// What keeps its factor from rising, in words.
+    fn held_by(&self) -> &'static str {
+        match self.is_held() {
+            true if self.failed.0 >= HELD => " and no more while it fails more than the others",
+            true => " and no more while it answers more 4xx than the others",
+            false => "",
         }
     }
 
@@ -144,9 +213,9 @@ impl Load {
         match self.utilisation() {
             Some(utilisation) if self.tries.all() >= ENOUGH => {
                 let load = utilisation + reported.error_penalty * self.tries.failed_part();
-                let fine = self.tries.fine as f64;
-                let chance = 3.0 / fine.max(1.0).sqrt();
-                Said::Strength(fine / load.max(LOAD_MIN) / weight, chance)
+                let answered = self.tries.answered() as f64;
+                let chance = 3.0 / answered.max(1.0).sqrt();
+                Said::Strength(answered / load.max(LOAD_MIN) / weight, chance)
             }
             _ => Said::Little,
         }
@@ -170,7 +239,7 @@ impl Roster {
                     ReportedSignal::Cpu => vitals.cpu,
                     ReportedSignal::Application => vitals.application,
                 };
-                seat.load.second(utilisation, at.mono);
+                seat.load.second(utilisation, at.mono.minus(vitals.age));
             }
         }
     }
@@ -206,8 +275,9 @@ impl Roster {
         let factor = load.factor;
         let text = match load.seen {
             Some(seen) => format!(
-                "{REPORTED_LOAD}: {:.0} % utilised, {factor:.2} times its weight",
-                seen * 100.0
+                "{REPORTED_LOAD}: {:.0} % utilised, {factor:.2} times its weight{}",
+                seen * 100.0,
+                load.held_by()
             ),
             None if (factor - 1.0).abs() > 1e-9 => {
                 format!("{REPORTED_LOAD}: none any more, {factor:.2} times its weight")
@@ -254,28 +324,29 @@ impl Roster {
         turns
     }
 
-    /// Whoever fails more than the others of its group gets no larger factor.
-    fn hold_back(&self, group: &mut [Side]) {
+    /// Whoever fails more than the others of its group gets no larger factor, and loses what it has above 1.
+    fn hold_back(&mut self, group: &mut [Side]) {
         let tries = |side: &Side| self.seats.get(&side.name).map(|seat| seat.load.tries);
-        let mut all = Tries::default();
-        for tries in group.iter().filter_map(tries) {
-            all.fine += tries.fine;
-            all.failed += tries.failed;
-        }
+        let tries = group.iter().filter_map(tries);
+        let all = tries.fold(Tries::default(), Tries::plus);
         for side in group {
-            let Some(seat) = self.seats.get(&side.name) else {
+            let Some(seat) = self.seats.get_mut(&side.name) else {
                 continue;
             };
-            let mine = seat.load.tries;
-            let rest = Tries {
-                fine: all.fine - mine.fine,
-                failed: all.failed - mine.failed,
+            let load = &mut seat.load;
+            let (mine, group) = (load.tries, all.all());
+            load.failed
+                .take((mine.failed, mine.all()), (all.failed, group));
+            load.refused
+                .take((mine.refused, mine.all()), (all.refused, group));
+            side.sinks = load.failed.0.max(load.refused.0) >= SINKS && load.factor > 1.0;
+            let (lo, hi) = side.bounds;
+            let hi = match load.factor {
+                factor if side.sinks => (factor / STEP).max(1.0),
+                factor if load.is_held() => factor.min(hi),
+                _ => hi,
             };
-            if mine.failed_part() > rest.failed_part() + WORSE {
-                let (lo, hi) = side.bounds;
-                let hi = hi.min(seat.load.factor);
-                side.bounds = (lo.min(hi), hi);
-            }
+            side.bounds = (lo.min(hi), hi);
         }
     }
 
@@ -287,6 +358,7 @@ impl Roster {
                 seat.load.aim = side.aim;
                 let off = (side.aim / seat.load.factor - 1.0).abs();
                 is_apart |= match side.said {
+                    _ if side.sinks => off > APART,
                     Said::Strength(_, chance) => off > APART.max(chance),
                     Said::Nothing => off > 1e-9,
                     Said::Little => false,
@@ -335,6 +407,7 @@ impl Side {
             aim: load.aim,
             bounds: (within(load.factor / STEP), within(load.factor * STEP)),
             said: load.said(reported, weight, now),
+            sinks: false,
         }
     }
 

@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use evenkeel_model::clock::Mono;
-use evenkeel_model::config::{Config, Pool};
+use evenkeel_model::config::{Address, Config, Pool};
 use evenkeel_model::ids::{Epoch, Name, WorkerId};
 use evenkeel_model::tally::{BackendTally, EPOCHS_KEPT, Outcomes, PoolTally, Tally, Vitals};
 
-use super::{At, Lineup, Roster, Stand, Turn};
+use super::{At, Lineup, Roster, Stand, Turn, What};
 
 /// Epochs whose backends are remembered by name: a tally may tell of any that a worker still counts for.
 const EPOCHS_NAMED: usize = 2 * EPOCHS_KEPT;
@@ -22,10 +22,11 @@ pub struct Change {
 }
 
 impl Change {
-    /// The pools in which `changes` move traffic.
-    pub fn moved(changes: &[Self]) -> Vec<&Name> {
-        let moving = changes.iter().filter(|change| change.turn.moves_traffic);
-        moving.map(|change| &change.pool).collect()
+    /// Whether `changes` are seen in a lineup: they move traffic, or give another reason for what takes none.
+    pub fn shows(changes: &[Self]) -> bool {
+        let shows =
+            |turn: &Turn| turn.moves_traffic || matches!(turn.what, What::Waits | What::Drained);
+        changes.iter().any(|change| shows(&change.turn))
     }
 }
 
@@ -36,6 +37,8 @@ pub struct Round {
     pub epoch: Epoch,
     /// Whether it begins now.
     pub begins: bool,
+    /// Whether there is something to tell of it: it begins, or its reasons are other ones.
+    pub is_news: bool,
     /// Who takes traffic.
     pub lineup: Lineup,
 }
@@ -46,6 +49,8 @@ struct Entry {
     epoch: Epoch,
     /// Backends in file order, by epoch, newest last.
     named: VecDeque<(Epoch, Vec<Name>)>,
+    /// Where its backends are, and who takes which part of its traffic, as it was told last.
+    told: Option<(Vec<Address>, Lineup)>,
     /// What each worker had counted by its last tally.
     counted: BTreeMap<(WorkerId, Epoch), Vec<BackendTally>>,
 }
@@ -59,14 +64,10 @@ pub struct Rosters {
 }
 
 impl Rosters {
-    /// The lineup of every pool of `config` in file order; a new epoch begins in every pool that `begins` says, and in
-    /// every pool that is new. Forgets pools and backends that are gone.
-    pub fn rounds(
-        &mut self,
-        config: &Config,
-        begins: impl Fn(&Pool) -> bool,
-        at: At,
-    ) -> Vec<Round> {
+    /// The lineup of every pool of `config` in file order. A new epoch begins in every pool where other backends take
+    /// traffic or with other weights, and in all if it is a new revision: what changes of those that take nothing must
+    /// not take the evidence of the others away. Forgets pools and backends that are gone.
+    pub fn rounds(&mut self, config: &Config, is_revision: bool, at: At) -> Vec<Round> {
         self.park(config, at);
         self.pools
             .retain(|name, _| config.pool(name.as_str()).is_some());
@@ -78,17 +79,14 @@ impl Rosters {
                 let is_back = *of == pool.name && pool.backend(backend.as_str()).is_some();
                 !(is_back && entry.roster.drain(backend, *until, reason).is_some())
             });
-            let begins = begins(pool) || entry.epoch == Epoch(0);
-            if begins {
-                entry.begin(pool);
-            }
-            Round {
-                epoch: entry.epoch,
-                begins,
-                lineup: entry.roster.lineup(pool, at),
-            }
+            entry.round(pool, is_revision, at)
         };
         config.pools.iter().map(round).collect()
+    }
+
+    /// The last rounds did not come into force: with the next ones an epoch begins in every pool.
+    pub fn withdraw(&mut self) {
+        self.pools.values_mut().for_each(|entry| entry.told = None);
     }
 
     /// Puts the drains of backends that `config` does not have aside, and forgets those that are over.
@@ -230,11 +228,33 @@ impl Rosters {
         for entry in self.pools.values_mut() {
             entry.roster = Roster::default();
             entry.counted.clear();
+            entry.told = None;
         }
     }
 }
 
 impl Entry {
+    fn round(&mut self, pool: &Pool, is_revision: bool, at: At) -> Round {
+        let addresses = pool.backends.iter().map(|b| b.address.clone()).collect();
+        let now = (addresses, self.roster.lineup(pool, at));
+        let is_same = |told: &(Vec<Address>, Lineup)| {
+            told.0 == now.0 && told.1.is_same_traffic(&now.1) && !is_revision
+        };
+        let begins = !self.told.as_ref().is_some_and(is_same);
+        if begins {
+            self.begin(pool);
+        }
+        let is_news = begins || self.told.as_ref() != Some(&now);
+        let lineup = now.1.clone();
+        self.told = Some(now);
+        Round {
+            epoch: self.epoch,
+            begins,
+            is_news,
+            lineup,
+        }
+    }
+
     fn begin(&mut self, pool: &Pool) {
         self.epoch.0 += 1;
         let names = pool.backends.iter().map(|b| b.name.clone()).collect();

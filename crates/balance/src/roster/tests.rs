@@ -249,7 +249,7 @@ fn a_drain_waits_for_its_backend_and_ends_while_it_is_away() {
     let pool = Name::new("p").unwrap();
     let mut rosters = Rosters::default();
     let drained = |rosters: &mut Rosters, config, ms| -> Vec<bool> {
-        let rounds = rosters.rounds(config, |_| true, at(ms));
+        let rounds = rosters.rounds(config, true, at(ms));
         rounds[0].lineup.drained.clone()
     };
     // Told before the first configuration, as at a start.

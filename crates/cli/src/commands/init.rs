@@ -88,6 +88,12 @@ fn write_file(options: &Init, text: &str) -> anyhow::Result<()> {
         .map_err(|error| coded(Exit::Failed, format!("cannot write `{path}`: {error}")))
 }
 
+/// The fewest backends that carry the peak, where it is known.
+fn floor(known: Option<(f64, f64)>, backends: usize) -> usize {
+    let needed = known.map_or(1.0, |(peak, capacity)| (peak / capacity).ceil());
+    (needed as usize).clamp(1, backends.max(1))
+}
+
 fn compose(options: &Init, admin: SocketAddr, backends: &[(&str, &str)]) -> String {
     let mut text = String::new();
     text.text(format_args!(r#"# Evenkeel. `evenkeel check` judges this file, `evenkeel plan` shows what it would change,
@@ -108,7 +114,7 @@ pool = "main"
 algorithm = "round_robin"            # `evenkeel explain algorithms`
 {peak}headroom = "20%"                     # no backend is planned above 80 % of its capacity
 tolerance = "20%"                    # relative deviation from the intended share that is still fine
-min_healthy = 1                      # no action of Evenkeel leaves fewer than this
+min_healthy = {floor}                      # no action of Evenkeel leaves fewer than this
 objective = {{ error_rate = "1%", p99 = "500ms" }}   # a request beyond it is harmed
 
 [pool.main.health]
@@ -117,6 +123,7 @@ interval = "1s"
 "#,
         listen = options.listen,
         health = options.health_path,
+        floor = floor(options.peak_rps.zip(options.capacity_rps), backends.len()),
         peak = match options.peak_rps {
             Some(peak) => format!("peak_rps = {peak}                       # what the pool must carry\n"),
             None => "# peak_rps = 900                     # what the pool must carry; without it capacity is not judged\n".to_owned(),
@@ -133,4 +140,18 @@ interval = "1s"
         }
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::floor;
+
+    #[test]
+    fn as_many_must_stay_as_carry_the_peak() {
+        assert_eq!(floor(None, 3), 1);
+        assert_eq!(floor(Some((900.0, 600.0)), 3), 2);
+        assert_eq!(floor(Some((1_200.0, 600.0)), 3), 2);
+        assert_eq!(floor(Some((9_000.0, 600.0)), 3), 3);
+        assert_eq!(floor(Some((10.0, 600.0)), 0), 1);
+    }
 }

@@ -1,6 +1,7 @@
 //! A difference in the manner of a plan: what is added, changed and removed, grouped by table.
 
 use anstyle::{AnsiColor, Style};
+use evenkeel_model::parse::keys::{FILE, Key, Kind, Table};
 use evenkeel_web::views::ChangeView;
 
 use super::Text as _;
@@ -22,15 +23,21 @@ pub(crate) fn changes(changes: &[ChangeView], colour: bool) -> String {
             }
             table = Some(head);
         }
-        let (sign, value, hue) = match (&change.before, &change.after) {
-            (None, Some(after)) => ('+', format!("{key} = {after}"), AnsiColor::Green),
-            (Some(before), None) => ('-', format!("{key} = {before}"), AnsiColor::Red),
-            (Some(before), Some(after)) => (
+        let changed = |before: &str, after: &str| {
+            (
                 '~',
                 format!("{key}: {before} -> {after}"),
                 AnsiColor::Yellow,
-            ),
-            (None, None) => continue,
+            )
+        };
+        let usual = usual(change, changes).map(|value| format!("{value} (default)"));
+        let (sign, value, hue) = match (&change.before, &change.after, &usual) {
+            (Some(before), Some(after), _) => changed(before, after),
+            (None, Some(after), Some(usual)) => changed(usual, after),
+            (Some(before), None, Some(usual)) => changed(before, usual),
+            (None, Some(after), None) => ('+', format!("{key} = {after}"), AnsiColor::Green),
+            (Some(before), None, None) => ('-', format!("{key} = {before}"), AnsiColor::Red),
+            (None, None, _) => continue,
         };
         if colour {
             let style = Style::new().fg_color(Some(hue.into()));
@@ -62,11 +69,50 @@ fn parts(path: &str) -> (&str, &str) {
         .unwrap_or(("", path))
 }
 
+/// The default that counts where one side of `change` says nothing: a key that is left out has a value too, where its
+/// table is on both sides. A table that came or went shows in its required keys; of one without, nothing is known.
+fn usual(change: &ChangeView, changes: &[ChangeView]) -> Option<&'static str> {
+    let (table, key) = key_at(&change.path)?;
+    let (head, _) = parts(&change.path);
+    let mut required = table.keys.iter().filter(|key| key.is_required).peekable();
+    required.peek()?;
+    let came_or_went = |c: &ChangeView| c.before.is_none() || c.after.is_none();
+    let mut stays = required.map(|key| {
+        let path = format!("{head}.{}", key.name);
+        !changes.iter().any(|c| c.path == path && came_or_went(c))
+    });
+    key.default
+        .filter(|_| came_or_went(change) && stays.all(|stays| stays))
+}
+
+/// The key that stands at `path`, and its table.
+fn key_at(path: &str) -> Option<(&'static Table, &'static Key)> {
+    let (head, name) = parts(path);
+    let table = match head {
+        "" => &FILE,
+        head => table_at(head)?,
+    };
+    let key = table.keys.iter().find(|key| key.name == name)?;
+    Some((table, key))
+}
+
+fn table_at(path: &str) -> Option<&'static Table> {
+    let inner = |path: &str| match key_at(path)?.1.kind {
+        Kind::Table(inner) | Kind::Named(inner) | Kind::List(inner) => Some(inner),
+        _ => None,
+    };
+    // Where the last segment is a name, the table is that of the segment before it.
+    inner(path).or_else(|| inner(parts(path).0))
+}
+
 /// `Plan: 1 to add, 2 to change, 0 to remove.`
 pub(crate) fn count(changes: &[ChangeView]) -> String {
     let count = |wanted: (bool, bool)| {
         let kinds = changes.iter();
-        let kinds = kinds.map(|c| (c.before.is_some(), c.after.is_some()));
+        let kinds = kinds.map(|c| match usual(c, changes) {
+            Some(_) => (true, true),
+            None => (c.before.is_some(), c.after.is_some()),
+        });
         kinds.filter(|kind| *kind == wanted).count()
     };
     format!(
@@ -79,7 +125,7 @@ pub(crate) fn count(changes: &[ChangeView]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{changes, parts};
+    use super::{changes, count, parts};
     use evenkeel_web::views::ChangeView;
 
     #[test]
@@ -111,5 +157,31 @@ mod tests {
         let text = "[pool.p]\n  ~ weight: 1 -> 2\n  + zone = \"a\"\n(top level)\n  - workers = 2\n";
         assert_eq!(changes(&list, false), text);
         assert!(changes(&list, true).contains("\u{1b}[33m~"));
+    }
+
+    #[test]
+    fn a_key_that_is_left_out_has_its_default_where_its_table_stays() {
+        let change = |path: &str, before: Option<&str>, after: Option<&str>| ChangeView {
+            path: path.to_owned(),
+            before: before.map(str::to_owned),
+            after: after.map(str::to_owned),
+        };
+        let swap = [
+            change("pool.p.backend.a.priority", Some("1"), None),
+            change("pool.p.backend.b.priority", None, Some("1")),
+        ];
+        let text = "[pool.p.backend.a]\n  ~ priority: 1 -> 0 (default)\n\
+            [pool.p.backend.b]\n  ~ priority: 0 (default) -> 1\n";
+        assert_eq!(changes(&swap, false), text);
+        assert_eq!(count(&swap), "Plan: 0 to add, 2 to change, 0 to remove.");
+        // A backend that is new had no priority before.
+        let new = [
+            change("pool.p.backend.c.address", None, Some("\"127.0.0.1:1\"")),
+            change("pool.p.backend.c.priority", None, Some("1")),
+        ];
+        assert_eq!(count(&new), "Plan: 2 to add, 0 to change, 0 to remove.");
+        // Whether `reported` is a new table is not known.
+        let table = [change("pool.p.reported.max", None, Some("3"))];
+        assert_eq!(count(&table), "Plan: 1 to add, 0 to change, 0 to remove.");
     }
 }

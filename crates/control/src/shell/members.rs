@@ -57,7 +57,7 @@ impl Shell {
             text: moved.text,
         }));
         if moves {
-            self.refresh(&[name]);
+            self.refresh();
         }
         self.publish();
     }

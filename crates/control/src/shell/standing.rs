@@ -37,6 +37,7 @@ impl Shell {
             let what = match turn.what {
                 What::Up => "up",
                 What::Down => "down",
+                What::Waits => "not up yet",
                 What::Ejected => "ejected",
                 What::Returned => "back",
                 What::Drained => "drained",
@@ -65,23 +66,16 @@ impl Shell {
                 self.step(Event::Health(fact));
             }
         }
-        let moved = Change::moved(changes);
-        if !moved.is_empty() {
-            self.refresh(&moved);
+        if Change::shows(changes) {
+            self.refresh();
         }
         self.publish();
     }
 
     /// A person drains a backend, or moves the end of its drain.
     pub(super) fn drain(&mut self, pool: &Name, backend: &Name, until: Mono, reason: &str) {
-        if let Some(change) = self.fleet.drain((pool, backend), until, reason) {
-            let moves = change.turn.moves_traffic;
-            self.changed(&[change]);
-            // Its end stands in the reason of its share.
-            if !moves {
-                self.refresh(&[pool]);
-            }
-        }
+        let change = self.fleet.drain((pool, backend), until, reason);
+        self.changed(change.as_slice());
     }
 
     /// A person ended a drain, or its time is over.
@@ -91,13 +85,11 @@ impl Shell {
         self.changed(change.as_slice());
     }
 
-    /// Publishes changed runtime facts of some pools to the workers: the guard knows the epoch before any worker counts
-    /// in it.
-    pub(super) fn refresh(&mut self, pools: &[&Name]) {
+    /// Publishes changed runtime facts to the workers: the guard knows the epoch before any worker counts in it.
+    pub(super) fn refresh(&mut self) {
         let config = Arc::clone(&self.config);
         let at = self.at();
-        let starts = |pool: &evenkeel_model::config::Pool| pools.contains(&&pool.name);
-        match self.fleet.snapshot(self.revision, &config, starts, at) {
+        match self.fleet.snapshot(self.revision, &config, false, at) {
             Ok((snapshot, epochs)) => {
                 name_epochs(&mut self.counters, &epochs);
                 for epoch in epochs {
@@ -107,7 +99,10 @@ impl Shell {
                     tracing::error!(%error, "health not published");
                 }
             }
-            Err(error) => tracing::error!(%error, "health not published"),
+            Err(error) => {
+                tracing::error!(%error, "health not published");
+                self.fleet.withdraw();
+            }
         }
     }
 }

@@ -113,7 +113,7 @@ impl Shell {
             }
         }
         let (snapshot, epochs) = fleet
-            .snapshot(revision, &config, |_| true, at)
+            .snapshot(revision, &config, true, at)
             .map_err(|error| StartError::Thread(std::io::Error::other(error)))?;
         let mut counters = Counters::default();
         name_epochs(&mut counters, &epochs);

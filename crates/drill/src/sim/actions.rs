@@ -354,7 +354,7 @@ impl World<'_> {
             }
         }
         self.plane = config;
-        self.refresh(|_| true);
+        self.refresh(true);
         self.schedule_probes();
         Ok(())
     }
@@ -392,7 +392,7 @@ impl World<'_> {
         self.plane = Arc::clone(&running.config);
         self.revision = id;
         self.is_down = true;
-        let (snapshot, _) = self.ward.snapshot(id, &running.config, |_| true, self.at());
+        let (snapshot, _) = self.ward.snapshot(id, &running.config, true, self.at());
         self.engine.restart_balancer(down_for, &snapshot);
         self.schedule(self.now().plus(down_for), Due::Back);
         Ok(())
@@ -403,9 +403,7 @@ impl World<'_> {
         self.is_down = false;
         self.guard = Guard::new(Settings { drill: true });
         let plane = Arc::clone(&self.plane);
-        let (snapshot, epochs) = self
-            .ward
-            .snapshot(self.revision, &plane, |_| true, self.at());
+        let (snapshot, epochs) = self.ward.snapshot(self.revision, &plane, true, self.at());
         self.engine.swap(&snapshot);
         let record = self.record(&self.revision.to_string());
         if let Some(running) = record.ok().as_ref().and_then(restore)

@@ -7,7 +7,7 @@ use evenkeel_balance::roster::{At, Change, Rosters};
 use evenkeel_forecast::engine::spec::{BackendKey, PoolSnapshot, Probe, Snapshot};
 use evenkeel_guard::{EpochFact, PoolVitals};
 use evenkeel_model::clock::Mono;
-use evenkeel_model::config::{Config, Pool};
+use evenkeel_model::config::Config;
 use evenkeel_model::ids::{Name, RevisionId};
 use evenkeel_model::tally::Tally;
 
@@ -18,17 +18,17 @@ pub(super) struct Ward {
 }
 
 impl Ward {
-    /// Starts a new epoch in every pool that `starts` says; the snapshot of `config` and the epochs that began.
+    /// The snapshot of `config`, with the epochs that begin and those of which there is something new to tell.
     pub(super) fn snapshot(
         &mut self,
         revision: RevisionId,
         config: &Arc<Config>,
-        starts: impl Fn(&Pool) -> bool,
+        is_revision: bool,
         at: At,
     ) -> (Snapshot, Vec<EpochFact>) {
-        let rounds = self.rosters.rounds(config, starts, at);
-        let begun = config.pools.iter().zip(&rounds).filter(|(_, r)| r.begins);
-        let facts = begun
+        let rounds = self.rosters.rounds(config, is_revision, at);
+        let news = config.pools.iter().zip(&rounds).filter(|(_, r)| r.is_news);
+        let facts = news
             .map(|(pool, round)| EpochFact::of(pool, round.epoch, revision, &round.lineup))
             .collect();
         let pools = rounds.into_iter().map(|round| PoolSnapshot {

@@ -100,7 +100,7 @@ impl<'s> World<'s> {
         let workers = config.workers.map_or(WORKERS, std::num::NonZero::get);
         let revision = RevisionId(1);
         let mut ward = Ward::default();
-        let (snapshot, epochs) = ward.snapshot(revision, &config, |_| true, At::default());
+        let (snapshot, epochs) = ward.snapshot(revision, &config, true, At::default());
         let journal = MemoryJournal::default();
         let record = RevisionRecord {
             id: revision,
@@ -444,9 +444,8 @@ impl<'s> World<'s> {
                 self.send(Event::Health(fact));
             }
         }
-        let moved = Change::moved(changes);
-        if !moved.is_empty() {
-            self.refresh(|pool| moved.contains(&&pool.name));
+        if Change::shows(changes) {
+            self.refresh(false);
         }
     }
 
@@ -459,9 +458,11 @@ impl<'s> World<'s> {
     }
 
     /// Hands changed runtime facts to the data plane; the guard knows the epoch first.
-    pub(super) fn refresh(&mut self, starts: impl Fn(&evenkeel_model::config::Pool) -> bool) {
+    pub(super) fn refresh(&mut self, is_revision: bool) {
         let plane = Arc::clone(&self.plane);
-        let (snapshot, epochs) = self.ward.snapshot(self.revision, &plane, starts, self.at());
+        let (snapshot, epochs) = self
+            .ward
+            .snapshot(self.revision, &plane, is_revision, self.at());
         for epoch in epochs {
             self.send(Event::EpochStarted(epoch));
         }
@@ -499,7 +500,7 @@ impl<'s> World<'s> {
                         self.introduce(pool, index);
                     }
                 }
-                let (snapshot, epochs) = self.ward.snapshot(revision, &config, |_| true, self.at());
+                let (snapshot, epochs) = self.ward.snapshot(revision, &config, true, self.at());
                 self.engine.swap(&snapshot);
                 self.plane = Arc::clone(&config);
                 self.config = config;
@@ -514,12 +515,12 @@ impl<'s> World<'s> {
                 reason,
             } => {
                 self.ward.drain((&pool, &backend), until, &reason);
-                self.refresh(|p| p.name == pool);
+                self.refresh(false);
             }
             Action::Undrain { pool, backend } => {
                 let plane = Arc::clone(&self.plane);
                 self.ward.undrain(&plane, (&pool, &backend), self.at());
-                self.refresh(|p| p.name == pool);
+                self.refresh(false);
             }
             Action::RequestForecast {
                 token,

@@ -28,7 +28,7 @@ fn says_so_under(limit: &str) {
     let view = world.view();
     let backends = &view.pools[0].backends;
     let reason = |index: usize| backends[index].reason.as_str();
-    assert!(reason(0).contains("at its limit, "), "{}", reason(0));
+    assert!(reason(0).contains(" its limit, "), "{}", reason(0));
     assert!(
         reason(0).contains("of 8 requests in flight"),
         "{}",
@@ -42,6 +42,46 @@ fn says_so_under(limit: &str) {
         );
     }
     assert!(backends.iter().all(|b| b.verdict == Verdict::Explained));
+}
+
+#[test]
+fn a_backend_whose_requests_others_answer_first_says_so() {
+    for (hedge, is_said) in [("hedge = { after = \"50ms\" }", true), ("", false)] {
+        let mut world = World::new(1, 300.0, shop([1, 1, 1], "round_robin", hedge));
+        world.hedges = true;
+        world.run(20);
+        let backends = &world.view().pools[0].backends;
+        let says = |index: usize| {
+            let reason: &str = &backends[index].reason;
+            reason.contains("% of its requests were answered by another backend first")
+        };
+        assert_eq!(
+            (says(0), says(1)),
+            (is_said, false),
+            "{}",
+            backends[0].reason
+        );
+    }
+}
+
+#[test]
+fn another_reason_of_one_that_is_out_takes_no_evidence_away() {
+    let mut world = World::new(1, 300.0, shop([1, 1, 1], "round_robin", ""));
+    world.take_out(&["web-3"]);
+    world.run(60);
+    for second in 0..30 {
+        world.retell(&format!("waits, status 50{}", second % 10));
+        world.run(1);
+    }
+    let backends = world.view().pools[0].backends.clone();
+    assert!(
+        backends[2].reason.contains("status 509"),
+        "{}",
+        backends[2].reason
+    );
+    for backend in &backends[..2] {
+        assert_eq!(backend.verdict, Verdict::Ok, "{}", backend.reason);
+    }
 }
 
 #[test]

@@ -22,6 +22,7 @@ use evenkeel_model::finding::Finding;
 use evenkeel_model::ids::{Epoch, Name, RevisionId};
 use evenkeel_model::parse::parse;
 use evenkeel_model::record::{Entry, IncidentRecord, LastAudit, RevisionRecord, RevisionState};
+use evenkeel_model::tally::Tally;
 
 /// 2026-01-01T00:00:00Z.
 pub(crate) const START: Wall = Wall(1_767_225_600_000);
@@ -113,10 +114,21 @@ pub(crate) struct World {
     pub(crate) findings: Vec<Finding>,
     /// Whether the shell checks health.
     pub(crate) checks: bool,
+    /// Whether another backend answers half of what the first one of a pool would have.
+    pub(crate) hedges: bool,
     health: BTreeMap<(Name, Name), HealthState>,
     epoch: u64,
     next_request: u64,
     queue: VecDeque<Event>,
+}
+
+fn half_overtaken(tally: &mut Tally) {
+    let epochs = tally.pools.iter_mut().flat_map(|pool| &mut pool.epochs);
+    for first in epochs.filter_map(|epoch| epoch.backends.first_mut()) {
+        let outcomes = &mut first.outcomes;
+        outcomes.cancelled = outcomes.ok / 2;
+        outcomes.ok -= outcomes.cancelled;
+    }
 }
 
 impl World {
@@ -161,6 +173,7 @@ impl World {
             drained: Vec::new(),
             findings: Vec::new(),
             checks: false,
+            hedges: false,
             health: BTreeMap::new(),
             epoch: 1,
             next_request: 1,
@@ -247,6 +260,15 @@ impl World {
         }
     }
 
+    /// The running epochs are told again, with `why` for those that are out.
+    pub(crate) fn retell(&mut self, why: &str) {
+        for mut fact in self.facts() {
+            let out = fact.members.iter_mut().filter(|m| !m.eligible);
+            out.for_each(|member| why.clone_into(&mut member.why));
+            self.send(Event::EpochStarted(fact));
+        }
+    }
+
     /// What runs is changed past the guard.
     pub(crate) fn edit_past_the_guard(&mut self, config: Config) {
         let kept = std::mem::replace(&mut self.config, Arc::new(config));
@@ -318,7 +340,10 @@ impl World {
             self.second += 1;
             let now = self.now();
             self.engine.run_until(now);
-            for tally in self.engine.take_tallies() {
+            for mut tally in self.engine.take_tallies() {
+                if self.hedges {
+                    half_overtaken(&mut tally);
+                }
                 if !self.silent_workers.contains(&tally.worker.0) {
                     self.send(Event::Tally(tally));
                 }

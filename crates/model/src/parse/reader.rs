@@ -14,6 +14,7 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
+use super::foreign::hint;
 use super::keys::Table;
 use super::suggest::suggestion;
 use crate::canonical::path_segment;
@@ -188,20 +189,13 @@ impl Reader {
                 continue;
             }
             let place = section.place_name();
-            let suggested = if self.has_room() {
-                suggestion(name, known.names())
-            } else {
-                None
-            };
-            let fix = suggested.map_or_else(
-                || {
-                    format!(
-                        "remove it; {place} takes {}",
-                        list(&known.names().collect::<Vec<_>>())
-                    )
-                },
-                |known| format!("did you mean `{known}`?"),
-            );
+            let typo = || suggestion(name, known.names()).map(|k| format!("did you mean `{k}`?"));
+            let told = || typo().or_else(|| hint(name, known));
+            let told = if self.has_room() { told() } else { None };
+            let fix = told.unwrap_or_else(|| {
+                let takes = list(&known.names().collect::<Vec<_>>());
+                format!("remove it; {place} takes {takes}")
+            });
             let report = Report {
                 id: "CFG-02",
                 message: format!("unknown key `{}` in {place}", clip(name)),

@@ -306,11 +306,15 @@ weight = -1
     assert_eq!(fix(0), "did you mean `workers`?");
     assert_eq!(
         fix(1),
-        "write \"127.0.0.1:8080\"; names are not resolved in this version"
+        "write \"127.0.0.1:8080\": names are not resolved here"
     );
     assert_eq!(fix(2), "put the unit into the value, for example \"10s\"");
     assert_eq!(fix(3), "did you mean \"shop\"?");
-    assert!(fix(8).contains("names are not resolved"));
+    assert!(
+        fix(8).contains("`[pool.NAME.members]` with `dns = "),
+        "{}",
+        fix(8)
+    );
     assert_eq!(
         parsed.findings[9].message,
         "`pool.shop.backend.web-1.weight` must be at most 65535, got `65536` (a whole number)"
@@ -479,7 +483,7 @@ const WRONG: &[(&str, &str, &str, &str)] = &[
         "intent = \"capacity\"",
         "intent = \"fair\"",
         "CFG-03",
-        "write one of them",
+        "write one of them, such as `intent = \"even\"`",
     ),
     (
         "[audit]",
@@ -497,7 +501,7 @@ const WRONG: &[(&str, &str, &str, &str)] = &[
         "path_prefix = \"/\"",
         "path_prefix = \"cart\"",
         "CFG-03",
-        "write \"/healthz\" and percent-encode other characters",
+        "write \"/cart\"",
     ),
     (
         "path_prefix = \"/\"",

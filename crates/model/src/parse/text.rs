@@ -31,7 +31,7 @@ pub(super) fn address(text: &str) -> Result<Address, Expected> {
     socket(text).map(Address::Tcp)
 }
 
-/// IP and port; names are not resolved in this version.
+/// IP and port; names are resolved for members only.
 pub(super) fn socket(text: &str) -> Result<SocketAddr, Expected> {
     text.parse()
         .map_err(|_not_an_address| Expected::new("an IP address with a port", socket_fix(text)))
@@ -54,15 +54,15 @@ fn socket_fix(text: &str) -> String {
         .parse::<u16>()
         .map_or_else(|_no_port| "8080".to_owned(), |port| port.to_string());
     if host == "localhost" {
-        return format!("write \"127.0.0.1:{port}\"; names are not resolved in this version");
+        return format!("write \"127.0.0.1:{port}\": names are not resolved here");
     }
     if host.parse::<Ipv6Addr>().is_ok() {
         return format!("put brackets around the IPv6 address: \"[{host}]:{port}\"");
     }
     if host.bytes().any(|b| b.is_ascii_alphabetic()) {
         return format!(
-            "names are not resolved in this version: write the IP address behind `{}`, such as \"10.0.0.5:{port}\"",
-            super::reader::clip(host)
+            "write the IP address behind `{host}`, such as \"10.0.0.5:{port}\"; names are resolved for members of a pool: `[pool.NAME.members]` with `dns = \"{host}:{port}\"`",
+            host = super::reader::clip(host)
         );
     }
     "write \"127.0.0.1:8080\", \"[::1]:8080\" or \"unix:/path\"".to_owned()
@@ -115,9 +115,14 @@ pub(super) fn request_path(text: &str) -> Result<String, Expected> {
     if text.starts_with('/') && visible && text.len() <= PATH_MAX {
         return Ok(text.to_owned());
     }
+    let fix = if visible && !text.starts_with('/') && text.len() < PATH_MAX {
+        format!("write \"/{}\"", super::reader::clip(text))
+    } else {
+        "write a path such as \"/healthz\" and percent-encode other characters".to_owned()
+    };
     Err(Expected::new(
         format!("a path that starts with `/`, without spaces and `#`, at most {PATH_MAX} bytes"),
-        "write \"/healthz\" and percent-encode other characters",
+        fix,
     ))
 }
 

@@ -14,6 +14,13 @@ use crate::units::{ByteSize, Ratio, format_duration, parse_duration};
 /// Longest text that a value may be (a path, an address, a URL).
 const TEXT_LENGTH_MAX: usize = 4_096;
 
+/// How a number is written where something else stands.
+fn like(found: &Found<'_>, key: &str, example: f64) -> String {
+    let is_text = matches!(found.value, DeValue::String(_));
+    let without = if is_text { " without quotes" } else { "" };
+    format!("write a number{without}: `{key} = {example}`")
+}
+
 /// The accepted range of a value, both ends included, and what a value outside it would do.
 pub(super) struct Limits<T> {
     pub(super) min: T,
@@ -132,8 +139,9 @@ impl<'d> Section<'d> {
             return Some(*value);
         }
         let words: Vec<&str> = choices.iter().map(|(word, _)| *word).collect();
+        let first = words.first().copied().unwrap_or_default();
         let fix = suggestion(text, words.iter().copied()).map_or_else(
-            || "write one of them".to_owned(),
+            || format!("write one of them, such as `{key} = \"{first}\"`"),
             |word| format!("did you mean \"{word}\"?"),
         );
         reader.wrong(&found, format!("one of {}", list(&words)), fix);
@@ -212,11 +220,15 @@ impl<'d> Section<'d> {
     ) -> Option<u32> {
         let found = self.get(reader, key)?;
         let DeValue::Integer(integer) = found.value else {
-            reader.wrong(
-                &found,
-                "a whole number",
-                format!("write a number without quotes: `{key} = {}`", limits.min),
-            );
+            let near = match found.value {
+                DeValue::String(text) => text.parse::<f64>().ok(),
+                DeValue::Float(float) => float.as_str().parse().ok(),
+                _ => None,
+            };
+            let (min, max) = (f64::from(limits.min), f64::from(limits.max));
+            let near = near.filter(|near| near.is_finite()).unwrap_or(min);
+            let fix = like(&found, key, near.round().clamp(min, max));
+            reader.wrong(&found, "a whole number", fix);
             return None;
         };
         // Beyond i64 the sign still tells on which side of the range the value lies.
@@ -257,7 +269,12 @@ impl<'d> Section<'d> {
             let fix = if key.ends_with("_rps") {
                 format!("write requests per second without a unit: `{key} = 600`")
             } else {
-                format!("write a number without quotes: `{key} = 2.5`")
+                let near = match found.value {
+                    DeValue::String(text) => text.parse::<f64>().ok(),
+                    _ => None,
+                };
+                let near = near.filter(|near| near.is_finite()).unwrap_or(2.5);
+                like(&found, key, near.clamp(limits.min, limits.max))
             };
             reader.wrong(&found, "a number", fix);
             return None;

@@ -97,6 +97,40 @@ fn each_backend_is_judged_by_what_it_answers() {
 }
 
 #[test]
+fn who_joins_is_checked_at_once_however_long_the_interval_is() {
+    let up = Origin::answering("HTTP/1.1 204 No Content\r\n\r\n");
+    let mut config = simple(&[up.address, up.address, up.address]);
+    config.pools[0].health = Some(Health {
+        interval: Duration::from_secs(24 * 3_600),
+        ..health("/")
+    });
+    let mut before = config.clone();
+    before.pools[0].backends.truncate(1);
+    before.pools[0].health = Some(Health {
+        interval: Duration::from_millis(10),
+        ..health("/")
+    });
+    let (sender, mut results) = mpsc::channel(1_000);
+    let options = CheckOptions {
+        seed: 1,
+        origin: Instant::now(),
+        results: sender,
+    };
+    let checker = Checker::start(options, Arc::new(before)).unwrap();
+    eventually("it runs", || results.try_recv().is_ok());
+    checker.update(Arc::new(config));
+    let (mut first, mut second) = (0, 0);
+    eventually("the first checks of both that joined", || {
+        while let Ok(result) = results.try_recv() {
+            first += u32::from(result.backend == *"b1");
+            second += u32::from(result.backend == *"b2");
+        }
+        first > 0 && second > 0
+    });
+    assert_eq!((first, second), (1, 1), "the next ones are a day away");
+}
+
+#[test]
 fn a_check_by_connection_asks_nothing_and_slows_down_while_a_backend_is_down() {
     let (told, asked) = std::sync::mpsc::channel();
     let silent = Origin::start(move |mut conn| {

@@ -96,6 +96,29 @@ fn the_first_answer_wins_and_the_other_is_closed_and_counted_as_cancelled() {
 }
 
 #[test]
+fn a_quick_failure_of_the_second_does_not_win_over_a_first_that_is_still_at_it() {
+    for head in ["503 Busy", "500 Oops", "429 Too Many Requests"] {
+        let (first, ..) = origin("first", ms(150));
+        let answer = format!("HTTP/1.1 {head}\r\nContent-Length: 0\r\n\r\n");
+        let second = Origin::answering(answer.leak());
+        let config = hedging(simple(&[first.address, second.address]), SOON, 100);
+        let bench = Bench::start(config);
+        let mut client = bench.client();
+        // Every second request goes to the failing one first, and nothing is retried.
+        let texts: Vec<String> = (0..4).map(|_| client.get("/").text().to_owned()).collect();
+        assert!(
+            texts.iter().filter(|text| *text == "first").count() >= 2,
+            "{texts:?}"
+        );
+        let seen = hedges(&bench);
+        assert!(seen.failed >= 2 && seen.won == 0, "{seen:?}");
+        let tally = bench.finish().remove(0).1;
+        let told = tally[1].outcomes;
+        assert!(told.server_error + told.client_error >= 2, "{told:?}");
+    }
+}
+
+#[test]
 fn a_first_answer_that_comes_while_the_second_is_asked_cancels_the_second() {
     let (first, ..) = origin("first", ms(150));
     let (second, asked, gone) = origin("second", ms(9_000));

@@ -32,11 +32,18 @@ carries 750 rps, 125 % of its capacity: refused.",
     check: check_peak,
 };
 
+const NOT_YET: &str = "no `peak_rps` is declared and no whole minute of traffic was seen yet";
+
 fn check_peak(subject: &Subject<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
     let mut unjudged = Vec::new();
+    let is_recorded = subject.facts.recorded_since.is_some();
     for (pool, forecast) in subject.pools() {
         match unknown(pool, forecast) {
+            // What runs is known from its first whole minute on.
+            Some(_) if is_served(pool) && forecast.rps.is_none() && is_recorded => {
+                unjudged.push((pool, NOT_YET.to_owned()));
+            }
             Some(reason) if is_served(pool) => unjudged.push((pool, reason)),
             Some(_) => {}
             None => findings.extend(check_peak_of(subject, pool, forecast)),

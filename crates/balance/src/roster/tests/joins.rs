@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::{CHECKED, at, check, name, pool, set};
 use crate::member::FailOpen;
-use crate::roster::{Lineup, Roster, UNSEEN, What};
+use crate::roster::{Lineup, Roster, Rosters, UNSEEN, What, is_unseen};
 
 const SLOWLY: &str = "health = { path = \"/\", rise = 3, fall = 2 }";
 
@@ -41,7 +41,10 @@ fn a_member_that_joins_takes_traffic_after_its_first_good_check() {
     let turn = check(&mut roster, &pool, 2, true, 2_000).unwrap();
     assert_eq!((turn.what, turn.moves_traffic), (What::Up, true));
     assert!(eligible(&roster.lineup(&pool, at(2_000)))[2]);
-    assert_eq!(check(&mut roster, &pool, 3, false, 2_000), None);
+    let turn = check(&mut roster, &pool, 3, false, 2_000).unwrap();
+    assert_eq!((turn.what, turn.moves_traffic), (What::Waits, false));
+    let why = &roster.lineup(&pool, at(2_000)).whys[3];
+    assert!(is_unseen(why) && why.ends_with(": said"), "{why}");
     let turn = check(&mut roster, &pool, 3, false, 3_000).unwrap();
     assert_eq!(turn.what, What::Down);
     let lineup = roster.lineup(&pool, at(3_000));
@@ -58,6 +61,45 @@ fn a_member_that_joins_takes_traffic_after_its_first_good_check() {
         check(&mut roster, &pool, index, ok, 5_000);
         assert_eq!(eligible(&roster.lineup(&pool, at(5_000)))[3], takes);
     }
+}
+
+#[test]
+fn what_changes_of_those_that_take_nothing_begins_no_epoch() {
+    let declared = "[listener.l]\naddress = \"127.0.0.1:1\"\n[[route]]\nlistener = \"l\"\npool = \"p\"\n\
+        [pool.p.health]\npath = \"/\"\n[pool.p.backend.b0]\naddress = \"127.0.0.1:2\"\n";
+    let parse = |text: &str| evenkeel_model::parse::parse(text, None).config.unwrap();
+    let with = |weights: [u32; 2]| {
+        let more = |index: usize, weight| {
+            format!(
+                "[pool.p.backend.b{index}]\naddress = \"127.0.0.1:{}\"\nweight = {weight}\n",
+                2 + index
+            )
+        };
+        let mut config = parse(&format!(
+            "{declared}{}{}",
+            more(1, weights[0]),
+            more(2, weights[1])
+        ));
+        config.pools[0].backends[2].discovered = true;
+        config
+    };
+    let mut rosters = Rosters::default();
+    let mut round = |config: &_, is_revision, ms| {
+        let round = rosters.rounds(config, is_revision, at(ms)).remove(0);
+        (round.begins, round.is_news)
+    };
+    let mut two = with([1, 1]);
+    two.pools[0].backends.pop();
+    assert_eq!(round(&two, true, 0), (true, true));
+    assert_eq!(round(&with([1, 1]), false, 1_000), (true, true));
+    // The third waits for its check, whatever its weight is.
+    assert_eq!(round(&with([1, 7]), false, 2_000), (false, true));
+    assert_eq!(round(&with([1, 7]), false, 3_000), (false, false));
+    assert_eq!(round(&with([2, 7]), false, 4_000), (true, true));
+    assert_eq!(round(&with([2, 7]), true, 5_000), (true, true));
+    rosters.withdraw();
+    let again = rosters.rounds(&with([2, 7]), false, at(6_000));
+    assert!(again[0].begins, "nobody was told of the last one");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! What weights by reported load promise, in a closed loop: shares make load, load makes reports, reports make shares.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use evenkeel_model::clock::Mono;
 use evenkeel_model::config::Pool;
@@ -21,12 +22,16 @@ struct Machine {
     idle: f64,
     /// Part of its requests that it fails, at once and for nothing.
     fails: f64,
+    /// Part of its requests that it answers with a 4xx.
+    refuses: f64,
     /// Utilisation that it claims.
     claims: Option<f64>,
     reports: bool,
     /// What it reports is the mean of so many seconds.
     lag: usize,
     used: VecDeque<f64>,
+    /// What it reported last, and how many seconds ago.
+    told: Option<(f64, u64)>,
 }
 
 fn machine(speed: f64) -> Machine {
@@ -34,10 +39,12 @@ fn machine(speed: f64) -> Machine {
         speed,
         idle: 0.0,
         fails: 0.0,
+        refuses: 0.0,
         claims: None,
         reports: true,
         lag: 1,
         used: VecDeque::new(),
+        told: None,
     }
 }
 
@@ -89,8 +96,14 @@ impl Loop {
             }
             let mut vitals = Vec::new();
             for (index, machine) in self.machines.iter_mut().enumerate() {
-                let failed = (f64::from(picks[index]) * machine.fails).round();
-                let fine = (f64::from(picks[index]) - failed).min(machine.speed);
+                let (mut failed, mut refused) = (0, 0);
+                for _ in 0..picks[index] {
+                    let unit = self.rng.unit();
+                    failed += u64::from(unit < machine.fails);
+                    refused += u64::from(unit > 1.0 - machine.refuses);
+                }
+                let fine = f64::from(picks[index]) - (failed + refused) as f64;
+                let fine = fine.min(machine.speed);
                 let noise = 1.0 + stray * (2.0 * self.rng.unit() - 1.0);
                 let used = (machine.idle + fine / machine.speed * noise).min(1.0);
                 machine.used.push_back(used);
@@ -99,14 +112,20 @@ impl Loop {
                 }
                 let mean = machine.used.iter().sum::<f64>() / machine.used.len() as f64;
                 let cpu = machine.claims.unwrap_or(mean);
+                // The last report is shown for ten seconds.
+                let told = machine.told.map(|(cpu, age)| (cpu, age + 1));
                 let speaks = machine.reports && fine > 0.0;
+                machine.told =
+                    if speaks { Some((cpu, 0)) } else { told }.filter(|told| told.1 <= 10);
                 vitals.push(Vitals {
-                    cpu: Some(cpu).filter(|_| speaks),
+                    cpu: machine.told.map(|told| told.0),
+                    age: Duration::from_secs(machine.told.map_or(0, |told| told.1)),
                     ..Vitals::default()
                 });
                 let outcomes = Outcomes {
                     ok: fine as u64,
-                    server_error: failed as u64,
+                    client_error: refused,
+                    server_error: failed,
                     ..Outcomes::default()
                 };
                 let seat = self.roster.seats.get_mut(&name(index));
@@ -187,6 +206,53 @@ proptest! {
     }
 
     #[test]
+    fn a_liar_that_fails_a_little_gains_nothing_in_the_long_run(
+        part in 0.03f64..0.1,
+        with_4xx: bool,
+        others in 0.0f64..0.1,
+        count in 2usize..11,
+        seed in 0u64..1_000_000,
+    ) {
+        let mut machines = vec![machine(1_000.0); count];
+        machines[0].claims = Some(0.01);
+        for (index, machine) in machines.iter_mut().enumerate() {
+            let part = if index == 0 { part } else { others * part };
+            *(if with_4xx { &mut machine.refuses } else { &mut machine.fails }) = part;
+        }
+        let keys = "reported = { period = \"1s\" }";
+        let mut world = Loop::new(pool(keys, &vec![""; count]), machines, seed);
+        let (mut sum, mut above) = (0.0, 0);
+        for _ in 0..300 {
+            world.run(1, 90 * count as u32, 0.05);
+            let times = world.shares()[0] * count as f64;
+            sum += times;
+            above += u32::from(times > 1.05);
+        }
+        // A start with luck lasts for as long as it takes to see some failures.
+        prop_assert!(sum < 300.0 * 1.15 && above < 40, "{} {above} {part} {count}", sum / 300.0);
+    }
+
+    #[test]
+    fn unlike_backends_that_all_fail_a_little_still_get_their_factors(
+        fails in 0.0f64..0.1,
+        refuses in 0.0f64..0.5,
+        seed in 0u64..1_000_000,
+    ) {
+        let speeds = [300.0, 600.0, 1_200.0];
+        let machines = speeds.map(|speed| Machine { fails, refuses, ..machine(speed) });
+        let mut world = Loop::new(pool(FOLLOWS, &["", "", ""]), machines.to_vec(), seed);
+        world.run(100, 1_000, 0.02);
+        let mut sums = [0.0; 3];
+        for _ in 0..50 {
+            world.run(10, 1_000, 0.02);
+            sums.iter_mut().zip(world.shares()).for_each(|(sum, share)| *sum += share / 50.0);
+        }
+        for (sum, speed) in sums.iter().zip(speeds) {
+            prop_assert!((sum / (speed / 2_100.0) - 1.0).abs() < 0.25, "{sums:?} {fails} {refuses}");
+        }
+    }
+
+    #[test]
     fn a_backend_that_lies_stays_within_the_bounds(
         claims in 0.0f64..100.0,
         count in 2usize..12,
@@ -262,6 +328,40 @@ fn without_reports_the_declared_weights_hold_again() {
         "{:?}",
         lineup.whys
     );
+}
+
+#[test]
+fn a_report_is_stale_by_its_own_age_though_it_is_still_shown() {
+    let keys = "reported = { period = \"1s\", stale_after = \"3s\" }";
+    let machines = [250.0, 1_000.0].map(machine).to_vec();
+    let mut world = Loop::new(pool(keys, &["", ""]), machines, 1);
+    world.run(30, 600, 0.02);
+    assert!(world.shares()[1] > 0.7, "{:?}", world.shares());
+    world.machines[1].reports = false;
+    world.run(3, 600, 0.02);
+    assert!(world.shares()[1] > 0.7, "{:?}", world.shares());
+    world.run(1, 600, 0.02);
+    let shares = world.shares();
+    assert!((shares[1] - 0.5).abs() < 1e-6, "{shares:?}");
+}
+
+#[test]
+fn the_reason_says_what_keeps_a_factor_down() {
+    for (fails, refuses, word) in [(0.1, 0.0, "fails more"), (0.0, 0.1, "more 4xx")] {
+        let mut machines = [250.0, 500.0, 1_000.0].map(machine).to_vec();
+        machines[0] = Machine {
+            fails,
+            refuses,
+            ..machines[0].clone()
+        };
+        let mut world = Loop::new(pool(FOLLOWS, &["", "", ""]), machines, 1);
+        world.run(100, 600, 0.02);
+        let whys = world.whys();
+        assert!(
+            whys[0].contains(word) && !whys[1].contains("no more"),
+            "{whys:?}"
+        );
+    }
 }
 
 #[test]

@@ -27,7 +27,7 @@ const WRONG_AUDIT: &[(&str, &str, &str)] = &[
     (
         "[pool.shop.audit]\nlimit = { TRF-02 = \"2\" }",
         "CFG-03",
-        "write a number without quotes: `TRF-02 = 2.5`",
+        "write a number without quotes: `TRF-02 = 2`",
     ),
     (
         "[pool.shop.audit]\nlimit = { TRF-02 = -1 }",

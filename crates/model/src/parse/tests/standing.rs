@@ -63,6 +63,12 @@ fn what_is_out_of_range_is_refused_with_the_way_to_put_it_right() {
         ),
         ("reported = { max = 0.5 }", "write a value from 1 to 100"),
         ("reported = { min = 0 }", "write a value from 0.01 to 1"),
+        (
+            "reported = { min = \"0.2\" }",
+            "write a number without quotes: `min = 0.2`",
+        ),
+        ("reported = { min = nan }", "write a number: `min = 1`"),
+        ("adaptive = { max = 10.5 }", "write a number: `max = 11`"),
         ("reported = { signal = \"memory\" }", "write one of them"),
         ("reported = { perod = \"10s\" }", "did you mean `period`?"),
         (
