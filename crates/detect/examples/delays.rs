@@ -1,4 +1,4 @@
-//! Prints the tables of docs/detector.md: delay, run length, coverage and cost of every test, by
+//! Prints the tables of docs/detector.md: delay, coverage and cost of every test, by
 //! seeded simulation. `cargo run --release -p evenkeel-detect --example delays [RUNS]`
 
 #![expect(clippy::print_stdout, reason = "printing is what this program is for")]
@@ -28,7 +28,6 @@ fn main() -> Outcome<()> {
     let runs = std::env::args().nth(1).map_or(Ok(300), |n| n.parse())?;
     share_delays(runs)?;
     harm_delays(runs)?;
-    run_lengths(runs)?;
     recovery(runs)?;
     verification(runs);
     peeking(runs);
@@ -137,75 +136,6 @@ fn harm_delays(runs: u64) -> Outcome<()> {
             cells.push(summary(delays));
         }
         println!("{:.1} % | {}", after * 100.0, cells.join(" | "));
-    }
-    Ok(())
-}
-
-/// Ticks to the first false alarm, stopped at `limit`.
-fn run_length(
-    arl: Arl,
-    tolerance: f64,
-    limit: u64,
-    mut next: impl FnMut(u64) -> Vec<u64>,
-) -> Outcome<u64> {
-    let theta = [1.0, 1.0, 1.0];
-    let mut test = ShareTest::new(&theta, tolerance, arl, Mono::ZERO)?;
-    for t in 1..=limit {
-        if test.tick(&next(t), Mono::from_secs(t)).alarm {
-            return Ok(t);
-        }
-    }
-    Ok(limit)
-}
-
-fn run_lengths(runs: u64) -> Outcome<()> {
-    println!(
-        "\nrun length without a fault (stopped at 20 x the stated one; mean of {runs} runs, share that alarmed before the stated one)"
-    );
-    let even = [1.0, 1.0, 1.0];
-    let edge = [0.4, 0.3, 0.3];
-    for stated in [1_000.0, 10_000.0] {
-        let arl = Arl::new(stated)?;
-        let limit = (stated * 20.0) as u64;
-        for name in [
-            "exact null, 30 rps",
-            "edge of the band, 30 rps",
-            "diurnal, 30 +- 25 rps",
-            "round robin, 30 rps",
-        ] {
-            // The longest row is 300 x 200,000 ticks; fewer runs at the longer budget.
-            let runs = if stated > 5_000.0 { runs / 5 } else { runs }.max(1);
-            let mut lengths = Vec::new();
-            for seed in 0..runs {
-                let mut rng = Rng::new(seed ^ 0x5EED);
-                let mut cursor = rng.below(3);
-                lengths.push(match name {
-                    "exact null, 30 rps" => {
-                        run_length(arl, 0.0, limit, |_| multinomial(&mut rng, 30, &even))?
-                    }
-                    "edge of the band, 30 rps" => {
-                        run_length(arl, 0.2, limit, |_| multinomial(&mut rng, 30, &edge))?
-                    }
-                    "diurnal, 30 +- 25 rps" => run_length(arl, 0.0, limit, |t| {
-                        let rate = 30.0 + 25.0 * (t as f64 / 300.0).sin();
-                        let n = arrivals(&mut rng, rate);
-                        multinomial(&mut rng, n, &even)
-                    })?,
-                    _ => run_length(arl, 0.0, limit, |_| {
-                        let n = arrivals(&mut rng, 30.0);
-                        let counts = (0..3).map(|i| (n + (i + 3 - cursor) % 3) / 3).collect();
-                        cursor = (cursor + n) % 3;
-                        counts
-                    })?,
-                });
-            }
-            let mean = lengths.iter().sum::<u64>() as f64 / lengths.len() as f64;
-            let early = lengths.iter().filter(|n| (**n as f64) < stated).count();
-            println!(
-                "stated {stated} | {name} | {mean:.0} | {:.1} %",
-                early as f64 * 100.0 / lengths.len() as f64
-            );
-        }
     }
     Ok(())
 }

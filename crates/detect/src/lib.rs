@@ -18,8 +18,10 @@
 //! A tick is the caller's sampling interval, one second in the product.
 
 pub mod arl;
+pub mod band;
 mod bank;
 pub mod harm;
+mod joint;
 pub mod load;
 pub mod multinomial;
 pub mod onset;

@@ -22,6 +22,7 @@ use evenkeel_model::clock::Mono;
 
 use crate::arl::Arl;
 use crate::bank::{Direction, Latch, Limits, Ratios, Side};
+use crate::joint::Joint;
 use crate::onset::{self, Onset, TickCount};
 use crate::special::ln;
 
@@ -34,6 +35,9 @@ const HISTORY_TICKS: usize = onset::TICKS_MAX;
 /// Once the pool has alarmed, a backend with this much evidence of its own is named too, nats
 /// (a factor of 20,000; naming, not alarming, hence no claim on run length).
 const NAMED_NATS: f64 = 9.9;
+
+/// The part of the budget that the whole vector gets; the rest is that of each backend alone.
+const PART_JOINT: f64 = 0.4;
 
 /// What a test says of one backend.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -135,6 +139,7 @@ pub struct ShareTest {
     log_threshold: f64,
     limits: Limits,
     watches: Vec<Watch>,
+    joint: Joint,
     picks: u64,
     log_e: f64,
     latch: Latch,
@@ -177,16 +182,16 @@ impl ShareTest {
         if total <= 0.0 {
             return Err(ShareError::NoShare);
         }
-        let watches: Vec<Watch> = theta
-            .iter()
-            .map(|share| Watch::new(share / total, tolerance))
-            .collect();
+        let theta: Vec<f64> = theta.iter().map(|share| share / total).collect();
+        let watch = |share: &f64| Watch::new(*share, tolerance);
+        let watches: Vec<Watch> = theta.iter().map(watch).collect();
         let log_threshold = arl.log_threshold();
         Ok(Self {
             tolerance,
             log_threshold,
             limits: Limits::new(log_threshold, 2 * watches.len(), f64::INFINITY),
             watches,
+            joint: Joint::new(&theta, tolerance),
             picks: 0,
             log_e: f64::NEG_INFINITY,
             latch: Latch::new(),
@@ -206,8 +211,10 @@ impl ShareTest {
             watch.tick(*count, total, self.limits);
             sum += watch.over.mean() + watch.under.mean();
         }
+        self.joint.tick(picks, total as f64, self.limits);
         if total > 0 {
-            self.log_e = ln(sum / (2 * self.watches.len()) as f64);
+            let alone = sum / (2 * self.watches.len()) as f64;
+            self.log_e = ln((1.0 - PART_JOINT) * alone + PART_JOINT * self.joint.mean());
         }
         self.remember(picks, total, at);
         self.rose = self.latch.update(self.log_e, self.log_threshold);

@@ -4,9 +4,16 @@ use evenkeel_model::rng::Rng;
 
 /// `n` independent picks with probabilities proportional to `shares`.
 pub(crate) fn multinomial(rng: &mut Rng, n: u64, shares: &[f64]) -> Vec<u64> {
+    let mut all = 0.0;
+    let sums = shares.iter().map(|share| {
+        all += share;
+        all
+    });
+    let sums: Vec<f64> = sums.collect();
     let mut counts = vec![0; shares.len()];
     for _ in 0..n {
-        if let Some(count) = rng.weighted(shares).and_then(|i| counts.get_mut(i)) {
+        let at = rng.unit() * all;
+        if let Some(count) = counts.get_mut(sums.partition_point(|sum| *sum <= at)) {
             *count += 1;
         }
     }

@@ -8,6 +8,8 @@ mod harm;
 #[cfg(test)]
 mod load;
 #[cfg(test)]
+mod nulls;
+#[cfg(test)]
 mod onset;
 #[cfg(test)]
 mod round_robin;

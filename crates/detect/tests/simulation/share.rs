@@ -129,6 +129,16 @@ fn a_long_quiet_past_does_not_delay_the_alarm() {
     assert!(medians[1] <= medians[0] + 1, "{medians:?}");
 }
 
+#[test]
+fn half_of_a_hundred_backends_a_half_up_and_half_down_are_seen_together() {
+    let half = |i: usize| if i.is_multiple_of(2) { 1.5 } else { 0.5 };
+    let changed: Vec<f64> = (0..100).map(half).collect();
+    let found = (0..10).map(|seed| delay(&changed, 0.2, 1_000.0, seed).0);
+    let (median, late) = median_and_95(found.collect());
+    // The bound is 0.4 s; each backend alone needs more than a minute.
+    assert!(median <= 3 && late <= 5, "{median}/{late}");
+}
+
 /// Mean ticks to a false alarm at a stated run length of 300, stopped at 6,000, over 60 runs.
 fn mean_run(tolerance: f64, mut next: impl FnMut(&mut Rng, u64) -> Vec<u64>) -> f64 {
     let arl = Arl::new(300.0).unwrap();
