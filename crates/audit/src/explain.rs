@@ -108,6 +108,12 @@ changes are refused; traffic goes on and a rollback to the verified revision sti
 `workers`, `[admin]` and `access_log` are read at the start. A change of them is journalled and verified
 with the rest of the revision, and does nothing until evenkeel is started again. Example: `workers = 4`
 applied to a running instance with 2 workers; restart it to get 4."),
+    ("CHG-08", "a deployment can be made", "\
+`evenkeel deploy` moves the traffic of a pool from the one version that has it to another. It is refused
+where no backend has the version, where the old version is not known (backends with weight of no version,
+or of several others), where a deployment of the pool is under way or an incident of it is open, and where
+something else shapes the same weights (`reported`, `subset`, versions on different levels of `priority`).
+--force does not override this."),
     ("IMP-01", "a file of another balancer can be read", "\
 The text breaks the grammar of haproxy.cfg, nginx.conf or YAML and JSON at this place, or is not UTF-8. That
 balancer would not start with it either. Nothing is judged, because the rest would have to be guessed.

@@ -545,6 +545,7 @@ fn every_rule_and_every_other_id_can_be_explained() {
         "CFG-01",
         "cfg-07",
         "CHG-06",
+        "CHG-08",
         "algorithms",
         " intent ",
         "zones",

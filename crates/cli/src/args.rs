@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use evenkeel_model::record::Strategy;
 use evenkeel_model::units;
 
 #[derive(Debug, Parser)]
@@ -114,7 +115,7 @@ pub(crate) enum Command {
         #[arg(long)]
         looks: Option<u64>,
     },
-    /// Tell Evenkeel about a deployment
+    /// Move traffic from one version to another, or tell of a deployment
     #[command(subcommand)]
     Deploy(Deploy),
     /// Incidents: list, show, acknowledge, note, escalate, resolve, post-mortem
@@ -392,8 +393,58 @@ pub(crate) struct Drain {
     pub(crate) wait: Option<Duration>,
 }
 
+#[derive(Debug, Args)]
+pub(crate) struct DeployStart {
+    /// The pool
+    pub(crate) pool: String,
+    /// The version of its backends that gets the traffic
+    pub(crate) version: String,
+    /// How: canary, rolling or blue-green
+    #[arg(long, default_value = "canary", value_parser = strategy)]
+    pub(crate) strategy: Strategy,
+    /// Shares of the version, such as 5%,25%,50%,100% [default: those of the strategy]
+    #[arg(long, value_name = "SHARES", value_delimiter = ',')]
+    pub(crate) steps: Vec<String>,
+    /// Shortest step
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = duration)]
+    pub(crate) step_min: Duration,
+    /// Why
+    #[arg(long)]
+    pub(crate) reason: Option<String>,
+    /// Although the backends of some step cannot carry the peak; needs --reason
+    #[arg(long, requires = "reason")]
+    pub(crate) force: bool,
+    /// Return when it is over, at most after this time
+    #[arg(long, value_name = "TIME", default_value = "0s", value_parser = duration)]
+    pub(crate) wait: Duration,
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Deploy {
+    /// Move traffic to a version, step by step, on evidence
+    Start(DeployStart),
+    /// Take the next step now
+    Promote {
+        /// The pool
+        pool: String,
+        /// The last step at once
+        #[arg(long)]
+        all: bool,
+        /// Why
+        #[arg(long)]
+        reason: Option<String>,
+        /// Although the backends cannot carry it; needs --reason
+        #[arg(long, requires = "reason")]
+        force: bool,
+    },
+    /// Return the traffic to the version that had it
+    Abort {
+        /// The pool
+        pool: String,
+        /// Why
+        #[arg(long)]
+        reason: Option<String>,
+    },
     /// Record that a version was deployed
     Record {
         /// The pool
@@ -410,7 +461,7 @@ pub(crate) enum Deploy {
         #[arg(long, default_value = "")]
         note: String,
     },
-    /// List recorded deployments
+    /// Show deployments under way, and list those that were
     Status,
 }
 
@@ -549,6 +600,10 @@ fn whom(text: &str) -> Result<Whom, String> {
         }),
         _ => Err("it must be POOL/BACKEND, such as shop/web-1".to_owned()),
     }
+}
+
+fn strategy(text: &str) -> Result<Strategy, String> {
+    Strategy::from_word(text).ok_or_else(|| "it must be canary, rolling or blue-green".to_owned())
 }
 
 fn drain_time(text: &str) -> Result<Duration, String> {

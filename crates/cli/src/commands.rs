@@ -3,6 +3,7 @@
 mod change;
 mod check;
 mod demo;
+mod deploy;
 mod drain;
 mod drill;
 mod import;
@@ -45,7 +46,7 @@ pub(crate) fn run(command: Command, global: &Global, terminal: Terminal) -> anyh
         Command::Diff { from, to } => show::diff(&from, &to, global, terminal),
         Command::Status => show::status(global, terminal),
         Command::Top { looks } => show::top(looks, global, terminal),
-        Command::Deploy(command) => change::deploy(command, global, terminal),
+        Command::Deploy(command) => deploy::deploy(command, global, terminal),
         Command::Incident(command) => incident::incident(command, global, terminal),
         Command::Drill(command) => drill::drill(command, terminal),
         Command::Completions { shell } => {

@@ -283,6 +283,7 @@ fn boot_event(state: &State, running: Restorable, notes: &mut Vec<String>) -> Bo
             .map(|(hash, incident)| (*hash, *incident))
             .collect(),
         deployments: state.deployments.values().cloned().collect(),
+        rollouts: state.rollouts.values().cloned().collect(),
         drains: state.drains.values().cloned().collect(),
         rollbacks: rollbacks(state),
         epochs: Vec::new(),

@@ -166,7 +166,12 @@ impl Handle {
         let published = Arc::clone(&published);
         let work = move || {
             let now = crate::clock::wall();
-            judge_drain(&published.config, &published.facts, (&pool, &backend), now)
+            judge_drain(
+                &published.balanced,
+                &published.facts,
+                (&pool, &backend),
+                now,
+            )
         };
         let judged = tokio::task::spawn_blocking(work)
             .await
@@ -206,8 +211,8 @@ impl Handle {
         }
     }
 
-    /// The backend that is meant, or which are near.
-    fn names(&self, pool: &str, backend: &str) -> Result<(Name, Name), CommandError> {
+    /// The pool that is meant, or which are near.
+    pub(crate) fn pool_name(&self, pool: &str) -> Result<Name, CommandError> {
         let config = Arc::clone(&self.published().config);
         let Some(found) = config.pool(pool) else {
             let pools = config.pools.iter().map(|pool| pool.name.as_str());
@@ -215,6 +220,16 @@ impl Handle {
             return Err(CommandError::Unknown(format!(
                 "there is no pool `{pool}`{known}"
             )));
+        };
+        Ok(found.name.clone())
+    }
+
+    /// The backend that is meant, or which are near.
+    fn names(&self, pool: &str, backend: &str) -> Result<(Name, Name), CommandError> {
+        let name = self.pool_name(pool)?;
+        let config = Arc::clone(&self.published().config);
+        let Some(found) = config.pool(name.as_str()) else {
+            return Err(CommandError::Busy);
         };
         let Some((_, member)) = found.backend(backend) else {
             let backends = found.backends.iter().map(|backend| backend.name.as_str());

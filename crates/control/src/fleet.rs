@@ -8,9 +8,11 @@ use std::sync::Arc;
 
 use evenkeel_balance::roster::{At, Change, Rosters};
 use evenkeel_guard::EpochFact;
+use evenkeel_guard::rollout::overlay::Overlays;
 use evenkeel_model::clock::Mono;
 use evenkeel_model::config::{Config, Pool};
 use evenkeel_model::ids::{Name, RevisionId};
+use evenkeel_model::record::RolloutRecord;
 use evenkeel_model::tally::{Tally, Vitals};
 use evenkeel_proxy::check::CheckResult;
 use evenkeel_proxy::{Gauges, PoolRuntime, Snapshot, SnapshotError, StickyKey};
@@ -20,6 +22,7 @@ use evenkeel_proxy::{Gauges, PoolRuntime, Snapshot, SnapshotError, StickyKey};
 pub(crate) struct Fleet {
     gauges: Gauges,
     rosters: Rosters,
+    overlays: Overlays,
 }
 
 impl Fleet {
@@ -41,7 +44,10 @@ impl Fleet {
         at: At,
     ) -> Result<(Snapshot, Vec<EpochFact>), SnapshotError> {
         self.forget_all_but(config);
-        let rounds = self.rosters.rounds(config, is_revision, at);
+        let shaped = self.overlays.overlaid(config, revision);
+        self.rosters
+            .explain(self.overlays.reasons(config, revision));
+        let rounds = self.rosters.rounds(&shaped, is_revision, at);
         let news = config.pools.iter().zip(&rounds).filter(|(_, r)| r.is_news);
         let facts = news
             .map(|(pool, round)| EpochFact::of(pool, round.epoch, revision, &round.lineup))
@@ -51,13 +57,23 @@ impl Fleet {
             members: round.lineup.members,
         });
         let runtime = runtime.collect();
-        let snapshot = Snapshot::new(revision, Arc::clone(config), runtime, &self.gauges)?;
+        let snapshot = Snapshot::new(revision, shaped, runtime, &self.gauges)?;
         Ok((snapshot, facts))
     }
 
     /// The last snapshot did not come into force.
     pub(crate) fn withdraw(&mut self) {
         self.rosters.withdraw();
+    }
+
+    /// The weights of a pool follow this deployment from the next snapshot on.
+    pub(crate) fn follow(&mut self, rollout: RolloutRecord) {
+        self.overlays.follow(rollout);
+    }
+
+    /// `config` as it is balanced while `revision` runs.
+    pub(crate) fn overlaid(&self, config: &Arc<Config>, revision: RevisionId) -> Arc<Config> {
+        self.overlays.overlaid(config, revision)
     }
 
     /// Takes in a check result; returns the flip that it completes (the first good result counts as one).

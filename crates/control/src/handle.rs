@@ -11,8 +11,8 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use evenkeel_forecast::Facts;
 use evenkeel_guard::{
-    DeploymentReport, Event, GuardView, IncidentCommand, IncidentVerb, Outcome, Proposal,
-    RequestId, Restorable, RollbackCommand,
+    DeployCommand, DeployVerb, DeploymentReport, Event, GuardView, IncidentCommand, IncidentVerb,
+    Outcome, Proposal, RequestId, Restorable, RollbackCommand,
 };
 use evenkeel_journal::{Read, ReadError};
 use evenkeel_model::clock::Wall;
@@ -44,6 +44,8 @@ pub struct Published {
     pub view: Option<GuardView>,
     /// What runs.
     pub config: Arc<Config>,
+    /// The same with the weights that deployments give it.
+    pub balanced: Arc<Config>,
     /// Totals by pool, in no order.
     pub pools: Vec<(Name, PoolCounters)>,
     /// Totals by route, in no order.
@@ -83,6 +85,7 @@ impl Published {
     ) -> Self {
         Self {
             view: None,
+            balanced: Arc::clone(&config),
             config,
             pools: Vec::new(),
             routes: Vec::new(),
@@ -342,6 +345,26 @@ impl Handle {
             request,
             revision,
             author,
+        })
+        .await
+    }
+
+    /// Starts, moves on or aborts the deployment of a pool.
+    pub async fn deploy(
+        &self,
+        pool: &str,
+        (author, reason): (String, String),
+        verb: DeployVerb,
+    ) -> Result<Outcome, CommandError> {
+        let pool = self.pool_name(pool)?;
+        self.ask(move |request| {
+            Event::Deploy(Box::new(DeployCommand {
+                request,
+                pool,
+                author,
+                reason,
+                verb,
+            }))
         })
         .await
     }

@@ -226,6 +226,10 @@ impl Shell {
                 self.undrain(&pool, &backend);
                 None
             }
+            Action::Overlay { deployment } => {
+                self.follow(*deployment);
+                None
+            }
             Action::RequestForecast {
                 token,
                 config,

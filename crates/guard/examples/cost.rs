@@ -84,6 +84,7 @@ fn boot(config: &Arc<Config>) -> Option<(Guard, Name)> {
         incidents: Vec::new(),
         quarantine: Vec::new(),
         deployments: Vec::new(),
+        rollouts: Vec::new(),
         drains: Vec::new(),
         rollbacks: Vec::new(),
         epochs: vec![EpochFact {

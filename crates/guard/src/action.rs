@@ -10,7 +10,7 @@ use evenkeel_model::clock::Mono;
 use evenkeel_model::config::Config;
 use evenkeel_model::finding::Finding;
 use evenkeel_model::ids::{DeploymentId, IncidentId, Name, RevisionId};
-use evenkeel_model::record::{DrainRecord, Entry, IncidentStatus, RevisionState};
+use evenkeel_model::record::{DrainRecord, Entry, IncidentStatus, RevisionState, RolloutRecord};
 
 use crate::event::{RequestId, Token};
 
@@ -52,6 +52,11 @@ pub enum Action {
         pool: Name,
         /// The backend.
         backend: Name,
+    },
+    /// Let the weights of the pool follow its deployment (`rollout::overlay`). The epoch that it begins follows.
+    Overlay {
+        /// As it now stands.
+        deployment: Box<RolloutRecord>,
     },
     /// Work out off the loop what a configuration implies. Answer: `Event::ForecastReady`; without one the closed form decides.
     RequestForecast {
@@ -148,6 +153,8 @@ pub enum Outcome {
         /// Whether it was before.
         was_drained: bool,
     },
+    /// A deployment is carried out, and stands so.
+    Rollout(Box<RolloutRecord>),
     /// A deployment was recorded.
     Recorded {
         /// Its number.

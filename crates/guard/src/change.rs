@@ -133,6 +133,11 @@ impl Inner {
         if let Some((revision, doing)) = self.in_flight() {
             return Err(plain(refuse::in_flight(revision, doing)));
         }
+        let touched = crate::verify::touched(&self.running.config, &proposal.config);
+        let mut open = self.rollouts.open();
+        if let Some(moves) = open.find(|record| touched.contains(&record.pool)) {
+            return Err(plain(refuse::deployment_moves(moves)));
+        }
         if !proposal.force {
             if let Some(incident) = self.quarantine.get(&proposal.hash) {
                 return Err((refuse::quarantined(*incident), *incident));
@@ -168,10 +173,11 @@ impl Inner {
     /// Backends of `pool` in `config` that have a weight and are not known to be out.
     pub(crate) fn live_in(&self, config: &Config, pool: &Name) -> usize {
         let watch = self.pools.get(pool);
-        let backends = config.pool(pool.as_str()).map(|p| &p.backends);
+        let pool = config.pool(pool.as_str()).map(|pool| self.effective(pool));
         let live = |name: &Name| watch.is_none_or(|w| !w.is_out(name));
-        backends.map_or(0, |b| {
-            b.iter().filter(|b| b.weight > 0 && live(&b.name)).count()
+        pool.map_or(0, |pool| {
+            let backends = pool.backends.iter();
+            backends.filter(|b| b.weight > 0 && live(&b.name)).count()
         })
     }
 

@@ -351,6 +351,11 @@ impl Counts {
         self.rows.back()
     }
 
+    /// Latency of the second closed last, by backend.
+    pub(crate) fn last_latency(&self) -> Option<&[Latency]> {
+        self.recent.back().map(|(_, latency)| latency.as_slice())
+    }
+
     /// Seconds, oldest first.
     pub(crate) const fn rows(&self) -> &VecDeque<Row> {
         &self.rows

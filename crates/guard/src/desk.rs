@@ -253,9 +253,7 @@ impl Inner {
             return;
         };
         let level = severity(&facts(watch, None));
-        let clients = watch.counts.recent_clients();
         let (now, running) = (self.now, self.running.record.id);
-        let second_ago = now.minus(Duration::from_secs(1));
         let overlaps = |c: &&mut Case| lifecycle::overlaps(&c.record, kind, Some(pool), fault_at);
         let open = self.desk.cases.iter_mut().rev().find(overlaps);
         if let Some(case) = open {
@@ -286,33 +284,47 @@ impl Inner {
             }
             return;
         }
+        let words = (level, alarm.title.clone(), alarm.detail.clone());
+        let id = self.open_case(pool, words, alarm.onset);
+        if let Some(case) = self.desk.case_mut(id) {
+            case.alarms.push(alarm.kind);
+        }
+    }
+
+    /// Opens an incident of `pool` with a severity, a title and what detected it.
+    pub(crate) fn open_case(
+        &mut self,
+        pool: &Name,
+        (level, title, detector): (IncidentSeverity, String, String),
+        onset: Onset,
+    ) -> IncidentId {
+        let id = IncidentId(self.desk.next);
         let opening = Opening {
-            id: IncidentId(self.desk.next),
-            kind,
+            id,
+            kind: self.kind(),
             severity: level,
-            title: alarm.title.clone(),
+            title,
             pool: Some(pool.clone()),
-            fault_at: Some(fault_at),
-            fault_between: Some((self.wall_of(alarm.onset.lo), self.wall_of(alarm.onset.hi))),
+            fault_at: Some(self.wall_of(onset.best)),
+            fault_between: Some((self.wall_of(onset.lo), self.wall_of(onset.hi))),
             detected_at: self.wall,
-            detector: alarm.detail.clone(),
+            detector,
             revision: Some(self.running.record.id),
             policy: &self.running.config.escalation,
         };
         let (record, lines) = lifecycle::open(opening);
-        let mut case = Case::new(record, Some(alarm.onset), now);
-        case.alarms.push(alarm.kind);
-        case.clients = clients;
+        let mut case = Case::new(record, Some(onset), self.now);
         case.lines = lines;
-        // The newest second is added by the first look at the case.
-        let newest = watch.harmed_since(second_ago);
-        case.harmed = watch.harmed_since(alarm.onset.lo).saturating_sub(newest);
-        lifecycle::impact(
-            &mut case.record,
-            case.harmed,
-            Some(case.clients.harmed_share()),
-        );
+        if let Some(watch) = self.pools.get(pool) {
+            case.clients = watch.counts.recent_clients();
+            // The newest second is added by the first look at the case.
+            let newest = watch.harmed_since(self.now.minus(Duration::from_secs(1)));
+            case.harmed = watch.harmed_since(onset.lo).saturating_sub(newest);
+            let harmed = Some(case.clients.harmed_share());
+            lifecycle::impact(&mut case.record, case.harmed, harmed);
+        }
         self.enter(case);
+        id
     }
 
     /// An audit found a new error.
@@ -679,7 +691,7 @@ impl Inner {
 }
 
 /// The facts that a severity is judged by.
-fn facts(watch: &PoolWatch, clients: Option<&ClientSketch>) -> Facts {
+pub(crate) fn facts(watch: &PoolWatch, clients: Option<&ClientSketch>) -> Facts {
     let (ended, failed, slow) = watch.seen(crate::watch::WINDOW);
     Facts {
         objective_missed: watch.harm_alarmed() || watch.objective_missed() == Some(true),

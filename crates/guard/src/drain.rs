@@ -224,7 +224,9 @@ impl Inner {
     /// carries anything that the others would have to take over.
     pub(crate) fn admits_fewer(&self, pool: &Name, backend: &Name) -> Result<bool, Box<Finding>> {
         let declared = self.running.config.pool(pool.as_str());
-        let found = declared.and_then(|p| Some((p, p.backend(backend.as_str())?.1)));
+        let declared = declared.map(|pool| self.effective(pool));
+        let found = declared.as_ref();
+        let found = found.and_then(|p| Some((p, p.backend(backend.as_str())?.1)));
         let Some((declared, member)) = found else {
             return Err(refuse::no_such_backend(pool, backend));
         };

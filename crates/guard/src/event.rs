@@ -13,7 +13,7 @@ use evenkeel_model::finding::Finding;
 use evenkeel_model::ids::{Epoch, IncidentId, Name, RevisionId};
 use evenkeel_model::record::{
     ContentHash, DeploymentRecord, DrainRecord, IncidentKind, IncidentRecord, LastAudit,
-    RevisionRecord,
+    RevisionRecord, RolloutRecord, Strategy,
 };
 use evenkeel_model::tally::{Tally, Vitals};
 
@@ -72,6 +72,8 @@ pub enum Event {
     Undrain(UndrainCommand),
     /// Whether the file CONFIG (or what the data plane runs) differs from the running revision.
     Drift(Option<DriftFact>),
+    /// `deploy start`, `promote`, `abort`: by a person.
+    Deploy(Box<DeployCommand>),
     /// A deployment was recorded; the guard gives it its number.
     DeploymentSeen(Box<DeploymentReport>),
     /// A person did something about an incident.
@@ -162,6 +164,8 @@ pub struct Boot {
     pub quarantine: Vec<(ContentHash, Option<IncidentId>)>,
     /// Recent deployments, oldest first.
     pub deployments: Vec<DeploymentRecord>,
+    /// The newest deployment of each pool that was carried out.
+    pub rollouts: Vec<RolloutRecord>,
     /// Drains that nobody ended, in no order; those whose time is over as well.
     pub drains: Vec<DrainRecord>,
     /// Automatic rollbacks of the last day, pool and time, oldest first (from the incidents' actions).
@@ -415,6 +419,52 @@ pub struct DriftFact {
     /// Not the file but what the data plane runs differs from the journalled revision: an edit that bypassed
     /// the guard, or a stale push.
     pub running: bool,
+}
+
+/// A person's word on the deployment of a pool.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeployCommand {
+    /// Who wants an answer.
+    pub request: RequestId,
+    /// The pool.
+    pub pool: Name,
+    /// By whom.
+    pub author: String,
+    /// Why; may be empty unless forced.
+    pub reason: String,
+    /// What is asked for.
+    pub verb: DeployVerb,
+}
+
+/// What is asked of a deployment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DeployVerb {
+    /// Begin.
+    Start(StartDeployment),
+    /// Take the next step now.
+    Promote {
+        /// The last one.
+        all: bool,
+        /// Although the backends cannot carry it.
+        force: bool,
+    },
+    /// Go back.
+    Abort,
+}
+
+/// How a deployment is to go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StartDeployment {
+    /// To which version.
+    pub version: Name,
+    /// In which way.
+    pub strategy: Strategy,
+    /// Shares, parts per million; empty: those of the strategy.
+    pub steps: Vec<u32>,
+    /// Shortest step, at most [`crate::rollout::STEP_MIN_MAX`].
+    pub step_min: Duration,
+    /// Although the backends of some step cannot carry the peak.
+    pub force: bool,
 }
 
 /// A deployment as it was reported.

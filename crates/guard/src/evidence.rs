@@ -85,9 +85,13 @@ impl Inner {
         self.deployments
             .iter()
             .filter(|d| d.pool == *pool && self.wall.since(d.at) <= DEPLOYMENTS_WITHIN)
+            .filter(|d| !self.rollouts.is_cleared(pool, d.id))
             .map(|record| DeploymentFact {
                 record: record.clone(),
-                at: self.now.minus(self.wall.since(record.at)),
+                at: self
+                    .rollouts
+                    .step_since(pool, record.id)
+                    .unwrap_or_else(|| self.now.minus(self.wall.since(record.at))),
             })
             .collect()
     }

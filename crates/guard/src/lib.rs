@@ -30,6 +30,7 @@ mod people;
 mod refuse;
 mod remedy;
 mod report;
+pub mod rollout;
 mod state;
 mod treat;
 mod verify;
@@ -40,15 +41,16 @@ use std::time::Duration;
 
 pub use action::{Action, Outcome, PoolRate, Refusal};
 pub use event::{
-    AuditFact, Boot, DeploymentReport, DrainCommand, DriftFact, EpochFact, Event, HealthFact,
-    IncidentCommand, IncidentVerb, MemberFact, MembersFact, PoolLoad, PoolVitals, Proposal,
-    RequestId, Restorable, RollbackCommand, Token, UndrainCommand,
+    AuditFact, Boot, DeployCommand, DeployVerb, DeploymentReport, DrainCommand, DriftFact,
+    EpochFact, Event, HealthFact, IncidentCommand, IncidentVerb, MemberFact, MembersFact, PoolLoad,
+    PoolVitals, Proposal, RequestId, Restorable, RollbackCommand, StartDeployment, Token,
+    UndrainCommand,
 };
 pub use state::Guard;
 pub use verify::{HELD_AFTER, VERIFY_AFTER};
 pub use view::{
-    BackendView, DrainView, GuardView, HealthView, HotKeyView, MembersView, PoolView, Status,
-    Verdict, VerifyingView,
+    BackendView, DrainView, GuardView, HealthView, HotKeyView, MembersView, PoolView, RolloutView,
+    Status, Verdict, VerifyingView, VersionView,
 };
 
 /// Longest `--keep`.

@@ -53,10 +53,8 @@ impl Inner {
         for restorable in targets.chain([&mut self.running]) {
             Arc::make_mut(&mut restorable.config).set_members(pool, &fact.found);
         }
-        if let Some(now) = self.running.config.pool(pool)
-            && let Some(watch) = self.pools.get_mut(&fact.pool)
-        {
-            watch.configure(now.clone());
+        self.watch_as_balanced(&fact.pool);
+        if let Some(watch) = self.pools.get_mut(&fact.pool) {
             watch.discovery = Discovery {
                 held: fact.held.clone(),
                 next: fact.next,

@@ -1,9 +1,12 @@
-//! The findings by which the guard refuses a change: `CHG-01` to `CHG-06`, and `CAP-01` for a rollback.
+//! The findings by which the guard refuses a change: `CHG-01` to `CHG-06`, `CHG-08` for a deployment, and `CAP-01` for
+//! a rollback or a step of a deployment.
 
 use evenkeel_model::finding::{Finding, Severity};
 use evenkeel_model::ids::{IncidentId, Name, RevisionId};
+use evenkeel_model::record::RolloutRecord;
 
 use crate::action::{Outcome, Refusal};
+use crate::rollout::overlay::{Load, percent};
 
 /// `CHG-01`: the base moved.
 pub(crate) fn base_moved(expected: RevisionId, running: RevisionId) -> Box<Finding> {
@@ -43,6 +46,56 @@ pub(crate) fn in_flight(which: RevisionId, doing: &str) -> Box<Finding> {
         format!("{which} is still {doing}"),
         "two changes at once cannot be told apart by their effect",
         "wait for it, `evenkeel confirm` it or `evenkeel rollback` it",
+    )
+}
+
+/// `CHG-03` of a change that touches what a deployment moves.
+pub(crate) fn deployment_moves(record: &RolloutRecord) -> Box<Finding> {
+    let RolloutRecord {
+        id, pool, version, ..
+    } = record;
+    finding(
+        "CHG-03",
+        format!("deployment {id} of {version} moves the traffic of pool `{pool}`"),
+        "the effect of both at once could not be told apart",
+        format!("wait for it (`evenkeel deploy status`) or `evenkeel deploy abort {pool}`"),
+    )
+}
+
+/// `CHG-08`: a deployment cannot be made.
+pub(crate) fn deployment(why: String) -> Box<Finding> {
+    finding(
+        "CHG-08",
+        why,
+        "none: no traffic was moved",
+        "look at `evenkeel deploy status` and at the versions in `evenkeel status`; `--force` does not override it",
+    )
+}
+
+/// `CAP-01` of a step of a deployment.
+pub(crate) fn step_overloads(
+    record: &RolloutRecord,
+    load: &Load,
+    (rps, limit): (f64, f64),
+) -> Box<Finding> {
+    let RolloutRecord { pool, version, .. } = record;
+    let share = percent(record.share_ppm);
+    let Load {
+        backend,
+        capacity_rps,
+        utilisation,
+    } = load;
+    finding(
+        "CAP-01",
+        format!(
+            "at {share} for {version} `{backend}` of pool `{pool}` would carry {:.1} % of its capacity of {capacity_rps} rps at {rps:.0} rps; the limit is {:.0} %",
+            utilisation * 100.0,
+            limit * 100.0
+        ),
+        "requests to it would queue and fail when the load comes",
+        format!(
+            "add backends of {version}, bring others back, deploy when the load is lower, or `--force --reason TEXT`"
+        ),
     )
 }
 

@@ -402,7 +402,7 @@ impl Inner {
         pool: &Pool,
     ) -> Option<Vec<(Name, f64)>> {
         let names = pool.backends.iter().map(|b| b.name.clone());
-        let members = members(watch, pool);
+        let members = members(watch, &self.effective(pool));
         let mut shares = expected_shares(pool.algorithm, &members);
         if shares.is_none() {
             let forecast = self.outlook.load(revision, &pool.name, self.now);

@@ -50,6 +50,7 @@ impl Inner {
             incidents: open_first(false).chain(open_first(true)).collect(),
             revisions: self.records.iter().cloned().collect(),
             deployments: self.deployments.iter().cloned().collect(),
+            rollouts: self.rollout_views(),
             verifying: self.verifying(),
             confirm_by: self.confirm_by.map(at),
             keep_until: self.keep_until.map(at),
@@ -187,7 +188,7 @@ impl Inner {
         let up = health.map_or(told_up, |h| Some(h.up));
         Some(BackendView {
             name: backend.name.clone(),
-            weight: backend.weight,
+            weight: self.declared_weight(watch, index).unwrap_or(backend.weight),
             capacity_rps: backend.capacity_rps,
             zone: backend.zone.clone(),
             version: backend.version.clone(),
@@ -220,6 +221,12 @@ impl Inner {
             },
             health_detail: health.map_or_else(String::new, |h| h.detail.clone()),
         })
+    }
+
+    /// What the running text gives the backend; a deployment may have replaced it.
+    fn declared_weight(&self, watch: &PoolWatch, index: usize) -> Option<u32> {
+        let pool = self.running.config.pool(watch.pool.name.as_str())?;
+        Some(pool.backends.get(index)?.weight)
     }
 
     /// A kept revision is explained, not judged.

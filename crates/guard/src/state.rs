@@ -11,7 +11,7 @@ use evenkeel_model::config::Config;
 use evenkeel_model::ids::{DeploymentId, IncidentId, Name, RevisionId};
 use evenkeel_model::record::{
     ContentHash, DeploymentRecord, DrainRecord, Entry, EventSource, IncidentRecord, RevisionRecord,
-    RevisionState, TimelineEvent,
+    RevisionState, RolloutRecord, TimelineEvent,
 };
 
 use crate::action::{Action, Outcome};
@@ -25,6 +25,7 @@ use crate::event::{
 use crate::hold::Hold;
 use crate::ledger::{Answer, Ledger};
 use crate::remedy::{DAY, ONCE_IN, Outlook};
+use crate::rollout::Rollouts;
 use crate::verify::{Phase, Verifying, state_entry};
 use crate::view::GuardView;
 use crate::watch::PoolWatch;
@@ -57,6 +58,11 @@ pub(crate) enum Gate {
         request: RequestId,
         pool: Name,
         backend: Name,
+    },
+    /// A deployment may take a step.
+    Rollout {
+        request: Option<RequestId>,
+        record: Box<RolloutRecord>,
     },
     /// A request is answered; `Outcome::Failed` when it was not written.
     Reply(RequestId, Outcome),
@@ -138,6 +144,7 @@ fn refuse_early(event: &Event) -> Vec<Action> {
         Event::Confirm { request, .. } => *request,
         Event::Drain(c) => c.request,
         Event::Undrain(c) => c.request,
+        Event::Deploy(c) => c.request,
         Event::DeploymentSeen(d) => d.request,
         Event::Incident(c) => c.request,
         _ => return Vec::new(),
@@ -188,6 +195,7 @@ pub(crate) struct Inner {
     /// What the data plane runs is not what the journal says.
     pub(crate) edited: Option<Drift>,
     pub(crate) drains: Drains,
+    pub(crate) rollouts: Rollouts,
     pub(crate) audits: Audits,
     pub(crate) outlook: Outlook,
     pub(crate) drill: bool,
@@ -252,6 +260,7 @@ impl Inner {
             drift: None,
             edited: None,
             drains,
+            rollouts: Rollouts::new(boot.rollouts, now),
             audits: Audits::new(boot.last_audit, running.config.audit_every, now, wall),
             outlook: Outlook::default(),
             drill,
@@ -338,6 +347,7 @@ impl Inner {
             Event::Drain(command) => self.drain_command(*command),
             Event::Undrain(command) => self.undrain_command(command),
             Event::Drift(drift) => self.drifted(drift),
+            Event::Deploy(command) => self.deploy_command(*command),
             Event::DeploymentSeen(report) => self.deployed(*report),
             Event::Incident(command) => self.incident_command(command),
             Event::Committed { token, result } => {
@@ -374,6 +384,7 @@ impl Inner {
             watch.tick(now, wall);
         }
         self.check_drains();
+        self.check_rollouts();
         self.check_alarms();
         self.work_incidents();
         self.check_confirm();
@@ -425,15 +436,19 @@ impl Inner {
         self.pools
             .retain(|name, _| config.pool(name.as_str()).is_some());
         for pool in &config.pools {
+            let shaped = self.rollouts.overlaid(pool, self.running.record.id);
+            let is_shaped = shaped.is_some();
+            let pool = shaped.unwrap_or_else(|| pool.clone());
             self.pools
                 .entry(pool.name.clone())
                 .or_insert_with(|| PoolWatch::new(pool.clone()))
-                .configure(pool.clone());
+                .configure(pool, is_shaped);
         }
         self.outlook = Outlook::default();
         for fact in epochs {
             self.begin_epoch(fact);
         }
+        self.lift_rollouts();
     }
 
     pub(crate) fn retest_all(&mut self) {
@@ -479,11 +494,15 @@ impl Inner {
         );
         let mut line = self.event(EventSource::Webhook, "deploy.seen", &record.author, text);
         line.subject = format!("deployment:{}/{}", record.pool, record.version);
-        self.deployments.push_back(record.clone());
-        self.trim();
+        self.remember_deployment(record.clone());
         let entries = vec![Entry::Deployment(record), Entry::Event(line)];
         let gate = Gate::Reply(report.request, Outcome::Recorded { deployment: id });
         self.ledger.gate(entries, gate, &mut self.out);
+    }
+
+    pub(crate) fn remember_deployment(&mut self, record: DeploymentRecord) {
+        self.deployments.push_back(record);
+        self.trim();
     }
 
     fn answered(&mut self, answer: Answer<Gate>) {
@@ -515,6 +534,10 @@ impl Inner {
                     let outcome = self.undrain_written(pool, backend);
                     self.reply(request, outcome);
                 }
+                Gate::Rollout { request, record } => {
+                    let outcome = self.rollout_written(*record);
+                    self.answer(request, outcome);
+                }
                 Gate::Reply(request, outcome) => self.reply(request, outcome),
             },
             Answer::Shut(gate, why, entries) => match gate {
@@ -530,6 +553,11 @@ impl Inner {
                         self.not_ejected(&record, &why);
                     }
                     self.drain_not_written(&(record.pool, record.backend));
+                    let reason = refuse::journal(&why);
+                    self.answer(request, refuse::refused(*reason, Vec::new(), None));
+                }
+                Gate::Rollout { request, record } => {
+                    self.rollout_not_written(&record.pool);
                     let reason = refuse::journal(&why);
                     self.answer(request, refuse::refused(*reason, Vec::new(), None));
                 }

@@ -178,10 +178,14 @@ impl Inner {
             }
             Ok(Treatment::Run(remedy, Box::new(config)))
         };
+        let running = self.running.record.id;
         match (remedy, subject) {
             (Remedy::Eject, Some(Subject::Backend { backend, .. })) => self.ejects(watch, backend),
             (Remedy::Weights, _) if watch.pool.intent == Intent::Weight => {
                 Err("the weights are the intent".to_owned())
+            }
+            (Remedy::Weights, _) if self.rollouts.overlaid(&watch.pool, running).is_some() => {
+                Err("a deployment gives the weights".to_owned())
             }
             (Remedy::Weights, _) => run(&|pool| by_intent(pool)),
             (Remedy::Retries, _) => run(&|pool| pool.retry.attempts = 0),
@@ -372,9 +376,11 @@ impl Inner {
     }
 }
 
-/// Weights as the intent has them: from the capacities, else alike.
+/// Weights as the intent has them: from the capacities, else alike. A version that waits for its deployment goes on waiting.
 fn by_intent(pool: &mut Pool) {
-    for backend in &mut pool.backends {
+    let intended = pool.intended_shares(|_| true);
+    let meant = pool.backends.iter_mut().zip(intended);
+    for (backend, _) in meant.filter(|(_, share)| *share > 0.0) {
         backend.weight_declared = pool.intent != Intent::Capacity;
         backend.weight = 1;
     }

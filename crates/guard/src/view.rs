@@ -6,7 +6,7 @@ use evenkeel_model::clock::Wall;
 use evenkeel_model::config::{Algorithm, Intent};
 use evenkeel_model::ids::{Epoch, IncidentId, Name, RevisionId};
 use evenkeel_model::record::{
-    ContentHash, DeploymentRecord, IncidentRecord, RevisionRecord, RevisionState,
+    ContentHash, DeploymentRecord, IncidentRecord, RevisionRecord, RevisionState, RolloutRecord,
 };
 
 use crate::event::{AuditFact, DriftFact};
@@ -100,6 +100,8 @@ pub struct GuardView {
     pub revisions: Vec<RevisionRecord>,
     /// Recent deployments, oldest first.
     pub deployments: Vec<DeploymentRecord>,
+    /// Deployments that move traffic or shape it still, by pool.
+    pub rollouts: Vec<RolloutView>,
     /// Gathering of evidence, while it lasts.
     pub verifying: Option<VerifyingView>,
     /// Unconfirmed by then, the running revision is rolled back.
@@ -151,6 +153,44 @@ pub struct DrainView {
     pub reason: String,
     /// Requests in flight on it, sampled since it took effect; `None`: not yet.
     pub in_flight: Option<u32>,
+}
+
+/// A deployment that is carried out, or whose outcome is in force.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RolloutView {
+    /// Where it stands.
+    pub record: RolloutRecord,
+    /// What the step still lacks, or why the way back rests, a line each.
+    pub held: Vec<String>,
+    /// Requests of the new version that a step needs.
+    pub needed: u64,
+    /// What the comparison says: `ok`, `worse`, `unknown`, `aborted`.
+    pub verdict: &'static str,
+    /// Why, in words.
+    pub reason: String,
+    /// It is over, and the running text does not say yet what it ended in.
+    pub file_differs: bool,
+    /// The new version, then the old one, in this step.
+    pub versions: Vec<VersionView>,
+}
+
+/// One version in a step.
+#[derive(Debug, Clone, PartialEq)]
+pub struct VersionView {
+    /// The version.
+    pub version: Name,
+    /// What its backends should have together.
+    pub intended_share: Option<f64>,
+    /// Free picks of this step; `None` below 30 of them.
+    pub observed_share: Option<f64>,
+    /// Tries that ended.
+    pub requests: u64,
+    /// Failed ones among them.
+    pub error_rate: Option<f64>,
+    /// Median response time.
+    pub p50_ms: Option<f64>,
+    /// 99th percentile.
+    pub p99_ms: Option<f64>,
 }
 
 /// How far the evidence for a revision is.

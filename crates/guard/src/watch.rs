@@ -21,7 +21,7 @@ use evenkeel_detect::share::{self, ShareEvidence, ShareTest};
 use evenkeel_model::clock::{Mono, Wall};
 use evenkeel_model::config::{Algorithm, Pool};
 use evenkeel_model::ids::{Name, RevisionId};
-use evenkeel_model::tally::Vitals;
+use evenkeel_model::tally::{Latency, Vitals};
 
 use crate::clients::ClientRule;
 use crate::counts::{Cell, Counts, Row};
@@ -128,6 +128,8 @@ pub(crate) struct PoolWatch {
     /// The hot key and the place of its backend; looked at once a second.
     hot: Option<(Hot, usize)>,
     tests: Option<Tests>,
+    /// A deployment shapes the weights of `pool`, so that they say what is intended.
+    is_shaped: bool,
 }
 
 impl PoolWatch {
@@ -151,6 +153,7 @@ impl PoolWatch {
             limited: Vec::new(),
             hot: None,
             tests: None,
+            is_shaped: false,
         }
     }
 
@@ -219,8 +222,9 @@ impl PoolWatch {
     }
 
     /// The configuration of the pool changed; its next epoch follows.
-    pub(crate) fn configure(&mut self, pool: Pool) {
+    pub(crate) fn configure(&mut self, pool: Pool, is_shaped: bool) {
         self.pool = pool;
+        self.is_shaped = is_shaped;
     }
 
     /// A new epoch, or the running one with other reasons. `kept`: a person keeps this revision against the tests, so its
@@ -353,8 +357,8 @@ impl PoolWatch {
             .zip(members)
             .map(|(backend, member)| match backend.capacity_rps {
                 _ if member.effective_weight() == 0 => 0.0,
-                Some(capacity) => capacity * shape(backend.weight, member),
-                None => f64::from(member.weight),
+                Some(capacity) if !self.is_shaped => capacity * shape(backend.weight, member),
+                _ => f64::from(member.weight),
             })
             .collect();
         Tests {
@@ -571,6 +575,13 @@ impl PoolWatch {
         .sum()
     }
 
+    /// What the second closed last counted under the running epoch, by backend; `None`: it holds another one.
+    pub(crate) fn second(&self) -> Option<(&[Cell], &[Latency])> {
+        let row = self.counts.last()?;
+        let is_new = self.epoch().is_some_and(|e| e.fact.epoch == row.epoch);
+        is_new.then_some((row.cells.as_slice(), self.counts.last_latency()?))
+    }
+
     /// Whether a harm test is above its threshold, by the harm of many.
     pub(crate) fn harm_alarmed(&self) -> bool {
         let harm = |said: &Option<HarmEvidence>| {
@@ -587,6 +598,14 @@ impl PoolWatch {
             let per_second = |c: &Cell| c.picks() as f64 / count as f64;
             cells.iter().map(per_second).collect()
         })
+    }
+
+    /// Picks per second over the newest seconds, whatever epoch they were counted in; `None` before two of them.
+    pub(crate) fn rate(&self) -> Option<f64> {
+        let rows = || self.counts.rows().iter().rev().take(WINDOW);
+        let picks: u64 = rows().flat_map(|row| &row.cells).map(Cell::picks).sum();
+        let count = rows().count();
+        (count >= 2).then(|| picks as f64 / count as f64)
     }
 
     /// First backend above its planned limit (capacity less headroom), beyond chance: index and utilisation.

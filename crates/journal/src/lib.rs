@@ -20,7 +20,7 @@ use std::path::PathBuf;
 use evenkeel_model::clock::Wall;
 use evenkeel_model::ids::{IncidentId, RevisionId};
 use evenkeel_model::record::{
-    DeploymentRecord, Entry, IncidentRecord, RevisionRecord, TimelineEvent,
+    DeploymentRecord, Entry, IncidentRecord, RevisionRecord, RolloutRecord, TimelineEvent,
 };
 
 pub use memory::MemoryJournal;
@@ -47,6 +47,8 @@ pub trait Read: Send {
     fn incidents(&self, limit: usize) -> Result<Vec<IncidentRecord>, ReadError>;
     /// One incident as it now stands.
     fn incident(&self, id: IncidentId) -> Result<Option<IncidentRecord>, ReadError>;
+    /// The newest `limit` deployments that were carried out, newest first, each as it now stands.
+    fn rollouts(&self, limit: usize) -> Result<Vec<RolloutRecord>, ReadError>;
     /// The newest `limit` deployments, newest first.
     fn deployments(&self, limit: usize) -> Result<Vec<DeploymentRecord>, ReadError>;
     /// The newest `limit` lines of the timeline, oldest of them first; of one incident or of all.

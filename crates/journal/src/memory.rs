@@ -1,11 +1,12 @@
 //! The record without a disk, for simulations and tests: same rules, nothing survives the process.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use evenkeel_model::clock::Wall;
-use evenkeel_model::ids::{IncidentId, RevisionId};
+use evenkeel_model::ids::{DeploymentId, IncidentId, RevisionId};
 use evenkeel_model::record::{
-    DeploymentRecord, Entry, IncidentRecord, RevisionRecord, TimelineEvent,
+    DeploymentRecord, Entry, IncidentRecord, RevisionRecord, RolloutRecord, TimelineEvent,
 };
 
 use crate::{Append, AppendError, Read, ReadError, Recorded, State};
@@ -83,6 +84,16 @@ impl Read for MemoryJournal {
 
     fn incident(&self, id: IncidentId) -> Result<Option<IncidentRecord>, ReadError> {
         Ok(self.lock().state.incidents.get(&id).cloned())
+    }
+
+    fn rollouts(&self, limit: usize) -> Result<Vec<RolloutRecord>, ReadError> {
+        let mut newest: BTreeMap<DeploymentId, RolloutRecord> = BTreeMap::new();
+        for (_, entry) in &self.lock().entries {
+            if let Entry::Rollout(record) = entry {
+                newest.insert(record.id, (**record).clone());
+            }
+        }
+        Ok(newest.into_values().rev().take(limit).collect())
     }
 
     fn deployments(&self, limit: usize) -> Result<Vec<DeploymentRecord>, ReadError> {

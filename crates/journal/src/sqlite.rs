@@ -12,7 +12,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use evenkeel_model::clock::Wall;
 use evenkeel_model::ids::{IncidentId, RevisionId};
 use evenkeel_model::record::{
-    DeploymentRecord, Entry, IncidentRecord, RevisionRecord, TimelineEvent,
+    DeploymentRecord, Entry, IncidentRecord, RevisionRecord, RolloutRecord, TimelineEvent,
 };
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension as _, params};
 
@@ -228,7 +228,7 @@ const DRAINS: &str = "SELECT * FROM (SELECT seq, recorded_at, kind, body FROM en
 const LAST_AUDIT: &str = "SELECT seq, recorded_at, kind, body FROM entry
   WHERE seq = (SELECT max(seq) FROM entry WHERE kind = 'audit')";
 
-/// Revisions, incidents and deployments taken into the state at boot.
+/// Revisions, incidents, recorded deployments and those carried out that are taken into the state at boot.
 const STATE_REVISIONS: i64 = 1_000;
 const STATE_OTHERS: i64 = 200;
 /// Beginnings and ends of drains taken into the state at boot.
@@ -242,6 +242,7 @@ impl Read for SqliteReader {
             self.entries(QUARANTINE, &[])?,
             self.entries(NEWEST_OF_EACH, &[&"incident", &STATE_OTHERS])?,
             self.entries(NEWEST_OF_EACH, &[&"deployment", &STATE_OTHERS])?,
+            self.entries(NEWEST_OF_EACH, &[&"rollout", &STATE_OTHERS])?,
             self.entries(DRAINS, &[&STATE_DRAINS])?,
             self.entries(LAST_AUDIT, &[])?,
         ];
@@ -291,6 +292,16 @@ impl Read for SqliteReader {
             state.fold(&entry.value);
         }
         Ok(state.incidents.remove(&id))
+    }
+
+    fn rollouts(&self, limit: usize) -> Result<Vec<RolloutRecord>, ReadError> {
+        let entries = self.entries(NEWEST_OF_EACH, &[&"rollout", &(limit as i64)])?;
+        let records = entries.into_iter().rev().map(|entry| entry.value);
+        let rollout = |entry| match entry {
+            Entry::Rollout(record) => Some(*record),
+            _ => None,
+        };
+        Ok(records.filter_map(rollout).collect())
     }
 
     fn deployments(&self, limit: usize) -> Result<Vec<DeploymentRecord>, ReadError> {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use evenkeel_model::ids::{DeploymentId, IncidentId, Name, RevisionId};
 use evenkeel_model::record::{
     ContentHash, DeploymentRecord, DrainRecord, Entry, IncidentRecord, IncidentStatus, LastAudit,
-    RevisionRecord, RevisionState,
+    RevisionRecord, RevisionState, RolloutRecord,
 };
 
 use crate::way_back::WayBack;
@@ -19,6 +19,8 @@ pub struct State {
     pub quarantine: BTreeMap<ContentHash, Option<IncidentId>>,
     /// Deployments by number.
     pub deployments: BTreeMap<DeploymentId, DeploymentRecord>,
+    /// The newest deployment of each pool that was carried out, as it now stands.
+    pub rollouts: BTreeMap<Name, RolloutRecord>,
     /// Incidents by number, each as it now stands.
     pub incidents: BTreeMap<IncidentId, IncidentRecord>,
     /// Drains that nobody ended, by pool and backend; their time may be over.
@@ -55,6 +57,10 @@ impl State {
             }
             Entry::Deployment(record) => {
                 self.deployments.insert(record.id, record.clone());
+            }
+            Entry::Rollout(record) => {
+                self.rollouts
+                    .insert(record.pool.clone(), (**record).clone());
             }
             Entry::Incident(record) => {
                 self.incidents.insert(record.id, (**record).clone());

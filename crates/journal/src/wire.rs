@@ -5,9 +5,10 @@ use evenkeel_model::blame::{Cause, Mechanism, Subject};
 use evenkeel_model::clock::Wall;
 use evenkeel_model::ids::{DeploymentId, IncidentId, Name, RevisionId};
 use evenkeel_model::record::{
-    ActionRecord, CandidateRecord, ContentHash, DeploymentRecord, DiagnosisRecord, DrainRecord,
-    Entry, EscalationState, EscalationStep, EventSource, IncidentKind, IncidentRecord,
-    IncidentSeverity, IncidentStatus, RevisionRecord, RevisionState, TimelineEvent,
+    ALL_PPM, ActionRecord, CandidateRecord, ContentHash, DeploymentRecord, DiagnosisRecord,
+    DrainRecord, Entry, EscalationState, EscalationStep, EventSource, IncidentKind, IncidentRecord,
+    IncidentSeverity, IncidentStatus, RevisionRecord, RevisionState, RolloutRecord, RolloutState,
+    Strategy, TimelineEvent,
 };
 use serde_json::{Value, json};
 
@@ -42,6 +43,7 @@ pub(crate) fn encode(entry: &Entry) -> Wire {
             json!({ "id": id.0, "confirm_by": confirm_by.map(|w| w.0) }),
         ),
         Entry::Deployment(d) => ("deployment", Some(d.id.0), deployment(d)),
+        Entry::Rollout(r) => ("rollout", Some(r.id.0), rollout(r)),
         Entry::Incident(i) => ("incident", Some(i.id.0), incident(i)),
         Entry::Event(e) => ("event", e.incident.map(|i| i.0), event(e)),
         Entry::Quarantine { hash, incident, at } => (
@@ -97,6 +99,7 @@ pub(crate) fn decode(kind: &str, body: &str) -> Result<Entry, String> {
             confirm_by: maybe_number(v, "confirm_by").map(Wall),
         },
         "deployment" => Entry::Deployment(read_deployment(v)?),
+        "rollout" => Entry::Rollout(Box::new(read_rollout(v)?)),
         "incident" => Entry::Incident(Box::new(read_incident(v)?)),
         "event" => Entry::Event(read_event(v)?),
         "quarantine" => Entry::Quarantine {
@@ -172,6 +175,61 @@ fn read_deployment(v: &Value) -> Result<DeploymentRecord, String> {
         recorded_at: Wall(number(v, "recorded_at")?),
         author: text(v, "author")?,
         note: text(v, "note")?,
+    })
+}
+
+fn rollout(r: &RolloutRecord) -> Value {
+    json!({
+        "id": r.id.0, "pool": r.pool.as_str(), "version": r.version.as_str(), "stable": r.stable.as_str(),
+        "strategy": r.strategy.as_str(), "steps": r.steps, "step_min_ms": r.step_min_ms, "step": r.step,
+        "share_ppm": r.share_ppm, "state": r.state.as_str(), "at": r.at.0, "since": r.since.0, "author": r.author,
+        "reason": r.reason, "why": r.why, "forced": r.forced, "revision": r.revision.0,
+        "incident": r.incident.map(|i| i.0), "lifted_by": r.lifted_by.map(|r| r.0),
+    })
+}
+
+fn read_rollout(v: &Value) -> Result<RolloutRecord, String> {
+    let ppm = |value: u64, field: &str| {
+        u32::try_from(value)
+            .ok()
+            .filter(|ppm| *ppm <= ALL_PPM)
+            .ok_or_else(|| format!("`{field}` is above {ALL_PPM}"))
+    };
+    let step = |value: &Value| {
+        let value = value.as_u64();
+        ppm(
+            value.ok_or("`steps` holds something other than a whole number")?,
+            "steps",
+        )
+    };
+    let steps: Vec<u32> = list(v, "steps")?
+        .iter()
+        .map(step)
+        .collect::<Result<_, String>>()?;
+    let place = number(v, "step")? as usize;
+    if place >= steps.len() {
+        return Err("`step` is none of `steps`".to_owned());
+    }
+    Ok(RolloutRecord {
+        id: DeploymentId(number(v, "id")?),
+        pool: name(v, "pool")?,
+        version: name(v, "version")?,
+        stable: name(v, "stable")?,
+        strategy: word(v, "strategy", Strategy::from_word)?,
+        steps,
+        step_min_ms: number(v, "step_min_ms")?,
+        step: place,
+        share_ppm: ppm(number(v, "share_ppm")?, "share_ppm")?,
+        state: word(v, "state", RolloutState::from_word)?,
+        at: Wall(number(v, "at")?),
+        since: Wall(number(v, "since")?),
+        author: text(v, "author")?,
+        reason: text(v, "reason")?,
+        why: text(v, "why")?,
+        forced: v.get("forced").and_then(Value::as_bool).unwrap_or(false),
+        revision: RevisionId(number(v, "revision")?),
+        incident: maybe_number(v, "incident").map(IncidentId),
+        lifted_by: maybe_number(v, "lifted_by").map(RevisionId),
     })
 }
 

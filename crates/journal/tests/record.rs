@@ -12,9 +12,10 @@ use evenkeel_model::blame::{Cause, Mechanism, Subject};
 use evenkeel_model::clock::Wall;
 use evenkeel_model::ids::{DeploymentId, IncidentId, Name, RevisionId};
 use evenkeel_model::record::{
-    ActionRecord, CandidateRecord, ContentHash, DeploymentRecord, DiagnosisRecord, DrainRecord,
-    Entry, EscalationState, EscalationStep, EventSource, IncidentKind, IncidentRecord,
-    IncidentSeverity, IncidentStatus, RevisionRecord, RevisionState, TimelineEvent,
+    ALL_PPM, ActionRecord, CandidateRecord, ContentHash, DeploymentRecord, DiagnosisRecord,
+    DrainRecord, Entry, EscalationState, EscalationStep, EventSource, IncidentKind, IncidentRecord,
+    IncidentSeverity, IncidentStatus, RevisionRecord, RevisionState, RolloutRecord, RolloutState,
+    Strategy, TimelineEvent,
 };
 
 fn name(text: &str) -> Name {
@@ -134,6 +135,30 @@ fn drain(backend: &str, until: u64) -> Entry {
     })
 }
 
+fn rollout(step: usize, state: RolloutState) -> Entry {
+    Entry::Rollout(Box::new(RolloutRecord {
+        id: DeploymentId(1),
+        pool: name("shop"),
+        version: name("v2"),
+        stable: name("v1"),
+        strategy: Strategy::BlueGreen,
+        steps: vec![50_000, ALL_PPM],
+        step_min_ms: 60_000,
+        step,
+        share_ppm: 50_000,
+        state,
+        at: Wall(3),
+        since: Wall(4),
+        author: "ann".to_owned(),
+        reason: "release".to_owned(),
+        why: String::new(),
+        forced: true,
+        revision: RevisionId(2),
+        incident: Some(IncidentId(3)),
+        lifted_by: None,
+    }))
+}
+
 fn drains() -> Vec<Entry> {
     vec![
         drain("web-1", 7),
@@ -179,6 +204,8 @@ fn everything() -> Vec<Entry> {
             author: "ci".to_owned(),
             note: "decoy".to_owned(),
         }),
+        rollout(0, RolloutState::Running),
+        rollout(1, RolloutState::Done),
         Entry::Incident(Box::new(incident())),
         event("one", Some(3)),
         event("two", None),

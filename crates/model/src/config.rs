@@ -3,7 +3,7 @@
 //! A [`Config`] can only come out of the parser, so a room that holds one never checks it again.
 //! It holds what was declared, never what is true at run time (members, health, ejections, drains).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU16;
@@ -290,6 +290,24 @@ pub struct Pool {
     pub backends: Vec<Backend>,
 }
 
+/// Which backends, given as version and weight in file order, wait for a deployment: none of their version has a weight,
+/// and some of another version has.
+pub(crate) fn versions_that_wait<V: Ord>(
+    backends: impl Iterator<Item = (Option<V>, u32)>,
+) -> Vec<bool> {
+    let backends: Vec<(Option<V>, u32)> = backends.collect();
+    let serving: BTreeSet<&V> = backends
+        .iter()
+        .filter(|(_, weight)| *weight > 0)
+        .filter_map(|(version, _)| version.as_ref())
+        .collect();
+    let waits = |version: &V| !serving.is_empty() && !serving.contains(version);
+    backends
+        .iter()
+        .map(|(version, _)| version.as_ref().is_some_and(waits))
+        .collect()
+}
+
 /// `objective = { error_rate, p99 }`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Objective {
@@ -445,9 +463,13 @@ impl Pool {
     }
 
     /// The intended share of each backend, in file order, when `eligible` of them can take traffic.
-    /// A backend that is not eligible has share 0 and the others share by intent. All zero when none is.
+    /// A backend that is not eligible, or whose version waits for its deployment, has share 0 and the others share by
+    /// intent. All zero when none is.
     pub fn intended_shares(&self, eligible: impl Fn(usize) -> bool) -> Vec<f64> {
+        let versions = self.backends.iter().map(|b| (b.version.as_ref(), b.weight));
+        let waits = versions_that_wait(versions);
         let facts = self.backends.iter().map(|b| (b.capacity_rps, b.weight));
-        self.intent.shares(facts, eligible)
+        self.intent
+            .shares(facts, |i| eligible(i) && waits.get(i) != Some(&true))
     }
 }

@@ -47,6 +47,10 @@ macro_rules! words {
     };
 }
 
+mod rollout;
+
+pub use rollout::{ALL_PPM, RolloutRecord, RolloutState, Strategy};
+
 words!(
     /// Where a revision stands.
     RevisionState {
@@ -364,6 +368,8 @@ pub enum Entry {
     },
     /// A deployment.
     Deployment(DeploymentRecord),
+    /// A deployment that is carried out, as it now stands (new or changed).
+    Rollout(Box<RolloutRecord>),
     /// An incident as it now stands (new or changed).
     Incident(Box<IncidentRecord>),
     /// A line of the timeline.

@@ -11,7 +11,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::config::{Algorithm, Intent, NPlusOne, Objective, Place};
+use crate::config::{Algorithm, Intent, NPlusOne, Objective, Place, versions_that_wait};
 use crate::policy::{Policy, Waiver};
 
 mod blank;
@@ -632,10 +632,18 @@ impl Pool {
     }
 
     /// The intended share of each backend, in file order, when `eligible` of them take traffic: the others share by
-    /// intent. All zero when none does.
+    /// intent, those whose version waits for its deployment excepted. All zero when none does.
     pub fn intended_shares(&self, eligible: impl Fn(usize) -> bool) -> Vec<f64> {
+        let waits = self.versions_that_wait();
         let facts = self.backends.iter().map(|b| (b.capacity_rps, b.weight));
-        self.intent.shares(facts, eligible)
+        self.intent
+            .shares(facts, |i| eligible(i) && waits.get(i) != Some(&true))
+    }
+
+    /// Which backends, in file order, wait for a deployment of their version: none of that version has a weight, and some
+    /// of another has.
+    pub fn versions_that_wait(&self) -> Vec<bool> {
+        versions_that_wait(self.backends.iter().map(|b| (b.version.as_ref(), b.weight)))
     }
 
     /// The backend called `name` and its index in file order.

@@ -6,11 +6,10 @@ use axum::extract::{Path, Query, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Extension, Json, Router};
-use evenkeel_control::{Apply, CommandError, DeploymentCommand, Handle, IncidentAction, Who};
+use evenkeel_control::{Apply, CommandError, Handle, IncidentAction, Who};
 use evenkeel_guard::Outcome;
 use evenkeel_journal::Recorded;
-use evenkeel_model::clock::Wall;
-use evenkeel_model::ids::{IncidentId, Name, RevisionId};
+use evenkeel_model::ids::{IncidentId, RevisionId};
 use evenkeel_model::record::{IncidentKind, IncidentStatus, TimelineEvent};
 use evenkeel_model::setup::Setup;
 use evenkeel_model::units;
@@ -19,13 +18,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::postmortem;
 use crate::requests::{
-    ApplyRequest, ConfirmRequest, DeploymentRequest, DrainRequest, IncidentRequest, PlanRequest,
-    RollbackRequest, UndrainRequest,
+    ApplyRequest, ConfirmRequest, DrainRequest, IncidentRequest, PlanRequest, RollbackRequest,
+    UndrainRequest,
 };
 use crate::views::{
-    Against, ChangeOutcomeView, DeploymentView, DrainOutcomeView, EventView, FindingView,
-    IncidentView, PlanView, RevisionView, StatusView,
+    Against, ChangeOutcomeView, DeploymentView, DrainOutcomeView, EventView, IncidentView,
+    PlanView, RevisionView, StatusView,
 };
+
+mod deployments;
 
 /// Longest list.
 const LIST_MAX: usize = 1_000;
@@ -47,7 +48,7 @@ pub(crate) fn routes() -> Router<Handle> {
         .route("/api/confirm", post(confirm))
         .route("/api/drain", post(drain))
         .route("/api/undrain", post(undrain))
-        .route("/api/deployments", get(deployments).post(record))
+        .merge(deployments::routes())
         .route("/api/incidents", get(incidents).post(open_incident))
         .route("/api/incidents/{id}", get(incident))
         .route("/api/incidents/{id}/postmortem", get(draft))
@@ -171,21 +172,25 @@ impl Limit {
 }
 
 #[derive(Debug, Serialize)]
-struct Revisions {
+struct History {
     revisions: Vec<RevisionView>,
+    /// Deployments, newest first.
+    deployments: Vec<DeploymentView>,
     /// What became of drains, newest first.
     drains: Vec<EventView>,
 }
 
-async fn history(State(handle): State<Handle>, Query(limit): Query<Limit>) -> Answer<Revisions> {
-    let (revisions, lines) = handle.read(|journal| {
+async fn history(State(handle): State<Handle>, Query(limit): Query<Limit>) -> Answer<History> {
+    let (revisions, deployments, lines) = handle.read(|journal| {
         let revisions = journal.revisions(limit.get())?;
-        Ok((revisions, journal.timeline(None, LINES_MAX)?))
+        let deployments = deployments::recent(journal, limit.get())?;
+        Ok((revisions, deployments, journal.timeline(None, LINES_MAX)?))
     })?;
     let is_of_drain = |line: &&Recorded<TimelineEvent>| line.value.kind.starts_with("drain.");
     let drains = lines.iter().rev().filter(is_of_drain).take(limit.get());
-    Ok(Json(Revisions {
+    Ok(Json(History {
         revisions: revisions.iter().map(RevisionView::of).collect(),
+        deployments,
         drains: drains.map(EventView::of).collect(),
     }))
 }
@@ -330,79 +335,6 @@ async fn undrain(
     let outcome = handle.undrain(asked).await?;
     let (pool, backend) = (&request.pool, &request.backend);
     Ok(Json(DrainOutcomeView::of(pool, backend, &outcome)))
-}
-
-#[derive(Debug, Serialize)]
-struct Deployments {
-    deployments: Vec<DeploymentView>,
-}
-
-async fn deployments(
-    State(handle): State<Handle>,
-    Query(limit): Query<Limit>,
-) -> Answer<Deployments> {
-    let records = handle.read(|journal| journal.deployments(limit.get()))?;
-    Ok(Json(Deployments {
-        deployments: records.iter().map(DeploymentView::of).collect(),
-    }))
-}
-
-#[derive(Debug, Serialize)]
-struct RecordedView {
-    deployment: Option<String>,
-    findings: Vec<FindingView>,
-}
-
-async fn record(
-    State(handle): State<Handle>,
-    Extension(who): Extension<Who>,
-    Json(request): Json<DeploymentRequest>,
-) -> Answer<RecordedView> {
-    let name = |text: &str| Name::new(text).map_err(|error| bad(format!("`{text}`: {error}")));
-    let pool = name(&request.pool)?;
-    let config = std::sync::Arc::clone(&handle.published().config);
-    let known = config
-        .pool(&request.pool)
-        .ok_or_else(|| not_found(format!("there is no pool `{pool}`")))?;
-    let backends = request
-        .backends
-        .iter()
-        .map(|b| name(b))
-        .collect::<Result<Vec<_>, _>>()?;
-    if let Some(stranger) = backends
-        .iter()
-        .find(|b| known.backend(b.as_str()).is_none())
-    {
-        return Err(not_found(format!(
-            "pool `{pool}` has no backend `{stranger}`"
-        )));
-    }
-    let command = DeploymentCommand {
-        pool,
-        version: name(&request.version)?,
-        backends,
-        at: request.at.as_deref().map(read_time).transpose()?,
-        author: who.name,
-        note: words(&request.note)?,
-    };
-    match handle.record(command).await? {
-        Outcome::Recorded { deployment } => Ok(Json(RecordedView {
-            deployment: Some(deployment.to_string()),
-            findings: Vec::new(),
-        })),
-        other => Err(refused(&other)),
-    }
-}
-
-fn read_time(text: &str) -> Result<Wall, Problem> {
-    let at: jiff::Timestamp = text.parse().map_err(|error| {
-        bad(format!(
-            "`{text}` is not a time in RFC 3339, such as 2026-01-31T22:00:00Z: {error}"
-        ))
-    })?;
-    u64::try_from(at.as_millisecond())
-        .map(Wall)
-        .map_err(|_before_1970| bad(format!("`{text}` lies before 1970")))
 }
 
 /// Why an outcome is not the one that was asked for.

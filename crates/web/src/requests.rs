@@ -95,6 +95,59 @@ pub struct UndrainRequest {
     pub reason: String,
 }
 
+/// `POST /api/deployments/start`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DeployStartRequest {
+    /// The pool.
+    pub pool: String,
+    /// The version that gets the traffic.
+    pub version: String,
+    /// `canary`, `rolling` or `blue-green`; null: canary.
+    #[serde(default)]
+    pub strategy: Option<String>,
+    /// Shares such as `5%`, the last one `100%`; empty: those of the strategy.
+    #[serde(default)]
+    pub steps: Vec<String>,
+    /// Shortest step, in milliseconds; null: a minute.
+    #[serde(default)]
+    pub step_min_ms: Option<u64>,
+    /// Why.
+    #[serde(default)]
+    pub reason: String,
+    /// Although the backends of some step cannot carry the peak.
+    #[serde(default)]
+    pub force: bool,
+}
+
+/// `POST /api/deployments/promote`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PromoteRequest {
+    /// The pool.
+    pub pool: String,
+    /// The last step at once.
+    #[serde(default)]
+    pub all: bool,
+    /// Why.
+    #[serde(default)]
+    pub reason: String,
+    /// Although the backends cannot carry it.
+    #[serde(default)]
+    pub force: bool,
+}
+
+/// `POST /api/deployments/abort`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AbortRequest {
+    /// The pool.
+    pub pool: String,
+    /// Why.
+    #[serde(default)]
+    pub reason: String,
+}
+
 /// `POST /api/deployments`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

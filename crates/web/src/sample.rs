@@ -211,6 +211,7 @@ pub(crate) fn ok() -> State {
         next_page: None,
         drift: None,
         edited: None,
+        rollouts: Vec::new(),
         drains: Vec::new(),
         drain_changes: 0,
         journal_ok: true,

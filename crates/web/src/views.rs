@@ -10,6 +10,7 @@ mod history;
 mod incident;
 mod outcome;
 mod plan;
+mod rollout;
 mod status;
 
 pub use carried::{CarriedView, LossView, RenamedView};
@@ -22,6 +23,7 @@ pub use plan::{
     Against, ChangeView, FindingView, GapView, PlanView, RouteView, TargetView, VerifyPoolView,
     VerifyView, WaivedView,
 };
+pub use rollout::{RolloutOutcomeView, RolloutView, VersionView};
 pub use status::{
     AuditView, BackendView, HotKeyView, MembersView, PoolView, StatusView, WorkerBackendView,
     WorkerView,

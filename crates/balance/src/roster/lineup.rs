@@ -56,6 +56,21 @@ impl Lineup {
             && said(self) == said(other)
             && taken(self) == taken(other)
     }
+
+    /// Says of everybody who is in why the weights are others than the file gives; nothing when `reason` is empty.
+    pub(super) fn explain(&mut self, reason: &str) {
+        if reason.is_empty() {
+            return;
+        }
+        let standing = self.members.iter().zip(&self.drained);
+        let said = self.whys.iter_mut().zip(standing);
+        for (why, _) in said.filter(|(_, (member, drained))| member.eligible && !**drained) {
+            match why.as_str() {
+                "" => reason.clone_into(why),
+                _ => *why = format!("{why}; {reason}"),
+            }
+        }
+    }
 }
 
 impl Roster {

@@ -61,6 +61,8 @@ pub struct Rosters {
     pools: BTreeMap<Name, Entry>,
     /// Drains of backends that are not there now: they hold if the backend comes back before their end.
     parked: BTreeMap<(Name, Name), (Mono, String)>,
+    /// Why the weights of a pool are others than the file gives it.
+    reasons: BTreeMap<Name, String>,
 }
 
 impl Rosters {
@@ -71,7 +73,7 @@ impl Rosters {
         self.park(config, at);
         self.pools
             .retain(|name, _| config.pool(name.as_str()).is_some());
-        let parked = &mut self.parked;
+        let (parked, reasons) = (&mut self.parked, &self.reasons);
         let round = |pool: &Pool| {
             let entry = self.pools.entry(pool.name.clone()).or_default();
             entry.roster.configure(pool, at);
@@ -79,9 +81,15 @@ impl Rosters {
                 let is_back = *of == pool.name && pool.backend(backend.as_str()).is_some();
                 !(is_back && entry.roster.drain(backend, *until, reason).is_some())
             });
-            entry.round(pool, is_revision, at)
+            let reason = reasons.get(&pool.name).map_or("", String::as_str);
+            entry.round(pool, reason, is_revision, at)
         };
         config.pools.iter().map(round).collect()
+    }
+
+    /// Why the weights of which pools are others than their file gives them, from the next rounds on.
+    pub fn explain(&mut self, reasons: BTreeMap<Name, String>) {
+        self.reasons = reasons;
     }
 
     /// The last rounds did not come into force: with the next ones an epoch begins in every pool.
@@ -234,9 +242,11 @@ impl Rosters {
 }
 
 impl Entry {
-    fn round(&mut self, pool: &Pool, is_revision: bool, at: At) -> Round {
+    fn round(&mut self, pool: &Pool, reason: &str, is_revision: bool, at: At) -> Round {
         let addresses = pool.backends.iter().map(|b| b.address.clone()).collect();
-        let now = (addresses, self.roster.lineup(pool, at));
+        let mut lineup = self.roster.lineup(pool, at);
+        lineup.explain(reason);
+        let now = (addresses, lineup);
         let is_same = |told: &(Vec<Address>, Lineup)| {
             told.0 == now.0 && told.1.is_same_traffic(&now.1) && !is_revision
         };

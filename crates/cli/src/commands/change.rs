@@ -1,22 +1,19 @@
-//! `apply`, `confirm`, `rollback` and `deploy record`.
+//! `apply`, `confirm` and `rollback`.
 
 use std::io::{BufRead as _, IsTerminal as _, Write as _};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
-use evenkeel_web::requests::{
-    ApplyRequest, ConfirmRequest, DeploymentRequest, PlanRequest, RollbackRequest,
-};
+use evenkeel_web::requests::{ApplyRequest, ConfirmRequest, PlanRequest, RollbackRequest};
 use evenkeel_web::views::{ChangeOutcomeView, FindingView, PlanView, RevisionView, StatusView};
 use serde::Serialize;
-use serde_json::Value;
 
 use crate::admin::Admin;
-use crate::args::{Apply, Deploy, Global, Rollback};
+use crate::args::{Apply, Global, Rollback};
 use crate::commands::{plan, saved};
 use crate::exit::{Exit, coded};
+use crate::render::Text as _;
 use crate::render::findings::{self, Texts};
-use crate::render::{self, Text as _};
 use crate::terminal::Terminal;
 
 /// Between two looks at a revision that gathers evidence.
@@ -220,70 +217,6 @@ pub(crate) fn concluded(
         "failed" | "invalid" => Exit::Failed,
         _ => Exit::Ok,
     })
-}
-
-pub(crate) fn deploy(command: Deploy, global: &Global, terminal: Terminal) -> anyhow::Result<Exit> {
-    let admin = Admin::new(global)?;
-    match command {
-        Deploy::Record {
-            pool,
-            version,
-            backends,
-            at,
-            note,
-        } => {
-            let request = DeploymentRequest {
-                pool,
-                version,
-                backends,
-                at,
-                note,
-            };
-            let answer: Value = admin.post("/api/deployments", &request)?;
-            if terminal.json {
-                terminal.json(&answer)?;
-            } else {
-                let id = answer
-                    .get("deployment")
-                    .and_then(Value::as_str)
-                    .unwrap_or("-");
-                terminal.data(&format!(
-                    "{id}: {} {} recorded",
-                    request.pool, request.version
-                ));
-            }
-        }
-        Deploy::Status => {
-            let answer: Value = admin.get("/api/deployments")?;
-            if terminal.json {
-                terminal.json(&answer)?;
-            } else {
-                let mut rows = vec![
-                    ["id", "pool", "version", "at", "by", "note"]
-                        .map(str::to_owned)
-                        .to_vec(),
-                ];
-                for d in answer
-                    .get("deployments")
-                    .and_then(Value::as_array)
-                    .into_iter()
-                    .flatten()
-                {
-                    let text =
-                        |key: &str| d.get(key).and_then(Value::as_str).unwrap_or("-").to_owned();
-                    rows.push(
-                        ["id", "pool", "version", "at", "author", "note"]
-                            .map(text)
-                            .to_vec(),
-                    );
-                }
-                let mut out = String::new();
-                render::list(&mut out, &rows);
-                terminal.data(&out);
-            }
-        }
-    }
-    Ok(Exit::Ok)
 }
 
 fn asked(question: &str) -> anyhow::Result<bool> {

@@ -5,11 +5,14 @@ use std::time::Duration;
 
 use anstyle::{AnsiColor, Style};
 use evenkeel_model::{diff as difference, parse};
-use evenkeel_web::views::{ChangeView, EventView, PoolView, RevisionView, StatusView};
+use evenkeel_web::views::{
+    ChangeView, DeploymentView, EventView, PoolView, RevisionView, StatusView,
+};
 use serde_json::Value;
 
 use crate::admin::Admin;
 use crate::args::Global;
+use crate::commands::deploy;
 use crate::exit::{Exit, coded};
 use crate::render;
 use crate::render::Text as _;
@@ -92,6 +95,9 @@ fn status_text(view: &StatusView, terminal: Terminal) -> String {
             "drained: {}/{} until {} ({minutes} min left), in flight {in_flight}, by {}{why}",
             drain.pool, drain.backend, drain.until, drain.author
         ));
+    }
+    for rollout in &view.rollouts {
+        deploy::rollout_text(&mut out, rollout);
     }
     for missing in view.verifying.iter().flatten() {
         out.line(format_args!("evidence missing: {missing}"));
@@ -184,6 +190,12 @@ pub(crate) fn history(limit: usize, global: &Global, terminal: Terminal) -> anyh
     }
     let mut out = String::new();
     render::list(&mut out, &rows);
+    let deployments: Vec<DeploymentView> =
+        serde_json::from_value(value.get("deployments").cloned().unwrap_or_default())?;
+    if !deployments.is_empty() {
+        out.push('\n');
+        deploy::deployments_text(&mut out, &deployments);
+    }
     let drains: Vec<EventView> =
         serde_json::from_value(value.get("drains").cloned().unwrap_or_default())?;
     for line in &drains {

@@ -16,6 +16,7 @@ mod change_confirm;
 mod change_contract;
 mod change_outage;
 mod churn;
+mod deploy;
 mod drain;
 mod foresight;
 mod incident;

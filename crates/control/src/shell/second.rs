@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use evenkeel_forecast::Facts;
+use evenkeel_guard::rollout::overlay::percent;
 use evenkeel_guard::{Event, GuardView, Outcome, PoolVitals};
 use evenkeel_journal::Submission;
 use evenkeel_model::finding::Severity;
@@ -141,6 +142,11 @@ impl Shell {
                 ..
             } => Some((*at, "rollback", format!("{id} undone"))),
             Entry::Deployment(d) => Some((d.at, "deploy", format!("{} {}", d.pool, d.version))),
+            Entry::Rollout(r) => {
+                let share = percent(r.share_ppm);
+                let text = format!("{} {} {share} ({})", r.pool, r.version, r.state);
+                Some((wall(), "deploy", text))
+            }
             Entry::Event(e) if e.kind == "incident.opened" || e.kind == "alert.fired" => Some((
                 e.at,
                 "incident",
@@ -162,6 +168,7 @@ impl Shell {
         self.published.store(Arc::new(Published {
             view,
             config: Arc::clone(&self.config),
+            balanced: self.fleet.overlaid(&self.config, self.revision),
             pools: counters
                 .pools
                 .iter()

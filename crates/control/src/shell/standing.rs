@@ -6,6 +6,7 @@ use evenkeel_balance::roster::{At, Change, What};
 use evenkeel_guard::{Event, HealthFact};
 use evenkeel_model::clock::Mono;
 use evenkeel_model::ids::Name;
+use evenkeel_model::record::RolloutRecord;
 
 use super::{Shell, name_epochs};
 use crate::clock::wall;
@@ -83,6 +84,16 @@ impl Shell {
         let config = Arc::clone(&self.config);
         let change = self.fleet.undrain(&config, (pool, backend), self.at());
         self.changed(change.as_slice());
+    }
+
+    /// The weights of a pool follow a deployment.
+    pub(super) fn follow(&mut self, rollout: RolloutRecord) {
+        let (pool, version) = (rollout.pool.clone(), rollout.version.clone());
+        let (state, share) = (rollout.state, rollout.share());
+        tracing::info!(%pool, %version, %state, share, "deployment");
+        self.fleet.follow(rollout);
+        self.refresh();
+        self.publish();
     }
 
     /// Publishes changed runtime facts to the workers: the guard knows the epoch before any worker counts in it.

@@ -112,6 +112,9 @@ impl Shell {
                 drop(none_yet);
             }
         }
+        for rollout in &boot.rollouts {
+            fleet.follow(rollout.clone());
+        }
         let (snapshot, epochs) = fleet
             .snapshot(revision, &config, true, at)
             .map_err(|error| StartError::Thread(std::io::Error::other(error)))?;

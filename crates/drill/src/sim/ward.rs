@@ -5,16 +5,19 @@ use std::sync::Arc;
 
 use evenkeel_balance::roster::{At, Change, Rosters};
 use evenkeel_forecast::engine::spec::{BackendKey, PoolSnapshot, Probe, Snapshot};
+use evenkeel_guard::rollout::overlay::Overlays;
 use evenkeel_guard::{EpochFact, PoolVitals};
 use evenkeel_model::clock::Mono;
 use evenkeel_model::config::Config;
 use evenkeel_model::ids::{Name, RevisionId};
+use evenkeel_model::record::RolloutRecord;
 use evenkeel_model::tally::Tally;
 
 /// Runtime facts of all pools.
 #[derive(Debug, Default)]
 pub(super) struct Ward {
     rosters: Rosters,
+    overlays: Overlays,
 }
 
 impl Ward {
@@ -26,7 +29,10 @@ impl Ward {
         is_revision: bool,
         at: At,
     ) -> (Snapshot, Vec<EpochFact>) {
-        let rounds = self.rosters.rounds(config, is_revision, at);
+        let shaped = self.overlays.overlaid(config, revision);
+        self.rosters
+            .explain(self.overlays.reasons(config, revision));
+        let rounds = self.rosters.rounds(&shaped, is_revision, at);
         let news = config.pools.iter().zip(&rounds).filter(|(_, r)| r.is_news);
         let facts = news
             .map(|(pool, round)| EpochFact::of(pool, round.epoch, revision, &round.lineup))
@@ -36,10 +42,15 @@ impl Ward {
             members: round.lineup.members,
         });
         let snapshot = Snapshot {
-            config: Arc::clone(config),
+            config: shaped,
             pools: pools.collect(),
         };
         (snapshot, facts)
+    }
+
+    /// The weights of a pool follow this deployment from the next snapshot on.
+    pub(super) fn follow(&mut self, rollout: RolloutRecord) {
+        self.overlays.follow(rollout);
     }
 
     /// Takes in a check result; the flip that it completes (the first result counts as one when it is good).

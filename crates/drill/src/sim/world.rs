@@ -186,6 +186,7 @@ impl<'s> World<'s> {
             incidents: state.open_incidents().cloned().collect(),
             quarantine: state.quarantine.iter().map(|(h, i)| (*h, *i)).collect(),
             deployments: state.deployments.values().cloned().collect(),
+            rollouts: state.rollouts.values().cloned().collect(),
             drains: state.drains.values().cloned().collect(),
             rollbacks: Vec::new(),
             epochs,
@@ -520,6 +521,10 @@ impl<'s> World<'s> {
             Action::Undrain { pool, backend } => {
                 let plane = Arc::clone(&self.plane);
                 self.ward.undrain(&plane, (&pool, &backend), self.at());
+                self.refresh(false);
+            }
+            Action::Overlay { deployment } => {
+                self.ward.follow(*deployment);
                 self.refresh(false);
             }
             Action::RequestForecast {

@@ -21,4 +21,6 @@ mod reasons;
 #[cfg(test)]
 mod remedies;
 #[cfg(test)]
+mod rollouts;
+#[cfg(test)]
 mod world;

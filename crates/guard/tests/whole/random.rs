@@ -202,6 +202,7 @@ impl Shell {
                 self.step(Event::Audited { token, findings });
             }
             Action::Drain { .. }
+            | Action::Overlay { .. }
             | Action::Undrain { .. }
             | Action::RequestForecast { .. }
             | Action::Notify { .. } => {}

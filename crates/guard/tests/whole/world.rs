@@ -10,6 +10,7 @@ use evenkeel_forecast::Engine;
 use evenkeel_forecast::engine::spec::{
     BackendModel, EngineSpec, Fault, PoolSnapshot, Snapshot, Stream,
 };
+use evenkeel_guard::rollout::overlay::Overlays;
 use evenkeel_guard::{
     Action, Boot, DeploymentReport, EpochFact, Event, Guard, GuardView, HealthFact, MemberFact,
     Outcome, PoolVitals, Proposal, RequestId, Restorable, RollbackCommand, Settings,
@@ -88,6 +89,7 @@ pub(crate) fn boot_of(running: Restorable) -> Boot {
         incidents: Vec::new(),
         quarantine: Vec::new(),
         deployments: Vec::new(),
+        rollouts: Vec::new(),
         drains: Vec::new(),
         rollbacks: Vec::new(),
         epochs: Vec::new(),
@@ -110,6 +112,7 @@ pub(crate) struct World {
     pub(crate) silent_workers: Vec<u16>,
     pub(crate) out: Vec<String>,
     drained: Vec<Name>,
+    pub(crate) overlays: Overlays,
     /// What an audit finds.
     pub(crate) findings: Vec<Finding>,
     /// Whether the shell checks health.
@@ -171,6 +174,7 @@ impl World {
             silent_workers: Vec::new(),
             out: Vec::new(),
             drained: Vec::new(),
+            overlays: Overlays::default(),
             findings: Vec::new(),
             checks: false,
             hedges: false,
@@ -220,16 +224,23 @@ impl World {
                 .to_owned(),
             }
         };
-        let pools = self.config.pools.iter();
-        pools
-            .map(|pool| EpochFact {
+        let shaped = self.overlays.overlaid(&self.config, self.revision);
+        let reasons = self.overlays.reasons(&self.config, self.revision);
+        let fact = |pool: &evenkeel_model::config::Pool| {
+            let reason = reasons.get(&pool.name);
+            let mut fact = EpochFact {
                 pool: pool.name.clone(),
                 epoch: Epoch(self.epoch),
                 revision: self.revision,
                 members: pool.backends.iter().map(member).collect(),
                 is_passing: false,
-            })
-            .collect()
+            };
+            for member in fact.members.iter_mut().filter(|m| m.is_in()) {
+                member.why = reason.cloned().unwrap_or_default();
+            }
+            fact
+        };
+        shaped.pools.iter().map(fact).collect()
     }
 
     /// Hands the running configuration and eligibility to the engine under a new epoch.
@@ -237,17 +248,16 @@ impl World {
         self.epoch += 1;
         let mut out = self.out.clone();
         out.extend(self.drained.iter().map(ToString::to_string));
-        let pools = self.config.pools.iter().map(|pool| PoolSnapshot {
+        let config = self.overlays.overlaid(&self.config, self.revision);
+        let pools = config.pools.iter().map(|pool| PoolSnapshot {
             epoch: Epoch(self.epoch),
             members: evenkeel_balance::effective_members(pool, |i| {
                 !out.iter().any(|o| pool.backends[i].name == o.as_str())
             })
             .0,
         });
-        let snapshot = Snapshot {
-            config: Arc::clone(&self.config),
-            pools: pools.collect(),
-        };
+        let pools = pools.collect();
+        let snapshot = Snapshot { config, pools };
         self.engine.swap(&snapshot);
         self.facts()
     }
@@ -314,6 +324,10 @@ impl World {
             }
             Action::Undrain { backend, .. } => {
                 self.drained.retain(|name| *name != backend);
+                self.begin_epochs();
+            }
+            Action::Overlay { deployment } => {
+                self.overlays.follow(*deployment);
                 self.begin_epochs();
             }
             Action::RequestForecast { .. } => {}

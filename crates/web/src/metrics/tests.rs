@@ -54,6 +54,7 @@ fn published(state: sample::State) -> Published {
         },
     };
     Published {
+        balanced: Arc::new(state.config.clone()),
         view: Some(state.view),
         config: Arc::new(state.config),
         pools: of_shop(pool),

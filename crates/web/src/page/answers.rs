@@ -2,10 +2,11 @@
 //!
 //! Are users harmed, is the share as intended, what changed, who is on it, what happens next.
 
-use evenkeel_guard::{GuardView, Status, Verdict};
+use evenkeel_guard::rollout::overlay::percent;
+use evenkeel_guard::{GuardView, RolloutView, Status, Verdict};
 use evenkeel_model::clock::Wall;
 use evenkeel_model::config::Config;
-use evenkeel_model::record::IncidentRecord;
+use evenkeel_model::record::{IncidentRecord, RolloutState};
 use maud::{Markup, html};
 
 use super::shapes::Tone;
@@ -220,6 +221,8 @@ fn next(view: &GuardView, now: Wall) -> Answer {
     if let Some(verifying) = &view.verifying {
         steps.push(verifying_step(view, verifying, now));
     }
+    let moving = view.rollouts.iter().filter(|r| r.record.is_open());
+    steps.extend(moving.map(rollout_step));
     if let Some(at) = view.keep_until {
         let text = html! { "kept against the tests; pages still go out" };
         steps.push((
@@ -264,6 +267,24 @@ fn verifying_step(
         }
     };
     (if held { Tone::Warn } else { Tone::Busy }, short, text)
+}
+
+fn rollout_step(rollout: &RolloutView) -> (Tone, String, Markup) {
+    let record = &rollout.record;
+    let (version, stable) = (&record.version, &record.stable);
+    let (tone, short) = match record.state {
+        RolloutState::Aborting => (Tone::Warn, format!("Takes {version} back")),
+        _ => (Tone::Busy, format!("Moves traffic to {version}")),
+    };
+    let held = rollout.held.iter().take(MISSING_MAX).cloned();
+    let held: Vec<String> = held.collect();
+    let text = html! {
+        "pool " b { (record.pool) } ": " (version) " in place of " (stable) ", "
+        (percent(record.share_ppm)) "; " (rollout.reason)
+        @if !held.is_empty() { "; waits for: " (held.join("; ")) }
+        ". Take it back with " code { "evenkeel deploy abort " (record.pool) }
+    };
+    (tone, short, text)
 }
 
 fn calm(view: &GuardView) -> Markup {

@@ -1,6 +1,6 @@
 //! Revisions and deployments: what `history`, `diff` and `deploy` say.
 
-use evenkeel_model::record::{DeploymentRecord, RevisionRecord};
+use evenkeel_model::record::{DeploymentRecord, RevisionRecord, RolloutRecord};
 use serde::{Deserialize, Serialize};
 
 use super::{maybe_time, time};
@@ -57,11 +57,17 @@ pub struct DeploymentView {
     pub recorded_at: String,
     pub author: String,
     pub note: String,
+    /// Of one that Evenkeel carries out: where it stands. Null: recorded only.
+    pub state: Option<String>,
+    /// What ran when it was started.
+    pub revision: Option<String>,
+    /// The incident that ended it.
+    pub incident: Option<String>,
 }
 
 impl DeploymentView {
-    /// The view of a deployment.
-    pub fn of(record: &DeploymentRecord) -> Self {
+    /// The view of a deployment, and of what became of it where it was carried out.
+    pub fn of(record: &DeploymentRecord, rollout: Option<&RolloutRecord>) -> Self {
         Self {
             id: record.id.to_string(),
             pool: record.pool.to_string(),
@@ -71,6 +77,9 @@ impl DeploymentView {
             recorded_at: time(record.recorded_at),
             author: record.author.clone(),
             note: record.note.clone(),
+            state: rollout.map(|rollout| rollout.state.as_str().to_owned()),
+            revision: rollout.map(|rollout| rollout.revision.to_string()),
+            incident: rollout.and_then(|r| r.incident).map(|id| id.to_string()),
         }
     }
 }

@@ -107,6 +107,10 @@ impl ChangeOutcomeView {
                 "unchanged",
                 format!("{pool}/{backend} is not drained; nothing was changed"),
             ),
+            Outcome::Rollout(record) => Self::said(
+                record.state.as_str(),
+                evenkeel_guard::rollout::overlay::reason(record),
+            ),
             Outcome::Recorded { deployment } => Self::said("recorded", deployment.to_string()),
             Outcome::Incident { incident, status } => Self {
                 incident: Some(incident.to_string()),

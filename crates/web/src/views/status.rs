@@ -7,7 +7,7 @@ use evenkeel_guard::GuardView;
 use evenkeel_model::ids::Name;
 use serde::{Deserialize, Serialize};
 
-use super::{DrainView, maybe_time, time};
+use super::{DrainView, RolloutView, maybe_time, time};
 
 /// Members that a line names.
 const HELD_MAX: usize = 5;
@@ -33,6 +33,8 @@ pub struct StatusView {
     pub keep_until: Option<String>,
     /// Backends that a person took out for a while.
     pub drains: Vec<DrainView>,
+    /// Deployments that move traffic, or shape it still.
+    pub rollouts: Vec<RolloutView>,
     pub pools: Vec<PoolView>,
     /// What each worker of the data plane took since the start.
     pub workers: Vec<WorkerView>,
@@ -202,6 +204,7 @@ impl StatusView {
                 .iter()
                 .map(|drain| DrainView::of(drain, view.at))
                 .collect(),
+            rollouts: view.rollouts.iter().map(RolloutView::of).collect(),
             pools: view.pools.iter().map(pool_status).collect(),
             workers: worker_status(workers),
         }

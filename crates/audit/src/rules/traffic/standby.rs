@@ -4,7 +4,7 @@ use evenkeel_forecast::PoolForecast;
 use evenkeel_model::finding::{Finding, Severity};
 use evenkeel_model::setup::{Backend, Backups, Balancer, Pool, Role};
 
-use super::{active, has_intent};
+use super::has_intent;
 use crate::rule::{Rule, Subject, Words, percent, rate};
 
 /// TRF-04.
@@ -17,7 +17,8 @@ pub(super) const DRAINED: Rule = Rule {
 A backend of weight 0 gets no new requests, for as long as the file stays as it is. A file carries neither
 who drained it, nor why, nor until when. Where a session sticks to its backend, bound clients still reach
 it. A pool in which everybody has weight 0 is the matter of TRF-05. An info where TRF-01 judges the shares
-and names the backend already.
+and names the backend already. A version of which every backend has weight 0 while another version serves
+is left out: it waits for its deployment.
 
 Why: a drain for an hour of maintenance stays for months, and the capacity that the pool is planned with
 is not there on the day that it is needed.
@@ -34,8 +35,13 @@ fn check_drained(subject: &Subject<'_>) -> Vec<Finding> {
 }
 
 fn check_drained_of(subject: &Subject<'_>, pool: &Pool) -> Option<Finding> {
-    let count = active(pool).count();
-    let drained: Vec<&Backend> = active(pool).filter(|b| b.weight == 0).collect();
+    let waits = pool.versions_that_wait();
+    let takes_part = pool.backends.iter().enumerate().filter(|(index, backend)| {
+        backend.role == Role::Active && waits.get(*index) != Some(&true)
+    });
+    let takes_part: Vec<&Backend> = takes_part.map(|(_, backend)| backend).collect();
+    let count = takes_part.len();
+    let drained: Vec<&Backend> = takes_part.into_iter().filter(|b| b.weight == 0).collect();
     let first = drained.first()?;
     let left = count - drained.len();
     if left == 0 {
