@@ -18,6 +18,9 @@ pub(crate) mod spread;
 
 /// A deployment, right at the onset.
 const DEPLOYED: f64 = -2.0;
+/// What is said against a change that harmed nobody for long ends here: a version can still break late (a leak, a cache
+/// that fills).
+const LATE_FLOOR: f64 = -12.0;
 /// A fault of one backend that comes by itself.
 const SPONTANEOUS: f64 = -8.5;
 /// A fault of several backends at once that comes by itself: a zone, a dependency.

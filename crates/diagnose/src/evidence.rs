@@ -193,7 +193,7 @@ pub struct OutFact {
     pub reason: OutReason,
     /// Since when.
     pub since: Mono,
-    /// How often it went out in the last 5 min, this time included.
+    /// How often its check took it out in the last 5 min, this time included.
     pub flips: u32,
     /// In words: `/healthz answered 404`.
     pub detail: String,

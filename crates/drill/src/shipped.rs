@@ -49,4 +49,6 @@ const SHIPPED: &[Shipped] = shipped![
     "drain-forgotten",
     "planned-drain",
     "slower-backend-load-aware",
+    "health-flapping",
+    "one-restart",
 ];

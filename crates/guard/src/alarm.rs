@@ -27,6 +27,8 @@ pub(crate) enum AlarmKind {
     Errors,
     /// Too many requests are slow.
     Slow,
+    /// A health check changes its mind again and again.
+    Flapping,
 }
 
 impl AlarmKind {
@@ -66,6 +68,7 @@ impl PoolWatch {
             (AlarmKind::Load, load),
             (AlarmKind::Errors, harm(&self.said.errors)),
             (AlarmKind::Slow, harm(&self.said.slow)),
+            (AlarmKind::Flapping, self.flapping),
         ]
         .into_iter()
         .filter_map(|(kind, raised)| raised.then_some(kind))
@@ -94,6 +97,7 @@ impl PoolWatch {
                 alarms.push(self.harm_alarm(kind, evidence));
             }
         }
+        alarms.extend(self.flap_alarm());
         alarms
     }
 

@@ -267,6 +267,8 @@ pub struct HealthFact {
     pub backend: Name,
     /// Whether it is up now.
     pub up: bool,
+    /// Whether its check says so, not what it answered.
+    pub by_check: bool,
     /// What the check said.
     pub detail: String,
 }
@@ -291,6 +293,7 @@ impl HealthFact {
             pool: change.pool.clone(),
             backend: turn.backend.clone(),
             up,
+            by_check: matches!(turn.what, What::Up | What::Down),
             detail: turn.detail.clone(),
         })
     }

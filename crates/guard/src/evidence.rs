@@ -17,6 +17,7 @@ use evenkeel_model::tally::Outcomes;
 
 use crate::counts::{Cell, Row};
 use crate::desk::Case;
+use crate::flaps::WITHIN;
 use crate::state::Inner;
 use crate::watch::{EpochInfo, PoolWatch};
 
@@ -26,8 +27,6 @@ const BEFORE: (Duration, Duration) = (Duration::from_mins(2), Duration::from_sec
 const CHANGES_WITHIN: Duration = Duration::from_mins(30);
 /// Deployments that are looked at.
 const DEPLOYMENTS_WITHIN: Duration = Duration::from_hours(6);
-/// Flips that count.
-const FLIPS_WITHIN: Duration = Duration::from_mins(5);
 
 impl Inner {
     /// The facts about `pool` around the onset of `case`.
@@ -232,8 +231,8 @@ fn out(watch: &PoolWatch, onset: Mono, now: Mono) -> Vec<OutFact> {
             _ if member.why.contains("health") => (OutReason::Health, info.from),
             _ => (OutReason::Membership, info.from),
         };
-        let recent = |at: &&Mono| now.since(**at) <= FLIPS_WITHIN;
-        let flips = health.map_or(0, |h| h.downs.iter().filter(recent).count());
+        let recent = |at: &&Mono| now.since(**at) <= WITHIN;
+        let flips = health.map_or(0, |h| h.thrown.iter().filter(recent).count());
         let said = health.map(|h| h.detail.clone()).filter(|d| !d.is_empty());
         facts.push(OutFact {
             backend: member.name.clone(),

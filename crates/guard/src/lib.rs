@@ -21,6 +21,7 @@ mod drain;
 mod drift;
 pub mod event;
 mod evidence;
+mod flaps;
 mod hold;
 mod hot;
 mod ledger;

@@ -76,6 +76,9 @@ pub(crate) struct Health {
     pub(crate) since: Mono,
     /// Moments at which it went down, newest last.
     pub(crate) downs: VecDeque<Mono>,
+    /// Those of them at which its check took it out, and what the check said then.
+    pub(crate) thrown: VecDeque<Mono>,
+    pub(crate) said: String,
 }
 
 /// The tests of one epoch.
@@ -127,6 +130,8 @@ pub(crate) struct PoolWatch {
     limited: Vec<usize>,
     /// The hot key and the place of its backend; looked at once a second.
     hot: Option<(Hot, usize)>,
+    /// Some check changes its mind again and again; looked at once a second.
+    pub(crate) flapping: bool,
     tests: Option<Tests>,
     /// A deployment shapes the weights of `pool`, so that they say what is intended.
     is_shaped: bool,
@@ -152,6 +157,7 @@ impl PoolWatch {
             client_rule: ClientRule::default(),
             limited: Vec::new(),
             hot: None,
+            flapping: false,
             tests: None,
             is_shaped: false,
         }
@@ -392,11 +398,14 @@ impl PoolWatch {
                 detail: String::new(),
                 since: now,
                 downs: VecDeque::new(),
+                thrown: VecDeque::new(),
+                said: String::new(),
             });
         if entry.up && !fact.up {
-            entry.downs.push_back(now);
-            if entry.downs.len() > FLIPS_KEPT {
-                entry.downs.pop_front();
+            keep(&mut entry.downs, now);
+            if fact.by_check {
+                keep(&mut entry.thrown, now);
+                entry.said.clone_from(&fact.detail);
             }
         }
         entry.up = fact.up;
@@ -420,6 +429,7 @@ impl PoolWatch {
         let limited = vitals.filter(|(_, vitals)| is_limited(vitals));
         self.limited = limited.map(|(index, _)| index).collect();
         self.hot = self.hot_key_since(Mono::ZERO);
+        self.look_at_flaps(now);
         let (Some(row), Some(tests)) = (self.counts.last(), &mut self.tests) else {
             return;
         };
@@ -540,11 +550,13 @@ impl PoolWatch {
             .then(|| exceeds(failed, ended, errors) || exceeds(slow, ended, SLOW_OBJECTIVE))
     }
 
-    /// Whether the second closed last was fine: requests, none or few of them harmed, every verdict ok or explained.
+    /// Whether the second closed last was fine: requests, none or few of them harmed, every verdict ok or explained, no
+    /// check that flaps.
     pub(crate) fn fine(&self) -> bool {
         let (ended, failed, slow) = self.sum(1, Row::harm_of_many);
         let errors = self.pool.objective.error_rate.as_f64();
         ended > 0
+            && !self.flapping
             && !exceeds(failed, ended, errors)
             && !exceeds(slow, ended, SLOW_OBJECTIVE)
             && self.verdicts.iter().all(|verdict| verdict.is_fine())
@@ -643,6 +655,14 @@ impl PoolWatch {
     /// The revision whose picks are counted.
     pub(crate) fn revision(&self) -> Option<RevisionId> {
         self.epoch().map(|e| e.fact.revision)
+    }
+}
+
+/// Remembers one more flip.
+fn keep(moments: &mut VecDeque<Mono>, now: Mono) {
+    moments.push_back(now);
+    if moments.len() > FLIPS_KEPT {
+        moments.pop_front();
     }
 }
 

@@ -8,7 +8,7 @@ use evenkeel_model::blame::{Cause, Mechanism, Subject};
 use evenkeel_model::ids::Name;
 
 use super::{Candidate, OUT_NATS, SPONTANEOUS, SPONTANEOUS_WIDE, load_words, names, worse};
-use crate::evidence::OutReason;
+use crate::evidence::{OutFact, OutReason};
 use crate::facts::{BackendFacts, Facts};
 use crate::index::Index;
 use crate::score::{Signal, group_gain};
@@ -19,6 +19,8 @@ const BACKENDS_MAX: usize = 3;
 const ZONES_MAX: usize = 16;
 /// Times out of traffic in 5 min from which on a check flaps.
 const FLAPS_MIN: u32 = 3;
+/// Times out of traffic that speak, of one backend and of all.
+const FLIPS_MAX: u32 = 6;
 
 pub(crate) fn candidates(facts: &Facts<'_>) -> Vec<Candidate> {
     let mut out = single(facts);
@@ -156,6 +158,16 @@ fn dependency(facts: &Facts<'_>) -> Option<Candidate> {
     Some(one)
 }
 
+/// Times that its check took a backend out, as far as they speak.
+pub(crate) fn flips_of(out: &OutFact) -> u32 {
+    out.flips.clamp(1, FLIPS_MAX)
+}
+
+/// Nats for backends that left traffic `flips` times through a failing check while what they served was fine.
+pub(crate) fn flips_nats(flips: u32) -> f64 {
+    OUT_NATS * f64::from(flips.min(FLIPS_MAX))
+}
+
 /// A health check that throws out backends that serve well, without a change of the check.
 fn check(facts: &Facts<'_>) -> Option<Candidate> {
     let evidence = facts.evidence;
@@ -171,7 +183,7 @@ fn check(facts: &Facts<'_>) -> Option<Candidate> {
         let well = |i: &usize| facts.backends.get(*i).is_some_and(|b| !b.is_bad());
         if let Some(place) = place.filter(well) {
             places.push(place);
-            flips += thrown.flips.clamp(1, 2 * FLAPS_MIN);
+            flips += flips_of(thrown);
         }
     }
     places.sort_unstable();
@@ -186,8 +198,7 @@ fn check(facts: &Facts<'_>) -> Option<Candidate> {
     } else {
         Subject::Pool(evidence.pool.name.clone())
     };
-    let nats = OUT_NATS * f64::from(flips.min(2 * FLAPS_MIN));
-    let score = SPONTANEOUS + nats;
+    let score = SPONTANEOUS + flips_nats(flips);
     let mut one = Candidate::new(Cause::HealthCheck, Mechanism::HealthCheck, subject, score);
     one.pro.push(format!(
         "{} went out of traffic {flips} times by its check while what it served was fine",

@@ -12,8 +12,9 @@ use evenkeel_model::blame::{Cause, Mechanism, Subject};
 use evenkeel_model::config::{Algorithm, Backend, Pool};
 use evenkeel_model::ids::{Name, RevisionId};
 
+use super::fault::{flips_nats, flips_of};
 use super::spread::{Without, load_credit, loads, loads_scaled, share_credit, shares_words, tell};
-use super::{Candidate, OUT_NATS, names, percent};
+use super::{Candidate, LATE_FLOOR, names, percent};
 use crate::evidence::{ChangeFact, EpochFact, OutFact, OutReason};
 use crate::facts::Facts;
 use crate::index::Index;
@@ -23,6 +24,8 @@ use crate::score::{Signal, group_gain};
 const CHANGES_MAX: usize = 8;
 /// Age at which the prior of a revision has fallen by ln 2.
 const DECAY_S: f64 = 30.0;
+/// A check acts at once: its prior falls by one nat in this many seconds, and those that it takes to act, without harm.
+const CHECK_ACTS_S: f64 = 15.0;
 /// Changed keys spelled out.
 const PATHS_MAX: usize = 4;
 /// Part of the failures that must be of the class that a lower limit brings.
@@ -387,21 +390,31 @@ fn health_part(
             .push("no backend that served well left traffic since it".to_owned());
         return (Mechanism::HealthCheck, 0.0);
     }
-    let detail = facts
-        .evidence
-        .out
-        .iter()
-        .find(|o| o.reason == OutReason::Health)
-        .map_or("", |o| o.detail.as_str());
+    let evidence = facts.evidence;
+    let failed = || {
+        evidence
+            .out
+            .iter()
+            .filter(|o| o.reason == OutReason::Health)
+    };
+    let detail = failed().next().map_or("", |o| o.detail.as_str());
     out.pro.push(format!(
         "since it {} failed the check ({detail}) while what they served was fine",
         names(facts, &thrown)
     ));
     let (_, unpicked) = unpicked_part(facts, Mechanism::HealthCheck, "the failing check", out);
-    (
-        Mechanism::HealthCheck,
-        OUT_NATS * thrown.len().min(3) as f64 + unpicked,
-    )
+    let index = index_of(&evidence.pool);
+    let of_thrown = |o: &&OutFact| {
+        let place = index.place(&o.backend, 0);
+        place.is_some_and(|place| thrown.binary_search(&place).is_ok())
+    };
+    let flips = failed().filter(of_thrown).map(flips_of).sum();
+    // A check acts as soon as it has failed often enough; one that passed for long is not why it fails now.
+    let check = evidence.pool.health.as_ref();
+    let acts = check.map_or(Duration::ZERO, |h| h.interval * h.fall);
+    let age = evidence.onset.best.since(change.at).as_secs_f64();
+    let late = (-age / (CHECK_ACTS_S + acts.as_secs_f64())).max(LATE_FLOOR);
+    (Mechanism::HealthCheck, flips_nats(flips) + unpicked + late)
 }
 
 fn timeout_part(

@@ -22,7 +22,7 @@ const FAILS: Fault = Fault {
 };
 
 /// Runs `world` over all seeds and asks that `right` holds in 95 % of them. Gives all diagnoses.
-fn score(
+pub(crate) fn score(
     case: &str,
     world: impl Fn(u64) -> World,
     right: impl Fn(&DiagnosisRecord) -> bool,
@@ -45,7 +45,11 @@ fn score(
     all
 }
 
-fn is(cause: Cause, mechanism: Mechanism, subject: &str) -> impl Fn(&DiagnosisRecord) -> bool {
+pub(crate) fn is(
+    cause: Cause,
+    mechanism: Mechanism,
+    subject: &str,
+) -> impl Fn(&DiagnosisRecord) -> bool {
     let subject = subject.to_owned();
     move |d| {
         (d.cause, d.mechanism) == (cause, mechanism)

@@ -8,4 +8,6 @@ mod build;
 #[cfg(test)]
 mod cases;
 #[cfg(test)]
+mod feeding;
+#[cfg(test)]
 mod hostile;

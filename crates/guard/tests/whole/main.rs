@@ -22,5 +22,6 @@ mod reasons;
 mod remedies;
 #[cfg(test)]
 mod rollouts;
+mod rules;
 #[cfg(test)]
 mod world;

@@ -262,6 +262,7 @@ impl Shell {
             Act::Swap { ok } => self.finish_swap(ok),
             Act::Seconds { count, load } => self.seconds(count, load),
             Act::Health { backend, up } => self.step(Event::Health(HealthFact {
+                by_check: true,
                 pool: name("shop"),
                 backend: self.config.pools[0].backends[backend].name.clone(),
                 up,

@@ -386,6 +386,7 @@ impl World {
                 if let Some(flip) = state.observe(probe.ok, check.rise, check.fall) {
                     flipped = true;
                     self.send(Event::Health(HealthFact {
+                        by_check: true,
                         pool: pool.name.clone(),
                         backend: backend.name.clone(),
                         up: flip == Transition::Up,
