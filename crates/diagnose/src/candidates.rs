@@ -15,6 +15,7 @@ pub(crate) mod key;
 pub(crate) mod load;
 pub(crate) mod revision;
 pub(crate) mod spread;
+pub(crate) mod storm;
 
 /// A deployment, right at the onset.
 const DEPLOYED: f64 = -2.0;
@@ -72,6 +73,7 @@ pub(crate) fn all(facts: &Facts<'_>) -> Vec<Candidate> {
     out.extend(deployment::candidates(facts));
     out.extend(fault::candidates(facts));
     out.extend(load::candidates(facts));
+    out.extend(storm::candidate(facts));
     out.extend(key::candidates(facts));
     out.extend(spread::drift(facts));
     out

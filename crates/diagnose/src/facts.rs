@@ -48,6 +48,8 @@ pub(crate) struct BackendFacts {
     pub(crate) overloaded: bool,
     pub(crate) errors: Signal,
     pub(crate) slow: Signal,
+    /// Responses that were no failure, and tries that hang: those whose slowness says something of the backend.
+    pub(crate) served: f64,
     /// Part of the failures (0..1) that a shortened timeout makes of responses as slow as they were before.
     pub(crate) cut: f64,
     /// Nats that it is worse than before, whatever explains it.
@@ -237,6 +239,7 @@ fn backend_facts(
         cut: then
             .zip(yardstick.timeout)
             .map_or(0.0, |((before, _), at)| cut(before, now, at)),
+        served: slow_tries + stuck - now.outcomes.server_error as f64,
         errors,
         slow,
         bad_nats: errors.gain_alone().max(0.0) + slow.gain_alone().max(0.0),

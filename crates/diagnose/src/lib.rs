@@ -64,8 +64,19 @@ pub fn diagnose(evidence: &Evidence) -> DiagnosisRecord {
     }
 }
 
-/// Keeps [`CANDIDATES_MAX`], "nothing changed" always among them: the margin is measured against it too.
+/// Keeps the best of those that say the same, and of them [`CANDIDATES_MAX`], "nothing changed" always among them: the
+/// margin is measured against it too.
 fn keep_the_best(found: &mut Vec<Candidate>) {
+    let mut best: Vec<Candidate> = Vec::new();
+    for one in found.drain(..) {
+        let same = |c: &Candidate| {
+            (c.cause, c.mechanism) == (one.cause, one.mechanism) && c.subject == one.subject
+        };
+        if !best.iter().any(same) {
+            best.push(one);
+        }
+    }
+    *found = best;
     let nothing = found.iter().position(|c| c.cause == Cause::Unknown);
     if let Some(place) = nothing.filter(|place| *place >= CANDIDATES_MAX) {
         found.swap(CANDIDATES_MAX - 1, place);

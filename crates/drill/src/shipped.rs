@@ -51,4 +51,6 @@ const SHIPPED: &[Shipped] = shipped![
     "slower-backend-load-aware",
     "health-flapping",
     "one-restart",
+    "retry-storm",
+    "no-retry-budget",
 ];

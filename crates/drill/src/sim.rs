@@ -34,7 +34,7 @@ pub fn run(scenario: &Scenario, seed: u64) -> Outcome {
         if world.now() >= limit {
             return referee.void();
         }
-        world.until_next_second(&mut referee);
+        world.end_second(world.next_second(), &mut referee);
     }
     let zero = world.now();
     world.schedule_traffic(zero);
@@ -49,7 +49,7 @@ pub fn run(scenario: &Scenario, seed: u64) -> Outcome {
             steps.done(index);
             steps.look(&referee, world.now());
         }
-        world.until_next_second(&mut referee);
+        world.end_second(second, &mut referee);
         steps.look(&referee, world.now());
     }
     referee.finish()

@@ -414,7 +414,7 @@ impl Inner {
             shares = by_weight(&members);
         }
         let shares = shares?;
-        let rate: f64 = watch.rates(WINDOW)?.iter().sum();
+        let rate = watch.tries_under(&pool.retry, WINDOW)?;
         let loads: Option<Vec<f64>> = pool
             .backends
             .iter()

@@ -19,7 +19,7 @@ use evenkeel_detect::harm::{self, HarmEvidence, HarmTest};
 use evenkeel_detect::load::{self, LoadCount, LoadEvidence, LoadTest};
 use evenkeel_detect::share::{self, ShareEvidence, ShareTest};
 use evenkeel_model::clock::{Mono, Wall};
-use evenkeel_model::config::{Algorithm, Pool};
+use evenkeel_model::config::{Algorithm, Pool, Retry};
 use evenkeel_model::ids::{Name, RevisionId};
 use evenkeel_model::tally::{Latency, Vitals};
 
@@ -618,6 +618,16 @@ impl PoolWatch {
         let picks: u64 = rows().flat_map(|row| &row.cells).map(Cell::picks).sum();
         let count = rows().count();
         (count >= 2).then(|| picks as f64 / count as f64)
+    /// Tries per second that the present requests would bring if `retry` bounded their repeats; as [`Self::rates`].
+    pub(crate) fn tries_under(&self, retry: &Retry, seconds: usize) -> Option<f64> {
+        let (cells, count) = self.counts.window(seconds);
+        let again: u64 = cells.iter().map(|c| u64::from(c.retry)).sum();
+        let first = cells.iter().map(Cell::picks).sum::<u64>() - again;
+        let allowed = match retry.attempts {
+            0 => 0.0,
+            _ => retry.budget.as_f64() * first as f64,
+        };
+        (count >= 2).then(|| (first as f64 + allowed.min(again as f64)) / count as f64)
     }
 
     /// First backend above its planned limit (capacity less headroom), beyond chance: index and utilisation.

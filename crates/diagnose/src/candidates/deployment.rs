@@ -10,7 +10,8 @@ use std::time::Duration;
 use evenkeel_incident::civil::span;
 use evenkeel_model::blame::{Cause, Mechanism, Subject};
 
-use super::{Candidate, DEPLOYED, load_words, names, worse};
+use super::fault::mechanism;
+use super::{Candidate, DEPLOYED, LATE_FLOOR, load_words, names, worse};
 use crate::evidence::DeploymentFact;
 use crate::facts::Facts;
 use crate::index::Index;
@@ -19,9 +20,7 @@ use crate::score::{Signal, group_gain};
 /// Deployments judged at most, newest first.
 const DEPLOYMENTS_MAX: usize = 8;
 /// A version acts on each request: its prior falls by one nat in this many seconds without harm.
-const ACTS_WITHIN_S: f64 = 15.0;
-/// The fall ends here: a version can still break late (a leak, a cache that fills).
-const LATE_FLOOR: f64 = -12.0;
+const ACTS_WITHIN_S: f64 = 5.0;
 /// The moment of a deployment is as told by others: it may be off by this much.
 const TOLD_SLACK: Duration = Duration::from_secs(5);
 
@@ -39,7 +38,8 @@ fn judge(facts: &Facts<'_>, deployment: &DeploymentFact) -> Candidate {
     let record = &deployment.record;
     let onset = facts.evidence.onset;
     let age = onset.best.since(deployment.at);
-    let prior = DEPLOYED + (-age.as_secs_f64() / ACTS_WITHIN_S).max(LATE_FLOOR);
+    let quiet = onset.lo.since(deployment.at.plus(TOLD_SLACK));
+    let prior = DEPLOYED + (-quiet.as_secs_f64() / ACTS_WITHIN_S).max(LATE_FLOOR);
     let subject = Subject::Deployment {
         id: record.id,
         pool: record.pool.clone(),
@@ -71,11 +71,7 @@ fn judge(facts: &Facts<'_>, deployment: &DeploymentFact) -> Candidate {
     let slow = group_gain(&pick(|b| b.slow), false);
     out.score += errors + slow;
     if errors > 0.0 || slow > 0.0 {
-        out.mechanism = if errors >= slow {
-            Mechanism::Errors
-        } else {
-            Mechanism::Latency
-        };
+        out.mechanism = mechanism(facts, &reached, errors, slow);
     }
     tell(facts, &reached, age, &mut out);
     out

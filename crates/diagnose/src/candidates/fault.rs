@@ -9,7 +9,7 @@ use evenkeel_model::ids::Name;
 
 use super::{Candidate, OUT_NATS, SPONTANEOUS, SPONTANEOUS_WIDE, load_words, names, worse};
 use crate::evidence::{OutFact, OutReason};
-use crate::facts::{BackendFacts, Facts};
+use crate::facts::{BAD_NATS, BackendFacts, Facts};
 use crate::index::Index;
 use crate::score::{Signal, group_gain};
 
@@ -19,6 +19,8 @@ const BACKENDS_MAX: usize = 3;
 const ZONES_MAX: usize = 16;
 /// Times out of traffic in 5 min from which on a check flaps.
 const FLAPS_MIN: u32 = 3;
+/// Part of what is served that must be slow for failures to follow from it.
+const SLOW_PART: f64 = 0.5;
 /// Times out of traffic that speak, of one backend and of all.
 const FLIPS_MAX: u32 = 6;
 
@@ -31,7 +33,7 @@ pub(crate) fn candidates(facts: &Facts<'_>) -> Vec<Candidate> {
 }
 
 /// Errors and slow responses of a set of backends: nats together, and which of the two says more.
-fn group(facts: &Facts<'_>, places: &[usize]) -> (f64, Mechanism) {
+pub(crate) fn group(facts: &Facts<'_>, places: &[usize]) -> (f64, Mechanism) {
     let pick = |of: fn(&BackendFacts) -> Signal| -> Vec<Signal> {
         places
             .iter()
@@ -41,12 +43,20 @@ fn group(facts: &Facts<'_>, places: &[usize]) -> (f64, Mechanism) {
     };
     let errors = group_gain(&pick(BackendFacts::open_errors), false);
     let slow = group_gain(&pick(|b| b.slow), false);
-    let mechanism = if errors >= slow {
+    (errors + slow, mechanism(facts, places, errors, slow))
+}
+
+/// Which of the two it is. Who is slow fills up and then fails, so the errors of those that serve slowly follow from it.
+pub(crate) fn mechanism(facts: &Facts<'_>, places: &[usize], errors: f64, slow: f64) -> Mechanism {
+    let group = || places.iter().filter_map(|i| facts.backends.get(*i));
+    let served: f64 = group().map(|b| b.served).sum();
+    let late: f64 = group().map(|b| b.slow.hits).sum();
+    let is_slow = slow >= BAD_NATS && late >= SLOW_PART * served.max(1.0);
+    if errors >= slow && !is_slow {
         Mechanism::Errors
     } else {
         Mechanism::Latency
-    };
-    (errors + slow, mechanism)
+    }
 }
 
 fn single(facts: &Facts<'_>) -> Vec<Candidate> {

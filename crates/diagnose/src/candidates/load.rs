@@ -1,7 +1,7 @@
-//! Too much for too few: traffic above capacity, backends that are out, retries that feed on failures, a limit.
+//! Too much for too few: traffic above capacity, backends that are out, a limit.
 //!
 //! Judged by counterfactual like the revisions: who would be overloaded if the traffic were what it was, if
-//! those that are out were in, if nothing were retried?
+//! those that are out were in? What may be a repeat of what failed is not counted as traffic (`storm`).
 
 use evenkeel_balance::Member;
 use evenkeel_incident::civil::span;
@@ -9,21 +9,17 @@ use evenkeel_model::blame::{Cause, Mechanism, Subject};
 use evenkeel_model::config::Intent;
 
 use super::revision::{limit_lowered_by, unpicked_part};
-use super::spread::{Without, load_credit, loads, loads_scaled, tell};
+use super::spread::{load_credit, loads, loads_scaled, tell};
+use super::storm::demand;
 use super::{Candidate, SPONTANEOUS, load_words, names, percent};
-use crate::evidence::{BackendWindow, OutFact, OutReason, Window};
+use crate::evidence::{OutFact, OutReason};
 use crate::facts::{BackendFacts, Facts, OVERLOAD};
 use crate::index::Index;
-use crate::score::Signal;
 
 /// Growth of the traffic that stands for a shortfall where no capacity is declared.
 const SURGE: f64 = 1.5;
 /// Prior of a shortfall without declared capacity.
 const UNDECLARED: f64 = -2.0;
-/// Prior of a retry storm: retries follow failures of any cause.
-const STORM: f64 = -4.0;
-/// Retries per request from which on they are a storm, and their growth.
-const STORM_RATIO: f64 = 0.2;
 /// A cause that lasts (a drain) loses ln 2 of its prior in this time.
 const LASTING_DECAY_S: f64 = 60.0;
 
@@ -33,7 +29,6 @@ pub(crate) fn candidates(facts: &Facts<'_>) -> Vec<Candidate> {
     for reason in [OutReason::Health, OutReason::Drain, OutReason::Membership] {
         out.extend(missing(facts, reason));
     }
-    out.extend(storm(facts));
     out.extend(limit(facts));
     out
 }
@@ -43,9 +38,8 @@ fn shortfall(facts: &Facts<'_>) -> Option<Candidate> {
     let evidence = facts.evidence;
     let subject = Subject::Pool(evidence.pool.name.clone());
     let mut out = Candidate::new(Cause::CapacityShortfall, Mechanism::None, subject, 0.0);
-    let grown = facts
-        .rate_before
-        .map(|before| facts.rate / before.max(0.01));
+    let demand = demand(facts);
+    let grown = facts.rate_before.map(|before| demand / before.max(0.01));
     if let Some(capacity) = facts.capacity_all() {
         let intended = planned_shares(facts, capacity);
         let over: Vec<usize> = facts
@@ -54,18 +48,17 @@ fn shortfall(facts: &Facts<'_>) -> Option<Candidate> {
             .zip(&intended)
             .enumerate()
             .filter(|(_, (b, share))| {
-                let planned = **share * facts.picks_rate;
+                let planned = **share * demand;
                 b.capacity.is_some_and(|c| planned >= OVERLOAD * c)
             })
             .map(|(i, _)| i)
             .collect();
         if over.is_empty() {
             out.con.push(format!(
-                "spread as intended, {:.0} rps would be {} of the capacity",
-                facts.picks_rate,
-                percent(facts.picks_rate / capacity)
+                "spread as intended, {demand:.0} rps would be {} of the capacity",
+                percent(demand / capacity)
             ));
-            return (facts.picks_rate >= 0.5 * capacity).then_some(out);
+            return (demand >= 0.5 * capacity).then_some(out);
         }
         let judged = over.iter().filter_map(|i| facts.backends.get(*i));
         out.score += judged
@@ -74,7 +67,7 @@ fn shortfall(facts: &Facts<'_>) -> Option<Candidate> {
             .sum::<f64>();
         out.pro.push(format!(
             "{} for the whole pool; spread as intended, {} would still be over",
-            load_words(facts.picks_rate, Some(capacity)),
+            load_words(demand, Some(capacity)),
             names(facts, &over)
         ));
     } else {
@@ -178,53 +171,6 @@ fn blamed(
         }
         (OutReason::Health, _) => (Cause::HealthCheck, check, whole, SPONTANEOUS),
     })
-}
-
-/// Retries per first try.
-pub(crate) fn retries(facts: &Facts<'_>) -> Signal {
-    let count = |w: &Window| {
-        let first: u64 = w.backends.iter().map(BackendWindow::first_picks).sum();
-        let again: u64 = w.backends.iter().map(|b| b.picks_retry).sum();
-        (again as f64, (first + again) as f64)
-    };
-    let (hits, tries) = count(&facts.evidence.after);
-    let (old_hits, old_tries) = facts.evidence.before.as_ref().map_or((0.0, 0.0), count);
-    Signal {
-        hits,
-        tries,
-        base: (old_hits / old_tries.max(1.0)).clamp(0.01, 0.9),
-        explained: 0.0,
-    }
-}
-
-/// Loads if nothing were tried twice.
-pub(crate) fn without_retries(facts: &Facts<'_>) -> Without {
-    let windows = facts.evidence.after.backends.iter().zip(&facts.backends);
-    let loads = windows
-        .map(|(w, b)| b.load * w.first_picks() as f64 / (w.picks() as f64).max(1.0))
-        .collect();
-    Without { loads }
-}
-
-fn storm(facts: &Facts<'_>) -> Option<Candidate> {
-    let signal = retries(facts);
-    if signal.rate() < STORM_RATIO || signal.rate() < 3.0 * signal.base {
-        return None;
-    }
-    let world = without_retries(facts);
-    let credit = load_credit(facts, &world);
-    let subject = Subject::Pool(facts.evidence.pool.name.clone());
-    let score = STORM + credit.nats;
-    let mut out = Candidate::new(Cause::RetryStorm, Mechanism::Retry, subject, score);
-    let (base, rate) = (percent(signal.base), percent(signal.rate()));
-    out.pro
-        .push(format!("retries are {rate} of the tries, {base} before"));
-    tell(facts, &credit, &world, "retries", &mut out);
-    if credit.caused.is_empty() {
-        out.con
-            .push("nobody is overloaded by the retries; they follow failures".to_owned());
-    }
-    Some(out)
 }
 
 /// A limit that turns requests away although the backends are well.

@@ -14,8 +14,9 @@ use evenkeel_model::ids::{Name, RevisionId};
 
 use super::fault::{flips_nats, flips_of};
 use super::spread::{Without, load_credit, loads, loads_scaled, share_credit, shares_words, tell};
+use super::storm::{feeding, raises, retries};
 use super::{Candidate, LATE_FLOOR, names, percent};
-use crate::evidence::{ChangeFact, EpochFact, OutFact, OutReason};
+use crate::evidence::{BackendWindow, ChangeFact, EpochFact, OutFact, OutReason, Window};
 use crate::facts::Facts;
 use crate::index::Index;
 use crate::score::{Signal, group_gain};
@@ -73,7 +74,7 @@ fn judge(facts: &Facts<'_>, change: &ChangeFact) -> Candidate {
         spread_part(facts, change, before, after, &touched, &mut out),
         health_part(facts, change, &touched, &mut out),
         timeout_part(facts, before, after, &mut out),
-        retry_part(facts, &touched, &mut out),
+        retry_part(facts, before, after, &mut out),
         address_part(facts, before, after, &mut out),
     ];
     if touched.limit_lowered {
@@ -97,18 +98,34 @@ fn judge(facts: &Facts<'_>, change: &ChangeFact) -> Candidate {
 
 /// The newest revision not after the onset that lowered the limit on requests in flight to what it is.
 pub(crate) fn limit_lowered_by(facts: &Facts<'_>) -> Option<RevisionId> {
+    let limit = facts.evidence.pool.max_in_flight;
+    set_by(facts, |before, after| {
+        after.max_in_flight == limit && lowers_limit(before, after)
+    })
+}
+
+fn lowers_limit(before: Option<&Pool>, after: &Pool) -> bool {
+    let was = |limit: u32| {
+        before
+            .and_then(|before| before.max_in_flight)
+            .is_none_or(|old| limit < old)
+    };
+    before.is_some() && after.max_in_flight.is_some_and(was)
+}
+
+/// The newest revision not after the onset whose pool, before and after it, is as `test` says.
+pub(crate) fn set_by(
+    facts: &Facts<'_>,
+    test: impl Fn(Option<&Pool>, &Pool) -> bool,
+) -> Option<RevisionId> {
     let evidence = facts.evidence;
     let name = evidence.pool.name.as_str();
-    let lowered = |change: &&ChangeFact| {
+    let is_it = |change: &&ChangeFact| {
         let (before, after) = (change.before.pool(name), change.after.pool(name));
-        change.at <= evidence.onset.hi
-            && after.is_some_and(|after| {
-                after.max_in_flight == evidence.pool.max_in_flight
-                    && Touched::new(before, after, change).limit_lowered
-            })
+        change.at <= evidence.onset.hi && after.is_some_and(|after| test(before, after))
     };
     let changes = evidence.changes.iter().rev().take(CHANGES_MAX);
-    changes.filter(lowered).map(|change| change.id).next()
+    changes.filter(is_it).map(|change| change.id).next()
 }
 
 /// What a revision touches in the pool.
@@ -166,9 +183,7 @@ impl Touched {
             members,
             health: before.health != after.health,
             limit: before.max_in_flight != after.max_in_flight,
-            limit_lowered: after
-                .max_in_flight
-                .is_some_and(|new| before.max_in_flight.is_none_or(|old| new < old)),
+            limit_lowered: lowers_limit(Some(before), after),
             timeouts: timeouts(before) != timeouts(after),
             retry: before.retry != after.retry,
             routes,
@@ -476,11 +491,19 @@ fn class_part(facts: &Facts<'_>, what: &str, signals: &[Signal], out: &mut Candi
     nats
 }
 
-fn retry_part(facts: &Facts<'_>, touched: &Touched, out: &mut Candidate) -> (Mechanism, f64) {
-    if !touched.retry {
+fn retry_part(
+    facts: &Facts<'_>,
+    before: Option<&Pool>,
+    after: &Pool,
+    out: &mut Candidate,
+) -> (Mechanism, f64) {
+    let Some(before) = before.filter(|before| before.retry != after.retry) else {
         return (Mechanism::Retry, 0.0);
+    };
+    if !raises(&before.retry, &after.retry) {
+        return (Mechanism::Retry, no_longer_retried(facts, out));
     }
-    let signal = super::load::retries(facts);
+    let signal = retries(facts);
     let nats = signal.gain_alone().clamp(0.0, RETRY_NATS_MAX);
     if nats > 0.0 {
         out.pro.push(format!(
@@ -489,10 +512,47 @@ fn retry_part(facts: &Facts<'_>, touched: &Touched, out: &mut Candidate) -> (Mec
             percent(signal.rate())
         ));
     }
-    let world = super::load::without_retries(facts);
-    let credit = load_credit(facts, &world);
-    tell(facts, &credit, &world, "the retries", out);
-    (Mechanism::Retry, nats + credit.nats)
+    (
+        Mechanism::Retry,
+        nats + feeding(facts, "the retries", out).nats,
+    )
+}
+
+/// Failures that were tried again before and reach the clients now.
+fn no_longer_retried(facts: &Facts<'_>, out: &mut Candidate) -> f64 {
+    let evidence = facts.evidence;
+    let count = |window: &Window| {
+        let sum = |of: fn(&BackendWindow) -> u64| window.backends.iter().map(of).sum::<u64>();
+        (
+            sum(|b| b.harmed) as f64,
+            sum(BackendWindow::first_picks) as f64,
+        )
+    };
+    let Some((old_hits, old_tries)) = evidence.before.as_ref().map(count) else {
+        return 0.0;
+    };
+    let (hits, tries) = count(&evidence.after);
+    let signal = Signal {
+        hits,
+        tries,
+        base: (old_hits / old_tries.max(1.0)).clamp(0.005, 0.9),
+        explained: 0.0,
+    };
+    // Somebody failed before as much as now: what is new is that clients see it.
+    let is_old = facts.bad.is_empty() && retries(facts).base > signal.rate() / 2.0;
+    let nats = if is_old {
+        signal.gain_alone().max(0.0)
+    } else {
+        0.0
+    };
+    if nats > 0.0 {
+        out.pro.push(format!(
+            "backends fail no more than before, but it is no longer tried again: harmed {} -> {}",
+            percent(signal.base),
+            percent(signal.rate())
+        ));
+    }
+    nats
 }
 
 /// Backends that are new or have a new address, and fail.

@@ -1,11 +1,13 @@
-//! Checks that flip although what is served is fine.
+//! Checks that flip, and retries that feed on failures.
 
 use evenkeel_diagnose::evidence::OutReason;
+use evenkeel_diagnose::diagnose;
 use evenkeel_model::blame::{Cause, Mechanism};
-use evenkeel_model::config::{Health, HealthCheck, HttpCheck};
+use evenkeel_model::config::{Health, HealthCheck, HttpCheck, Retry, RetryOn};
+use evenkeel_model::units::Ratio;
 use std::time::Duration;
 
-use crate::build::{World, pool};
+use crate::build::{Fault, WELL, World, pool};
 use crate::cases::{is, score};
 
 const EVEN: [Option<f64>; 3] = [Some(600.0); 3];
@@ -82,4 +84,80 @@ fn a_check_that_flips_is_blamed_and_neither_a_version_nor_an_old_revision_of_it(
     };
     let right = is(Cause::ConfigRevision, mechanism, "revision:r2");
     score("check flips, revised 2 s before", new, right);
+}
+
+const DIES: Fault = Fault {
+    timeouts: 0.9,
+    ..WELL
+};
+
+fn eager() -> Retry {
+    Retry {
+        attempts: 3,
+        budget: Ratio::from_percent(100),
+        on: RetryOn::default(),
+        unsafe_methods: false,
+    }
+}
+
+/// One backend times out; half of the requests are tried twice, which is too much for the others.
+fn storm(seed: u64) -> World {
+    let mut w = shop(seed, 1_250.0);
+    w.deploy(8.0, &["web-3"]);
+    w.retries = 0.5;
+    w.faults[0] = DIES;
+    w
+}
+
+#[test]
+fn a_storm_of_retries_is_named_before_its_spark_and_a_surge_is_none() {
+    let right = is(Cause::RetryStorm, Mechanism::Retry, "pool:shop");
+    score("retry storm", storm, &right);
+    let by_clients = |seed| {
+        let mut w = shop(seed, 1_250.0);
+        w.rate = 1_800.0;
+        w.faults[0] = Fault {
+            errors: 0.95,
+            ..WELL
+        };
+        w
+    };
+    score("retry storm of clients", by_clients, &right);
+    let surge = |seed| {
+        let mut w = shop(seed, 1_250.0);
+        w.rate = 2_400.0;
+        w.retries = 0.2;
+        w
+    };
+    let right = is(Cause::CapacityShortfall, Mechanism::None, "pool:shop");
+    score("surge with retries", surge, right);
+    let harmless = |seed| {
+        let mut w = shop(seed, 600.0);
+        w.retries = 0.3;
+        w.faults[0] = DIES;
+        w
+    };
+    let all: Vec<_> = (0..50).map(|s| diagnose(&harmless(s).evidence())).collect();
+    assert!(
+        all.iter().all(|d| d.cause == Cause::BackendFault),
+        "retries that overload nobody are no storm"
+    );
+}
+
+#[test]
+fn a_revision_that_let_retries_loose_is_blamed_for_the_storm() {
+    let loose = |seed| {
+        let mut w = storm(seed);
+        w.revise(4.0, "retry.budget", |p| p.retry = eager());
+        w
+    };
+    let right = is(Cause::ConfigRevision, Mechanism::Retry, "revision:r2");
+    score("revision without a retry budget", loose, &right);
+    let late = |seed| {
+        let mut w = storm(seed);
+        w.revise(-3.0, "retry.budget", |p| p.retry = eager());
+        w
+    };
+    let right = is(Cause::RetryStorm, Mechanism::Retry, "pool:shop");
+    score("retry storm, loosened after it", late, &right);
 }

@@ -301,9 +301,9 @@ impl<'s> World<'s> {
         self.now = self.now.max(until);
     }
 
-    /// Lets the second end: tallies, vitals, tick, and the referee looks.
-    pub(super) fn until_next_second(&mut self, referee: &mut Referee<'_>) {
-        self.advance(self.next_second());
+    /// Lets the second end at `end`: tallies, vitals, tick, and the referee looks.
+    pub(super) fn end_second(&mut self, end: Mono, referee: &mut Referee<'_>) {
+        self.advance(end);
         self.this_second.clear();
         for tally in self.engine.take_tallies() {
             self.count(&tally);

@@ -455,7 +455,8 @@ impl Engine {
                 }
                 match self.look(request_ref) {
                     Some(pick) => self.send(request_ref, pick),
-                    None => self.unpicked(request_ref),
+                    // As in the proxy: it had a backend, which failed.
+                    None => self.end(request_ref, End::Failed, Some(&this)),
                 }
             }
             Decision::GiveUp(_) => self.end(request_ref, End::Failed, Some(&this)),
