@@ -30,7 +30,7 @@ pub use handle::{
     Applied, Apply, CommandError, DeploymentCommand, Handle, IncidentAction, Published, Reading,
 };
 pub use judge::Judged;
-pub use members::Looks;
+pub use members::{Looks, step_in_words};
 pub use series::{Marker, Point, Series};
 pub use shell::{Ended, run};
 pub use token::{TokenError, Tokens, Who};

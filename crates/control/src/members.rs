@@ -111,6 +111,8 @@ struct Follower {
     next: Option<Mono>,
     looks: Arc<Mutex<Counted>>,
     error: Option<String>,
+    /// Whether the last look gave no list that can be used.
+    failed: bool,
     /// The error that the loop was told last.
     told: Option<String>,
 }
@@ -132,6 +134,8 @@ pub(crate) struct Moved {
     pub(crate) next: Option<Mono>,
     /// Why the last look gave no answer, or what is wrong with it.
     pub(crate) error: Option<String>,
+    /// Whether the last look gave no list that can be used.
+    pub(crate) failed: bool,
     /// What changed, in words; empty: the members are the same.
     pub(crate) text: String,
 }
@@ -186,6 +190,7 @@ impl Finder {
                 next: None,
                 looks,
                 error: None,
+                failed: false,
                 told: None,
             };
             self.followers.insert(pool.name.clone(), follower);
@@ -200,6 +205,7 @@ impl Finder {
         }
         let before = follower.error.take();
         let is_new = |text: &String| before.as_ref() != Some(text);
+        follower.failed = answer.found.is_err();
         match answer.found {
             Ok((listed, _)) => {
                 if let Some(warning) = listed.warning.as_ref().filter(|w| is_new(w)) {
@@ -268,16 +274,17 @@ impl Finder {
         }
         Some(Moved {
             found: follower.membership.current().cloned().collect(),
-            text: in_words(pool, &follower.target.members.source, &step),
+            text: step_in_words(pool, &follower.target.members.source, &step),
             held: step.held,
             next: step.next,
             error: follower.error.clone(),
+            failed: follower.failed,
         })
     }
 }
 
 /// What a step did, in words; empty when nothing did.
-fn in_words(pool: &Pool, source: &MembersSource, step: &Step) -> String {
+pub fn step_in_words(pool: &Pool, source: &MembersSource, step: &Step) -> String {
     if !step.moves() {
         return String::new();
     }

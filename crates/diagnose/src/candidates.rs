@@ -13,6 +13,7 @@ pub(crate) mod deployment;
 pub(crate) mod fault;
 pub(crate) mod key;
 pub(crate) mod load;
+pub(crate) mod members;
 pub(crate) mod revision;
 pub(crate) mod spread;
 pub(crate) mod storm;
@@ -74,6 +75,7 @@ pub(crate) fn all(facts: &Facts<'_>) -> Vec<Candidate> {
     out.extend(fault::candidates(facts));
     out.extend(load::candidates(facts));
     out.extend(storm::candidate(facts));
+    out.extend(members::candidates(facts));
     out.extend(key::candidates(facts));
     out.extend(spread::drift(facts));
     out

@@ -46,6 +46,17 @@ pub struct Evidence {
     pub hot: Option<HotKey>,
     /// What runs differs from the journal: an edit outside it, or an old revision that was pushed.
     pub drift: Option<Drift>,
+    /// The list of the pool's members is not renewed.
+    pub unlisted: Option<Unlisted>,
+}
+
+/// Looks for members that give no list that can be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unlisted {
+    /// Since when.
+    pub since: Mono,
+    /// What the last look said.
+    pub why: String,
 }
 
 /// A key that brings more than its part.
@@ -195,6 +206,8 @@ pub struct OutFact {
     pub since: Mono,
     /// How often its check took it out in the last 5 min, this time included.
     pub flips: u32,
+    /// Whether it refused connections when it went out.
+    pub refused: bool,
     /// In words: `/healthz answered 404`.
     pub detail: String,
 }
@@ -208,6 +221,8 @@ pub enum OutReason {
     Drain,
     /// Discovery no longer lists it.
     Membership,
+    /// Discovery lists it, and it was never found up.
+    NeverIn,
 }
 
 impl Window {

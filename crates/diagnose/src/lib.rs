@@ -14,7 +14,7 @@ mod score;
 
 pub use evidence::{
     BackendWindow, ChangeFact, ChangedPath, DeploymentFact, Drift, EpochFact, Evidence, HotKey,
-    Onset, OutFact, OutReason, Window,
+    Onset, OutFact, OutReason, Unlisted, Window,
 };
 
 use evenkeel_model::blame::{Cause, Mechanism};

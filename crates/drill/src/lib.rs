@@ -12,6 +12,7 @@ pub mod live;
 pub mod outcome;
 mod referee;
 mod refusal;
+mod registry;
 pub mod scenario;
 mod shipped;
 pub mod sim;

@@ -6,6 +6,7 @@
 //! says so; receivers are taken out, so that a drill pages nobody.
 
 mod actions;
+mod members;
 mod place;
 
 use std::time::{Duration, Instant, SystemTime};

@@ -66,6 +66,10 @@ pub struct Scenario {
     /// whole. Without an entry a backend really carries the `capacity_rps` of the configuration (600 if none).
     #[serde(default)]
     pub backend: BTreeMap<String, Backend>,
+    /// Members that discovery names, by `"POOL/NAME"`, for pools with `[pool.NAME.members]`. Where those tables look
+    /// (file, DNS) does not matter: in a drill this is what they find. How they behave is said in `backend`.
+    #[serde(default)]
+    pub member: BTreeMap<String, Member>,
     /// What happens, in any order.
     #[serde(default)]
     pub step: Vec<Step>,
@@ -259,6 +263,37 @@ impl Default for Backend {
             connections_max: None,
             health: Health::default(),
             cold_start: None,
+        }
+    }
+}
+
+/// A member as discovery describes it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Member {
+    /// Whether discovery names it from the start; else it waits for `add` of a `discovery` step. Default true.
+    pub listed: bool,
+    /// Its weight. Default 1.
+    pub weight: Option<u32>,
+    /// Its capacity, requests per second; required under `intent = "capacity"`.
+    pub capacity_rps: Option<f64>,
+    /// Its level of priority. Default 0.
+    pub priority: Option<u32>,
+    /// Its zone.
+    pub zone: Option<String>,
+    /// Its version.
+    pub version: Option<String>,
+}
+
+impl Default for Member {
+    fn default() -> Self {
+        Self {
+            listed: true,
+            weight: None,
+            capacity_rps: None,
+            priority: None,
+            zone: None,
+            version: None,
         }
     }
 }

@@ -53,4 +53,7 @@ const SHIPPED: &[Shipped] = shipped![
     "one-restart",
     "retry-storm",
     "no-retry-budget",
+    "stale-dns",
+    "member-never-added",
+    "planned-members",
 ];

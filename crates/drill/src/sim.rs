@@ -7,6 +7,7 @@
 mod actions;
 pub(crate) mod behaviour;
 mod drains;
+mod members;
 mod ward;
 mod world;
 

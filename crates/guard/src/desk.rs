@@ -28,7 +28,7 @@ use evenkeel_model::sketch::ClientSketch;
 
 use crate::INCIDENTS_KEPT;
 use crate::alarm::{Alarm, AlarmKind};
-use crate::evidence::drains_moved;
+use crate::evidence::members_moved;
 use crate::opinion::Opinion;
 use crate::state::Inner;
 use crate::verify::Phase;
@@ -42,8 +42,8 @@ const RESOLVE_AFTER: Duration = Duration::from_mins(1);
 const RECOVER_WITHIN: Duration = Duration::from_mins(1);
 /// Figures of an open incident are journalled at least this often.
 const SAVE_EVERY: Duration = Duration::from_secs(10);
-/// What a drain or its end did to a pool shows in its counts by then.
-const DRAIN_SHOWS_WITHIN: Duration = Duration::from_secs(10);
+/// What a drain, its end or another member did to a pool shows in its counts by then.
+const MOVE_SHOWS_WITHIN: Duration = Duration::from_secs(10);
 /// Backends from which a diagnosis is made only every fifth second.
 const LARGE_POOL: usize = 100;
 
@@ -460,17 +460,19 @@ impl Inner {
         }
     }
 
-    /// Whether the diagnosis that there is stands for the moment: a large pool is looked at now and then, and what a person
-    /// drained or undrained meanwhile, maybe on that very diagnosis, gets time to show in the counts.
+    /// Whether the diagnosis that there is stands for the moment: a large pool is looked at now and then, what a person
+    /// drained or undrained meanwhile, maybe on that very diagnosis, and who joined or left gets time to show in the
+    /// counts, and seconds that were fine say nothing about the fault.
     fn is_answered_for_now(&self, pool: &Name, case: &Case) -> bool {
         let Some(watch) = self.pools.get(pool) else {
             return false;
         };
         let age = self.now.since(case.onset.hi).as_secs();
         let is_large = watch.pool.backends.len() > LARGE_POOL;
-        let moved = drains_moved(watch).filter(|at| *at >= case.onset.hi);
-        (is_large && !age.is_multiple_of(5))
-            || moved.is_some_and(|at| self.now.since(at) < DRAIN_SHOWS_WITHIN)
+        let moved = members_moved(watch).filter(|at| *at >= case.onset.hi);
+        case.fine > 0
+            || (is_large && !age.is_multiple_of(5))
+            || moved.is_some_and(|at| self.now.since(at) < MOVE_SHOWS_WITHIN)
     }
 
     /// Harm that stopped, and its end.

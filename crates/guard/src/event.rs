@@ -312,6 +312,8 @@ pub struct MembersFact {
     pub next: Option<Mono>,
     /// Why the last look gave no answer, or what is wrong with it.
     pub error: Option<String>,
+    /// Whether the last look gave no list that can be used, so that the members before it stay.
+    pub failed: bool,
     /// What changed and why, in words; empty: nothing that the journal should keep.
     pub text: String,
 }

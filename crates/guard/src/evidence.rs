@@ -23,6 +23,10 @@ use crate::watch::{EpochInfo, PoolWatch};
 
 /// Longest and shortest quiet stretch before the onset.
 const BEFORE: (Duration, Duration) = (Duration::from_mins(2), Duration::from_secs(10));
+/// What a backend did last before it went out; few checks take less than that.
+const LAST_TRIES: Duration = Duration::from_secs(1);
+/// By then a new member has been checked.
+const JOINS_WITHIN: Duration = Duration::from_secs(15);
 /// Changes that are looked at.
 const CHANGES_WITHIN: Duration = Duration::from_mins(30);
 /// Deployments that are looked at.
@@ -52,6 +56,7 @@ impl Inner {
             clients: case.clients.clone(),
             hot: hot(watch, onset.best),
             drift: self.edited.clone(),
+            unlisted: watch.discovery.unlisted(),
         })
     }
 
@@ -216,17 +221,21 @@ fn out(watch: &PoolWatch, onset: Mono, now: Mono) -> Vec<OutFact> {
         return Vec::new();
     };
     let mut facts = Vec::new();
-    for member in &info.fact.members {
+    for (place, member) in info.fact.members.iter().enumerate() {
         let health = watch.health.get(&member.name);
         let down = health.is_some_and(|h| !h.up);
         let fell = health.is_some_and(|h| h.downs.back().is_some_and(|at| *at >= onset));
-        // Who waits for its first good check never had a share that others could miss.
-        let idles = waits(&member.why) || is_unseen(&member.why);
-        if (member.is_in() || idles) && !down && !fell {
+        let found = watch.pool.backends.get(place).is_some_and(|b| b.discovered);
+        let never_up = found && health.is_some_and(|h| !h.up && !h.was_up);
+        let unseen = (is_unseen(&member.why) || never_up).then(|| joined_at(watch, &member.name));
+        // Who has just joined has not had the time to be checked.
+        let joins = unseen.is_some_and(|since| now.since(since) < JOINS_WITHIN);
+        if (member.is_in() || waits(&member.why) || joins) && !down && !fell {
             continue;
         }
-        let (reason, since) = match health {
-            Some(health) if down || fell => (OutReason::Health, health.since),
+        let (reason, since) = match (health, unseen) {
+            (_, Some(since)) => (OutReason::NeverIn, since),
+            (Some(health), _) if down || fell => (OutReason::Health, health.since),
             _ if member.drained => (OutReason::Drain, drained_since(watch, &member.name)),
             _ if member.why.contains("health") => (OutReason::Health, info.from),
             _ => (OutReason::Membership, info.from),
@@ -239,6 +248,7 @@ fn out(watch: &PoolWatch, onset: Mono, now: Mono) -> Vec<OutFact> {
             reason,
             since,
             flips: u32::try_from(flips).unwrap_or(u32::MAX),
+            refused: reason == OutReason::Health && refused(watch, place, since),
             detail: said.unwrap_or_else(|| member.why.clone()),
         });
     }
@@ -255,6 +265,24 @@ fn hot(watch: &PoolWatch, onset: Mono) -> Option<HotKey> {
     })
 }
 
+/// The start of the first of the last epochs in a row in which it was there.
+fn joined_at(watch: &PoolWatch, backend: &Name) -> Mono {
+    let has_it = |info: &&EpochInfo| info.fact.members.iter().any(|m| m.name == *backend);
+    let since = watch.epochs.iter().rev().take_while(has_it).last();
+    since.map_or(Mono::ZERO, |info| info.from)
+}
+
+/// Whether the backend at `place` refused what it was sent when it went out, `at`.
+fn refused(watch: &PoolWatch, place: usize, at: Mono) -> bool {
+    let last = window(watch, at.minus(LAST_TRIES), at);
+    let tries = last.and_then(|w| {
+        w.backends
+            .get(place)
+            .map(|b| (b.outcomes.connect_failed, b.finished()))
+    });
+    tries.is_some_and(|(refused, finished)| refused > 0 && refused * 10 >= finished * 9)
+}
+
 /// The start of the first of the last epochs in a row in which it is drained.
 fn drained_since(watch: &PoolWatch, backend: &Name) -> Mono {
     let is_drained = |info: &&EpochInfo| drained(info).any(|name| name == backend);
@@ -262,11 +290,17 @@ fn drained_since(watch: &PoolWatch, backend: &Name) -> Mono {
     since.map_or(Mono::ZERO, |info| info.from)
 }
 
-/// When the last epoch began that drained others than the one before it.
-pub(crate) fn drains_moved(watch: &PoolWatch) -> Option<Mono> {
+/// When the last epoch began that had other members than the one before it, or drained others.
+pub(crate) fn members_moved(watch: &PoolWatch) -> Option<Mono> {
     let epochs = watch.epochs.iter();
     let pairs = epochs.clone().zip(epochs.skip(1)).rev();
-    let mut moved = pairs.filter(|(before, after)| !drained(before).eq(drained(after)));
+    let names = |info: &'_ EpochInfo| -> Vec<Name> {
+        let members = info.fact.members.iter();
+        members.map(|member| member.name.clone()).collect()
+    };
+    let mut moved = pairs.filter(|(before, after)| {
+        !drained(before).eq(drained(after)) || names(before) != names(after)
+    });
     moved.next().map(|(_, after)| after.from)
 }
 

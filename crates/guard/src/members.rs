@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use evenkeel_diagnose::Unlisted;
 use evenkeel_model::clock::Mono;
 use evenkeel_model::config::Config;
 use evenkeel_model::ids::Name;
@@ -26,9 +27,19 @@ pub(crate) struct Discovery {
     next: Option<Mono>,
     /// Why the last look gave no answer, or what is wrong with it.
     error: Option<String>,
+    /// Since when no look has given a list that can be used; `None`: the last one did.
+    failing: Option<Mono>,
 }
 
 impl Discovery {
+    /// Since when the members are not renewed, and why.
+    pub(crate) fn unlisted(&self) -> Option<Unlisted> {
+        Some(Unlisted {
+            since: self.failing?,
+            why: self.error.clone().unwrap_or_default(),
+        })
+    }
+
     /// Why `member` is there although nobody names it, if that is so.
     pub(crate) fn reason(&self, member: &Name, now: Mono) -> Option<String> {
         if !self.held.contains(member) {
@@ -59,6 +70,9 @@ impl Inner {
                 held: fact.held.clone(),
                 next: fact.next,
                 error: fact.error.clone(),
+                failing: fact
+                    .failed
+                    .then(|| watch.discovery.failing.unwrap_or(self.now)),
             };
         }
         if fact.text.is_empty() {

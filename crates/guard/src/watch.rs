@@ -70,6 +70,8 @@ pub(crate) struct EpochInfo {
 pub(crate) struct Health {
     /// Takes traffic.
     pub(crate) up: bool,
+    /// Its check found it up at some time.
+    pub(crate) was_up: bool,
     /// What the check said.
     pub(crate) detail: String,
     /// Since when.
@@ -395,6 +397,7 @@ impl PoolWatch {
             .entry(fact.backend.clone())
             .or_insert_with(|| Health {
                 up: true,
+                was_up: false,
                 detail: String::new(),
                 since: now,
                 downs: VecDeque::new(),
@@ -409,6 +412,7 @@ impl PoolWatch {
             }
         }
         entry.up = fact.up;
+        entry.was_up |= fact.up;
         entry.since = now;
         entry.detail.clone_from(&fact.detail);
     }

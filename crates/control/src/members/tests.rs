@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Target, in_words, look, usable};
+use super::{Target, look, step_in_words, usable};
 use evenkeel_balance::membership::Step;
 use evenkeel_model::config::{Address, Backend, Intent, Members, MembersSource};
 use evenkeel_model::ids::Name;
@@ -111,8 +111,11 @@ fn what_moved_is_told_in_a_sentence_of_bounded_length() {
         ..Step::default()
     };
     assert_eq!(
-        in_words(&config.pools[0], &source, &step),
+        step_in_words(&config.pools[0], &source, &step),
         "pool p, file m.toml: m0, m1, m2, m3, m4 and 2 more joined; m8 left"
     );
-    assert_eq!(in_words(&config.pools[0], &source, &Step::default()), "");
+    assert_eq!(
+        step_in_words(&config.pools[0], &source, &Step::default()),
+        ""
+    );
 }

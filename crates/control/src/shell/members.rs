@@ -54,6 +54,7 @@ impl Shell {
             held: moved.held,
             next: moved.next,
             error: moved.error,
+            failed: moved.failed,
             text: moved.text,
         }));
         if moves {

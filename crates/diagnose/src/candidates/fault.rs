@@ -187,7 +187,7 @@ fn check(facts: &Facts<'_>) -> Option<Candidate> {
     for thrown in evidence
         .out
         .iter()
-        .filter(|o| o.reason == OutReason::Health)
+        .filter(|o| o.reason == OutReason::Health && !o.refused)
     {
         let place = index.place(&thrown.backend, places.len());
         let well = |i: &usize| facts.backends.get(*i).is_some_and(|b| !b.is_bad());

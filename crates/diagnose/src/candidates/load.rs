@@ -26,7 +26,12 @@ const LASTING_DECAY_S: f64 = 60.0;
 pub(crate) fn candidates(facts: &Facts<'_>) -> Vec<Candidate> {
     let mut out = Vec::new();
     out.extend(shortfall(facts));
-    for reason in [OutReason::Health, OutReason::Drain, OutReason::Membership] {
+    for reason in [
+        OutReason::Health,
+        OutReason::Drain,
+        OutReason::Membership,
+        OutReason::NeverIn,
+    ] {
         out.extend(missing(facts, reason));
     }
     out.extend(limit(facts));
@@ -34,7 +39,7 @@ pub(crate) fn candidates(facts: &Facts<'_>) -> Vec<Candidate> {
 }
 
 /// More traffic than all configured backends carry at the intended spread.
-fn shortfall(facts: &Facts<'_>) -> Option<Candidate> {
+pub(crate) fn shortfall(facts: &Facts<'_>) -> Option<Candidate> {
     let evidence = facts.evidence;
     let subject = Subject::Pool(evidence.pool.name.clone());
     let mut out = Candidate::new(Cause::CapacityShortfall, Mechanism::None, subject, 0.0);
@@ -122,7 +127,8 @@ fn missing(facts: &Facts<'_>, reason: OutReason) -> Option<Candidate> {
     let (cause, mechanism, subject, prior) = blamed(facts, reason, &places)?;
     let age = evidence.onset.best.since(since);
     let decay = libm::log(1.0 + age.as_secs_f64() / LASTING_DECAY_S);
-    let own: f64 = if cause == Cause::BackendFault {
+    let is_theirs = reason == OutReason::Health && cause != Cause::HealthCheck;
+    let own: f64 = if is_theirs {
         places
             .iter()
             .filter_map(|i| facts.backends.get(*i))
@@ -136,6 +142,7 @@ fn missing(facts: &Facts<'_>, reason: OutReason) -> Option<Candidate> {
         OutReason::Health => "is out by its health check",
         OutReason::Drain => "is drained",
         OutReason::Membership => "is no longer listed",
+        OutReason::NeverIn => "is listed and was never found up",
     };
     out.pro.push(format!(
         "{} {verb} since {} before the onset",
@@ -154,16 +161,26 @@ fn blamed(
 ) -> Option<(Cause, Mechanism, Subject, f64)> {
     let pool = &facts.evidence.pool;
     let whole = Subject::Pool(pool.name.clone());
+    let (gone, refused) = (super::members::gone(facts), super::members::refused(facts));
+    let all = |of: &[usize]| places.iter().all(|place| of.contains(place));
     let check = Mechanism::HealthCheck;
     Some(match (reason, places) {
         (OutReason::Drain, _) => (Cause::Drain, Mechanism::None, whole, 0.0),
-        (OutReason::Membership, _) => (Cause::Membership, Mechanism::Membership, whole, 0.0),
-        (OutReason::Health, [one]) => {
+        (OutReason::Membership | OutReason::NeverIn, _) => {
+            (Cause::Membership, Mechanism::Membership, whole, 0.0)
+        }
+        (OutReason::Health, _) if all(&gone) => {
+            let prior = super::members::prior(facts);
+            (Cause::Membership, Mechanism::Membership, whole, prior)
+        }
+        // Of several that are down the first stands for all.
+        (OutReason::Health, [one, ..]) if places.len() == 1 || all(&refused) => {
             let subject = Subject::Backend {
                 pool: pool.name.clone(),
                 backend: pool.backends.get(*one)?.name.clone(),
             };
-            if facts.backends.get(*one).is_some_and(BackendFacts::is_bad) {
+            let is_bad = facts.backends.get(*one).is_some_and(BackendFacts::is_bad);
+            if is_bad || refused.contains(one) {
                 (Cause::BackendFault, Mechanism::Errors, subject, SPONTANEOUS)
             } else {
                 (Cause::HealthCheck, check, subject, SPONTANEOUS)

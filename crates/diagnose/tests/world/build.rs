@@ -6,7 +6,8 @@ use std::time::Duration;
 use evenkeel_balance::{Member, expected_shares};
 use evenkeel_diagnose::evidence::{ChangedPath, OutFact, OutReason};
 use evenkeel_diagnose::{
-    BackendWindow, ChangeFact, DeploymentFact, Drift, EpochFact, Evidence, HotKey, Onset, Window,
+    BackendWindow, ChangeFact, DeploymentFact, Drift, EpochFact, Evidence, HotKey, Onset, Unlisted,
+    Window,
 };
 use evenkeel_model::clock::{Mono, Wall};
 use evenkeel_model::config::{
@@ -153,6 +154,7 @@ pub(crate) struct World {
     pub(crate) retries: f64,
     pub(crate) seconds: f64,
     pub(crate) drift: Option<Drift>,
+    pub(crate) unlisted: Option<Unlisted>,
     pub(crate) hot: Option<HotKey>,
     /// Part of the picks that a cookie or a key forces.
     pub(crate) forced: f64,
@@ -178,6 +180,7 @@ impl World {
             retries: 0.0,
             seconds,
             drift: None,
+            unlisted: None,
             hot: None,
             forced: 0.0,
         }
@@ -230,6 +233,7 @@ impl World {
             reason,
             since: moment(-ago),
             flips: 1,
+            refused: false,
             detail: "404".to_owned(),
         });
     }
@@ -297,6 +301,7 @@ impl World {
             out: self.out,
             clients: ClientSketch::default(),
             drift: self.drift,
+            unlisted: self.unlisted,
             hot: self.hot,
             pool: self.now,
         }

@@ -1,13 +1,13 @@
-//! Checks that flip, and retries that feed on failures.
+//! Checks that flip, retries that feed on failures, and members that are not what they should be.
 
 use evenkeel_diagnose::evidence::OutReason;
-use evenkeel_diagnose::diagnose;
+use evenkeel_diagnose::{Unlisted, diagnose};
 use evenkeel_model::blame::{Cause, Mechanism};
 use evenkeel_model::config::{Health, HealthCheck, HttpCheck, Retry, RetryOn};
 use evenkeel_model::units::Ratio;
 use std::time::Duration;
 
-use crate::build::{Fault, WELL, World, pool};
+use crate::build::{Fault, WELL, World, moment, pool};
 use crate::cases::{is, score};
 
 const EVEN: [Option<f64>; 3] = [Some(600.0); 3];
@@ -160,4 +160,100 @@ fn a_revision_that_let_retries_loose_is_blamed_for_the_storm() {
     };
     let right = is(Cause::RetryStorm, Mechanism::Retry, "pool:shop");
     score("retry storm, loosened after it", late, &right);
+}
+
+const GONE: Fault = Fault {
+    refuses: 1.0,
+    ..WELL
+};
+
+#[test]
+fn hosts_that_were_found_and_refuse_are_still_listed_and_declared_ones_are_broken() {
+    let found = |seed, gone: &[usize], discovered: bool| {
+        let mut w = World::new(seed, pool(&[1; 5], &[Some(600.0); 5]), 900.0);
+        for place in gone {
+            w.faults[*place] = GONE;
+        }
+        for backend in &mut w.now.backends {
+            backend.discovered = discovered;
+        }
+        w.before = w.now.clone();
+        w.deploy(60.0, &[]);
+        w
+    };
+    let right = is(Cause::Membership, Mechanism::Membership, "pool:shop");
+    score(
+        "two members gone",
+        |seed| found(seed, &[0, 2], true),
+        &right,
+    );
+    score(
+        "all of a zone gone",
+        |seed| found(seed, &[1, 3], true),
+        &right,
+    );
+    score("one member gone", |seed| found(seed, &[1], true), &right);
+    let broken = is(Cause::BackendFault, Mechanism::Errors, "backend:shop/web-2");
+    score(
+        "a declared one refuses",
+        |seed| found(seed, &[1], false),
+        broken,
+    );
+    let overloads = |seed| {
+        let mut w = found(seed, &[0, 1, 2], true);
+        w.rate = 1_500.0;
+        w.rate_before = 1_500.0;
+        for place in 0..3 {
+            w.take_out(place, OutReason::Health, 0.0);
+        }
+        w.faults = vec![WELL; 5];
+        w
+    };
+    let refused = |seed| {
+        let mut w = overloads(seed);
+        w.out.iter_mut().for_each(|out| out.refused = true);
+        w
+    };
+    score("three gone, out by their check", refused, &right);
+    // Out before they cost a request: nothing tells them from a check that fails.
+    let all: Vec<_> = (0..20)
+        .map(|s| diagnose(&overloads(s).evidence()))
+        .collect();
+    assert!(all.iter().all(|d| d.cause == Cause::HealthCheck));
+}
+
+#[test]
+fn a_pool_that_lacks_those_that_its_list_would_name_is_not_just_too_small() {
+    let short = |seed| {
+        let mut w = shop(seed, 1_200.0);
+        w.rate = 2_100.0;
+        w
+    };
+    let unlisted = |seed| {
+        let mut w = short(seed);
+        w.unlisted = Some(Unlisted {
+            since: moment(-20.0),
+            why: "no such file".to_owned(),
+        });
+        w
+    };
+    let right = is(Cause::Membership, Mechanism::Membership, "pool:shop");
+    score("surge, the list is not renewed", unlisted, &right);
+    let later = |seed| {
+        let mut w = short(seed);
+        w.unlisted = Some(Unlisted {
+            since: moment(4.0),
+            why: "no such file".to_owned(),
+        });
+        w
+    };
+    let surge = is(Cause::CapacityShortfall, Mechanism::None, "pool:shop");
+    score("surge, the list fails later", later, surge);
+    let never_in = |seed| {
+        let mut w = World::new(seed, pool(&[1; 4], &[Some(600.0); 4]), 1_200.0);
+        w.rate = 2_100.0;
+        w.take_out(3, OutReason::NeverIn, 20.0);
+        w
+    };
+    score("surge, one was never found up", never_in, &right);
 }

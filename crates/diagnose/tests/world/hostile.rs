@@ -5,7 +5,8 @@ use std::sync::Arc;
 use evenkeel_balance::Member;
 use evenkeel_diagnose::evidence::{OutFact, OutReason};
 use evenkeel_diagnose::{
-    BackendWindow, ChangeFact, Drift, EpochFact, Evidence, HotKey, Onset, Window, diagnose, margin,
+    BackendWindow, ChangeFact, Drift, EpochFact, Evidence, HotKey, Onset, Unlisted, Window,
+    diagnose, margin,
 };
 use evenkeel_model::blame::{Cause, Mechanism};
 use evenkeel_model::clock::Mono;
@@ -43,12 +44,18 @@ fn window(rng: &mut Rng) -> Window {
 }
 
 fn out(n: u64, rng: &mut Rng) -> OutFact {
-    let reasons = [OutReason::Health, OutReason::Drain, OutReason::Membership];
+    let reasons = [
+        OutReason::Health,
+        OutReason::Drain,
+        OutReason::Membership,
+        OutReason::NeverIn,
+    ];
     OutFact {
         backend: name(&format!("web-{n}")),
-        reason: reasons[rng.below(3) as usize],
+        reason: reasons[rng.below(4) as usize],
         since: Mono::from_secs(rng.below(100)),
         flips: rng.below(9) as u32,
+        refused: rng.below(2) == 0,
         detail: String::new(),
     }
 }
@@ -120,6 +127,10 @@ fn evidence(seed: u64) -> Evidence {
             hash: rng.next_u64(),
             part: rng.unit() * 1.2,
             backend: name(&format!("web-{}", rng.below(5))),
+        }),
+        unlisted: (rng.below(3) == 0).then(|| Unlisted {
+            since: Mono::from_secs(rng.below(4_000)),
+            why: String::new(),
         }),
         drift: (rng.below(4) == 0).then(|| Drift {
             what: "edited by hand".to_owned(),

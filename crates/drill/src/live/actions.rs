@@ -62,6 +62,7 @@ impl Place<'_> {
             Action::Operator(command) => self.command(command).await,
             Action::Drain(drain) => self.drain(drain, referee).await,
             Action::Undrain(undrain) => self.undrain(undrain).await,
+            Action::Discovery(change) => self.discover(change),
             other => Err(format!("`{}` runs in simulation only", other.word())),
         };
         if let Err(why) = result {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc;
 use std::thread::JoinHandle;
@@ -21,9 +21,10 @@ use evenkeel_shop::stub::{StubOptions, StubRoute, spawn_stub};
 use tokio::sync::oneshot;
 use toml::{Table, Value};
 
-use super::{Clock, GRAIN, RATE_PER_CORE};
+use super::{Clock, GRAIN, RATE_PER_CORE, members};
 use crate::dial::{Dial, Turn};
 use crate::referee::{Counted, Seen};
+use crate::registry::{Registry, stocked};
 use crate::scenario::{self, Request, Scenario, Traffic};
 use crate::sim::behaviour;
 
@@ -74,8 +75,10 @@ pub(super) struct Place<'s> {
     before: BTreeMap<Name, Seen>,
     stop: Option<oneshot::Sender<()>>,
     instance: Option<JoinHandle<()>>,
+    /// What discovery names, by pool that finds its members.
+    pub(super) registries: BTreeMap<Name, Registry>,
     /// Removed with the place.
-    _directory: tempfile::TempDir,
+    pub(super) directory: tempfile::TempDir,
 }
 
 impl<'s> Place<'s> {
@@ -87,7 +90,9 @@ impl<'s> Place<'s> {
         let (scale, mut notes) = scale(scenario);
         let health_paths = health_paths(scenario, &config);
         let mut stubs = BTreeMap::new();
-        for pool in &config.pools {
+        let everybody =
+            stocked(scenario, &config).map_err(|(pool, why)| format!("{pool}: {why}"))?;
+        for pool in &everybody.pools {
             for index in 0..pool.backends.len() {
                 start_stub(
                     scenario,
@@ -101,7 +106,11 @@ impl<'s> Place<'s> {
             }
         }
         let directory = tempfile::tempdir().map_err(|e| format!("no temporary directory: {e}"))?;
-        let (text, left_out) = localised(&config, scale, &stubs)?;
+        let registries = Registry::all(scenario, &config);
+        for registry in &registries {
+            members::write(directory.path(), registry, &stubs, scale)?;
+        }
+        let (text, left_out) = localised(&config, scale, &stubs, directory.path())?;
         notes.extend(left_out);
         let file = directory.path().join("evenkeel.toml");
         std::fs::write(&file, &text).map_err(|e| format!("{}: {e}", file.display()))?;
@@ -124,7 +133,8 @@ impl<'s> Place<'s> {
             before: BTreeMap::new(),
             stop: Some(stop),
             instance: Some(instance),
-            _directory: directory,
+            registries,
+            directory,
         };
         for (name, traffic) in scenario.streams() {
             place.dials.insert(name.to_owned(), Dial::of(traffic));
@@ -361,7 +371,7 @@ impl<'s> Place<'s> {
                 )?;
             }
         }
-        let (text, notes) = localised(config, self.scale, &self.stubs)?;
+        let (text, notes) = localised(config, self.scale, &self.stubs, self.directory.path())?;
         self.notes.extend(notes);
         Ok(text)
     }
@@ -573,6 +583,7 @@ fn localised(
     config: &Config,
     scale: f64,
     stubs: &BTreeMap<(Name, Name), ServerHandle>,
+    directory: &Path,
 ) -> Result<(String, Vec<String>), String> {
     let text = to_toml(config);
     let mut document: Table = toml::from_str(&text).map_err(|e| e.message().to_owned())?;
@@ -592,6 +603,7 @@ fn localised(
     }
     for (pool, table) in tables(&mut document, "pool") {
         scaled(table, "peak_rps", scale);
+        notes.extend(members::localise(&pool, table, directory));
         for key in ["max_in_flight", "max_in_flight_total"] {
             if let Some(limit) = table.get(key).and_then(Value::as_integer) {
                 let limit = (limit as f64 * scale).ceil().max(1.0) as i64;

@@ -8,6 +8,7 @@ use super::needs::Stage;
 use super::read::{Reader, offer};
 use super::step::{Action, Step};
 use super::{Expect, SCHEMA, Scenario, Span, Traffic};
+use crate::registry::stocked;
 
 mod action;
 
@@ -177,7 +178,7 @@ fn config(scenario: &Scenario, reader: &mut Reader<'_>) -> Option<Config> {
         };
         reader.inside(path, text, span, message, finding.fix.clone());
     }
-    let config = parsed.config?;
+    let config = members(scenario, &parsed.config?, reader)?;
     let count: usize = config.pools.iter().map(|pool| pool.backends.len()).sum();
     if count > BACKENDS_MAX {
         reader.at(
@@ -194,6 +195,52 @@ fn config(scenario: &Scenario, reader: &mut Reader<'_>) -> Option<Config> {
         );
     }
     Some(config)
+}
+
+/// The configuration with everybody that discovery may name.
+fn members(scenario: &Scenario, config: &Config, reader: &mut Reader<'_>) -> Option<Config> {
+    let mut is_whole = true;
+    for key in scenario.member.keys() {
+        let at = format!("member.{key}");
+        let Some((of, _)) = key.split_once('/') else {
+            is_whole = false;
+            reader.at(
+                &at,
+                format!("`{key}` is not POOL/NAME"),
+                "write `[member.\"shop/web-4\"]`",
+            );
+            continue;
+        };
+        is_whole &= finds(&at, of, config, reader);
+    }
+    if !is_whole {
+        return None;
+    }
+    match stocked(scenario, config) {
+        Ok(config) => Some(config),
+        Err((pool, why)) => {
+            let fix = "see `member` in docs/guide/drills.md";
+            reader.at(
+                "member",
+                format!("the members of pool `{pool}`: {why}"),
+                fix,
+            );
+            None
+        }
+    }
+}
+
+/// Whether there is a pool `name` that finds its members.
+fn finds(at: &str, name: &str, config: &Config, reader: &mut Reader<'_>) -> bool {
+    let found = pool(at, name, config, reader);
+    let finds = config.pool(name).is_some_and(|pool| pool.members.is_some());
+    if found && !finds {
+        let fix = format!(
+            "give the configuration `[pool.{name}.members]` with `file = \"members.toml\"`"
+        );
+        reader.at(at, format!("pool `{name}` does not find its members"), fix);
+    }
+    finds
 }
 
 fn traffic(path: &str, traffic: &Traffic, config: &Config, reader: &mut Reader<'_>) {

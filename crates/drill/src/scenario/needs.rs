@@ -99,12 +99,13 @@ impl Feature {
             | Self::Dependency
             | Self::Traffic
             | Self::Drain
+            | Self::Discovery
             | Self::HashKeys
             | Self::Operator => true,
             Self::Network | Self::Drift | Self::JournalLoss | Self::Restart | Self::Sticky => {
                 matches!(stage, Stage::Sim)
             }
-            Self::DeploySteps | Self::Discovery | Self::Certificates => false,
+            Self::DeploySteps | Self::Certificates => false,
         }
     }
 }

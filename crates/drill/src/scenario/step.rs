@@ -147,6 +147,7 @@ impl Step {
             Some(Action::Apply(apply)) => apply.force && apply.refused_by.is_empty(),
             Some(Action::Drain(drain)) => drain.refused_by.is_empty(),
             Some(Action::Deploy(deploy)) => deploy.has_effect(),
+            Some(Action::Discovery(change)) => change.stale || !change.remove.is_empty(),
             Some(
                 Action::BackendFault(_)
                 | Action::DependencyFault(_)
@@ -154,7 +155,6 @@ impl Step {
                 | Action::Traffic(_)
                 | Action::EditOutside(_)
                 | Action::StalePush(_)
-                | Action::Discovery(_)
                 | Action::Certificate(_)
                 | Action::JournalFault(_)
                 | Action::Restart(_),
@@ -485,19 +485,22 @@ pub struct Undrain {
     pub reason: Option<String>,
 }
 
-/// Members of a pool in discovery.
+/// What discovery names changes, and what is true. Those that come join the pool, those that go leave it at its bounded
+/// rate and serve until then; unless the answer is stale.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Discovery {
     /// The pool.
     pub pool: String,
-    /// Members that come.
+    /// Members that come: names of `member`, or new ones with its defaults.
     #[serde(default)]
     pub add: Vec<String>,
     /// Members that go.
     #[serde(default)]
     pub remove: Vec<String>,
-    /// The answer is not renewed: a stale name server. Default false.
+    /// From now on the answer is not renewed: a name server that lost its zone, a list that cannot be read. The pool
+    /// keeps the members of the last good one; those of `add` run and are never named, those of `remove` are
+    /// gone and refuse connections. False, the default, ends that: everything is named as it is by then.
     #[serde(default)]
     pub stale: bool,
 }

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use evenkeel_forecast::engine::spec::{BackendKey, Dependency, Fault, NetworkFault as Network};
 use evenkeel_guard::{
-    DeploymentReport, Event, Guard, IncidentCommand, Outcome as Reply, Proposal, RollbackCommand,
-    Settings,
+    DeploymentReport, EpochFact, Event, Guard, IncidentCommand, Outcome as Reply, Proposal,
+    Restorable, RollbackCommand, Settings,
 };
 use evenkeel_journal::{AppendError, Read as _};
 use evenkeel_model::ids::{IncidentId, Name, RevisionId};
@@ -88,7 +88,8 @@ impl World<'_> {
             Action::Operator(command) => self.command(command),
             Action::Drain(drain) => self.drain(drain, referee),
             Action::Undrain(undrain) => self.undrain(undrain),
-            Action::Discovery(_) | Action::Certificate(_) => {
+            Action::Discovery(change) => self.discover(change),
+            Action::Certificate(_) => {
                 Err(format!("`{}` is not built in this version", action.word()))
             }
         };
@@ -252,6 +253,17 @@ impl World<'_> {
         Ok(())
     }
 
+    /// A backend is gone: it refuses connections from now on.
+    pub(super) fn refuse_for_good(&mut self, key: &BackendKey) -> Result<(), String> {
+        let gone = Fault {
+            refuses: true,
+            ..Fault::default()
+        };
+        let id = self.undo_id();
+        self.faults.push((id, key.clone(), gone));
+        self.set_fault(key)
+    }
+
     /// Everything that is wrong with a backend now: its version and the faults that act.
     fn set_fault(&mut self, key: &BackendKey) -> Result<(), String> {
         let release = self.releases.get(key).cloned().unwrap_or_default();
@@ -347,7 +359,9 @@ impl World<'_> {
             .first()
             .map(|f| f.message.clone())
             .unwrap_or_default();
-        let config = Arc::new(parsed.config.ok_or(first)?);
+        let mut config = parsed.config.ok_or(first)?;
+        config.take_members(&self.plane);
+        let config = Arc::new(config);
         for pool in &config.pools {
             for index in 0..pool.backends.len() {
                 self.introduce(pool, index);
@@ -375,11 +389,9 @@ impl World<'_> {
         let state = self.journal.state().map_err(|e| e.to_string())?;
         let revisions: Vec<RevisionRecord> = state.revisions.values().cloned().collect();
         let id = evenkeel_guard::boot::select(&revisions).ok_or("no revision can boot")?;
-        let running = state
-            .revisions
-            .get(&id)
-            .and_then(restore)
-            .ok_or("no revision can boot")?;
+        let running = state.revisions.get(&id).and_then(restore);
+        let mut running = running.ok_or("no revision can boot")?;
+        Arc::make_mut(&mut running.config).take_members(&self.plane);
         self.ward.restart();
         for drain in state.drains.values() {
             let left = drain.until.since(self.wall());
@@ -406,9 +418,14 @@ impl World<'_> {
         let (snapshot, epochs) = self.ward.snapshot(self.revision, &plane, true, self.at());
         self.engine.swap(&snapshot);
         let record = self.record(&self.revision.to_string());
-        if let Some(running) = record.ok().as_ref().and_then(restore)
-            && let Err(why) = self.boot(running, epochs)
-        {
+        if let Some(mut running) = record.ok().as_ref().and_then(restore) {
+            Arc::make_mut(&mut running.config).take_members(&plane);
+            self.reboot(running, epochs);
+        }
+    }
+
+    fn reboot(&mut self, running: Restorable, epochs: Vec<EpochFact>) {
+        if let Err(why) = self.boot(running, epochs) {
             tracing::error!(why, "the simulated balancer did not boot");
         }
     }
@@ -456,7 +473,7 @@ impl World<'_> {
     }
 }
 
-fn name(text: &str) -> Result<Name, String> {
+pub(super) fn name(text: &str) -> Result<Name, String> {
     Name::new(text).map_err(|e| e.to_string())
 }
 

@@ -8,7 +8,7 @@ use evenkeel_forecast::engine::spec::{BackendKey, PoolSnapshot, Probe, Snapshot}
 use evenkeel_guard::rollout::overlay::Overlays;
 use evenkeel_guard::{EpochFact, PoolVitals};
 use evenkeel_model::clock::Mono;
-use evenkeel_model::config::Config;
+use evenkeel_model::config::{Config, Pool};
 use evenkeel_model::ids::{Name, RevisionId};
 use evenkeel_model::record::RolloutRecord;
 use evenkeel_model::tally::Tally;
@@ -63,6 +63,11 @@ impl Ward {
     ) -> Option<Change> {
         let said = (probe.ok, probe.detail.as_str());
         self.rosters.checked(config, (&key.0, &key.1), said, at)
+    }
+
+    /// Whether the backend at `index` of `pool` takes traffic, or would.
+    pub(super) fn is_up(&self, pool: &Pool, index: usize) -> bool {
+        self.rosters.is_up(pool, index)
     }
 
     /// Whether its checks have taken the backend out.

@@ -21,6 +21,7 @@ use evenkeel_model::record::{Entry, RevisionRecord, RevisionState};
 use evenkeel_model::tally::Tally;
 
 use super::behaviour;
+use super::members::{Follower, followers};
 use super::ward::Ward;
 use crate::dial::{Dial, Turn};
 use crate::referee::{Counted, Referee, Seen};
@@ -86,6 +87,8 @@ pub(super) struct World<'s> {
     pub(super) faults: Vec<(u64, BackendKey, Fault)>,
     pub(super) undo: BTreeMap<u64, Undo>,
     pub(super) dials: BTreeMap<Name, Dial>,
+    /// Pools that find their members.
+    pub(super) followers: BTreeMap<Name, Follower>,
     /// Cumulative (ended, failed, slow) by pool, worker and epoch at the last tally.
     seen: BTreeMap<(Name, u16, Epoch), Seen>,
     unpicked: BTreeMap<(Name, u16), u64>,
@@ -96,7 +99,9 @@ impl<'s> World<'s> {
     pub(super) fn new(scenario: &'s Scenario, seed: u64) -> Result<Self, String> {
         let text: Arc<str> = Arc::from(scenario.config.text.as_deref().unwrap_or(""));
         let parsed = evenkeel_model::parse::parse(&text, None);
-        let config = Arc::new(parsed.config.ok_or("the configuration is not valid")?);
+        let mut config = parsed.config.ok_or("the configuration is not valid")?;
+        let followers = followers(scenario, &mut config)?;
+        let config = Arc::new(config);
         let workers = config.workers.map_or(WORKERS, std::num::NonZero::get);
         let revision = RevisionId(1);
         let mut ward = Ward::default();
@@ -137,6 +142,7 @@ impl<'s> World<'s> {
             faults: Vec::new(),
             undo: BTreeMap::new(),
             dials: BTreeMap::new(),
+            followers,
             seen: BTreeMap::new(),
             unpicked: BTreeMap::new(),
             this_second: BTreeMap::new(),
@@ -322,6 +328,7 @@ impl<'s> World<'s> {
             self.send(Event::Vitals(vitals));
             let changes = self.ward.tick(&plane, self.at());
             self.changed(&changes);
+            self.look_for_members();
             self.send(Event::Tick);
             self.probe_journal();
         }

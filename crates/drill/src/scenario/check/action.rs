@@ -3,10 +3,10 @@
 use evenkeel_model::config::Config;
 use evenkeel_model::ids::Name;
 
-use super::{RATE_MAX, in_range, known, listed, one_source, pool, revision};
+use super::{RATE_MAX, finds, in_range, known, listed, one_source, pool, revision};
 use crate::scenario::read::{Reader, offer};
 use crate::scenario::step::{
-    Action, BackendFault, DependencyFault, Deploy, HealthWord, NetworkFault, TrafficStep,
+    Action, BackendFault, DependencyFault, Deploy, Discovery, HealthWord, NetworkFault, TrafficStep,
 };
 use crate::scenario::{Scenario, USERS};
 
@@ -49,9 +49,7 @@ pub(super) fn action(
         Action::Undrain(undrain) => {
             listed(&format!("{at}.backends"), &undrain.backends, config, reader);
         }
-        Action::Discovery(change) => {
-            pool(&format!("{at}.pool"), &change.pool, config, reader);
-        }
+        Action::Discovery(change) => discovery(at, change, config, reader),
         Action::Confirm(_)
         | Action::Certificate(_)
         | Action::JournalFault(_)
@@ -114,6 +112,27 @@ fn dependency(at: &str, fault: &DependencyFault, config: &Config, reader: &mut R
         || fault.error_rate.0 > 0.0;
     if !is_wrong {
         nothing(at, "slow_factor, extra_latency, error_rate", reader);
+    }
+}
+
+fn discovery(at: &str, change: &Discovery, config: &Config, reader: &mut Reader<'_>) {
+    if !finds(&format!("{at}.pool"), &change.pool, config, reader) {
+        return;
+    }
+    let of_pool = |name: &String| format!("{}/{name}", change.pool);
+    for (key, names) in [("add", &change.add), ("remove", &change.remove)] {
+        let names: Vec<String> = names.iter().map(of_pool).collect();
+        known(&format!("{at}.{key}"), &names, config, reader);
+    }
+    let backends = config.pool(&change.pool).map(|pool| &pool.backends);
+    let declared = backends.into_iter().flatten().filter(|b| !b.discovered);
+    for backend in declared {
+        let is_it = |name: &String| backend.name == name.as_str();
+        if change.add.iter().chain(&change.remove).any(is_it) {
+            let message = format!("`{}` is a backend of the configuration", backend.name);
+            let fix = "discovery names members only; write `apply` to change the configuration";
+            reader.at(at, message, fix);
+        }
     }
 }
 
