@@ -56,4 +56,5 @@ const SHIPPED: &[Shipped] = shipped![
     "stale-dns",
     "member-never-added",
     "planned-members",
+    "stale-push",
 ];

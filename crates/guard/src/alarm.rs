@@ -29,6 +29,8 @@ pub(crate) enum AlarmKind {
     Slow,
     /// A health check changes its mind again and again.
     Flapping,
+    /// What runs is not what the journal says.
+    Drift,
 }
 
 impl AlarmKind {
@@ -69,6 +71,7 @@ impl PoolWatch {
             (AlarmKind::Errors, harm(&self.said.errors)),
             (AlarmKind::Slow, harm(&self.said.slow)),
             (AlarmKind::Flapping, self.flapping),
+            (AlarmKind::Drift, self.is_drifting()),
         ]
         .into_iter()
         .filter_map(|(kind, raised)| raised.then_some(kind))
@@ -98,6 +101,7 @@ impl PoolWatch {
             }
         }
         alarms.extend(self.flap_alarm());
+        alarms.extend(self.drift_alarm());
         alarms
     }
 

@@ -2,19 +2,34 @@
 //!
 //! The shell may tell ([`crate::Event::Drift`]); otherwise each epoch shows names and weights, which are compared with the
 //! journalled revision. Limits: an algorithm, a limit or a timeout changed outside the journal does not show in an
-//! epoch; the picks can still give an algorithm away (room `diagnose`).
+//! epoch unless an old revision was pushed that is known; the picks can still give an algorithm away (room `diagnose`).
 
+use std::time::Duration;
+
+use evenkeel_detect::onset::Onset;
 use evenkeel_diagnose::Drift;
 use evenkeel_model::blame::Mechanism;
+use evenkeel_model::clock::Mono;
 use evenkeel_model::config::Pool;
 use evenkeel_model::ids::RevisionId;
 use evenkeel_model::record::EventSource;
 
+use crate::alarm::{Alarm, AlarmKind};
 use crate::event::{DriftFact, EpochFact};
 use crate::state::Inner;
+use crate::watch::PoolWatch;
 
-/// How an epoch differs from `pool` as journalled in `running`; `None`: it does not.
-pub(crate) fn of_epoch(pool: &Pool, fact: &EpochFact, running: RevisionId) -> Option<Drift> {
+/// A difference that lasts no longer is a swap under way.
+const LASTS: Duration = Duration::from_secs(2);
+
+/// How an epoch differs from `pool` as journalled in `running`; `None`: it does not. `old`: the pool in the revision that
+/// the epoch says it runs.
+pub(crate) fn of_epoch(
+    pool: &Pool,
+    fact: &EpochFact,
+    running: RevisionId,
+    old: Option<&Pool>,
+) -> Option<Drift> {
     let found = difference(pool, fact, running);
     let pushed = (fact.revision != running).then_some(fact.revision);
     let Some(revision) = pushed else {
@@ -32,7 +47,7 @@ pub(crate) fn of_epoch(pool: &Pool, fact: &EpochFact, running: RevisionId) -> Op
         },
         None => Drift {
             what: told,
-            mechanism: Mechanism::None,
+            mechanism: old.map_or(Mechanism::None, |old| differs_by(old, pool)),
             pushed,
         },
     })
@@ -72,6 +87,61 @@ fn difference(pool: &Pool, fact: &EpochFact, running: RevisionId) -> Option<Drif
         mechanism,
         pushed: None,
     })
+}
+
+/// What differs between two revisions of a pool whose epochs look alike.
+fn differs_by(old: &Pool, new: &Pool) -> Mechanism {
+    let timeouts = |pool: &Pool| {
+        [
+            pool.connect_timeout,
+            pool.response_timeout,
+            pool.request_timeout,
+            pool.idle_timeout,
+        ]
+    };
+    if old.algorithm != new.algorithm {
+        Mechanism::Algorithm
+    } else if old.health != new.health {
+        Mechanism::HealthCheck
+    } else if old.max_in_flight != new.max_in_flight {
+        Mechanism::Limit
+    } else if timeouts(old) != timeouts(new) {
+        Mechanism::Timeout
+    } else if old.retry != new.retry {
+        Mechanism::Retry
+    } else {
+        Mechanism::None
+    }
+}
+
+impl PoolWatch {
+    /// What an epoch showed of drift.
+    pub(crate) fn drifts(&mut self, drift: Option<Drift>, now: Mono) {
+        let since = self.drift.as_ref().map_or(now, |(_, since)| *since);
+        self.drift = drift.map(|drift| (drift, since));
+    }
+
+    /// Whether what runs differs from the journal, and not only for a moment.
+    pub(crate) fn is_drifting(&self) -> bool {
+        let now = self.counts.last().map(|row| row.at);
+        let since = self.drift.as_ref().map(|(_, since)| *since);
+        now.zip(since)
+            .is_some_and(|(now, since)| now.since(since) >= LASTS)
+    }
+
+    pub(crate) fn drift_alarm(&self) -> Option<Alarm> {
+        let (drift, since) = self.drift.as_ref().filter(|_| self.is_drifting())?;
+        Some(Alarm {
+            kind: AlarmKind::Drift,
+            onset: Onset {
+                lo: since.minus(Duration::from_secs(1)),
+                best: *since,
+                hi: *since,
+            },
+            title: drift.what.clone(),
+            detail: "what runs is compared with the journal at each epoch".to_owned(),
+        })
+    }
 }
 
 impl Inner {
@@ -143,7 +213,7 @@ mod tests {
     #[test]
     fn an_epoch_shows_what_was_edited_and_which_revision_was_pushed() {
         let of = |fact: &EpochFact| {
-            of_epoch(&pool(), fact, RevisionId(7)).map(|d| (d.mechanism, d.pushed))
+            of_epoch(&pool(), fact, RevisionId(7), None).map(|d| (d.mechanism, d.pushed))
         };
         assert_eq!(of(&epoch(7, &[("web-1", 1, ""), ("web-2", 1, "")])), None);
         let slow_start = [("web-1", 5, "slow start"), ("web-2", 1, "")];
@@ -152,6 +222,12 @@ mod tests {
         assert_eq!(of(&epoch(7, &heavy)), Some((Mechanism::Weight, None)));
         let stale = Some((Mechanism::Weight, Some(RevisionId(3))));
         assert_eq!(of(&epoch(3, &heavy)), stale);
+        let level = [("web-1", 1, ""), ("web-2", 1, "")];
+        let mut old = pool();
+        old.response_timeout *= 2;
+        let found = of_epoch(&pool(), &epoch(3, &level), RevisionId(7), Some(&old));
+        let found = found.map(|d| (d.mechanism, d.pushed));
+        assert_eq!(found, Some((Mechanism::Timeout, Some(RevisionId(3)))));
         let lost = [("web-1", 1, "")];
         assert_eq!(of(&epoch(7, &lost)), Some((Mechanism::Membership, None)));
         let other = [("web-1", 1, ""), ("web-9", 1, "")];

@@ -421,13 +421,18 @@ impl Inner {
     fn begin_epoch(&mut self, fact: EpochFact) {
         let running = self.running.record.id;
         let (now, kept) = (self.now, self.keep_until.is_some());
+        let pushed = self.targets.iter().find(|t| t.record.id == fact.revision);
         let Some(watch) = self.pools.get_mut(&fact.pool) else {
             return;
         };
-        if let Some(drift) = crate::drift::of_epoch(&watch.pool, &fact, running) {
-            self.edited = Some(drift);
-        }
+        let pushed = pushed.and_then(|t| t.config.pool(fact.pool.as_str()));
+        let drift = crate::drift::of_epoch(&watch.pool, &fact, running, pushed);
+        watch.drifts(drift.clone(), now);
         watch.begin(fact, kept, now);
+        let told = self.drift.as_ref().is_some_and(|d| d.running);
+        if drift.is_some() || !told && self.pools.values().all(|w| w.drift.is_none()) {
+            self.edited = drift;
+        }
     }
 
     /// The running configuration changed: watch its pools from these epochs on.

@@ -18,6 +18,7 @@ use evenkeel_detect::arl::Arl;
 use evenkeel_detect::harm::{self, HarmEvidence, HarmTest};
 use evenkeel_detect::load::{self, LoadCount, LoadEvidence, LoadTest};
 use evenkeel_detect::share::{self, ShareEvidence, ShareTest};
+use evenkeel_diagnose::Drift;
 use evenkeel_model::clock::{Mono, Wall};
 use evenkeel_model::config::{Algorithm, Pool, Retry};
 use evenkeel_model::ids::{Name, RevisionId};
@@ -134,6 +135,8 @@ pub(crate) struct PoolWatch {
     hot: Option<(Hot, usize)>,
     /// Some check changes its mind again and again; looked at once a second.
     pub(crate) flapping: bool,
+    /// How what runs differs from the journal, and since when.
+    pub(crate) drift: Option<(Drift, Mono)>,
     tests: Option<Tests>,
     /// A deployment shapes the weights of `pool`, so that they say what is intended.
     is_shaped: bool,
@@ -160,6 +163,7 @@ impl PoolWatch {
             limited: Vec::new(),
             hot: None,
             flapping: false,
+            drift: None,
             tests: None,
             is_shaped: false,
         }
@@ -555,12 +559,13 @@ impl PoolWatch {
     }
 
     /// Whether the second closed last was fine: requests, none or few of them harmed, every verdict ok or explained, no
-    /// check that flaps.
+    /// check that flaps, nothing beside the journal.
     pub(crate) fn fine(&self) -> bool {
         let (ended, failed, slow) = self.sum(1, Row::harm_of_many);
         let errors = self.pool.objective.error_rate.as_f64();
         ended > 0
             && !self.flapping
+            && self.drift.is_none()
             && !exceeds(failed, ended, errors)
             && !exceeds(slow, ended, SLOW_OBJECTIVE)
             && self.verdicts.iter().all(|verdict| verdict.is_fine())

@@ -11,6 +11,8 @@ use crate::facts::{EpochShares, Facts, LOAD_RISE, OVERLOAD};
 use crate::index::Index;
 use crate::score::{acceptable, fit_penalty, observed, share_gain};
 
+/// What is seen to differ from the journal is to be undone, whatever else it does.
+const SEEN: f64 = 8.0;
 /// Load below this share of a declared capacity makes nobody worse.
 const LOAD_HARMLESS: f64 = 0.6;
 
@@ -144,7 +146,7 @@ pub(crate) fn drift(facts: &Facts<'_>) -> Option<Candidate> {
         return None;
     }
     let prior = if seen.is_some() {
-        0.0
+        SEEN
     } else {
         SPONTANEOUS_WIDE
     };

@@ -76,9 +76,7 @@ impl World<'_> {
                 };
                 text.and_then(|text| self.push_past_the_guard(&text))
             }
-            Action::StalePush(push) => self
-                .revision_text(&push.revision)
-                .and_then(|text| self.push_past_the_guard(&text)),
+            Action::StalePush(push) => self.push_old(&push.revision),
             Action::JournalFault(fault) => {
                 self.journal.fail_with(Some(AppendError::DiskFull));
                 self.later(fault.lasts, Undo::Journal);
@@ -352,6 +350,12 @@ impl World<'_> {
         Ok(())
     }
 
+    fn push_old(&mut self, id: &str) -> Result<(), String> {
+        let record = self.record(id)?;
+        self.plane_revision = record.id;
+        self.push_past_the_guard(&record.text)
+    }
+
     fn push_past_the_guard(&mut self, text: &str) -> Result<(), String> {
         let parsed = parse(text, None);
         let first = parsed
@@ -381,10 +385,6 @@ impl World<'_> {
         found.ok_or_else(|| format!("there is no revision {id}"))
     }
 
-    fn revision_text(&self, id: &str) -> Result<String, String> {
-        Ok(self.record(id)?.text.to_string())
-    }
-
     fn restart(&mut self, down_for: Duration) -> Result<(), String> {
         let state = self.journal.state().map_err(|e| e.to_string())?;
         let revisions: Vec<RevisionRecord> = state.revisions.values().cloned().collect();
@@ -403,6 +403,7 @@ impl World<'_> {
         self.config = Arc::clone(&running.config);
         self.plane = Arc::clone(&running.config);
         self.revision = id;
+        self.plane_revision = id;
         self.is_down = true;
         let (snapshot, _) = self.ward.snapshot(id, &running.config, true, self.at());
         self.engine.restart_balancer(down_for, &snapshot);

@@ -73,6 +73,8 @@ pub(super) struct World<'s> {
     pub(super) config: Arc<Config>,
     pub(super) plane: Arc<Config>,
     pub(super) revision: RevisionId,
+    /// Of which revision the data plane says that it runs it.
+    pub(super) plane_revision: RevisionId,
     pub(super) workers: u16,
     now: Mono,
     due: BinaryHeap<Reverse<(Mono, u64, Due)>>,
@@ -129,6 +131,7 @@ impl<'s> World<'s> {
             plane: Arc::clone(&config),
             config,
             revision,
+            plane_revision: revision,
             workers,
             now: Mono::ZERO,
             due: BinaryHeap::new(),
@@ -468,9 +471,9 @@ impl<'s> World<'s> {
     /// Hands changed runtime facts to the data plane; the guard knows the epoch first.
     pub(super) fn refresh(&mut self, is_revision: bool) {
         let plane = Arc::clone(&self.plane);
-        let (snapshot, epochs) = self
-            .ward
-            .snapshot(self.revision, &plane, is_revision, self.at());
+        let (snapshot, epochs) =
+            self.ward
+                .snapshot(self.plane_revision, &plane, is_revision, self.at());
         for epoch in epochs {
             self.send(Event::EpochStarted(epoch));
         }
@@ -513,6 +516,7 @@ impl<'s> World<'s> {
                 self.plane = Arc::clone(&config);
                 self.config = config;
                 self.revision = revision;
+                self.plane_revision = revision;
                 self.schedule_probes();
                 self.queue.push_back(Event::Swapped { revision, epochs });
             }

@@ -1,4 +1,4 @@
-//! Alarms that are rules, not tests: a check that flaps. Nobody is harmed here.
+//! Alarms that are rules, not tests: a check that flaps, and what runs beside the journal. Nobody is harmed here.
 
 use evenkeel_guard::{Event, HealthFact};
 use evenkeel_model::blame::Cause;
@@ -47,4 +47,21 @@ fn a_check_that_flips_three_times_is_told_and_two_times_or_an_ejection_are_not()
     let ended = world.run_until(240, |w| incident(w).status == IncidentStatus::Resolved);
     assert!(ended.is_some_and(|seconds| seconds >= 80), "{ended:?}");
     assert_eq!(world.incidents().len(), 1);
+}
+
+#[test]
+fn an_edit_that_harms_nobody_is_told_and_the_incident_lasts_as_long_as_the_edit() {
+    let mut world = even(2);
+    world.edit_past_the_guard(shop([2, 2, 2], "round_robin", ""));
+    let told = world.run_until(5, |w| !w.incidents().is_empty());
+    assert!(told.is_some_and(|seconds| seconds >= 2), "{told:?}");
+    world.run(200);
+    assert_eq!(
+        incident(&world).diagnosis.map(|d| d.cause),
+        Some(Cause::ConfigDrift)
+    );
+    assert_ne!(incident(&world).status, IncidentStatus::Resolved);
+    world.edit_past_the_guard(shop([1, 1, 1], "round_robin", ""));
+    let ended = world.run_until(90, |w| incident(w).status == IncidentStatus::Resolved);
+    assert!(ended.is_some(), "{:#?}", incident(&world));
 }
