@@ -627,6 +627,8 @@ impl PoolWatch {
         let picks: u64 = rows().flat_map(|row| &row.cells).map(Cell::picks).sum();
         let count = rows().count();
         (count >= 2).then(|| picks as f64 / count as f64)
+    }
+
     /// Tries per second that the present requests would bring if `retry` bounded their repeats; as [`Self::rates`].
     pub(crate) fn tries_under(&self, retry: &Retry, seconds: usize) -> Option<f64> {
         let (cells, count) = self.counts.window(seconds);

@@ -22,6 +22,7 @@ mod reasons;
 mod remedies;
 #[cfg(test)]
 mod rollouts;
+#[cfg(test)]
 mod rules;
 #[cfg(test)]
 mod world;
