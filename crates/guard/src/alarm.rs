@@ -12,6 +12,7 @@ use evenkeel_detect::share::{self, ShareEvidence};
 use evenkeel_model::clock::Mono;
 
 use crate::counts::Row;
+use crate::spread::Strayed;
 use crate::watch::PoolWatch;
 
 /// Which test alarms.
@@ -21,6 +22,10 @@ pub(crate) enum AlarmKind {
     Fidelity,
     /// Traffic does not follow the intent.
     Intent,
+    /// The traffic of a zone is not what is intended for it.
+    Zone,
+    /// A worker does not do what the others do.
+    Worker,
     /// Load is not level.
     Load,
     /// Too many requests fail.
@@ -67,6 +72,11 @@ impl PoolWatch {
         [
             (AlarmKind::Intent, share(&self.said.intent)),
             (AlarmKind::Fidelity, share(&self.said.fidelity)),
+            (
+                AlarmKind::Zone,
+                self.spread.zones(&self.pool.name).is_some(),
+            ),
+            (AlarmKind::Worker, self.spread.workers(&self.pool).is_some()),
             (AlarmKind::Load, load),
             (AlarmKind::Errors, harm(&self.said.errors)),
             (AlarmKind::Slow, harm(&self.said.slow)),
@@ -89,6 +99,13 @@ impl PoolWatch {
             if let Some(evidence) = said.as_ref().filter(|e| e.alarm) {
                 alarms.extend(self.share_alarm(kind, evidence));
             }
+        }
+        let parts = [
+            (AlarmKind::Zone, self.spread.zones(&self.pool.name)),
+            (AlarmKind::Worker, self.spread.workers(&self.pool)),
+        ];
+        for (kind, strayed) in parts {
+            alarms.extend(strayed.map(|strayed| self.part_alarm(kind, strayed)));
         }
         alarms.extend(self.load_alarm());
         let harms = [
@@ -147,6 +164,22 @@ impl PoolWatch {
                 evidence.picks
             ),
         })
+    }
+
+    fn part_alarm(&self, kind: AlarmKind, strayed: Strayed) -> Alarm {
+        let since = self.epoch().map_or(Mono::ZERO, |epoch| epoch.from);
+        let now = self.counts.last().map_or(since, |row| row.at);
+        let unknown = Onset {
+            lo: since,
+            best: since,
+            hi: now,
+        };
+        Alarm {
+            kind,
+            onset: strayed.onset.unwrap_or(unknown),
+            title: strayed.title,
+            detail: strayed.detail,
+        }
     }
 
     fn load_alarm(&self) -> Option<Alarm> {

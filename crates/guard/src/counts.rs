@@ -213,6 +213,9 @@ pub(crate) struct Counts {
     totals: Vec<u64>,
     /// Forced picks and retries in the running epoch.
     others: u64,
+    /// Free picks of the second by worker: of each backend in the running epoch, and of all in epochs that are over.
+    by_worker: BTreeMap<WorkerId, Vec<u64>>,
+    stale: BTreeMap<WorkerId, u64>,
     rows: VecDeque<Row>,
     recent: VecDeque<(Mono, Vec<Latency>)>,
     chunks: VecDeque<Chunk>,
@@ -236,6 +239,8 @@ impl Counts {
             clients: ClientSketch::default(),
             totals: Vec::new(),
             others: 0,
+            by_worker: BTreeMap::new(),
+            stale: BTreeMap::new(),
             rows: VecDeque::new(),
             recent: VecDeque::new(),
             chunks: VecDeque::new(),
@@ -257,6 +262,8 @@ impl Counts {
         self.latency = vec![Latency::default(); size];
         self.totals = vec![0; size];
         self.others = 0;
+        self.by_worker.clear();
+        self.stale.clear();
         let oldest = epoch.0.saturating_sub(2 * EPOCHS_KEPT as u64);
         self.workers.retain(|(_, e), _| e.0 >= oldest);
     }
@@ -270,9 +277,14 @@ impl Counts {
                 if counted.backends.len() != self.size {
                     continue;
                 }
+                let mine = self.by_worker.entry(worker).or_default();
+                mine.resize(self.size, 0);
                 for (index, new) in counted.backends.iter().enumerate() {
                     let old = before.and_then(|b| b.get(index));
                     let cell = difference(new, old);
+                    if let Some(mine) = mine.get_mut(index) {
+                        *mine += u64::from(cell.free);
+                    }
                     if let Some(mine) = self.cells.get_mut(index) {
                         mine.add(&cell);
                     }
@@ -290,6 +302,9 @@ impl Counts {
                 for (index, new) in counted.backends.iter().enumerate() {
                     let cell = difference(new, before.and_then(|b| b.get(index)));
                     self.late.add(&cell);
+                    if cell.free > 0 {
+                        *self.stale.entry(worker).or_default() += u64::from(cell.free);
+                    }
                 }
             }
             self.workers.insert(key, counted.backends.clone());
@@ -369,6 +384,14 @@ impl Counts {
     /// Forced picks and retries in the running epoch.
     pub(crate) const fn others(&self) -> u64 {
         self.others
+    }
+
+    /// What each worker picked freely in the second: by backend in the running epoch, and in epochs that are over.
+    pub(crate) fn take_by_worker(
+        &mut self,
+    ) -> (BTreeMap<WorkerId, Vec<u64>>, BTreeMap<WorkerId, u64>) {
+        let stale = std::mem::take(&mut self.stale);
+        (std::mem::take(&mut self.by_worker), stale)
     }
 
     /// Workers that counted in the running epoch.

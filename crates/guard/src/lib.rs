@@ -32,6 +32,7 @@ mod refuse;
 mod remedy;
 mod report;
 pub mod rollout;
+mod spread;
 mod state;
 mod treat;
 mod verify;

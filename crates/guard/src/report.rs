@@ -260,7 +260,9 @@ impl Inner {
         };
         let said = match verdict {
             Verdict::Over | Verdict::Under => {
-                share(&watch.said.intent).or_else(|| share(&watch.said.fidelity))
+                let part = || watch.spread.verdict(index).map(|(_, why)| why);
+                let pool = share(&watch.said.intent).or_else(|| share(&watch.said.fidelity));
+                pool.or_else(part)
             }
             _ => None,
         };
@@ -275,6 +277,9 @@ impl Inner {
         }
         if let Some(limit) = watch.limit_reason(index) {
             text = format!("{limit}; {text}");
+        }
+        if let Some(above) = above_plan(watch, frame, index) {
+            text = format!("{above}; {text}");
         }
         if let Some(withheld) = &watch.client_rule.withheld {
             text = format!("{text}; {withheld}");
@@ -293,8 +298,9 @@ impl Inner {
 
 /// What the rows of a pool have in common, taken once for all of its backends.
 struct Frame<'a> {
-    /// The last seconds of the epoch, by backend: what shares are judged by.
+    /// The last seconds of the epoch, by backend, and how many: what shares are judged by.
     cells: Vec<Cell>,
+    seconds: usize,
     /// The last seconds in whatever epoch they were counted: what users saw.
     seen: Window,
     picks: u64,
@@ -309,7 +315,7 @@ struct Frame<'a> {
 
 impl<'a> Frame<'a> {
     fn of(watch: &'a PoolWatch, now: Mono) -> Self {
-        let (cells, _) = watch.counts.window(WINDOW);
+        let (cells, seconds) = watch.counts.window(WINDOW);
         let from = now.minus(Duration::from_secs(WINDOW as u64));
         let totals = watch.counts.totals();
         let told = watch.epoch().map_or(&[][..], |info| &info.fact.members);
@@ -331,6 +337,7 @@ impl<'a> Frame<'a> {
             },
             totals,
             cells,
+            seconds,
             seen: window(watch, from, now).unwrap_or_else(|| nothing(watch, now)),
             crowd: Crowd::of(&members),
             fail_open: if open { FailOpen::Yes } else { FailOpen::No },
@@ -399,6 +406,17 @@ fn plain_reason(watch: &PoolWatch, frame: &Frame<'_>, index: usize, taken: bool)
         Some(zone) => format!("zone {zone}: local, takes all that comes in there; {text}"),
         None => text,
     }
+}
+
+/// That it takes more than it is planned to, which is to be known before it harms anybody.
+fn above_plan(watch: &PoolWatch, frame: &Frame<'_>, index: usize) -> Option<String> {
+    let utilised = watch.above_plan(index, frame.cells.get(index)?, frame.seconds)?;
+    let planned = 1.0 - watch.pool.headroom.as_f64();
+    Some(format!(
+        "takes {:.0} % of its capacity, above the {:.0} % that are planned",
+        utilised * 100.0,
+        planned * 100.0
+    ))
 }
 
 /// That another backend was quicker for some of its requests, of which none is in its response times.

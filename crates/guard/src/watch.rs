@@ -11,6 +11,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use evenkeel_balance::roster::{follows_reports, waits};
 use evenkeel_balance::{KeyTable, Member, expected_shares};
@@ -29,6 +30,7 @@ use crate::counts::{Cell, Counts, Row};
 use crate::event::{EpochFact, HealthFact, MemberFact};
 use crate::hot::{Hot, Keys};
 use crate::members::Discovery;
+use crate::spread::{PART_WORKERS, PART_ZONES, Spread};
 use crate::view::Verdict;
 
 /// Epochs of a pool kept for dating and diagnosis.
@@ -40,8 +42,14 @@ const PART_FIDELITY: f64 = 0.2;
 const PART_INTENT: f64 = 0.4;
 const PART_LOAD: f64 = 0.6;
 const PART_HARM: f64 = 0.2;
+/// A pool is judged by its shares or by its load, never by both.
+const _: () = {
+    let always = PART_HARM + PART_ZONES + PART_WORKERS;
+    assert!(PART_FIDELITY + PART_INTENT + always <= 1.0 + f64::EPSILON);
+    assert!(PART_LOAD + always <= 1.0 + f64::EPSILON);
+};
 /// Tolerance of the fidelity test: the data path is exact, the rest is noise of a changing rate.
-const FIDELITY_TOLERANCE: f64 = 0.1;
+pub(crate) const FIDELITY_TOLERANCE: f64 = 0.1;
 /// Share of requests that may be slower than `objective.p99`.
 pub(crate) const SLOW_OBJECTIVE: f64 = 0.01;
 /// Picks or requests below which nothing is said.
@@ -137,6 +145,8 @@ pub(crate) struct PoolWatch {
     pub(crate) flapping: bool,
     /// How what runs differs from the journal, and since when.
     pub(crate) drift: Option<(Drift, Mono)>,
+    /// The tests by worker and by zone.
+    pub(crate) spread: Spread,
     tests: Option<Tests>,
     /// A deployment shapes the weights of `pool`, so that they say what is intended.
     is_shaped: bool,
@@ -164,6 +174,7 @@ impl PoolWatch {
             hot: None,
             flapping: false,
             drift: None,
+            spread: Spread::default(),
             tests: None,
             is_shaped: false,
         }
@@ -337,6 +348,8 @@ impl PoolWatch {
         self.said = Said::default();
         self.client_rule = ClientRule::default();
         self.tests = Some(self.tests_of(&members, now));
+        let (expected, intended) = (self.expected.as_deref(), &self.intended);
+        self.spread = Spread::new(&self.pool, expected, intended, &self.spread, now);
         if let Some(info) = self.epochs.back_mut() {
             info.members = members;
             info.declared = self.pool.backends.iter().map(|b| b.weight).collect();
@@ -438,6 +451,12 @@ impl PoolWatch {
         self.limited = limited.map(|(index, _)| index).collect();
         self.hot = self.hot_key_since(Mono::ZERO);
         self.look_at_flaps(now);
+        let (by_worker, stale) = self.counts.take_by_worker();
+        // Who waited in the queue is counted under the epoch in which it came.
+        let waits = self.pool.queue.map_or(Duration::ZERO, |q| q.timeout);
+        if self.epoch().is_some_and(|e| now >= e.from.plus(waits)) {
+            self.spread.tick_stale(&stale);
+        }
         let (Some(row), Some(tests)) = (self.counts.last(), &mut self.tests) else {
             return;
         };
@@ -450,6 +469,7 @@ impl PoolWatch {
             if let Some(test) = &mut tests.intent {
                 self.said.intent = Some(test.tick(&free, now));
             }
+            self.spread.tick(&free, &by_worker, now);
         }
         if let Some(test) = &mut tests.load {
             let counts: Vec<LoadCount> = row.cells.iter().map(load_count).collect();
@@ -505,7 +525,9 @@ impl PoolWatch {
                 share::Verdict::Ok | share::Verdict::Unknown => None,
             }
         };
-        if let Some(verdict) = of(&self.said.intent).or_else(|| of(&self.said.fidelity)) {
+        let pool = of(&self.said.intent).or_else(|| of(&self.said.fidelity));
+        let part = || self.spread.verdict(index).map(|(verdict, _)| verdict);
+        if let Some(verdict) = pool.or_else(part) {
             return verdict;
         }
         if let Some(evidence) = self.said.load.as_ref().and_then(|l| l.get(index)) {
@@ -569,6 +591,7 @@ impl PoolWatch {
             && !exceeds(failed, ended, errors)
             && !exceeds(slow, ended, SLOW_OBJECTIVE)
             && self.verdicts.iter().all(|verdict| verdict.is_fine())
+            && self.spread.workers(&self.pool).is_none()
     }
 
     /// Starts the harm tests afresh: harm stopped, and the evidence of its time must not linger.
@@ -641,21 +664,23 @@ impl PoolWatch {
         (count >= 2).then(|| (first as f64 + allowed.min(again as f64)) / count as f64)
     }
 
-    /// First backend above its planned limit (capacity less headroom), beyond chance: index and utilisation.
+    /// The backend furthest above its planned limit: index and utilisation.
     pub(crate) fn overloaded(&self) -> Option<(usize, f64)> {
-        let (cells, count) = self.counts.window(WINDOW);
-        if count < 2 {
-            return None;
-        }
-        let free = 1.0 - self.pool.headroom.as_f64();
-        let over = self.pool.backends.iter().zip(&cells).enumerate();
-        over.filter_map(|(index, (backend, cell))| {
-            let capacity = backend.capacity_rps?;
-            let picks = cell.picks() as f64;
-            let rate = (picks - 2.0 * picks.sqrt()).max(0.0) / count as f64;
-            (rate > capacity * free).then(|| (index, picks / count as f64 / capacity))
-        })
-        .max_by(|a, b| a.1.total_cmp(&b.1))
+        let (cells, seconds) = self.counts.window(WINDOW);
+        let cells = cells.iter().enumerate();
+        cells
+            .filter_map(|(index, cell)| Some((index, self.above_plan(index, cell, seconds)?)))
+            .max_by(|a, b| a.1.total_cmp(&b.1))
+    }
+
+    /// The utilisation of the backend at `index`, which had `cell` in so many seconds, where that is above its planned
+    /// limit (capacity less headroom) beyond chance.
+    pub(crate) fn above_plan(&self, index: usize, cell: &Cell, seconds: usize) -> Option<f64> {
+        let capacity = self.pool.backends.get(index)?.capacity_rps?;
+        let picks = cell.picks() as f64;
+        let least = (picks - 2.0 * picks.sqrt()).max(0.0) / seconds as f64;
+        let planned = capacity * (1.0 - self.pool.headroom.as_f64());
+        (seconds >= 2 && least > planned).then(|| picks / seconds as f64 / capacity)
     }
 
     /// Whether backend `name` is known to be unable to take traffic.

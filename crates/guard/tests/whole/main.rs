@@ -25,4 +25,6 @@ mod rollouts;
 #[cfg(test)]
 mod rules;
 #[cfg(test)]
+mod spread;
+#[cfg(test)]
 mod world;

@@ -2,6 +2,7 @@
 
 use evenkeel_forecast::engine::spec::Fault;
 use evenkeel_guard::Verdict;
+use evenkeel_model::tally::Tally;
 
 use crate::world::{World, shop};
 
@@ -45,10 +46,35 @@ fn says_so_under(limit: &str) {
 }
 
 #[test]
+fn a_backend_above_its_planned_limit_says_so_before_anybody_is_harmed() {
+    // A third each, of 600; 80 % are planned.
+    for (rate, is_said) in [(1_650.0, true), (1_200.0, false)] {
+        let mut world = World::new(1, rate, shop([1, 1, 1], "round_robin", ""));
+        world.run(20);
+        let pool = &world.view().pools[0];
+        for backend in &pool.backends {
+            let says = backend.reason.contains("of its capacity, above the 80 %");
+            assert_eq!(says, is_said, "{rate}: {}", backend.reason);
+        }
+        assert_eq!(pool.objective_met, Some(true));
+    }
+}
+
+/// Another backend answers half of what the first one of a pool would have.
+fn half_overtaken(tally: &mut Tally) {
+    let epochs = tally.pools.iter_mut().flat_map(|pool| &mut pool.epochs);
+    for first in epochs.filter_map(|epoch| epoch.backends.first_mut()) {
+        let outcomes = &mut first.outcomes;
+        outcomes.cancelled = outcomes.ok / 2;
+        outcomes.ok -= outcomes.cancelled;
+    }
+}
+
+#[test]
 fn a_backend_whose_requests_others_answer_first_says_so() {
     for (hedge, is_said) in [("hedge = { after = \"50ms\" }", true), ("", false)] {
         let mut world = World::new(1, 300.0, shop([1, 1, 1], "round_robin", hedge));
-        world.hedges = true;
+        world.bend = Some(half_overtaken);
         world.run(20);
         let backends = &world.view().pools[0].backends;
         let says = |index: usize| {

@@ -110,6 +110,8 @@ pub(crate) struct World {
     pub(crate) replies: BTreeMap<u64, Outcome>,
     pub(crate) swaps: Vec<RevisionId>,
     pub(crate) silent_workers: Vec<u16>,
+    /// What becomes of a tally on its way to the guard.
+    pub(crate) bend: Option<fn(&mut Tally)>,
     pub(crate) out: Vec<String>,
     drained: Vec<Name>,
     pub(crate) overlays: Overlays,
@@ -117,21 +119,10 @@ pub(crate) struct World {
     pub(crate) findings: Vec<Finding>,
     /// Whether the shell checks health.
     pub(crate) checks: bool,
-    /// Whether another backend answers half of what the first one of a pool would have.
-    pub(crate) hedges: bool,
     health: BTreeMap<(Name, Name), HealthState>,
     epoch: u64,
     next_request: u64,
     queue: VecDeque<Event>,
-}
-
-fn half_overtaken(tally: &mut Tally) {
-    let epochs = tally.pools.iter_mut().flat_map(|pool| &mut pool.epochs);
-    for first in epochs.filter_map(|epoch| epoch.backends.first_mut()) {
-        let outcomes = &mut first.outcomes;
-        outcomes.cancelled = outcomes.ok / 2;
-        outcomes.ok -= outcomes.cancelled;
-    }
 }
 
 impl World {
@@ -172,12 +163,12 @@ impl World {
             replies: BTreeMap::new(),
             swaps: Vec::new(),
             silent_workers: Vec::new(),
+            bend: None,
             out: Vec::new(),
             drained: Vec::new(),
             overlays: Overlays::default(),
             findings: Vec::new(),
             checks: false,
-            hedges: false,
             health: BTreeMap::new(),
             epoch: 1,
             next_request: 1,
@@ -355,8 +346,8 @@ impl World {
             let now = self.now();
             self.engine.run_until(now);
             for mut tally in self.engine.take_tallies() {
-                if self.hedges {
-                    half_overtaken(&mut tally);
+                if let Some(bend) = self.bend {
+                    bend(&mut tally);
                 }
                 if !self.silent_workers.contains(&tally.worker.0) {
                     self.send(Event::Tally(tally));
