@@ -38,6 +38,12 @@ impl Blocks {
         }
     }
 
+    /// Gives every free buffer to the allocator: memory is short.
+    pub(crate) fn give_back(&self) {
+        self.blocks.take();
+        self.texts.take();
+    }
+
     /// An empty buffer for a head to be written.
     pub(crate) fn take_text(&self) -> Vec<u8> {
         self.texts.borrow_mut().pop().unwrap_or_default()

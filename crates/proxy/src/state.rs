@@ -317,6 +317,7 @@ impl Worker {
         self.shared.governor.second(overload, self.mono(now));
         drop(view);
         if self.is_tight() {
+            self.blocks.give_back();
             // Idle connections see that they are to end.
             self.look.notify_waiters();
         }

@@ -21,6 +21,7 @@ mod drain;
 mod foresight;
 mod incident;
 mod keys;
+mod memory;
 mod roster;
 mod support;
 mod traffic;
