@@ -49,6 +49,11 @@ impl Registry {
         }
     }
 
+    /// Whether it may ever name `member`.
+    pub(crate) fn knows(&self, member: &str) -> bool {
+        self.known.contains_key(member)
+    }
+
     /// Carries out a step; those that are gone in truth although the pool does not learn it.
     pub(crate) fn change<'c>(&mut self, change: &'c Discovery) -> &'c [String] {
         self.is_stale = change.stale;

@@ -189,12 +189,39 @@ fn what_is_not_built_is_refused_by_name() {
             .contains("feature `certificates` is not built"),
         "{problem}"
     );
-    let text = text("").replace("title", "needs = [\"discovery\"]\ntitle");
-    assert!(problems(&text)[0].message.contains("feature `discovery`"));
+    let text = text("").replace("title", "needs = [\"certificates\"]\ntitle");
+    assert!(
+        problems(&text)[0]
+            .message
+            .contains("feature `certificates`")
+    );
     let scenario = ok("[[step]]\nat = \"1s\"\nnetwork_fault = { zone = \"a\", loss = \"1%\" }\n");
     assert_eq!(scenario.features()[0].0, Feature::Network);
     assert!(scenario.missing(Stage::Sim).is_none());
     assert!(scenario.missing(Stage::Live).unwrap().contains("`network`"));
+}
+
+#[test]
+fn members_need_a_pool_that_finds_them_and_a_step_names_those_that_there_may_be() {
+    let says = |more: &str, words: &str| {
+        let problem = one(more);
+        assert!(problem.message.contains(words), "{problem}");
+    };
+    says("[member.\"shop/a\"]\n", "does not find its members");
+    says("[member.a]\n", "`a` is not POOL/NAME");
+    says("[member.\"shp/a\"]\n", "`shp`");
+    let step = |change: &str| {
+        format!("[[step]]\nat = \"1s\"\ndiscovery = {{ pool = \"shop\", {change} }}\n")
+    };
+    says(&step("stale = true"), "does not find its members");
+    let finds =
+        |more: &str| text(more).replace("[pool.shop]", "[pool.shop]\nmembers = { file = \"m\" }");
+    let told = |more: &str| problems(&finds(more))[0].message.clone();
+    assert!(told(&step("remove = [\"b\"]")).contains("`shop/b`"));
+    assert!(told(&step("add = [\"web-1\"]")).contains("backend of the configuration"));
+    let new = step("add = [\"b\"]") + &step("remove = [\"b\"]");
+    let read = parse(&finds(&new), "x.toml");
+    assert_eq!(read.map(|s| s.missing(Stage::Live)), Ok(None));
 }
 
 #[test]

@@ -267,7 +267,18 @@ impl World<'_> {
         let release = self.releases.get(key).cloned().unwrap_or_default();
         let faults = self.faults.iter().filter(|(_, k, _)| k == key);
         let all = faults.fold(release, |sum: Fault, (_, _, fault)| fault.and(&sum));
+        // A member that is not listed yet is what it is when it comes.
+        if self.awaits(key) {
+            return Ok(());
+        }
         self.engine.set_fault(key, all).map_err(|e| e.to_string())
+    }
+
+    /// A member that came is as broken as it was before anybody knew it.
+    pub(super) fn faults_of(&mut self, pool: &Name) -> Result<(), String> {
+        let keys: Vec<BackendKey> = self.faults.iter().map(|(_, key, _)| key.clone()).collect();
+        let mut mine = keys.iter().filter(|(of, _)| of == pool);
+        mine.try_for_each(|key| self.set_fault(key))
     }
 
     fn depend(

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use evenkeel_balance::membership::{Floor, Membership, Peer, Step};
 use evenkeel_control::step_in_words;
+use evenkeel_forecast::engine::spec::BackendKey;
 use evenkeel_guard::{Event, MembersFact};
 use evenkeel_model::config::{Backend, Config, Pool};
 use evenkeel_model::ids::Name;
@@ -126,6 +127,15 @@ impl World<'_> {
         }
     }
 
+    /// Whether discovery may name this backend, and its pool does not have it.
+    pub(super) fn awaits(&self, key: &BackendKey) -> bool {
+        let (pool, name) = key;
+        let follower = self.followers.get(pool);
+        let known = follower.is_some_and(|f| f.registry.knows(name.as_str()));
+        let there = self.plane.pool(pool.as_str());
+        known && there.is_some_and(|pool| pool.backend(name.as_str()).is_none())
+    }
+
     fn moved(&mut self, fact: MembersFact) {
         let (pool, moves) = (fact.pool.clone(), !fact.text.is_empty());
         if moves {
@@ -144,6 +154,9 @@ impl World<'_> {
         if moves {
             self.refresh(false);
             self.schedule_probes();
+            if let Err(why) = self.faults_of(&pool) {
+                tracing::error!(why, "a member came without its faults");
+            }
         }
     }
 }
