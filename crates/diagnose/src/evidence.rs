@@ -50,6 +50,22 @@ pub struct Evidence {
     pub unlisted: Option<Unlisted>,
 }
 
+/// What came of the last tries at a backend before its check took it out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LastTries {
+    /// Most were fine, or there were hardly any.
+    Well,
+    /// Connections were refused.
+    Refused,
+    /// Half or more failed.
+    Failed,
+    /// Half or more were slow, or never came back.
+    Slow,
+}
+
+/// A list of members that is not renewed for so long is a fault by itself: members come and go more often.
+pub const UNLISTED_LONG: Duration = Duration::from_mins(5);
+
 /// Looks for members that give no list that can be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unlisted {
@@ -206,8 +222,8 @@ pub struct OutFact {
     pub since: Mono,
     /// How often its check took it out in the last 5 min, this time included.
     pub flips: u32,
-    /// Whether it refused connections when it went out.
-    pub refused: bool,
+    /// What came of its last tries, if its check took it out.
+    pub last: LastTries,
     /// In words: `/healthz answered 404`.
     pub detail: String,
 }

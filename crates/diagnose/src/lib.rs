@@ -14,7 +14,7 @@ mod score;
 
 pub use evidence::{
     BackendWindow, ChangeFact, ChangedPath, DeploymentFact, Drift, EpochFact, Evidence, HotKey,
-    Onset, OutFact, OutReason, Unlisted, Window,
+    LastTries, Onset, OutFact, OutReason, UNLISTED_LONG, Unlisted, Window,
 };
 
 use evenkeel_model::blame::{Cause, Mechanism};

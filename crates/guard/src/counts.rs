@@ -3,7 +3,8 @@
 //! Workers count cumulatively per epoch; the difference to the last tally of the same worker and epoch is what
 //! is new. Counts of an epoch that the guard was not told of yet are left alone: the next tally holds them again.
 //! Rows are seconds. Row cells are those of the newest epoch; what older epochs still produce (responses to
-//! picks made before) is kept as [`Late`], since it harms users but says nothing about the running epoch.
+//! picks made before) is kept as [`Late`], since it harms users but says nothing about the running epoch. Who failed late
+//! is kept beside it: a backend that hangs is out by its check long before its tries time out.
 //!
 //! Limits: rows are bounded by [`CELLS_MAX`] cells per pool, latency by [`LATENCY_ROWS`] seconds and
 //! [`CHUNKS_MAX`] chunks, epochs per worker by `EPOCHS_KEPT`, workers by `u16`.
@@ -123,6 +124,31 @@ impl Late {
     }
 }
 
+/// Tries of an older epoch at one backend of it, that failed.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct LateFailure {
+    pub(crate) epoch: Epoch,
+    /// The backend, by its place in that epoch.
+    pub(crate) place: usize,
+    /// What came of all tries that ended with them; no picks.
+    pub(crate) cell: Cell,
+}
+
+impl LateFailure {
+    fn of(epoch: Epoch, place: usize, cell: &Cell) -> Option<Self> {
+        (cell.failed() > 0).then_some(Self {
+            epoch,
+            place,
+            cell: Cell {
+                free: 0,
+                forced: 0,
+                retry: 0,
+                ..*cell
+            },
+        })
+    }
+}
+
 /// One second of a pool.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Row {
@@ -136,6 +162,8 @@ pub(crate) struct Row {
     pub(crate) cells: Vec<Cell>,
     /// From older epochs.
     pub(crate) late: Late,
+    /// Those of them that failed.
+    pub(crate) late_failures: Vec<LateFailure>,
     /// Requests that no backend could be picked for.
     pub(crate) unpicked: u32,
     /// Part of the harm that is that of single clients: (failed, slow).
@@ -207,6 +235,7 @@ pub(crate) struct Counts {
     cells: Vec<Cell>,
     latency: Vec<Latency>,
     late: Late,
+    late_failures: Vec<LateFailure>,
     unpicked_new: u64,
     clients: ClientSketch,
     /// Free picks of each backend in the running epoch.
@@ -235,6 +264,7 @@ impl Counts {
             cells: Vec::new(),
             latency: Vec::new(),
             late: Late::default(),
+            late_failures: Vec::new(),
             unpicked_new: 0,
             clients: ClientSketch::default(),
             totals: Vec::new(),
@@ -252,8 +282,10 @@ impl Counts {
 
     /// A new epoch of `size` backends begins. What the second holds so far of the old one is closed as late.
     pub(crate) fn begin(&mut self, epoch: Epoch, size: usize) {
-        for cell in &self.cells {
+        for (place, cell) in self.cells.iter().enumerate() {
             self.late.add(cell);
+            self.late_failures
+                .extend(LateFailure::of(self.epoch, place, cell));
         }
         self.close_chunk();
         self.epoch = epoch;
@@ -305,6 +337,8 @@ impl Counts {
                     if cell.free > 0 {
                         *self.stale.entry(worker).or_default() += u64::from(cell.free);
                     }
+                    self.late_failures
+                        .extend(LateFailure::of(counted.epoch, index, &cell));
                 }
             }
             self.workers.insert(key, counted.backends.clone());
@@ -331,6 +365,7 @@ impl Counts {
             epoch: self.epoch,
             cells: std::mem::replace(&mut self.cells, vec![Cell::default(); self.size]),
             late: std::mem::take(&mut self.late),
+            late_failures: std::mem::take(&mut self.late_failures),
             unpicked: u32::try_from(std::mem::take(&mut self.unpicked_new)).unwrap_or(u32::MAX),
             single: (0, 0),
         };

@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use evenkeel_balance::roster::{is_unseen, waits};
 use evenkeel_diagnose::{
-    BackendWindow, ChangeFact, ChangedPath, DeploymentFact, EpochFact, Evidence, HotKey, Onset,
-    OutFact, OutReason, Window,
+    BackendWindow, ChangeFact, ChangedPath, DeploymentFact, EpochFact, Evidence, HotKey, LastTries,
+    Onset, OutFact, OutReason, Window,
 };
 use evenkeel_model::clock::Mono;
 use evenkeel_model::diff::diff;
-use evenkeel_model::ids::Name;
+use evenkeel_model::ids::{Epoch, Name};
 use evenkeel_model::tally::Outcomes;
 
 use crate::counts::{Cell, Row};
@@ -25,6 +25,8 @@ use crate::watch::{EpochInfo, PoolWatch};
 const BEFORE: (Duration, Duration) = (Duration::from_mins(2), Duration::from_secs(10));
 /// What a backend did last before it went out; few checks take less than that.
 const LAST_TRIES: Duration = Duration::from_secs(1);
+/// Tries that say something.
+const TRIES_MIN: u64 = 5;
 /// By then a new member has been checked.
 const JOINS_WITHIN: Duration = Duration::from_secs(15);
 /// Changes that are looked at.
@@ -136,6 +138,12 @@ pub(crate) fn window(watch: &PoolWatch, from: Mono, to: Mono) -> Option<Window> 
                 sum.add(cell);
             }
         }
+        for late in &row.late_failures {
+            let place = place_of(watch, late.epoch, late.place);
+            if let Some(sum) = place.and_then(|p| sums.get_mut(p)) {
+                sum.add(&late.cell);
+            }
+        }
     }
     let latency = watch.counts.latency_between(begin, last.at, size);
     let backends = sums.iter().zip(latency);
@@ -183,6 +191,16 @@ fn places_of(watch: &PoolWatch, row: &Row) -> Vec<Option<usize>> {
         // Forgotten epochs had the same backends as far as is known.
         _ => (0..row.cells.len()).map(Some).collect(),
     }
+}
+
+/// Where the backend at `place` of an older epoch stands now.
+fn place_of(watch: &PoolWatch, epoch: Epoch, place: usize) -> Option<usize> {
+    let old = watch.epochs.iter().find(|e| e.fact.epoch == epoch)?;
+    let name = &old.fact.members.get(place)?.name;
+    let now = &watch.epoch()?.fact.members;
+    let same = now.get(place).is_some_and(|m| m.name == *name);
+    same.then_some(place)
+        .or_else(|| now.iter().position(|m| m.name == *name))
 }
 
 /// The epochs that overlap the time since `from`.
@@ -248,7 +266,10 @@ fn out(watch: &PoolWatch, onset: Mono, now: Mono) -> Vec<OutFact> {
             reason,
             since,
             flips: u32::try_from(flips).unwrap_or(u32::MAX),
-            refused: reason == OutReason::Health && refused(watch, place, since),
+            last: match health.and_then(|h| h.downs.back()) {
+                Some(at) if reason == OutReason::Health => last_tries(watch, place, *at),
+                _ => LastTries::Well,
+            },
             detail: said.unwrap_or_else(|| member.why.clone()),
         });
     }
@@ -272,15 +293,37 @@ fn joined_at(watch: &PoolWatch, backend: &Name) -> Mono {
     since.map_or(Mono::ZERO, |info| info.from)
 }
 
-/// Whether the backend at `place` refused what it was sent when it went out, `at`.
-fn refused(watch: &PoolWatch, place: usize, at: Mono) -> bool {
-    let last = window(watch, at.minus(LAST_TRIES), at);
-    let tries = last.and_then(|w| {
-        w.backends
-            .get(place)
-            .map(|b| (b.outcomes.connect_failed, b.finished()))
-    });
-    tries.is_some_and(|(refused, finished)| refused > 0 && refused * 10 >= finished * 9)
+/// What came of the last tries at the backend at `place`, which went out `at`.
+fn last_tries(watch: &PoolWatch, place: usize, at: Mono) -> LastTries {
+    let since = |length: Duration| {
+        let rows = watch.counts.rows().iter();
+        let rows = rows.filter(|row| row.at > at.minus(length) && row.at <= at);
+        let here = rows.filter(|row| place_of(watch, row.epoch, place) == Some(place));
+        here.filter_map(|row| row.cells.get(place))
+            .fold(Cell::default(), |mut sum, cell| {
+                sum.add(cell);
+                sum
+            })
+    };
+    let last = since(LAST_TRIES);
+    let refused = u64::from(last.connect_failed);
+    if refused > 0 && refused * 10 >= last.ended() * 9 {
+        return LastTries::Refused;
+    }
+    // Its check failed that long before it took the backend out.
+    let check = watch.pool.health.as_ref();
+    let lead = check.map_or(Duration::ZERO, |h| h.interval * h.fall + h.timeout);
+    let last = since(lead.max(LAST_TRIES));
+    let (picks, failed, slow) = (last.picks(), last.failed(), u64::from(last.slow));
+    let held = picks.saturating_sub(last.ended() + u64::from(last.cancelled));
+    if picks < TRIES_MIN || (failed + slow + held) * 2 < picks {
+        LastTries::Well
+    } else if (slow + held) * 2 >= picks.saturating_sub(failed).max(TRIES_MIN) {
+        // Who is slow fills up and then fails.
+        LastTries::Slow
+    } else {
+        LastTries::Failed
+    }
 }
 
 /// The start of the first of the last epochs in a row in which it is drained.

@@ -8,7 +8,7 @@ use evenkeel_model::blame::{Cause, Mechanism, Subject};
 use evenkeel_model::ids::Name;
 
 use super::{Candidate, OUT_NATS, SPONTANEOUS, SPONTANEOUS_WIDE, load_words, names, worse};
-use crate::evidence::{OutFact, OutReason};
+use crate::evidence::{LastTries, OutFact, OutReason};
 use crate::facts::{BAD_NATS, BackendFacts, Facts};
 use crate::index::Index;
 use crate::score::{Signal, group_gain};
@@ -187,7 +187,7 @@ fn check(facts: &Facts<'_>) -> Option<Candidate> {
     for thrown in evidence
         .out
         .iter()
-        .filter(|o| o.reason == OutReason::Health && !o.refused)
+        .filter(|o| o.reason == OutReason::Health && o.last == LastTries::Well)
     {
         let place = index.place(&thrown.backend, places.len());
         let well = |i: &usize| facts.backends.get(*i).is_some_and(|b| !b.is_bad());

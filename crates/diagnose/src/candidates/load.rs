@@ -12,7 +12,7 @@ use super::revision::{limit_lowered_by, unpicked_part};
 use super::spread::{load_credit, loads, loads_scaled, tell};
 use super::storm::demand;
 use super::{Candidate, SPONTANEOUS, load_words, names, percent};
-use crate::evidence::{OutFact, OutReason};
+use crate::evidence::{LastTries, OutFact, OutReason};
 use crate::facts::{BackendFacts, Facts, OVERLOAD};
 use crate::index::Index;
 
@@ -161,7 +161,8 @@ fn blamed(
 ) -> Option<(Cause, Mechanism, Subject, f64)> {
     let pool = &facts.evidence.pool;
     let whole = Subject::Pool(pool.name.clone());
-    let (gone, refused) = (super::members::gone(facts), super::members::refused(facts));
+    let gone = super::members::gone(facts);
+    let broken = super::members::ended_as(facts, |last| last != LastTries::Well);
     let all = |of: &[usize]| places.iter().all(|place| of.contains(place));
     let check = Mechanism::HealthCheck;
     Some(match (reason, places) {
@@ -174,14 +175,20 @@ fn blamed(
             (Cause::Membership, Mechanism::Membership, whole, prior)
         }
         // Of several that are down the first stands for all.
-        (OutReason::Health, [one, ..]) if places.len() == 1 || all(&refused) => {
+        (OutReason::Health, [one, ..]) if places.len() == 1 || all(&broken) => {
             let subject = Subject::Backend {
                 pool: pool.name.clone(),
                 backend: pool.backends.get(*one)?.name.clone(),
             };
             let is_bad = facts.backends.get(*one).is_some_and(BackendFacts::is_bad);
-            if is_bad || refused.contains(one) {
-                (Cause::BackendFault, Mechanism::Errors, subject, SPONTANEOUS)
+            if is_bad || broken.contains(one) {
+                let slow = super::members::ended_as(facts, |last| last == LastTries::Slow);
+                let mechanism = if slow.contains(one) {
+                    Mechanism::Latency
+                } else {
+                    Mechanism::Errors
+                };
+                (Cause::BackendFault, mechanism, subject, SPONTANEOUS)
             } else {
                 (Cause::HealthCheck, check, subject, SPONTANEOUS)
             }

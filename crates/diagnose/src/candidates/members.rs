@@ -11,6 +11,7 @@ use evenkeel_model::blame::{Cause, Mechanism, Subject};
 use super::fault::group;
 use super::load::shortfall;
 use super::{Candidate, SPONTANEOUS, names};
+use crate::evidence::{LastTries, UNLISTED_LONG};
 use crate::facts::{BackendFacts, Facts};
 use crate::index::Index;
 
@@ -25,7 +26,7 @@ const TRIES_MIN: u64 = 5;
 
 /// Places of members that were found and refuse connections.
 pub(crate) fn gone(facts: &Facts<'_>) -> Vec<usize> {
-    let refused_when_out = refused(facts);
+    let refused_when_out = ended_as(facts, |last| last == LastTries::Refused);
     let windows = facts.evidence.after.backends.iter();
     let pairs = facts.evidence.pool.backends.iter().zip(windows).enumerate();
     let refuses = pairs.filter(|(place, (backend, window))| {
@@ -38,15 +39,12 @@ pub(crate) fn gone(facts: &Facts<'_>) -> Vec<usize> {
     refuses.map(|(place, _)| place).collect()
 }
 
-/// Places of those that refused connections when their check took them out.
-pub(crate) fn refused(facts: &Facts<'_>) -> Vec<usize> {
+/// Places of those whose last tries, before their check took them out, came to what `test` says.
+pub(crate) fn ended_as(facts: &Facts<'_>, test: impl Fn(LastTries) -> bool) -> Vec<usize> {
     let evidence = facts.evidence;
     let index = Index::new(evidence.pool.backends.iter().map(|b| &b.name));
-    let out = evidence
-        .out
-        .iter()
-        .enumerate()
-        .filter(|(_, out)| out.refused);
+    let out = evidence.out.iter().enumerate();
+    let out = out.filter(|(_, out)| test(out.last));
     out.filter_map(|(i, out)| index.place(&out.backend, i))
         .collect()
 }
@@ -106,11 +104,18 @@ fn still_listed(facts: &Facts<'_>) -> Option<Candidate> {
     Some(out)
 }
 
-/// Too few for the traffic while the list is not renewed.
+/// Too few for the traffic while the list is not renewed, or that it has not been for long.
 fn lacking(facts: &Facts<'_>) -> Option<Candidate> {
     not_renewed(facts)?;
-    let short = shortfall(facts).filter(|short| short.score > 0.0)?;
-    let mut out = candidate(facts, short.score + UNLISTED);
-    out.pro.extend(short.pro);
+    let evidence = facts.evidence;
+    let short = shortfall(facts).filter(|short| short.score > 0.0);
+    let unlisted = evidence.unlisted.as_ref()?;
+    if short.is_none() && evidence.now.since(unlisted.since) < UNLISTED_LONG {
+        return None;
+    }
+    let score = short.as_ref().map_or(0.0, |short| short.score);
+    let mut out = candidate(facts, score + UNLISTED);
+    out.pro
+        .extend(short.into_iter().flat_map(|short| short.pro));
     Some(out)
 }

@@ -6,8 +6,8 @@ use std::time::Duration;
 use evenkeel_balance::{Member, expected_shares};
 use evenkeel_diagnose::evidence::{ChangedPath, OutFact, OutReason};
 use evenkeel_diagnose::{
-    BackendWindow, ChangeFact, DeploymentFact, Drift, EpochFact, Evidence, HotKey, Onset, Unlisted,
-    Window,
+    BackendWindow, ChangeFact, DeploymentFact, Drift, EpochFact, Evidence, HotKey, LastTries,
+    Onset, Unlisted, Window,
 };
 use evenkeel_model::clock::{Mono, Wall};
 use evenkeel_model::config::{
@@ -233,7 +233,7 @@ impl World {
             reason,
             since: moment(-ago),
             flips: 1,
-            refused: false,
+            last: LastTries::Well,
             detail: "404".to_owned(),
         });
     }

@@ -1,7 +1,7 @@
 //! Checks that flip, retries that feed on failures, and members that are not what they should be.
 
 use evenkeel_diagnose::evidence::OutReason;
-use evenkeel_diagnose::{Unlisted, diagnose};
+use evenkeel_diagnose::{LastTries, Unlisted, diagnose};
 use evenkeel_model::blame::{Cause, Mechanism};
 use evenkeel_model::config::{Health, HealthCheck, HttpCheck, Retry, RetryOn};
 use evenkeel_model::units::Ratio;
@@ -211,10 +211,24 @@ fn hosts_that_were_found_and_refuse_are_still_listed_and_declared_ones_are_broke
     };
     let refused = |seed| {
         let mut w = overloads(seed);
-        w.out.iter_mut().for_each(|out| out.refused = true);
+        w.out
+            .iter_mut()
+            .for_each(|out| out.last = LastTries::Refused);
         w
     };
     score("three gone, out by their check", refused, &right);
+    let hangs = |seed| {
+        let mut w = shop(seed, 1_250.0);
+        w.take_out(1, OutReason::Health, 0.0);
+        w.out[0].last = LastTries::Slow;
+        w
+    };
+    let right_one = is(
+        Cause::BackendFault,
+        Mechanism::Latency,
+        "backend:shop/web-2",
+    );
+    score("one hung, out by its check", hangs, right_one);
     // Out before they cost a request: nothing tells them from a check that fails.
     let all: Vec<_> = (0..20)
         .map(|s| diagnose(&overloads(s).evidence()))

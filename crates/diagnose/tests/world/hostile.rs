@@ -5,8 +5,8 @@ use std::sync::Arc;
 use evenkeel_balance::Member;
 use evenkeel_diagnose::evidence::{OutFact, OutReason};
 use evenkeel_diagnose::{
-    BackendWindow, ChangeFact, Drift, EpochFact, Evidence, HotKey, Onset, Unlisted, Window,
-    diagnose, margin,
+    BackendWindow, ChangeFact, Drift, EpochFact, Evidence, HotKey, LastTries, Onset, Unlisted,
+    Window, diagnose, margin,
 };
 use evenkeel_model::blame::{Cause, Mechanism};
 use evenkeel_model::clock::Mono;
@@ -55,7 +55,12 @@ fn out(n: u64, rng: &mut Rng) -> OutFact {
         reason: reasons[rng.below(4) as usize],
         since: Mono::from_secs(rng.below(100)),
         flips: rng.below(9) as u32,
-        refused: rng.below(2) == 0,
+        last: [
+            LastTries::Well,
+            LastTries::Refused,
+            LastTries::Failed,
+            LastTries::Slow,
+        ][rng.below(4) as usize],
         detail: String::new(),
     }
 }
