@@ -36,6 +36,8 @@ pub(crate) enum AlarmKind {
     Flapping,
     /// What runs is not what the journal says.
     Drift,
+    /// The list of its members is not renewed.
+    Unlisted,
 }
 
 impl AlarmKind {
@@ -82,6 +84,7 @@ impl PoolWatch {
             (AlarmKind::Slow, harm(&self.said.slow)),
             (AlarmKind::Flapping, self.flapping),
             (AlarmKind::Drift, self.is_drifting()),
+            (AlarmKind::Unlisted, self.unlisted().is_some()),
         ]
         .into_iter()
         .filter_map(|(kind, raised)| raised.then_some(kind))
@@ -119,6 +122,7 @@ impl PoolWatch {
         }
         alarms.extend(self.flap_alarm());
         alarms.extend(self.drift_alarm());
+        alarms.extend(self.unlisted_alarm());
         alarms
     }
 

@@ -5,13 +5,16 @@
 //! move only what was declared ("runtime state is kept").
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use evenkeel_diagnose::Unlisted;
+use evenkeel_detect::onset::Onset;
+use evenkeel_diagnose::{UNLISTED_LONG, Unlisted};
 use evenkeel_model::clock::Mono;
 use evenkeel_model::config::Config;
 use evenkeel_model::ids::Name;
 use evenkeel_model::record::{Entry, EventSource, TimelineEvent};
 
+use crate::alarm::{Alarm, AlarmKind};
 use crate::event::MembersFact;
 use crate::remedy::Outlook;
 use crate::state::Inner;
@@ -51,6 +54,30 @@ impl Discovery {
                 at.since(now).as_secs()
             ),
             None => "no longer named, stays because the pool needs it".to_owned(),
+        })
+    }
+}
+
+impl PoolWatch {
+    /// Since when the members are not renewed, if that is long ago.
+    pub(crate) fn unlisted(&self) -> Option<Unlisted> {
+        let now = self.counts.last()?.at;
+        let unlisted = self.discovery.unlisted();
+        unlisted.filter(|unlisted| now.since(unlisted.since) >= UNLISTED_LONG)
+    }
+
+    /// The alarm about a list that is not renewed.
+    pub(crate) fn unlisted_alarm(&self) -> Option<Alarm> {
+        let Unlisted { since, why } = self.unlisted()?;
+        Some(Alarm {
+            kind: AlarmKind::Unlisted,
+            onset: Onset {
+                lo: since.minus(Duration::from_secs(1)),
+                best: since,
+                hi: since,
+            },
+            title: format!("the members of pool `{}` are not renewed", self.pool.name),
+            detail: format!("for {} s: {why}", UNLISTED_LONG.as_secs()),
         })
     }
 }

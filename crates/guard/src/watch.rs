@@ -581,13 +581,14 @@ impl PoolWatch {
     }
 
     /// Whether the second closed last was fine: requests, none or few of them harmed, every verdict ok or explained, no
-    /// check that flaps, nothing beside the journal.
+    /// check that flaps, nothing beside the journal, no list of members that is not renewed.
     pub(crate) fn fine(&self) -> bool {
         let (ended, failed, slow) = self.sum(1, Row::harm_of_many);
         let errors = self.pool.objective.error_rate.as_f64();
         ended > 0
             && !self.flapping
             && self.drift.is_none()
+            && self.unlisted().is_none()
             && !exceeds(failed, ended, errors)
             && !exceeds(slow, ended, SLOW_OBJECTIVE)
             && self.verdicts.iter().all(|verdict| verdict.is_fine())

@@ -1,6 +1,7 @@
-//! Alarms that are rules, not tests: a check that flaps, and what runs beside the journal. Nobody is harmed here.
+//! Alarms that are rules, not tests: a check that flaps, what runs beside the journal, a list of members that is not
+//! renewed. Nobody is harmed here.
 
-use evenkeel_guard::{Event, HealthFact};
+use evenkeel_guard::{Event, HealthFact, MembersFact};
 use evenkeel_model::blame::Cause;
 use evenkeel_model::record::{IncidentRecord, IncidentStatus};
 
@@ -62,6 +63,34 @@ fn an_edit_that_harms_nobody_is_told_and_the_incident_lasts_as_long_as_the_edit(
     );
     assert_ne!(incident(&world).status, IncidentStatus::Resolved);
     world.edit_past_the_guard(shop([1, 1, 1], "round_robin", ""));
+    let ended = world.run_until(90, |w| incident(w).status == IncidentStatus::Resolved);
+    assert!(ended.is_some(), "{:#?}", incident(&world));
+}
+
+#[test]
+fn a_list_that_is_not_renewed_is_told_after_five_minutes_and_until_it_is() {
+    let finds = "[pool.shop.members]\nfile = \"members.toml\"";
+    let mut world = World::new(3, 300.0, shop([1, 1, 1], "round_robin", finds));
+    let look = |failed: bool| {
+        Event::Members(MembersFact {
+            pool: name("shop"),
+            found: Vec::new(),
+            held: Vec::new(),
+            next: None,
+            error: failed.then(|| "no such file".to_owned()),
+            failed,
+            text: String::new(),
+        })
+    };
+    world.run(60);
+    world.send(look(true));
+    world.run(290);
+    assert!(world.incidents().is_empty(), "{:#?}", world.incidents());
+    let told = world.run_until(20, |w| !w.incidents().is_empty());
+    assert!(told.is_some());
+    let found = incident(&world).diagnosis.map(|d| d.cause);
+    assert_eq!(found, Some(Cause::Membership));
+    world.send(look(false));
     let ended = world.run_until(90, |w| incident(w).status == IncidentStatus::Resolved);
     assert!(ended.is_some(), "{:#?}", incident(&world));
 }
