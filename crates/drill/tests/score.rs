@@ -1,8 +1,24 @@
 //! A score of drills in simulation, for whoever tunes a test or writes a scenario:
 //! `DRILL=file.toml SEEDS=20 cargo test -p evenkeel-drill --test score -- --ignored --nocapture`.
-//! Without DRILL it scores every shipped drill.
+//! Without DRILL it scores every shipped drill. At the end it prints the table of docs/diagnosis.md.
 
-use evenkeel_drill::{Summary, scenario, shipped, sim};
+use evenkeel_drill::outcome::Spread;
+use evenkeel_drill::{Outcome, Summary, scenario, shipped, sim};
+
+/// A row of the table: what passed, and after how many seconds it was found and well again.
+fn row(name: &str, runs: &[Outcome]) -> String {
+    let passed = runs.iter().filter(|run| run.passed).count();
+    let spread = |of: fn(&Outcome) -> Option<f64>| {
+        let spread = Spread::of(runs.iter().filter_map(of));
+        let both = spread.median.zip(spread.p95);
+        both.map_or_else(|| "-".to_owned(), |(m, p)| format!("{m:.1}, {p:.1}"))
+    };
+    let (found, restored) = (spread(|r| r.detect_seconds), spread(|r| r.restore_seconds));
+    format!(
+        "| {name} | {passed} of {} | {found} | {restored} |",
+        runs.len()
+    )
+}
 
 #[test]
 #[ignore = "a tool: takes minutes and prints"]
@@ -18,6 +34,7 @@ fn score() {
             .map(|s| (s.name.to_owned(), s.text.to_owned()))
             .collect(),
     };
+    let (mut rows, mut all) = (Vec::new(), Vec::new());
     for (file, text) in files {
         let scenario = match scenario::parse(&text, &file) {
             Ok(scenario) => scenario,
@@ -42,5 +59,9 @@ fn score() {
         }
         let summary = Summary::of(&runs, &scenario);
         println!("{} {took:.1} s {summary:#?}", scenario.name);
+        rows.push(row(&scenario.name, &runs));
+        all.extend(runs);
     }
+    rows.push(row("all", &all));
+    println!("{}", rows.join("\n"));
 }
