@@ -23,6 +23,7 @@ const PURE_MAY_USE: &[&str] = &[
     "bytes",
     "httparse",
     "libm",
+    "postcard",
     "rand_core",
     "rand_pcg",
     "saphyr-parser",

@@ -55,6 +55,7 @@ impl Seat<'_> {
 }
 
 /// The backends of a pool with the keys that belong to each.
+#[derive(serde::Serialize, serde::Deserialize)]
 pub struct KeyTable {
     algorithm: Algorithm,
     /// What it was built for.
@@ -66,6 +67,7 @@ pub struct KeyTable {
     weights: Vec<u32>,
 }
 
+#[derive(serde::Serialize, serde::Deserialize)]
 enum Places {
     Ring(ring::Ring),
     /// Index of the owner by slot; empty: nobody takes traffic.

@@ -4,7 +4,7 @@ use evenkeel_model::config::{Algorithm, Pool};
 use evenkeel_model::ids::Name;
 
 /// One backend as a picker sees it. The index in the list is the index in file order.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Member {
     /// The backend: its identity over reloads.
     pub name: Name,

@@ -511,6 +511,12 @@ pub(crate) enum Incident {
         /// Such as i1
         id: String,
     },
+    /// Decide the recorded events again and compare; needs no instance
+    Replay {
+        /// Such as i1, of --data; or a recording
+        #[arg(value_name = "ID|FILE")]
+        what: String,
+    },
 }
 
 #[derive(Debug, Subcommand)]

@@ -10,6 +10,7 @@ mod import;
 mod incident;
 mod init;
 mod plan;
+mod replay;
 mod run;
 mod saved;
 mod schema;

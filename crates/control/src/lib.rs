@@ -15,6 +15,7 @@ mod fleet;
 mod handle;
 pub mod judge;
 mod members;
+pub mod recordings;
 mod series;
 mod shell;
 pub mod source;

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use evenkeel_guard::recording::Recorder;
 use evenkeel_guard::{Action, EpochFact, Event, Guard, Outcome, RequestId, Token};
 use evenkeel_journal::{AppendError, Submission, Writer};
 use evenkeel_model::clock::Wall;
@@ -32,6 +33,7 @@ use crate::fleet::Fleet;
 use crate::handle::{Command, Handle, Published};
 use crate::judge::judge;
 use crate::members::{Answer, Finder};
+use crate::recordings::Recordings;
 use crate::series::Series;
 use crate::source::Source;
 
@@ -156,6 +158,8 @@ struct Inboxes {
 struct Shell {
     clock: Clock,
     guard: Guard,
+    recorder: Recorder,
+    recordings: Recordings,
     fleet: Fleet,
     proxy: Proxy,
     checks: Checker,
@@ -197,12 +201,21 @@ impl Shell {
     fn step(&mut self, event: Event) {
         let mut events = VecDeque::from([event]);
         while let Some(event) = events.pop_front() {
-            let actions = self.guard.step(event, self.clock.mono(), clock::wall());
+            let (now, wall) = (self.clock.mono(), clock::wall());
+            let actions = self.recorder.step(&mut self.guard, event, now, wall);
+            self.keep_recordings();
             for action in actions {
                 if let Some(answer) = self.carry_out(action) {
                     events.push_back(answer);
                 }
             }
+        }
+    }
+
+    /// What the guard was told is written beside each incident that changed.
+    fn keep_recordings(&mut self) {
+        for incident in self.recorder.take_changed() {
+            self.recordings.keep(incident, self.recorder.recording());
         }
     }
 
@@ -389,10 +402,11 @@ impl Shell {
         let report = tokio::task::spawn_blocking(move || proxy.join())
             .await
             .unwrap_or_default();
-        let (writer, notifier) = (self.writer, self.notifier);
+        let (writer, notifier, recordings) = (self.writer, self.notifier, self.recordings);
         let last = tokio::task::spawn_blocking(move || {
             drop(notifier);
             drop(writer);
+            drop(recordings);
         });
         if last.await.is_err() {
             tracing::error!("the journal's last entries may not be written");

@@ -8,7 +8,7 @@
 use crate::special::ln;
 
 /// A mean number of ticks between false alarms, at least 1.
-#[derive(Debug, Clone, Copy, PartialEq, PartialOrd)]
+#[derive(Debug, Clone, Copy, PartialEq, PartialOrd, serde::Serialize, serde::Deserialize)]
 pub struct Arl(f64);
 
 /// A budget that cannot be kept.

@@ -18,7 +18,7 @@ const ROUNDS_MAX: usize = 100;
 const SUM_ERROR: f64 = 1e-12;
 
 /// A band of shares.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Band {
     limits: Vec<(f64, f64)>,
 }

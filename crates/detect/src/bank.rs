@@ -35,7 +35,7 @@ pub(crate) enum Direction {
 }
 
 /// Log-likelihood ratios of every alternative to one boundary: per hit, per miss.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, serde::Serialize, serde::Deserialize)]
 pub(crate) struct Ratios([(f64, f64); ALTERNATIVES]);
 
 impl Ratios {
@@ -63,7 +63,7 @@ impl Ratios {
 }
 
 /// One boundary watched in one direction.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
 pub(crate) struct Side {
     sums: [f64; ALTERNATIVES],
 }
@@ -95,7 +95,7 @@ impl Side {
 }
 
 /// Bounds of the sums of a test.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, serde::Serialize, serde::Deserialize)]
 pub(crate) struct Limits {
     /// Largest log evidence of one tick, nats.
     pub(crate) clip: f64,
@@ -115,7 +115,7 @@ impl Limits {
 }
 
 /// An alarm that rises at the threshold and falls only well below it, so that it does not flutter.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, serde::Serialize, serde::Deserialize)]
 pub(crate) struct Latch {
     raised: bool,
 }

@@ -36,7 +36,7 @@ const HISTORY_TICKS: usize = onset::TICKS_MAX;
 const RECENT_TICKS: usize = 10;
 
 /// What the test says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Verdict {
     /// Nothing speaks against the objective being met.
     Quiet,
@@ -47,7 +47,7 @@ pub enum Verdict {
 }
 
 /// The evidence after a tick; [`fmt::Display`] gives the reason as a sentence.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct HarmEvidence {
     /// What the test says.
     pub verdict: Verdict,
@@ -81,7 +81,7 @@ pub enum HarmError {
 }
 
 /// The test of one rate against its objective.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
 pub struct HarmTest {
     objective: f64,
     overdispersion: f64,

@@ -26,7 +26,7 @@ const ANCHOR: f64 = 0.02;
 const SHARE_MIN: f64 = 1e-6;
 
 /// The detectors of one pool.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
 pub(crate) struct Joint {
     theta: Vec<f64>,
     band: Band,
@@ -34,7 +34,7 @@ pub(crate) struct Joint {
 }
 
 /// One span.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
 struct Learner {
     /// Picks that are remembered.
     span: f64,

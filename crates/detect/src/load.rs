@@ -39,7 +39,7 @@ pub const IN_FLIGHT_MIN: f64 = 30.0;
 const RECENT_TICKS: usize = 60;
 
 /// What the test says of one backend.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Verdict {
     /// Load and picks follow capacity.
     Ok,
@@ -56,7 +56,7 @@ pub enum Verdict {
 }
 
 /// The evidence about one backend; [`fmt::Display`] gives the reason as a sentence.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct LoadEvidence {
     /// What the test says.
     pub verdict: Verdict,
@@ -99,7 +99,7 @@ pub enum LoadError {
 }
 
 /// The test of one pool.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
 pub struct LoadTest {
     watches: Vec<Watch>,
     failures: ShiftTest,
@@ -108,7 +108,7 @@ pub struct LoadTest {
     recent: VecDeque<Vec<(f64, u64)>>,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
 struct Watch {
     part: f64,
     above: Option<Ratios>,

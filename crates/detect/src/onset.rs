@@ -20,7 +20,7 @@ pub const TICKS_MAX: usize = 300;
 const MASS: f64 = 0.95;
 
 /// Counts of one tick.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct TickCount {
     /// End of the tick.
     pub at: Mono,
@@ -31,7 +31,7 @@ pub struct TickCount {
 }
 
 /// When a change began.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Onset {
     /// Earliest plausible moment (95 % interval).
     pub lo: Mono,

@@ -40,7 +40,7 @@ const NAMED_NATS: f64 = 9.9;
 const PART_JOINT: f64 = 0.4;
 
 /// What a test says of one backend.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Verdict {
     /// Within the band as far as the counts can tell.
     Ok,
@@ -53,7 +53,7 @@ pub enum Verdict {
 }
 
 /// Why a verdict is what it is; [`fmt::Display`] gives the sentence.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
 pub enum Reason {
     /// Fewer than [`PICKS_MIN`] picks since the start of the epoch.
     TooFewPicks {
@@ -83,7 +83,7 @@ pub enum Reason {
 }
 
 /// The evidence about one backend.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct BackendEvidence {
     /// What the test says.
     pub verdict: Verdict,
@@ -100,7 +100,7 @@ pub struct BackendEvidence {
 }
 
 /// The evidence about a pool after a tick.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct ShareEvidence {
     /// Evidence against the null, nats.
     pub log_e: f64,
@@ -133,7 +133,7 @@ pub enum ShareError {
 }
 
 /// The test of one pool against one vector of shares.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
 pub struct ShareTest {
     tolerance: f64,
     log_threshold: f64,
@@ -150,7 +150,7 @@ pub struct ShareTest {
 }
 
 /// One backend under watch.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
 struct Watch {
     theta: f64,
     above: Option<Ratios>,
@@ -161,7 +161,7 @@ struct Watch {
 }
 
 /// The counts of one tick.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
 struct Tick {
     at: Mono,
     total: u64,

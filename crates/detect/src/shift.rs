@@ -37,7 +37,7 @@ pub struct ShiftEvidence {
 }
 
 /// The sequential test of several members against each other.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
 pub struct ShiftTest {
     margin: f64,
     log_threshold: f64,

@@ -87,7 +87,7 @@ pub struct HotKey {
 }
 
 /// How what runs differs from what the journal says that runs.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Drift {
     /// In words.
     pub what: String,
@@ -109,7 +109,7 @@ pub struct Onset {
 }
 
 /// Counts over a stretch of time, summed over workers and epochs.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Window {
     /// Its start.
     pub from: Mono,
@@ -122,7 +122,7 @@ pub struct Window {
 }
 
 /// What one backend did in a [`Window`]. Counts, not rates.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default, serde::Serialize, serde::Deserialize)]
 pub struct BackendWindow {
     /// Picks by the algorithm alone.
     pub picks_free: u64,
@@ -192,7 +192,7 @@ pub struct ChangeFact {
 }
 
 /// One key that a revision changed.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct ChangedPath {
     /// Its path.
     pub path: String,

@@ -15,7 +15,7 @@ use evenkeel_model::record::{DrainRecord, Entry, IncidentStatus, RevisionState, 
 use crate::event::{RequestId, Token};
 
 /// One thing to do.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub enum Action {
     /// Append the entries together or not at all, durably. Answer: `Event::Committed`. Commits keep their order.
     Commit {
@@ -95,7 +95,7 @@ pub enum Action {
 }
 
 /// Present load of a pool.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct PoolRate {
     /// The pool.
     pub pool: Name,
@@ -106,7 +106,7 @@ pub struct PoolRate {
 }
 
 /// What came of a request.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub enum Outcome {
     /// The revision runs; evidence is being gathered. Watch its state in `GuardView::revisions`.
     Applied {
@@ -175,7 +175,7 @@ pub enum Outcome {
 }
 
 /// Why the guard did not let a change in.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Refusal {
     /// The `CHG-..` finding that says why, then the blocking findings of the proposal.
     pub findings: Vec<Finding>,

@@ -16,7 +16,9 @@ use crate::spread::Strayed;
 use crate::watch::PoolWatch;
 
 /// Which test alarms.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
+)]
 pub(crate) enum AlarmKind {
     /// Traffic does not follow the running configuration.
     Fidelity,

@@ -22,7 +22,7 @@ const FINDINGS_MAX: usize = 100;
 const EVERY_MIN: Duration = Duration::from_mins(1);
 
 /// When and what.
-#[derive(Debug)]
+#[derive(Debug, serde::Serialize, serde::Deserialize)]
 pub(crate) struct Audits {
     pub(crate) last: Option<AuditFact>,
     pub(crate) due: Mono,

@@ -27,7 +27,7 @@ use crate::verify::Phase;
 const ROLLBACK_COMMIT_WAIT: Duration = Duration::from_secs(3);
 
 /// A change between its proposal and its swap.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub(crate) struct Change {
     /// What will run.
     pub(crate) target: Restorable,
@@ -42,7 +42,7 @@ pub(crate) struct Change {
 }
 
 /// Forward or back.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub(crate) enum Kind {
     /// A new revision.
     Apply {
@@ -58,7 +58,7 @@ pub(crate) enum Kind {
 }
 
 /// A rollback.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub(crate) struct Undo {
     /// What is undone.
     pub(crate) undone: RevisionId,
@@ -75,7 +75,7 @@ pub(crate) struct Undo {
 }
 
 /// How far a change is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(crate) enum Stage {
     /// The journal has not answered.
     Journalling,

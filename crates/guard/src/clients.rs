@@ -33,7 +33,7 @@ pub(crate) fn top_share_max(least: u32) -> f64 {
 }
 
 /// What the rule of clients says about a pool now.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, serde::Serialize, serde::Deserialize)]
 pub(crate) struct ClientRule {
     /// The harm tests may speak.
     pub(crate) open: bool,

@@ -32,7 +32,7 @@ pub(crate) const CLIENT_ROWS_MAX: usize = (CLIENT_CHUNKS_MAX + 1) * LATENCY_ROWS
 const CHUNK_CELLS_MAX: usize = 6_000;
 
 /// What one backend did in one second.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 pub(crate) struct Cell {
     /// Picks by the algorithm alone: the only ones of a share test.
     pub(crate) free: u32,
@@ -105,7 +105,7 @@ impl Cell {
 }
 
 /// What older epochs still produced in one second.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 pub(crate) struct Late {
     /// Tries that ended.
     pub(crate) ended: u32,
@@ -125,7 +125,7 @@ impl Late {
 }
 
 /// Tries of an older epoch at one backend of it, that failed.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub(crate) struct LateFailure {
     pub(crate) epoch: Epoch,
     /// The backend, by its place in that epoch.
@@ -150,7 +150,7 @@ impl LateFailure {
 }
 
 /// One second of a pool.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub(crate) struct Row {
     /// Its end.
     pub(crate) at: Mono,
@@ -213,7 +213,7 @@ impl Row {
 }
 
 /// Latency of some seconds.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub(crate) struct Chunk {
     /// After this.
     pub(crate) from: Mono,
@@ -226,7 +226,7 @@ pub(crate) struct Chunk {
 }
 
 /// The counts of one pool.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
 pub(crate) struct Counts {
     epoch: Epoch,
     size: usize,

@@ -48,7 +48,7 @@ const MOVE_SHOWS_WITHIN: Duration = Duration::from_secs(10);
 const LARGE_POOL: usize = 100;
 
 /// What the guard did about an incident.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub(crate) struct Acted {
     pub(crate) at: Mono,
     /// What it rolled back.
@@ -58,7 +58,7 @@ pub(crate) struct Acted {
 }
 
 /// A remedy that holds for a while.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub(crate) enum Standing {
     /// This backend is drained.
     Drain(Name),
@@ -67,7 +67,7 @@ pub(crate) enum Standing {
 }
 
 /// An incident at work.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
 pub(crate) struct Case {
     pub(crate) record: IncidentRecord,
     /// When its fault began.
@@ -95,7 +95,7 @@ pub(crate) struct Case {
 }
 
 /// All incidents in memory.
-#[derive(Debug)]
+#[derive(Debug, serde::Serialize, serde::Deserialize)]
 pub(crate) struct Desk {
     pub(crate) cases: Vec<Case>,
     next: u64,

@@ -25,7 +25,7 @@ use crate::{DRAIN_MAX, DRAINS_MAX, refuse};
 type Key = (Name, Name);
 
 /// A drain under way.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 struct Active {
     record: DrainRecord,
     until: Mono,
@@ -43,7 +43,7 @@ pub(crate) struct Asked {
 }
 
 /// All drains.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub(crate) struct Drains {
     active: BTreeMap<Key, Active>,
     /// The journal has not answered; they count as out for whatever is judged next.

@@ -18,15 +18,19 @@ use evenkeel_model::record::{
 use evenkeel_model::tally::{Tally, Vitals};
 
 /// Names a request that wants an answer. Given by whoever asks; the guard only echoes it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
+)]
 pub struct RequestId(pub u64);
 
 /// Names work that the guard handed out. Given by the guard, ascending, never reused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
+)]
 pub struct Token(pub u64);
 
 /// One thing that happened.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub enum Event {
     /// The process is up and serves traffic; the first event, once. Before it every command is refused.
     Booted(Box<Boot>),
@@ -141,7 +145,7 @@ pub enum Event {
 }
 
 /// What the guard starts from: read from the journal by the shell, with the configurations parsed.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Boot {
     /// Data-plane workers.
     pub workers: u16,
@@ -179,7 +183,7 @@ pub struct Boot {
 }
 
 /// A revision that can be put in place at once: its record and its parsed configuration.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Restorable {
     /// The record, text included.
     pub record: RevisionRecord,
@@ -188,7 +192,7 @@ pub struct Restorable {
 }
 
 /// The last audit in numbers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct AuditFact {
     /// When.
     pub at: Wall,
@@ -199,7 +203,7 @@ pub struct AuditFact {
 }
 
 /// A new epoch of a pool.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct EpochFact {
     /// The pool.
     pub pool: Name,
@@ -236,7 +240,7 @@ impl EpochFact {
 }
 
 /// A backend in an epoch.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct MemberFact {
     /// Its name.
     pub name: Name,
@@ -259,7 +263,7 @@ impl MemberFact {
 }
 
 /// A flip of a backend's health.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct HealthFact {
     /// The pool.
     pub pool: Name,
@@ -300,7 +304,7 @@ impl HealthFact {
 }
 
 /// The members that a pool has found.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct MembersFact {
     /// The pool.
     pub pool: Name,
@@ -319,7 +323,7 @@ pub struct MembersFact {
 }
 
 /// Vitals of a pool.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct PoolVitals {
     /// The pool.
     pub pool: Name,
@@ -328,7 +332,7 @@ pub struct PoolVitals {
 }
 
 /// A configuration that somebody wants to run.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Proposal {
     /// Who wants an answer.
     pub request: RequestId,
@@ -360,7 +364,7 @@ pub struct Proposal {
 }
 
 /// A person wants an earlier revision back.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct RollbackCommand {
     /// Who wants an answer.
     pub request: RequestId,
@@ -375,7 +379,7 @@ pub struct RollbackCommand {
 }
 
 /// A person wants a backend out of traffic for a while.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct DrainCommand {
     /// Who wants an answer.
     pub request: RequestId,
@@ -400,7 +404,7 @@ pub struct DrainCommand {
 }
 
 /// A person ends a drain.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct UndrainCommand {
     /// Who wants an answer.
     pub request: RequestId,
@@ -415,7 +419,7 @@ pub struct UndrainCommand {
 }
 
 /// CONFIG and the running revision are not the same.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct DriftFact {
     /// What differs or what is wrong with the file, in words.
     pub detail: String,
@@ -427,7 +431,7 @@ pub struct DriftFact {
 }
 
 /// A person's word on the deployment of a pool.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct DeployCommand {
     /// Who wants an answer.
     pub request: RequestId,
@@ -442,7 +446,7 @@ pub struct DeployCommand {
 }
 
 /// What is asked of a deployment.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum DeployVerb {
     /// Begin.
     Start(StartDeployment),
@@ -458,7 +462,7 @@ pub enum DeployVerb {
 }
 
 /// How a deployment is to go.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct StartDeployment {
     /// To which version.
     pub version: Name,
@@ -473,7 +477,7 @@ pub struct StartDeployment {
 }
 
 /// A deployment as it was reported.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct DeploymentReport {
     /// Who wants an answer.
     pub request: RequestId,
@@ -492,7 +496,7 @@ pub struct DeploymentReport {
 }
 
 /// What a person does about an incident.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct IncidentCommand {
     /// Who wants an answer.
     pub request: RequestId,
@@ -505,7 +509,7 @@ pub struct IncidentCommand {
 }
 
 /// What is done about an incident.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum IncidentVerb {
     /// Open one by hand (`test` for a test of the paging).
     Open {
@@ -529,7 +533,7 @@ pub enum IncidentVerb {
 }
 
 /// Forecast load of a pool.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct PoolLoad {
     /// The pool.
     pub pool: Name,

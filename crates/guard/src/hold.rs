@@ -20,7 +20,7 @@ const RESTART_HOLD: Duration = Duration::from_secs(10);
 const BACK_HOLD: Duration = Duration::from_secs(10);
 
 /// What is known of the evidence's sources.
-#[derive(Debug)]
+#[derive(Debug, serde::Serialize, serde::Deserialize)]
 pub(crate) struct Hold {
     started_at: Mono,
     workers: u16,

@@ -21,7 +21,7 @@ const OF_A_BACKEND: f64 = 0.5;
 const OF_THE_POOL: f64 = 0.05;
 
 /// A key and what it brings.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
 pub(crate) struct Hot {
     pub(crate) key: u64,
     /// Its part (0..1) of the requests with a key, at least.
@@ -29,7 +29,7 @@ pub(crate) struct Hot {
 }
 
 /// The keys of one pool, by the second in which they were told.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, serde::Serialize, serde::Deserialize)]
 pub(crate) struct Keys {
     seconds: VecDeque<(Mono, Frequent)>,
 }

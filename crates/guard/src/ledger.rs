@@ -26,7 +26,7 @@ const IN_FLIGHT_MAX: usize = 64;
 const RETRY_AFTER: Duration = Duration::from_secs(5);
 
 /// What a commit is for.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub(crate) enum Purpose<G> {
     /// Written if possible, else it waits.
     Record,
@@ -35,7 +35,7 @@ pub(crate) enum Purpose<G> {
 }
 
 /// The commits. `G` says what a gate opens.
-#[derive(Debug)]
+#[derive(Debug, serde::Serialize, serde::Deserialize)]
 pub(crate) struct Ledger<G> {
     next_token: u64,
     in_flight: VecDeque<(Token, Vec<Entry>, Purpose<G>)>,

@@ -28,6 +28,7 @@ mod ledger;
 mod members;
 mod opinion;
 mod people;
+pub mod recording;
 mod refuse;
 mod remedy;
 mod report;
@@ -74,7 +75,7 @@ pub const DRAIN_MAX: Duration = Duration::from_hours(24);
 pub const DRAINS_MAX: usize = 1_024;
 
 /// What the guard is told once, at its start.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 pub struct Settings {
     /// Whether incidents of this instance are marked as a drill (an isolated drill instance).
     pub drill: bool,

@@ -22,7 +22,7 @@ use crate::view::MembersView;
 use crate::watch::PoolWatch;
 
 /// What is known of the members of a pool beside who they are.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, serde::Serialize, serde::Deserialize)]
 pub(crate) struct Discovery {
     /// Members that stay although they are no longer named.
     held: Vec<Name>,

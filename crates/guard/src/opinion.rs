@@ -22,7 +22,7 @@ const MARGIN_TO_SUGGEST: f64 = 3.0;
 type Winner = (Cause, Mechanism, Option<Subject>);
 
 /// How settled the diagnosis of an incident is.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, serde::Serialize, serde::Deserialize)]
 pub(crate) struct Opinion {
     rival: Option<(Winner, u32)>,
     /// Looks in a row at which the winner led by [`MARGIN_TO_SUGGEST`].

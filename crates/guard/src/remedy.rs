@@ -46,7 +46,7 @@ const FORECAST_MAX_AGE: Duration = Duration::from_mins(2);
 const GAIN: f64 = 0.98;
 
 /// The forecast of the rollback target, kept fresh so that a rollback never waits.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, serde::Serialize, serde::Deserialize)]
 pub(crate) struct Outlook {
     asked: Option<(Token, RevisionId)>,
     asked_at: Option<Mono>,

@@ -50,7 +50,7 @@ const RETURN_EVERY: Duration = Duration::from_secs(2);
 const DOWN_FOR: Duration = Duration::from_secs(10);
 
 /// A deployment and what is seen of it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
 struct Active {
     record: RolloutRecord,
     comparison: Comparison,
@@ -78,7 +78,7 @@ impl Active {
 }
 
 /// The newest deployment of each pool.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, serde::Serialize, serde::Deserialize)]
 pub(crate) struct Rollouts {
     by_pool: BTreeMap<Name, Active>,
     /// The journal has not answered about their start.

@@ -32,14 +32,14 @@ const CELLS_MAX: usize = 10_000;
 const STALE_SECONDS: u32 = 5;
 
 /// The tests of one epoch.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, serde::Serialize, serde::Deserialize)]
 pub(crate) struct Spread {
     zones: Option<Zones>,
     workers: Workers,
     stale: BTreeMap<WorkerId, Stale>,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
 struct Zones {
     names: Vec<Option<Name>>,
     /// Which of the zones each backend is in.
@@ -48,7 +48,7 @@ struct Zones {
     said: Option<ShareEvidence>,
 }
 
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, serde::Serialize, serde::Deserialize)]
 struct Workers {
     theta: Vec<f64>,
     /// Of all workers together.
@@ -58,7 +58,7 @@ struct Workers {
 }
 
 /// Picks of a worker by epochs that are over, in seconds without a break.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, serde::Serialize, serde::Deserialize)]
 struct Stale {
     seconds: u32,
     picks: u64,

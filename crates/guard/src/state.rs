@@ -37,7 +37,7 @@ pub(crate) const SWAPS_KEPT: usize = 16;
 pub(crate) const QUARANTINE_MAX: usize = 1_024;
 
 /// What a commit opens when it is written.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub(crate) enum Gate {
     /// The change to the revision of this number may be swapped in.
     Change(u64),
@@ -69,7 +69,7 @@ pub(crate) enum Gate {
 }
 
 /// A revision that was swapped in.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
 pub(crate) struct SwapFact {
     pub(crate) id: RevisionId,
     pub(crate) at: Mono,
@@ -82,7 +82,7 @@ pub(crate) struct SwapFact {
 }
 
 /// The control loop. One per instance.
-#[derive(Debug)]
+#[derive(Debug, serde::Serialize, serde::Deserialize)]
 pub struct Guard {
     settings: Settings,
     inner: Option<Box<Inner>>,
@@ -166,7 +166,7 @@ fn spent(rollbacks: Vec<(Name, Wall)>, now: Mono, wall: Wall) -> Vec<(Name, Mono
 }
 
 /// Everything after the boot.
-#[derive(Debug)]
+#[derive(Debug, serde::Serialize, serde::Deserialize)]
 pub(crate) struct Inner {
     pub(crate) now: Mono,
     pub(crate) wall: Wall,

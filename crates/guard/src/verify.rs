@@ -29,7 +29,7 @@ pub const VERIFY_AFTER: Duration = Duration::from_secs(10);
 pub const HELD_AFTER: Duration = Duration::from_mins(10);
 
 /// Where the running revision stands.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub(crate) enum Phase {
     /// Verified or confirmed.
     Settled,
@@ -40,7 +40,7 @@ pub(crate) enum Phase {
 }
 
 /// A revision under observation.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub(crate) struct Verifying {
     /// Since when.
     pub(crate) since: Mono,

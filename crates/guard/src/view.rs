@@ -44,7 +44,18 @@ impl Status {
 }
 
 /// Verdict about a backend's share.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Default,
+    serde::Serialize,
+    serde::Deserialize,
+)]
 pub enum Verdict {
     /// Gets what it should.
     Ok,

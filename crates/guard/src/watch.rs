@@ -60,7 +60,7 @@ pub(crate) const WINDOW: usize = 10;
 const AT_LIMIT: f64 = 0.8;
 
 /// An epoch and since when it runs.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub(crate) struct EpochInfo {
     /// As the shell told it.
     pub(crate) fact: EpochFact,
@@ -75,7 +75,7 @@ pub(crate) struct EpochInfo {
 }
 
 /// What is known of a backend's health.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub(crate) struct Health {
     /// Takes traffic.
     pub(crate) up: bool,
@@ -93,7 +93,7 @@ pub(crate) struct Health {
 }
 
 /// The tests of one epoch.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
 struct Tests {
     fidelity: Option<ShareTest>,
     intent: Option<ShareTest>,
@@ -103,7 +103,7 @@ struct Tests {
 }
 
 /// What the tests said last.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, serde::Serialize, serde::Deserialize)]
 pub(crate) struct Said {
     pub(crate) fidelity: Option<ShareEvidence>,
     pub(crate) intent: Option<ShareEvidence>,
@@ -113,7 +113,7 @@ pub(crate) struct Said {
 }
 
 /// One pool.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
 pub(crate) struct PoolWatch {
     pub(crate) pool: Pool,
     pub(crate) counts: Counts,

@@ -22,7 +22,9 @@ pub const LINE_MAX: usize = 400;
 const CLEARED_MAX: usize = 3;
 
 /// What a notice is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
+)]
 pub enum NoticeEvent {
     /// An incident was opened.
     IncidentOpened,
@@ -56,16 +58,17 @@ impl NoticeEvent {
 }
 
 /// Something to look at. The sender puts the address of the admin listener in front.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Link {
     /// What it shows: `incident`, `postmortem`, `history`.
-    pub what: &'static str,
+    #[serde(deserialize_with = "evenkeel_model::recorded::word")]
+    pub what: evenkeel_model::recorded::Word,
     /// Path on the admin listener.
     pub path: String,
 }
 
 /// One notice.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Notice {
     /// What it is about.
     pub event: NoticeEvent,

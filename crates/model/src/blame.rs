@@ -8,7 +8,7 @@ use crate::ids::{DeploymentId, Name, RevisionId};
 macro_rules! words {
     ($(#[$doc:meta])* $name:ident { $($variant:ident = $text:literal),+ $(,)? }) => {
         $(#[$doc])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
         #[expect(missing_docs, reason = "the variants are the words of the public JSON")]
         pub enum $name { $($variant),+ }
 
@@ -78,7 +78,7 @@ words!(
 );
 
 /// Whom the cause concerns, as `kind:name` in JSON.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 pub enum Subject {
     /// `revision:r12`
     Revision(RevisionId),

@@ -30,7 +30,7 @@ pub use standing::{
 };
 
 /// One whole configuration.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Config {
     /// Which instance this is, and where it stands.
     pub here: Here,
@@ -63,7 +63,7 @@ pub struct Config {
 }
 
 /// What tells this instance from the others that run the same pools. Default: nothing is said.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 pub struct Here {
     /// `zone`: the zone that this instance stands in.
     pub zone: Option<Name>,
@@ -72,7 +72,7 @@ pub struct Here {
 }
 
 /// The admin listener and who may use it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Admin {
     /// Where page, API and metrics are served.
     pub address: SocketAddr,
@@ -81,7 +81,7 @@ pub struct Admin {
 }
 
 /// `[admin.token.NAME]`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct AdminToken {
     /// The author in the journal.
     pub name: Name,
@@ -92,7 +92,9 @@ pub struct AdminToken {
 }
 
 /// What a token allows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
+)]
 pub enum Role {
     /// Read only.
     Read,
@@ -101,7 +103,9 @@ pub enum Role {
 }
 
 /// Where something listens or is reached.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
+)]
 pub enum Address {
     /// IPv4 or IPv6 with a port.
     Tcp(SocketAddr),
@@ -139,7 +143,7 @@ impl fmt::Display for Address {
 }
 
 /// `[listener.NAME]`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Listener {
     /// Its name.
     pub name: Name,
@@ -166,7 +170,7 @@ pub struct Listener {
 }
 
 /// How long a connection is used before it is closed at the end of a message, so that it pins nothing for ever.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 pub struct Lifetime {
     /// Its age from which on it takes no further request.
     pub age_max: Option<Duration>,
@@ -189,7 +193,7 @@ impl Lifetime {
 }
 
 /// `[[route]]`.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Route {
     /// Its listener.
     pub listener: Name,
@@ -206,7 +210,7 @@ pub struct Route {
 }
 
 /// What CAP-02 and CAP-03 (loss of one backend, of one zone) do to an apply.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum NPlusOne {
     /// A warning.
     Warn,
@@ -215,7 +219,7 @@ pub enum NPlusOne {
 }
 
 /// `[pool.NAME]`.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Pool {
     /// Its name.
     pub name: Name,
@@ -309,7 +313,7 @@ pub(crate) fn versions_that_wait<V: Ord>(
 }
 
 /// `objective = { error_rate, p99 }`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Objective {
     /// Highest share of failed requests that is still fine. Default 1 %.
     pub error_rate: Ratio,
@@ -318,7 +322,7 @@ pub struct Objective {
 }
 
 /// Who is a user.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Session {
     /// The value of this cookie.
     Cookie(String),
@@ -327,7 +331,7 @@ pub enum Session {
 }
 
 /// `[pool.NAME.backend.NAME]`.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Backend {
     /// Its name: its identity across address changes.
     pub name: Name,
@@ -355,7 +359,7 @@ impl Backend {
 }
 
 /// `[notify.NAME]`: a signed webhook.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Receiver {
     /// Its name.
     pub name: Name,
@@ -366,7 +370,7 @@ pub struct Receiver {
 }
 
 /// One entry of `[[escalation]]`: paged in file order until somebody acknowledges.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct EscalationLevel {
     /// What the level is called, such as `on-call`.
     pub name: Name,

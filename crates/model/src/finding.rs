@@ -5,9 +5,12 @@ use std::fmt;
 use std::ops::Range;
 
 use crate::clock::Wall;
+use crate::recorded::Word;
 
 /// How bad a finding is. An apply is refused only for an error that the change introduces or worsens.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
+)]
 pub enum Severity {
     /// Worth knowing.
     Info,
@@ -35,7 +38,7 @@ impl fmt::Display for Severity {
 }
 
 /// A place in a file: byte range, and line and column (from 1) of its start.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Location {
     /// Byte range in its text.
     pub span: Range<usize>,
@@ -46,10 +49,11 @@ pub struct Location {
 }
 
 /// One finding of the parser (`CFG-..`), of an audit rule (`TRF-01`) or of the change rules (`CHG-02`).
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Finding {
     /// Id of the rule.
-    pub id: &'static str,
+    #[serde(deserialize_with = "crate::recorded::word")]
+    pub id: Word,
     /// How bad.
     pub severity: Severity,
     /// What is wrong: names the thing, its value and the limit. Lower case, no full stop.
@@ -70,11 +74,12 @@ pub struct Finding {
     /// That it is accepted for a while; it is then an info. `None`: it counts.
     pub waived: Option<Waived>,
     /// Id of the finding that causes it and tells it as its effect. `None`: it stands for itself.
-    pub effect_of: Option<&'static str>,
+    #[serde(deserialize_with = "crate::recorded::word_if_any")]
+    pub effect_of: Option<Word>,
 }
 
 /// By what a finding is accepted.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Waived {
     /// Why it is accepted.
     pub reason: String,

@@ -15,6 +15,7 @@ pub mod ids;
 pub mod parse;
 pub mod policy;
 pub mod record;
+pub mod recorded;
 pub mod rng;
 pub mod setup;
 pub mod sketch;

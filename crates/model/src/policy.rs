@@ -113,7 +113,7 @@ pub fn rule(id: &str) -> Option<&'static RuleId> {
 }
 
 /// What the rules of one pool are set to. Default: nothing.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default, serde::Serialize, serde::Deserialize)]
 pub struct Policy {
     /// Severity by rule id, such as `TRF-01`, instead of the rule's own.
     pub severities: BTreeMap<String, Severity>,
@@ -122,7 +122,7 @@ pub struct Policy {
 }
 
 /// `[[audit.waiver]]`: a finding that is accepted for a while.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Waiver {
     /// Configuration path, such as `audit.waiver.0`.
     pub path: String,

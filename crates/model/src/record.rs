@@ -9,7 +9,9 @@ use crate::clock::Wall;
 use crate::ids::{DeploymentId, IncidentId, Name, RevisionId};
 
 /// SHA-256 of the canonical form of a configuration: comments, order of keys and spelled-out defaults do not matter.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
+)]
 pub struct ContentHash(pub [u8; 32]);
 
 impl fmt::Display for ContentHash {
@@ -21,7 +23,7 @@ impl fmt::Display for ContentHash {
 macro_rules! words {
     ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $text:literal),+ $(,)? }) => {
         $(#[$doc])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
         pub enum $name { $($(#[$vdoc])* $variant),+ }
 
         impl $name {
@@ -122,7 +124,7 @@ words!(
 );
 
 /// A revision of the configuration.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct RevisionRecord {
     /// Its number.
     pub id: RevisionId,
@@ -151,7 +153,7 @@ pub struct RevisionRecord {
 }
 
 /// A deployment that Evenkeel was told of.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct DeploymentRecord {
     /// Its number.
     pub id: DeploymentId,
@@ -172,7 +174,7 @@ pub struct DeploymentRecord {
 }
 
 /// A backend that a person took out of traffic for a while.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct DrainRecord {
     /// Its pool.
     pub pool: Name,
@@ -189,7 +191,7 @@ pub struct DrainRecord {
 }
 
 /// One candidate of a diagnosis.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct CandidateRecord {
     /// What would have to be undone.
     pub cause: Cause,
@@ -206,7 +208,7 @@ pub struct CandidateRecord {
 }
 
 /// The outcome of a diagnosis.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct DiagnosisRecord {
     /// What is to be undone.
     pub cause: Cause,
@@ -221,7 +223,7 @@ pub struct DiagnosisRecord {
 }
 
 /// Something Evenkeel did about an incident.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct ActionRecord {
     /// When.
     pub at: Wall,
@@ -234,7 +236,7 @@ pub struct ActionRecord {
 }
 
 /// Where the paging of an incident stands; times are wall clock so that they survive a restart.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 pub struct EscalationState {
     /// Level names and their `ack_within` in milliseconds, as they were when the incident opened.
     pub levels: Vec<EscalationStep>,
@@ -245,7 +247,7 @@ pub struct EscalationState {
 }
 
 /// A level of [`EscalationState`].
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct EscalationStep {
     /// Its name.
     pub name: Name,
@@ -256,7 +258,7 @@ pub struct EscalationStep {
 }
 
 /// One incident.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct IncidentRecord {
     /// Its number.
     pub id: IncidentId,
@@ -323,7 +325,7 @@ words!(
 );
 
 /// One line of the timeline. Append-only; people add notes, never edits.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct TimelineEvent {
     /// The incident it belongs to, if any.
     pub incident: Option<IncidentId>,
@@ -342,7 +344,7 @@ pub struct TimelineEvent {
 }
 
 /// One thing to append. Entries handed over together are appended together or not at all.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub enum Entry {
     /// A new revision.
     Revision(RevisionRecord),
@@ -417,7 +419,7 @@ pub enum Entry {
 }
 
 /// The newest audit, as [`Entry::Audit`] tells of it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct LastAudit {
     /// When.
     pub at: Wall,

@@ -14,7 +14,7 @@ pub const KMV_SIZE: usize = 128;
 pub const TOP_SIZE: usize = 32;
 
 /// The distinct count of a set of hashes.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 pub struct Distinct {
     /// The smallest hashes, ascending, at most [`KMV_SIZE`].
     smallest: Vec<u64>,
@@ -52,7 +52,7 @@ impl Distinct {
 }
 
 /// Clients of one pool over some window.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 pub struct ClientSketch {
     /// All clients.
     pub seen: Distinct,
@@ -127,7 +127,7 @@ const SETS: usize = 8;
 const WAYS: usize = 4;
 
 /// One counter of [`Frequent`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 struct Slot {
     hash: u64,
     /// Requests counted here; 0: free.
@@ -137,7 +137,7 @@ struct Slot {
 }
 
 /// The most frequent of a stream of hashes, in 32 counters.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 pub struct Frequent {
     slots: [[Slot; WAYS]; SETS],
     total: u64,

@@ -16,7 +16,7 @@ use crate::sketch::{ClientSketch, Frequent};
 pub const EPOCHS_KEPT: usize = 8;
 
 /// What one worker counted.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Tally {
     /// The worker.
     pub worker: WorkerId,
@@ -29,7 +29,9 @@ pub struct Tally {
 }
 
 /// What makes a route the same one in two configurations, wherever it leads.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
+)]
 pub struct RouteKey {
     /// Its listener.
     pub listener: String,
@@ -58,7 +60,7 @@ impl fmt::Display for RouteKey {
 }
 
 /// What one worker counted at one route.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct RouteTally {
     /// The route.
     pub route: Arc<RouteKey>,
@@ -67,7 +69,7 @@ pub struct RouteTally {
 }
 
 /// What one worker counted in one pool.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct PoolTally {
     /// The pool.
     pub pool: Name,
@@ -87,7 +89,7 @@ pub struct PoolTally {
 }
 
 /// Requests of one worker and pool that waited in the pool's queue. Cumulative.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 pub struct Waits {
     /// Began to wait.
     pub queued: u64,
@@ -125,7 +127,7 @@ impl Waits {
 }
 
 /// What one worker counted in one epoch of one pool.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct EpochTally {
     /// The epoch.
     pub epoch: Epoch,
@@ -134,7 +136,7 @@ pub struct EpochTally {
 }
 
 /// What one worker counted for one backend in one epoch. Cumulative.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default, serde::Serialize, serde::Deserialize)]
 pub struct BackendTally {
     /// Picks by the algorithm alone: the only ones that enter a share test.
     pub picks_free: u64,
@@ -154,7 +156,7 @@ pub struct BackendTally {
 }
 
 /// What became of tries at a backend, by class. Cumulative.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 pub struct Outcomes {
     /// 1xx to 3xx final responses.
     pub ok: u64,
@@ -231,9 +233,10 @@ impl Outcomes {
 pub const LATENCY_BUCKETS: usize = 64;
 
 /// Response times in 64 buckets, four per doubling, from under 250 us to over 9 s. Cumulative.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Latency {
     /// Count per bucket.
+    #[serde(with = "crate::recorded::array")]
     pub buckets: [u32; LATENCY_BUCKETS],
 }
 
@@ -323,7 +326,7 @@ impl Latency {
 }
 
 /// What the control loop knows of a backend besides the tallies, sampled with them.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default, serde::Serialize, serde::Deserialize)]
 pub struct Vitals {
     /// Requests in flight over all workers.
     pub in_flight: u32,

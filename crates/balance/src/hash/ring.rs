@@ -24,6 +24,7 @@ const POINTS_PER_BUCKET: usize = 4;
 
 /// The points in order. Points are spread evenly over all hashes, so the first bits of a hash tell where to look: a
 /// search over all points would miss the cache at each of its twenty steps.
+#[derive(serde::Serialize, serde::Deserialize)]
 pub(super) struct Ring {
     /// With its owner beside it, for the same reason.
     points: Vec<(u64, u32)>,

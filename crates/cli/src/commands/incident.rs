@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use crate::admin::Admin;
 use crate::args::{Global, Incident};
+use crate::commands::replay;
 use crate::exit::Exit;
 use crate::render;
 use crate::render::Text as _;
@@ -16,28 +17,29 @@ pub(crate) fn incident(
     global: &Global,
     terminal: Terminal,
 ) -> anyhow::Result<Exit> {
-    let admin = Admin::new(global)?;
+    let admin = || Admin::new(global);
     match command {
-        Incident::List { open } => list(&admin, open, terminal)?,
-        Incident::Show { id } => show(&admin, &id, terminal)?,
+        Incident::Replay { what } => return replay::replay(&what, global, terminal),
+        Incident::List { open } => list(&admin()?, open, terminal)?,
+        Incident::Show { id } => show(&admin()?, &id, terminal)?,
         Incident::Postmortem { id } => {
-            let text = admin.get_text(&format!("/api/incidents/{id}/postmortem"))?;
+            let text = admin()?.get_text(&format!("/api/incidents/{id}/postmortem"))?;
             if terminal.json {
                 terminal.json(&serde_json::json!({ "id": id, "markdown": text }))?;
             } else {
                 terminal.data(&text);
             }
         }
-        Incident::Ack { id } => verb(&admin, &id, "ack", String::new(), terminal)?,
-        Incident::Note { id, text } => verb(&admin, &id, "note", text, terminal)?,
-        Incident::Escalate { id } => verb(&admin, &id, "escalate", String::new(), terminal)?,
+        Incident::Ack { id } => verb(&admin()?, &id, "ack", String::new(), terminal)?,
+        Incident::Note { id, text } => verb(&admin()?, &id, "note", text, terminal)?,
+        Incident::Escalate { id } => verb(&admin()?, &id, "escalate", String::new(), terminal)?,
         Incident::Resolve {
             id,
             reason,
             false_alarm,
         } => {
             verb(
-                &admin,
+                &admin()?,
                 &id,
                 if false_alarm {
                     "false_alarm"

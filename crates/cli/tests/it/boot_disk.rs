@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use evenkeel_journal::{Read as _, SqliteJournal};
 
 use crate::support::{
-    Home, Instance, LOAD_RPS, PATIENCE, addresses, config, heavy, load, pause, run, stubs,
+    Home, Instance, LOAD_RPS, PATIENCE, addresses, config, has_keys, heavy, load, pause, run, stubs,
 };
 
 /// An instance that is told of a full disk instead of being ended by SIGXFSZ.
@@ -212,6 +212,36 @@ fn a_slow_disk_delays_a_change_and_stops_neither_traffic_nor_the_rollback_nor_th
     assert!(
         says("r2 is undone, r1 runs") && says("resolved: "),
         "{incident}: {told:#?}"
+    );
+    it_can_be_decided_again(&home, &incident);
+}
+
+/// The recording of an incident, without its instance.
+fn it_can_be_decided_again(home: &Home, incident: &str) {
+    let replay = |what: &str| format!("incident replay {what} --data data --json");
+    let again = home.ends(&replay(incident), 0).json();
+    has_keys(
+        &again,
+        "file incidents from to events decisions states_compared cut same difference",
+    );
+    assert_eq!(again["same"], true, "{again:#}");
+    assert!(again["difference"].is_null());
+    assert!(again["events"].as_u64() > Some(60) && again["decisions"].as_u64() > Some(5));
+    assert_eq!(again["incidents"], serde_json::json!([incident]));
+    let said = home.ends(&format!("incident replay {incident} --data data"), 0);
+    assert!(said.out.contains("the same, bit for bit"), "{}", said.out);
+
+    let refused = home.ends(&replay("i99"), 1);
+    assert!(refused.err.contains("no recording of i99"), "{refused:#?}");
+    let file = home.data().join(format!("recordings/{incident}.recording"));
+    let bytes = fs::read(&file).unwrap();
+    fs::write(home.dir().join("cut.recording"), &bytes[..bytes.len() / 2]).unwrap();
+    let refused = home.ends(&replay("cut.recording"), 1);
+    assert!(refused.err.contains("it is damaged"), "{refused:#?}");
+    let refused = home.ends(&replay("evenkeel.toml"), 1);
+    assert!(
+        refused.err.contains("no recording of Evenkeel"),
+        "{refused:#?}"
     );
 }
 

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use arc_swap::ArcSwap;
 use evenkeel_balance::roster::At;
+use evenkeel_guard::recording::Recorder;
 use evenkeel_guard::{Guard, Settings};
 use evenkeel_journal::Writer;
 use evenkeel_model::config::Config;
@@ -19,6 +20,7 @@ use crate::counters::Counters;
 use crate::facts::Seen;
 use crate::fleet::Fleet;
 use crate::handle::{COMMANDS_MAX, Handle, Published};
+use crate::recordings::Recordings;
 use crate::series::Series;
 use crate::token;
 
@@ -140,6 +142,7 @@ impl Shell {
         let started_at = crate::clock::wall();
         let first = Published::starting(Arc::clone(&config), proxy.addresses(), started_at);
         let published = Arc::new(ArcSwap::from_pointee(first));
+        let recordings = Recordings::start(&options.data).map_err(StartError::Thread)?;
         let handle = Handle {
             commands: outboxes.commands,
             published: Arc::clone(&published),
@@ -153,6 +156,8 @@ impl Shell {
             guard: Guard::new(Settings {
                 drill: options.drill,
             }),
+            recorder: Recorder::default(),
+            recordings,
             fleet,
             proxy,
             checks,

@@ -31,7 +31,7 @@ const RULE_OF_THREE: f64 = 3.0;
 const NEEDED: (f64, f64) = (100.0, 3_000.0);
 
 /// What one version did in a step.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub(crate) struct Seen {
     /// Free picks.
     pub(crate) free: u64,
@@ -78,7 +78,7 @@ pub(crate) enum Standing {
 }
 
 /// Both versions in a step, and the tests over the whole deployment.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
 pub(crate) struct Comparison {
     errors: Option<ShiftTest>,
     slow: Option<ShiftTest>,

@@ -19,6 +19,8 @@ mod random;
 #[cfg(test)]
 mod reasons;
 #[cfg(test)]
+mod recorded;
+#[cfg(test)]
 mod remedies;
 #[cfg(test)]
 mod rollouts;

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use evenkeel_guard::recording::{Recorder, replay};
 use evenkeel_guard::{
     Action, Boot, DrainCommand, EpochFact, Event, Guard, HealthFact, IncidentCommand, IncidentVerb,
     MemberFact, Outcome, Proposal, RequestId, Restorable, RollbackCommand, Settings, Token,
@@ -95,6 +96,7 @@ const WEIGHTS: [[u32; 3]; 5] = [[1, 1, 1], [10, 1, 1], [11, 10, 10], [1, 10, 1],
 /// A shell that does what it is told, late and with failures, and checks the promises.
 struct Shell {
     guard: Guard,
+    recorder: Recorder,
     now: u64,
     wall: Wall,
     epoch: u64,
@@ -122,6 +124,7 @@ impl Shell {
         };
         let mut shell = Self {
             guard: Guard::new(Settings::default()),
+            recorder: Recorder::default(),
             now: 0,
             wall: START,
             epoch: 1,
@@ -166,7 +169,8 @@ impl Shell {
     }
 
     fn step(&mut self, event: Event) {
-        let actions = self.guard.step(event, Mono::from_secs(self.now), self.wall);
+        let (now, wall) = (Mono::from_secs(self.now), self.wall);
+        let actions = self.recorder.step(&mut self.guard, event, now, wall);
         for action in actions {
             self.take(action);
         }
@@ -452,5 +456,9 @@ proptest! {
         let view = shell.guard.view(Mono::from_secs(shell.now), shell.wall);
         prop_assert_eq!(view.map(|v| v.revision), Some(shell.running));
         prop_assert_eq!(shell.answered.len() as u64, shell.asked);
+        // And all of it can be decided again.
+        let again = replay(&shell.recorder.recording()).expect("its own recording");
+        prop_assert_eq!(again.difference, None);
+        prop_assert!(again.events > 0);
     }
 }

@@ -10,6 +10,7 @@ use evenkeel_forecast::Engine;
 use evenkeel_forecast::engine::spec::{
     BackendModel, EngineSpec, Fault, PoolSnapshot, Snapshot, Stream,
 };
+use evenkeel_guard::recording::Recorder;
 use evenkeel_guard::rollout::overlay::Overlays;
 use evenkeel_guard::{
     Action, Boot, DeploymentReport, EpochFact, Event, Guard, GuardView, HealthFact, MemberFact,
@@ -100,6 +101,7 @@ pub(crate) fn boot_of(running: Restorable) -> Boot {
 
 pub(crate) struct World {
     pub(crate) guard: Guard,
+    pub(crate) recorder: Recorder,
     pub(crate) engine: Engine,
     pub(crate) second: u64,
     pub(crate) config: Arc<Config>,
@@ -154,6 +156,7 @@ impl World {
         });
         let mut world = Self {
             guard: Guard::new(Settings::default()),
+            recorder: Recorder::default(),
             engine,
             second: 0,
             revision: RevisionId(1),
@@ -283,7 +286,8 @@ impl World {
     pub(crate) fn send(&mut self, event: Event) {
         self.queue.push_back(event);
         while let Some(event) = self.queue.pop_front() {
-            for action in self.guard.step(event, self.now(), self.wall()) {
+            let (now, wall) = (self.now(), self.wall());
+            for action in self.recorder.step(&mut self.guard, event, now, wall) {
                 self.carry_out(action);
             }
         }

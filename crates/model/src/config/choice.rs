@@ -4,7 +4,9 @@ use std::fmt;
 use std::time::Duration;
 
 /// How a backend is chosen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
+)]
 pub enum Algorithm {
     /// Smooth weighted round robin.
     RoundRobin,
@@ -69,7 +71,9 @@ impl Algorithm {
 }
 
 /// How many backends `least_request` compares.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
+)]
 pub enum Choices {
     /// So many, drawn by weight, each at most once.
     Drawn(u32),
@@ -100,7 +104,7 @@ impl fmt::Display for Choices {
 }
 
 /// What ties requests to backends. Default: nothing.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default, serde::Serialize, serde::Deserialize)]
 pub struct Affinity {
     /// What of a request is hashed; there exactly under the algorithms that hash.
     pub hash: Option<HashKey>,
@@ -111,7 +115,7 @@ pub struct Affinity {
 }
 
 /// `sticky = { cookie, ttl }`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct StickyCookie {
     /// Its name.
     pub name: String,
@@ -120,7 +124,7 @@ pub struct StickyCookie {
 }
 
 /// `hash = { header = ".." }` and the like: what of a request is its key.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum HashKey {
     /// The value of this header (lower case).
     Header(String),
@@ -147,7 +151,7 @@ impl fmt::Display for HashKey {
 }
 
 /// `[pool.NAME.probe]`: backends are asked how loaded they are, beside the requests and without delaying any.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Probe {
     /// What is asked for.
     pub path: String,
@@ -167,7 +171,9 @@ impl Probe {
 }
 
 /// How traffic should be spread: the independent statement that weights are judged by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
+)]
 pub enum Intent {
     /// The same to each backend.
     Even,

@@ -7,7 +7,7 @@ use crate::config::HashKey;
 use crate::units::{ByteSize, Ratio, format_duration};
 
 /// `[overload]`: bounds of the whole process. Default: none.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 pub struct Overload {
     /// Resident memory; near it no connection is kept, beyond it requests are refused, the lowest priority first.
     pub memory: Option<ByteSize>,
@@ -16,7 +16,19 @@ pub struct Overload {
 }
 
 /// How a request fares when there is too much: the lower, the sooner it is refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Default,
+    serde::Serialize,
+    serde::Deserialize,
+)]
 pub enum Priority {
     /// Refused first.
     Low,
@@ -42,7 +54,7 @@ impl Priority {
 }
 
 /// `rate_limit = { rps, burst, by }`: the requests beyond it are refused with 429.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct RateLimit {
     /// Requests per second.
     pub rps: f64,
@@ -53,7 +65,7 @@ pub struct RateLimit {
 }
 
 /// `queue = { length, timeout }`: first come, first served, over all workers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Queue {
     /// Most requests that wait at once. Default 100.
     pub length: u32,
@@ -62,7 +74,7 @@ pub struct Queue {
 }
 
 /// `adaptive = { min, max }`: the limit of each backend is found out from its response times, within these bounds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Adaptive {
     /// The limit never falls below it. Default 2.
     pub min: u32,
@@ -77,7 +89,7 @@ impl Default for Adaptive {
 }
 
 /// `[pool.NAME.retry]`: only before the first byte of a response, and only where a repeat is safe.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Retry {
     /// Tries beyond the first. Default 1, at most 5.
     pub attempts: u32,
@@ -90,7 +102,7 @@ pub struct Retry {
 }
 
 /// `[pool.NAME.hedge]`: a second backend for a request that can do no harm twice; the first answer wins.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Hedge {
     /// How long the first has.
     pub after: HedgeAfter,
@@ -104,7 +116,9 @@ impl Hedge {
 }
 
 /// How long the first backend has before a second is asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
+)]
 pub enum HedgeAfter {
     /// This time.
     Time(Duration),
@@ -184,7 +198,7 @@ impl RetryCause {
 }
 
 /// A set of [`RetryCause`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct RetryOn(u8);
 
 impl RetryOn {

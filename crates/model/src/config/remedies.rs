@@ -1,7 +1,9 @@
 //! `[pool.NAME.remedies]`: what Evenkeel may do by itself about an incident of the pool.
 
 /// A remedy.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
+)]
 pub enum Remedy {
     /// Undo the revision that is to blame.
     Rollback,
@@ -42,7 +44,9 @@ impl Remedy {
 }
 
 /// How far a remedy may go.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
+)]
 pub enum Leave {
     /// Nothing is done or said.
     Off,
@@ -67,7 +71,7 @@ impl Leave {
 }
 
 /// How far each remedy may go. Default: the rollback is done, the others are suggested.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Remedies([Leave; Remedy::ALL.len()]);
 
 impl Default for Remedies {

@@ -9,7 +9,7 @@ use crate::ids::Name;
 use crate::units::Ratio;
 
 /// Which backends of a pool this instance prefers or keeps to. Default: none, all are alike to it.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 pub struct Place {
     /// `zone_aware = true`: its own zone takes as much of its traffic as is fair. Not together with `subset`.
     pub locality: Option<Locality>,
@@ -18,7 +18,7 @@ pub struct Place {
 }
 
 /// Which backends an instance uses. The instance is part of it, as the zone is of [`Locality`].
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Subset {
     /// How many.
     pub size: u32,
@@ -28,7 +28,7 @@ pub struct Subset {
 
 /// How much of the traffic comes in where. The zone of the instance is part of it, so that a pool says all that decides
 /// its shares.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Locality {
     /// The zone of this instance.
     pub zone: Name,
@@ -38,7 +38,7 @@ pub struct Locality {
 }
 
 /// `[pool.NAME.members]`: where backends are found at run time.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Members {
     /// Where they are found.
     pub source: MembersSource,
@@ -58,7 +58,7 @@ impl Members {
 }
 
 /// Where the members of a pool are found.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum MembersSource {
     /// A TOML file of `[[member]]` tables, looked at once a second.
     File(PathBuf),
@@ -84,7 +84,7 @@ impl fmt::Display for MembersSource {
 }
 
 /// `[pool.NAME.health]`: an active check.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Health {
     /// What is done.
     pub check: HealthCheck,
@@ -101,7 +101,7 @@ pub struct Health {
 }
 
 /// What a health check does.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum HealthCheck {
     /// It connects: a backend is good that accepts the connection.
     Tcp,
@@ -110,7 +110,7 @@ pub enum HealthCheck {
 }
 
 /// A health check by HTTP.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct HttpCheck {
     /// What is requested with GET.
     pub path: String,
@@ -131,7 +131,7 @@ impl Health {
 }
 
 /// `[pool.NAME.ejection]`: a backend is out for a while when its answers show that it is broken.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Ejection {
     /// Failed tries in a row that take a backend out, while the others answer. Default 5.
     pub consecutive: u32,
@@ -146,7 +146,7 @@ pub struct Ejection {
 }
 
 /// `[pool.NAME.reported]`: weights follow the load that backends report with their responses.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Reported {
     /// What of a report is the load. Default: the CPU.
     pub signal: ReportedSignal,
@@ -176,7 +176,9 @@ impl Default for Reported {
 }
 
 /// What of a report is the load of a backend.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
+)]
 pub enum ReportedSignal {
     /// `cpu_utilization`.
     Cpu,

@@ -35,7 +35,7 @@ words!(
 );
 
 /// A deployment as it now stands; journalled at every transition, the newest of a pool counts.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct RolloutRecord {
     /// Its number, among those of all deployments.
     pub id: DeploymentId,
