@@ -114,7 +114,7 @@ fn forget_oldest(directory: &Path) -> io::Result<()> {
 mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
-    use super::*;
+    use super::{IncidentId, Recordings, fs, io, path, write};
 
     #[test]
     fn the_newest_are_kept_whole_and_only_for_their_owner() -> io::Result<()> {
