@@ -20,7 +20,7 @@ use evenkeel_model::config::Pool;
 use evenkeel_model::ids::{Name, WorkerId};
 
 use crate::view::Verdict;
-use crate::watch::{ENOUGH, FIDELITY_TOLERANCE};
+use crate::watch::{ENOUGH, FIDELITY_TOLERANCE, budget};
 
 /// Parts of the pool's false-alarm budget.
 pub(crate) const PART_ZONES: f64 = 0.1;
@@ -86,7 +86,7 @@ impl Spread {
     ) -> Self {
         let mut workers = Workers {
             theta: expected.unwrap_or_default().to_vec(),
-            budget: Arl::TEN_YEARS.part(PART_WORKERS).ok(),
+            budget: Some(budget(pool, PART_WORKERS)),
             since: now,
             tests: before.workers.tests.keys().map(|id| (*id, None)).collect(),
         };
@@ -214,7 +214,7 @@ impl Zones {
                 *sum += share;
             }
         }
-        let budget = Arl::TEN_YEARS.part(PART_ZONES).ok()?;
+        let budget = budget(pool, PART_ZONES);
         Some(Self {
             test: ShareTest::new(&theta, pool.tolerance.as_f64(), budget, now).ok()?,
             names,

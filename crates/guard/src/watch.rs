@@ -357,7 +357,7 @@ impl PoolWatch {
     }
 
     fn tests_of(&self, members: &[Member], now: Mono) -> Tests {
-        let budget = |part: f64| Arl::TEN_YEARS.part(part).unwrap_or(Arl::TEN_YEARS);
+        let budget = |part: f64| budget(&self.pool, part);
         let tolerance = self.pool.tolerance.as_f64();
         let share = |theta: &[f64], tolerance: f64, part: f64| {
             ShareTest::new(theta, tolerance, budget(part), now).ok()
@@ -597,9 +597,7 @@ impl PoolWatch {
 
     /// Starts the harm tests afresh: harm stopped, and the evidence of its time must not linger.
     pub(crate) fn retest_harm(&mut self, now: Mono) {
-        let budget = Arl::TEN_YEARS
-            .part(PART_HARM / 2.0)
-            .unwrap_or(Arl::TEN_YEARS);
+        let budget = budget(&self.pool, PART_HARM / 2.0);
         let errors = self.pool.objective.error_rate.as_f64();
         if let Some(tests) = &mut self.tests {
             tests.errors = HarmTest::new(errors, budget, now).ok();
@@ -711,6 +709,12 @@ fn keep(moments: &mut VecDeque<Mono>, now: Mono) {
     if moments.len() > FLIPS_KEPT {
         moments.pop_front();
     }
+}
+
+/// A part of the false-alarm budget of `pool`, in seconds.
+pub(crate) fn budget(pool: &Pool, part: f64) -> Arl {
+    let all = Arl::new(pool.false_alarm_every.as_secs_f64());
+    all.and_then(|all| all.part(part)).unwrap_or(Arl::TEN_YEARS)
 }
 
 /// Shares that are intended, each times what its backend has of its declared weight.

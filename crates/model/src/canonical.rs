@@ -409,6 +409,9 @@ fn spread_entries(pool: &Pool) -> Vec<(&'static str, String)> {
         ),
         ("objective.p99", duration(pool.objective.p99)),
     ]);
+    if pool.false_alarm_every != Pool::FALSE_ALARM_EVERY_DEFAULT {
+        entries.push(("false_alarm_every", duration(pool.false_alarm_every)));
+    }
     if let Session::Cookie(cookie) = &pool.session {
         entries.push(("session.cookie", quote(cookie)));
     }

@@ -243,6 +243,8 @@ pub struct Pool {
     pub n_plus_one: NPlusOne,
     /// A request beyond it is harmed.
     pub objective: Objective,
+    /// Mean time between false alarms of all tests of the pool together.
+    pub false_alarm_every: Duration,
     /// Who is a user.
     pub session: Session,
     /// Active check; `None`: backends are always taken as healthy.
@@ -431,6 +433,9 @@ impl Config {
 impl Pool {
     /// What a pool uses when it names no algorithm.
     pub const ALGORITHM_DEFAULT: Algorithm = Algorithm::RoundRobin;
+    /// The `false_alarm_every` of a pool that names none: ten years.
+    pub const FALSE_ALARM_EVERY_DEFAULT: Duration = Duration::from_secs(315_000_000);
+
     /// The `overprovisioning` of a pool that names none.
     pub const OVERPROVISIONING_DEFAULT: f64 = 1.4;
     /// An idle connection to a backend older than this is closed. Below the 60 s and more that servers commonly use, so

@@ -59,6 +59,7 @@ pub(crate) fn pool(weights: &[u32], capacities: &[Option<f64>]) -> Pool {
         tolerance: Ratio::from_percent(20),
         min_healthy: 1,
         n_plus_one: NPlusOne::Warn,
+        false_alarm_every: Pool::FALSE_ALARM_EVERY_DEFAULT,
         objective: Objective {
             error_rate: Ratio::from_percent(1),
             p99: Duration::from_millis(500),

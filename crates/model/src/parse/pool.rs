@@ -129,6 +129,11 @@ pub(super) const OVERPROVISIONING: Limits<f64> = Limits {
     max: 10.0,
     outside: "a level would pass load on while it is whole, or keep it to the last backend",
 };
+pub(super) const FALSE_ALARM_EVERY: Limits<Duration> = Limits {
+    min: Duration::from_secs(86_400),
+    max: Duration::from_secs(182_500 * 86_400),
+    outside: "chance would alarm every day, or a fault would have to last for long",
+};
 pub(super) const SLOW_START: Limits<Duration> = Limits {
     min: Duration::from_secs(1),
     max: HOUR,
@@ -202,6 +207,7 @@ pub(super) fn read(
             .choice(reader, "n_plus_one", &refusals)
             .unwrap_or(NPlusOne::Warn),
         objective: objective(reader, &s),
+        false_alarm_every: false_alarm_every(reader, &s),
         session: session(reader, &s),
         health: health::read(reader, &s),
         ejection: ejection(reader, &s),
@@ -263,6 +269,11 @@ fn choices(reader: &mut Reader, s: &Section<'_>, algorithm: Algorithm) -> Choice
         return Choices::DEFAULT;
     }
     choices
+}
+
+fn false_alarm_every(reader: &mut Reader, s: &Section<'_>) -> Duration {
+    let declared = s.duration(reader, "false_alarm_every", &FALSE_ALARM_EVERY);
+    declared.unwrap_or(Pool::FALSE_ALARM_EVERY_DEFAULT)
 }
 
 pub(super) fn objective(reader: &mut Reader, s: &Section<'_>) -> Objective {

@@ -369,10 +369,18 @@ fn adaptive(declared: Option<u32>, some: u32) -> Option<Adaptive> {
 
 /// One pool; its name is replaced by the caller.
 fn pool() -> impl Strategy<Value = Pool> {
-    (pool_without_remedies(), remedies()).prop_map(|(pool, remedies)| Pool { remedies, ..pool })
+    let every = micros(86_400_000_000, 15_768_000_000_000_000);
+    let every = prop_oneof![3 => Just(Pool::FALSE_ALARM_EVERY_DEFAULT), 1 => every];
+    (pool_without_choices(), remedies(), every).prop_map(|(pool, remedies, false_alarm_every)| {
+        Pool {
+            false_alarm_every,
+            remedies,
+            ..pool
+        }
+    })
 }
 
-fn pool_without_remedies() -> impl Strategy<Value = Pool> {
+fn pool_without_choices() -> impl Strategy<Value = Pool> {
     let session = prop_oneof![
         Just(Session::ClientAddress),
         "[a-z!#$%&'*+.^_`|~-]{1,10}".prop_map(Session::Cookie)
@@ -418,6 +426,7 @@ fn pool_without_remedies() -> impl Strategy<Value = Pool> {
                         error_rate: n.3,
                         p99: n.4,
                     },
+                    false_alarm_every: Pool::FALSE_ALARM_EVERY_DEFAULT,
                     session,
                     health,
                     ejection,

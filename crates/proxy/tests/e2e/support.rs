@@ -70,6 +70,7 @@ pub(crate) fn pool(label: &str, backends: &[SocketAddr]) -> Pool {
         tolerance: Ratio::from_percent(20),
         min_healthy: 1,
         n_plus_one: NPlusOne::Warn,
+        false_alarm_every: Pool::FALSE_ALARM_EVERY_DEFAULT,
         objective: Objective {
             error_rate: Ratio::from_percent(1),
             p99: Duration::from_secs(1),

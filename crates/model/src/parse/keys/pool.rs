@@ -6,9 +6,9 @@ use super::super::health::{CHECK_INTERVAL, CHECK_TIMEOUT, CHECKS_IN_A_ROW};
 use super::super::members::TTL;
 use super::super::place::{ORIGIN, SUBSET_SIZE};
 use super::super::pool::{
-    CHOICES, EJECT_AFTER, EJECT_APART, EJECT_SLOWER, EJECT_TIME, ERROR_RATE, HARMED_CLIENTS,
-    HEADROOM, HEDGE_BUDGET, MAX_IN_FLIGHT, MIN_HEALTHY, OVERPROVISIONING, P99, PRIORITY,
-    PROBE_IDLE, PROBE_RATE, PROBE_TIMEOUT, QUEUE_LENGTH, QUEUE_TIMEOUT, RETRY_ATTEMPTS,
+    CHOICES, EJECT_AFTER, EJECT_APART, EJECT_SLOWER, EJECT_TIME, ERROR_RATE, FALSE_ALARM_EVERY,
+    HARMED_CLIENTS, HEADROOM, HEDGE_BUDGET, MAX_IN_FLIGHT, MIN_HEALTHY, OVERPROVISIONING, P99,
+    PRIORITY, PROBE_IDLE, PROBE_RATE, PROBE_TIMEOUT, QUEUE_LENGTH, QUEUE_TIMEOUT, RETRY_ATTEMPTS,
     RETRY_BUDGET, RPS, SLOW_START, TIMEOUT, TOLERANCE, WEIGHT,
 };
 use super::super::reported::{ERROR_PENALTY, LEAST, MOST, PERIOD, STALE_AFTER};
@@ -118,6 +118,12 @@ pub(in super::super) static POOL: Table = Table {
         MIN_HEALTHY_KEY.or("1"),
         N_PLUS_ONE,
         OBJECTIVE_KEY,
+        Key::new(
+            "false_alarm_every",
+            Kind::duration(&FALSE_ALARM_EVERY),
+            "Mean time between false alarms of all tests of the pool together.",
+        )
+        .or("\"87500h\""),
         Key::new(
             "session",
             Kind::Table(&SESSION),

@@ -54,6 +54,10 @@ fn what_is_out_of_range_is_refused_with_the_way_to_put_it_right() {
     for (keys, fix) in [
         ("slow_start = \"2h\"", "write a value from 1s to 1h"),
         ("slow_start = 30", "for example \"30s\""),
+        (
+            "false_alarm_every = \"1h\"",
+            "write a value from 1d to 182500d",
+        ),
         ("overprovisioning = 0.5", "write a value from 1 to 10"),
         ("ejection = { consecutive = 0 }", "write a value from 1 to"),
         ("ejection = { latency = 1 }", "write a value from 1.5 to"),
