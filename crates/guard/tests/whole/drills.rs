@@ -167,6 +167,26 @@ fn a_failing_backend_is_identified_and_its_drain_suggested() {
 }
 
 #[test]
+fn a_backend_that_hung_until_its_check_threw_it_out_is_named_when_what_it_held_times_out() {
+    let more = "response_timeout = \"10s\"\nhealth = { path = \"/healthz\", interval = \"1s\" }";
+    let mut world = World::new(4, 300.0, shop([1, 1, 1], "round_robin", more));
+    world.checks = true;
+    world.run(60);
+    let hangs = Fault {
+        hangs: true,
+        ..Fault::default()
+    };
+    world.fault("web-2", hangs);
+    world.run(8);
+    assert!(world.incidents().is_empty(), "its check was faster");
+    world.run(12);
+    let found = diagnosis(&world);
+    assert_eq!(found.cause, Cause::BackendFault, "{found:#?}");
+    let subject = found.subject.map(|s| s.to_string());
+    assert_eq!(subject.as_deref(), Some("backend:shop/web-2"));
+}
+
+#[test]
 fn a_sinkhole_under_least_request_is_the_backend() {
     let mut world = World::new(5, 900.0, shop([1, 1, 1], "least_request", ""));
     world.run(60);
