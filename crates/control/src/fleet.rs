@@ -7,8 +7,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use evenkeel_balance::roster::{At, Change, Rosters};
-use evenkeel_guard::EpochFact;
 use evenkeel_guard::rollout::overlay::Overlays;
+use evenkeel_guard::{EpochFact, Ramp};
 use evenkeel_model::clock::Mono;
 use evenkeel_model::config::{Config, Pool};
 use evenkeel_model::ids::{Name, RevisionId};
@@ -69,6 +69,11 @@ impl Fleet {
     /// The weights of a pool follow this deployment from the next snapshot on.
     pub(crate) fn follow(&mut self, rollout: RolloutRecord) {
         self.overlays.follow(rollout);
+    }
+
+    /// A revision comes in by this from the next snapshot on; `None`: in full.
+    pub(crate) fn come_in(&mut self, ramp: Option<Ramp>) {
+        self.overlays.come_in(ramp);
     }
 
     /// `config` as it is balanced while `revision` runs.

@@ -243,6 +243,10 @@ impl Shell {
                 self.follow(*deployment);
                 None
             }
+            Action::Ramp { ramp } => {
+                self.come_in(ramp.map(|ramp| *ramp));
+                None
+            }
             Action::RequestForecast {
                 token,
                 config,

@@ -156,6 +156,8 @@ pub struct EpochFact {
     /// The weights that its revision declares, like `members`. Where those are others (reported load, slow start), they are
     /// the declared ones times what each backend has of its own, in whatever unit.
     pub declared: Vec<u32>,
+    /// Its revision comes in by parts: the weights lie between those before it and its own.
+    pub comes_in: bool,
     /// Free picks since `from` or since `after.from`, whichever is later; like `members`.
     pub picks_free: Vec<u64>,
 }

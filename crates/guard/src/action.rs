@@ -13,6 +13,7 @@ use evenkeel_model::ids::{DeploymentId, IncidentId, Name, RevisionId};
 use evenkeel_model::record::{DrainRecord, Entry, IncidentStatus, RevisionState, RolloutRecord};
 
 use crate::event::{RequestId, Token};
+use crate::ramp::Ramp;
 
 /// One thing to do.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -57,6 +58,12 @@ pub enum Action {
     Overlay {
         /// As it now stands.
         deployment: Box<RolloutRecord>,
+    },
+    /// Let the weights of this revision come in by parts (`rollout::overlay`), from its swap on; `None`: in full. The epochs
+    /// that it begins follow.
+    Ramp {
+        /// As it now stands.
+        ramp: Option<Box<Ramp>>,
     },
     /// Work out off the loop what a configuration implies. Answer: `Event::ForecastReady`; without one the closed form decides.
     RequestForecast {

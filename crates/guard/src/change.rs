@@ -150,7 +150,7 @@ impl Inner {
     }
 
     /// What no force overrides: `min_healthy` and at least one effective backend.
-    fn admits_backends(&self, config: &Config) -> Result<(), Box<Finding>> {
+    pub(crate) fn admits_backends(&self, config: &Config) -> Result<(), Box<Finding>> {
         for pool in &config.pools {
             let name = pool.name.as_str();
             let known = self.running.config.pool(name).is_some();
@@ -437,6 +437,10 @@ impl Inner {
             config: Arc::clone(&change.target.config),
             text: Arc::clone(&change.target.record.text),
         };
+        let change = change.clone();
+        if let Some(ramp) = self.ramp_of(&change) {
+            self.come_in(Some(ramp));
+        }
         self.out.push(action);
     }
 
@@ -460,6 +464,9 @@ impl Inner {
             }
         }
         self.record(entries);
+        if self.ramp.as_ref().is_some_and(|r| r.revision == revision) {
+            self.come_in(None);
+        }
         self.did_not_help(&change, why);
         let why = why.to_owned();
         self.answer(change.request, Outcome::Failed { why });
@@ -500,6 +507,9 @@ impl Inner {
             return;
         }
         let before = std::mem::replace(&mut self.running, change.target);
+        if self.ramp.as_ref().is_some_and(|r| r.revision != revision) {
+            self.come_in(None);
+        }
         self.swaps.push_back(SwapFact {
             id: revision,
             at: self.now,
@@ -546,7 +556,10 @@ impl Inner {
         let state = RevisionState::Verifying;
         self.set_state(id, state, "swapped in", None, &mut entries);
         self.quarantine.remove(&self.running.record.hash);
-        let text = format!("{id} runs; pools to verify: {}", names(&touched));
+        let mut text = format!("{id} runs; pools to verify: {}", names(&touched));
+        if let Some(ramp) = &self.ramp {
+            text = format!("{text}; {}", ramp.in_words());
+        }
         let author = self.running.record.author.clone();
         entries.push(self.line(EventSource::Controller, "config.applied", &author, text));
         self.record(entries);

@@ -229,6 +229,7 @@ fn epoch_fact(watch: &PoolWatch, info: &EpochInfo, from: Mono) -> EpochFact {
         from: info.from,
         members: info.members.clone(),
         declared: info.declared.clone(),
+        comes_in: info.comes_in,
         picks_free: picks,
     }
 }

@@ -28,6 +28,7 @@ mod ledger;
 mod members;
 mod opinion;
 mod people;
+mod ramp;
 pub mod recording;
 mod refuse;
 mod remedy;
@@ -49,6 +50,7 @@ pub use event::{
     PoolVitals, Proposal, RequestId, Restorable, RollbackCommand, StartDeployment, Token,
     UndrainCommand,
 };
+pub use ramp::Ramp;
 pub use state::Guard;
 pub use verify::{HELD_AFTER, VERIFY_AFTER};
 pub use view::{

@@ -250,6 +250,9 @@ impl Inner {
         if let Some(held) = name.and_then(|name| watch.discovery.reason(name, now)) {
             text = format!("{held}; {text}");
         }
+        if let Some(ramp) = watch.ramp() {
+            text = format!("{text}; {}", ramp.in_words());
+        }
         if let Some(at) = self.keep_until {
             let left = at.since(now).as_secs();
             text = format!("{text}; kept against the tests for {left} s more (--keep)");

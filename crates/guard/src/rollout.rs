@@ -8,7 +8,7 @@
 //! Limits: [`STEPS_MAX`] steps; where a capacity is not declared the load is not judged.
 
 mod blame;
-mod compare;
+pub(crate) mod compare;
 mod enter;
 pub mod overlay;
 mod view;
@@ -28,7 +28,7 @@ use crate::action::{Action, Outcome};
 use crate::event::RequestId;
 use crate::refuse;
 use crate::state::{Gate, Inner};
-use crate::watch::PoolWatch;
+use crate::watch::{PoolWatch, Shape};
 use compare::{Comparison, Standing};
 pub use enter::STEP_LEAST;
 use overlay::{loads, overlaid, percent, says_the_same, weights};
@@ -367,11 +367,22 @@ impl Inner {
         let Some(pool) = self.running.config.pool(name.as_str()) else {
             return;
         };
-        let shaped = self.rollouts.overlaid(pool, self.running.record.id);
-        let is_shaped = shaped.is_some();
-        let pool = shaped.unwrap_or_else(|| pool.clone());
+        let (pool, shape) = self.balanced(pool);
         if let Some(watch) = self.pools.get_mut(name) {
-            watch.configure(pool, is_shaped);
+            watch.configure(pool, shape);
+        }
+    }
+
+    /// `pool` of the running text as it is balanced, and what shapes it.
+    pub(crate) fn balanced(&self, pool: &Pool) -> (Pool, Shape) {
+        let running = self.running.record.id;
+        if let Some(shaped) = self.rollouts.overlaid(pool, running) {
+            return (shaped, Shape::Deployment);
+        }
+        let ramp = self.ramp.as_ref().filter(|ramp| ramp.revision == running);
+        match ramp.and_then(|ramp| Some((ramp.shaped(pool)?, ramp.clone()))) {
+            Some((shaped, ramp)) => (shaped, Shape::Ramp(Box::new((ramp, pool.clone())))),
+            None => (pool.clone(), Shape::Text),
         }
     }
 

@@ -24,6 +24,7 @@ use crate::event::{
 };
 use crate::hold::Hold;
 use crate::ledger::{Answer, Ledger};
+use crate::ramp::Ramp;
 use crate::remedy::{DAY, ONCE_IN, Outlook};
 use crate::rollout::Rollouts;
 use crate::verify::{Phase, Verifying, state_entry};
@@ -196,6 +197,8 @@ pub(crate) struct Inner {
     pub(crate) edited: Option<Drift>,
     pub(crate) drains: Drains,
     pub(crate) rollouts: Rollouts,
+    /// The running revision, or the one that is being swapped in, comes in by parts.
+    pub(crate) ramp: Option<Ramp>,
     pub(crate) audits: Audits,
     pub(crate) outlook: Outlook,
     pub(crate) drill: bool,
@@ -204,11 +207,9 @@ pub(crate) struct Inner {
 impl Inner {
     fn boot(boot: Boot, drill: bool, now: Mono, wall: Wall) -> Self {
         let running = boot.running;
-        let settled = matches!(
-            running.record.state,
-            RevisionState::Verified | RevisionState::Confirmed
-        );
-        let confirm_by = (running.record.state != RevisionState::Confirmed)
+        let state = running.record.state;
+        let settled = matches!(state, RevisionState::Verified | RevisionState::Confirmed);
+        let confirm_by = (state != RevisionState::Confirmed)
             .then_some(running.record.confirm_by)
             .flatten();
         let mut targets = boot.targets;
@@ -261,6 +262,7 @@ impl Inner {
             edited: None,
             drains,
             rollouts: Rollouts::new(boot.rollouts, now),
+            ramp: None,
             audits: Audits::new(boot.last_audit, running.config.audit_every, now, wall),
             outlook: Outlook::default(),
             drill,
@@ -441,13 +443,11 @@ impl Inner {
         self.pools
             .retain(|name, _| config.pool(name.as_str()).is_some());
         for pool in &config.pools {
-            let shaped = self.rollouts.overlaid(pool, self.running.record.id);
-            let is_shaped = shaped.is_some();
-            let pool = shaped.unwrap_or_else(|| pool.clone());
+            let (pool, shape) = self.balanced(pool);
             self.pools
                 .entry(pool.name.clone())
                 .or_insert_with(|| PoolWatch::new(pool.clone()))
-                .configure(pool, is_shaped);
+                .configure(pool, shape);
         }
         self.outlook = Outlook::default();
         for fact in epochs {

@@ -160,6 +160,7 @@ impl Inner {
         watch: &PoolWatch,
         subject: Option<&Subject>,
     ) -> Result<Treatment, String> {
+        let running = self.running.record.id;
         let run = |edit: &dyn Fn(&mut Pool)| {
             let mut config = Config::clone(&self.running.config);
             config
@@ -172,6 +173,9 @@ impl Inner {
             let config = read.ok_or("what runs is not valid with it")?;
             if content_hash(&config) == self.running.record.hash {
                 return Err("the running revision has it already".to_owned());
+            }
+            if self.ramp.is_some() {
+                return Err(format!("{running} is still coming in by parts"));
             }
             if self.confirm_by.is_some() {
                 return Err(format!("{} waits to be confirmed", self.running.record.id));

@@ -102,12 +102,21 @@ impl Inner {
 
     /// Once a tick: verified, held, or neither yet.
     pub(crate) fn check_verified(&mut self) {
-        let (verifying, held) = match &self.phase {
+        let (since, held) = match &self.phase {
             Phase::Settled => return,
-            Phase::Verifying(v) => (v, false),
-            Phase::Held(v) => (v, true),
+            Phase::Verifying(v) => (v.since, false),
+            Phase::Held(v) => (v.since, true),
         };
-        let overdue = self.now.since(verifying.since) >= HELD_AFTER;
+        let overdue = self.now.since(since) >= HELD_AFTER;
+        if let Some(ramp) = self.ramp.clone().filter(|_| self.change.is_none()) {
+            let goes_on = self.next_part(&ramp, since) || !overdue || held;
+            if goes_on || self.take_back(&ramp, since) {
+                return;
+            }
+        }
+        let (Phase::Verifying(verifying) | Phase::Held(verifying)) = &self.phase else {
+            return;
+        };
         let missing = self.missing(verifying);
         let id = self.running.record.id;
         if missing.is_empty() && self.change.is_none() {
@@ -132,6 +141,9 @@ impl Inner {
     /// What runs is now the newest rollback target.
     pub(crate) fn settle(&mut self) {
         let id = self.running.record.id;
+        if self.ramp.is_some() {
+            self.come_in(None);
+        }
         let mut entries = Vec::new();
         let older: Vec<RevisionId> = self.targets.iter().map(|t| t.record.id).collect();
         for old in older.into_iter().filter(|old| *old != id) {
@@ -155,6 +167,11 @@ impl Inner {
     /// What is missing, in words; empty: verified.
     pub(crate) fn missing(&self, verifying: &Verifying) -> Vec<String> {
         let mut missing = Vec::new();
+        if let Some(ramp) = &self.ramp {
+            missing.push(format!("all of the traffic: {}", ramp.in_words()));
+            missing.extend(self.lacks_of_part(ramp, verifying.since));
+            return missing;
+        }
         let passed = self.now.since(verifying.since);
         if passed < VERIFY_AFTER {
             let left = VERIFY_AFTER.saturating_sub(passed).as_secs() + 1;
@@ -176,8 +193,8 @@ impl Inner {
     }
 }
 
-/// What pool `watch` lacks as evidence for `revision`; `None`: nothing.
-fn lacks(watch: &PoolWatch, revision: RevisionId) -> Option<String> {
+/// What pool `watch` lacks for calm under `revision`: no harm, nobody off its share; `None`: nothing.
+pub(crate) fn lacks_calm(watch: &PoolWatch, revision: RevisionId) -> Option<String> {
     if watch.revision() != Some(revision) {
         return Some("no epoch of this revision yet".to_owned());
     }
@@ -204,6 +221,14 @@ fn lacks(watch: &PoolWatch, revision: RevisionId) -> Option<String> {
         return Some(
             "the end of a slow start or of failing open: shares are not judged before".to_owned(),
         );
+    }
+    None
+}
+
+/// What pool `watch` lacks as evidence for `revision`; `None`: nothing.
+fn lacks(watch: &PoolWatch, revision: RevisionId) -> Option<String> {
+    if let Some(lack) = lacks_calm(watch, revision) {
+        return Some(lack);
     }
     if watch.key_parts.is_some() {
         // Keys decide the shares: there is nothing to pin down but that traffic flows and harms nobody.

@@ -30,6 +30,7 @@ use crate::counts::{Cell, Counts, Row};
 use crate::event::{EpochFact, HealthFact, MemberFact};
 use crate::hot::{Hot, Keys};
 use crate::members::Discovery;
+use crate::ramp::Ramp;
 use crate::spread::{PART_WORKERS, PART_ZONES, Spread};
 use crate::view::Verdict;
 
@@ -72,6 +73,8 @@ pub(crate) struct EpochInfo {
     pub(crate) members: Vec<Member>,
     /// The weights that its configuration declares, like `members`.
     pub(crate) declared: Vec<u32>,
+    /// Its weights are between those before its revision and its own.
+    pub(crate) comes_in: bool,
 }
 
 /// What is known of a backend's health.
@@ -148,8 +151,18 @@ pub(crate) struct PoolWatch {
     /// The tests by worker and by zone.
     pub(crate) spread: Spread,
     tests: Option<Tests>,
-    /// A deployment shapes the weights of `pool`, so that they say what is intended.
-    is_shaped: bool,
+    shape: Shape,
+}
+
+/// Where the weights of a pool come from.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+pub(crate) enum Shape {
+    /// From the running text.
+    Text,
+    /// From a deployment: they say what is intended.
+    Deployment,
+    /// From a revision that comes in by parts, with the pool as its text has it.
+    Ramp(Box<(Ramp, Pool)>),
 }
 
 impl PoolWatch {
@@ -176,7 +189,7 @@ impl PoolWatch {
             drift: None,
             spread: Spread::default(),
             tests: None,
-            is_shaped: false,
+            shape: Shape::Text,
         }
     }
 
@@ -245,9 +258,24 @@ impl PoolWatch {
     }
 
     /// The configuration of the pool changed; its next epoch follows.
-    pub(crate) fn configure(&mut self, pool: Pool, is_shaped: bool) {
+    pub(crate) fn configure(&mut self, pool: Pool, shape: Shape) {
         self.pool = pool;
-        self.is_shaped = is_shaped;
+        self.shape = shape;
+    }
+
+    /// How the running revision comes in.
+    pub(crate) fn ramp(&self) -> Option<&Ramp> {
+        match &self.shape {
+            Shape::Ramp(ramp) => Some(&ramp.0),
+            Shape::Text | Shape::Deployment => None,
+        }
+    }
+
+    fn intended_shares(&self, is_in: impl Fn(usize) -> bool) -> Vec<f64> {
+        match &self.shape {
+            Shape::Ramp(coming) => coming.0.intended(&coming.1, is_in),
+            Shape::Text | Shape::Deployment => self.pool.intended_shares(is_in),
+        }
     }
 
     /// A new epoch, or the running one with other reasons. `kept`: a person keeps this revision against the tests, so its
@@ -272,6 +300,7 @@ impl PoolWatch {
             algorithm: self.pool.algorithm,
             members: Vec::new(),
             declared: Vec::new(),
+            comes_in: self.ramp().is_some(),
         });
         if self.epochs.len() > EPOCHS_REMEMBERED {
             self.epochs.pop_front();
@@ -334,8 +363,8 @@ impl PoolWatch {
         let overlay = kept || (self.overlay && !by_reports);
         self.intended = match (&self.expected, overlay) {
             (Some(expected), true) => expected.clone(),
-            _ if by_reports => shaped(&self.pool, self.pool.intended_shares(is_in), &members),
-            _ => self.pool.intended_shares(is_in),
+            _ if by_reports => shaped(&self.pool, self.intended_shares(is_in), &members),
+            _ => self.intended_shares(is_in),
         };
         let at_first = |told: &MemberFact| {
             if told.why.is_empty() {
@@ -382,7 +411,9 @@ impl PoolWatch {
             .zip(members)
             .map(|(backend, member)| match backend.capacity_rps {
                 _ if member.effective_weight() == 0 => 0.0,
-                Some(capacity) if !self.is_shaped => capacity * shape(backend.weight, member),
+                Some(capacity) if self.shape != Shape::Deployment => {
+                    capacity * shape(backend.weight, member)
+                }
                 _ => f64::from(member.weight),
             })
             .collect();

@@ -15,6 +15,7 @@ mod boot_kill;
 mod change_confirm;
 mod change_contract;
 mod change_outage;
+mod change_parts;
 mod churn;
 mod deploy;
 mod drain;

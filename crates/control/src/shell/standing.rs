@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use evenkeel_balance::roster::{At, Change, What};
-use evenkeel_guard::{Event, HealthFact};
+use evenkeel_guard::{Event, HealthFact, Ramp};
 use evenkeel_model::clock::Mono;
 use evenkeel_model::ids::Name;
 use evenkeel_model::record::RolloutRecord;
@@ -94,6 +94,18 @@ impl Shell {
         self.fleet.follow(rollout);
         self.refresh();
         self.publish();
+    }
+
+    /// A revision comes in by parts; with its swap, if that is still to come.
+    pub(super) fn come_in(&mut self, ramp: Option<Ramp>) {
+        let runs = ramp
+            .as_ref()
+            .is_none_or(|ramp| ramp.revision == self.revision);
+        self.fleet.come_in(ramp);
+        if runs {
+            self.refresh();
+            self.publish();
+        }
     }
 
     /// Publishes changed runtime facts to the workers: the guard knows the epoch before any worker counts in it.

@@ -246,6 +246,7 @@ fn without(
         Some(pool?.backends.get(place)?.weight)
     };
     let mut members = epoch.members.clone();
+    let comes_in = epoch.comes_in && epoch.revision == change.id;
     // In declared weights; what shapes them comes after.
     let shape = epoch.shape();
     for (member, declared) in members.iter_mut().zip(&epoch.declared) {
@@ -254,6 +255,7 @@ fn without(
     for (i, member) in members.iter_mut().enumerate() {
         let then = weight(before, &old, &member.name, i);
         match (then, weight(after, &new, &member.name, i)) {
+            (Some(then), Some(_)) if comes_in => member.weight = then,
             (Some(then), Some(now)) if member.weight == now => member.weight = then,
             (None, Some(_)) => member.eligible = false,
             _ => {}

@@ -293,6 +293,7 @@ impl World {
                 algorithm: self.now.algorithm,
                 from: onset,
                 declared: members.iter().map(|m| m.weight).collect(),
+                comes_in: false,
                 members,
                 picks_free: after.backends.iter().map(|b| b.picks_free).collect(),
             }],

@@ -82,6 +82,7 @@ fn epochs(rng: &mut Rng) -> Vec<EpochFact> {
         from: Mono::from_secs(rng.below(100)),
         members: members(rng),
         declared: (0..rng.below(6)).map(|_| rng.below(100) as u32).collect(),
+        comes_in: rng.below(4) == 0,
         picks_free: (0..rng.below(6)).map(|_| rng.below(1_000)).collect(),
     });
     epochs.collect()

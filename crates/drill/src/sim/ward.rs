@@ -6,7 +6,7 @@ use std::sync::Arc;
 use evenkeel_balance::roster::{At, Change, Rosters};
 use evenkeel_forecast::engine::spec::{BackendKey, PoolSnapshot, Probe, Snapshot};
 use evenkeel_guard::rollout::overlay::Overlays;
-use evenkeel_guard::{EpochFact, PoolVitals};
+use evenkeel_guard::{EpochFact, PoolVitals, Ramp};
 use evenkeel_model::clock::Mono;
 use evenkeel_model::config::{Config, Pool};
 use evenkeel_model::ids::{Name, RevisionId};
@@ -51,6 +51,11 @@ impl Ward {
     /// The weights of a pool follow this deployment from the next snapshot on.
     pub(super) fn follow(&mut self, rollout: RolloutRecord) {
         self.overlays.follow(rollout);
+    }
+
+    /// A revision comes in by this from the next snapshot on; `None`: in full.
+    pub(super) fn come_in(&mut self, ramp: Option<Ramp>) {
+        self.overlays.come_in(ramp);
     }
 
     /// Takes in a check result; the flip that it completes (the first result counts as one when it is good).
@@ -108,5 +113,6 @@ impl Ward {
     /// Forgets what only the process knew: it was restarted.
     pub(super) fn restart(&mut self) {
         self.rosters.restart();
+        self.overlays.come_in(None);
     }
 }

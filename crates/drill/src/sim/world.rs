@@ -538,6 +538,15 @@ impl<'s> World<'s> {
                 self.ward.follow(*deployment);
                 self.refresh(false);
             }
+            Action::Ramp { ramp } => {
+                let runs = ramp
+                    .as_ref()
+                    .is_none_or(|ramp| ramp.revision == self.revision);
+                self.ward.come_in(ramp.map(|ramp| *ramp));
+                if runs {
+                    self.refresh(false);
+                }
+            }
             Action::RequestForecast {
                 token,
                 config,

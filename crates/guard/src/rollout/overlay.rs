@@ -12,6 +12,8 @@ use evenkeel_model::config::{Backend, Config, Intent, Pool};
 use evenkeel_model::ids::{Name, RevisionId};
 use evenkeel_model::record::{ALL_PPM, RolloutRecord, RolloutState, Strategy};
 
+use crate::ramp::Ramp;
+
 /// The weight of whoever has the largest share: the largest that a file may give.
 const HEAVIEST: f64 = 65_535.0;
 
@@ -46,12 +48,17 @@ pub fn weights(pool: &Pool, rollout: &RolloutRecord, share_ppm: u32) -> Option<V
         spread(&new, share);
         spread(&old, 1.0 - share);
     }
+    Some(weights_of(&shares))
+}
+
+/// Weights that have these shares.
+pub(crate) fn weights_of(shares: &[f64]) -> Vec<u32> {
     let most = shares.iter().copied().fold(f64::MIN_POSITIVE, f64::max);
     let weight = |share: &f64| match share {
         share if *share <= 0.0 => 0,
         share => (HEAVIEST * share / most).round().max(1.0) as u32,
     };
-    Some(shares.iter().map(weight).collect())
+    shares.iter().map(weight).collect()
 }
 
 /// So many of `count` are this part of them.
@@ -130,10 +137,11 @@ pub fn overlaid(pool: &Pool, rollout: &RolloutRecord, running: RevisionId) -> Op
     Some(pool)
 }
 
-/// The deployments that a data plane follows: the newest of each pool.
+/// What a data plane follows besides the text: the newest deployment of each pool, and a revision that comes in by parts.
 #[derive(Debug, Clone, Default)]
 pub struct Overlays {
     by_pool: BTreeMap<Name, RolloutRecord>,
+    ramp: Option<Ramp>,
 }
 
 impl Overlays {
@@ -142,15 +150,19 @@ impl Overlays {
         self.by_pool.insert(rollout.pool.clone(), rollout);
     }
 
-    /// `config` with the weights that deployments give its pools while it runs as `running`; the same where none is in
-    /// force.
+    /// A revision comes in by this from now on; `None`: in full.
+    pub fn come_in(&mut self, ramp: Option<Ramp>) {
+        self.ramp = ramp;
+    }
+
+    /// `config` with the weights that its pools have while it runs as `running`; the same where nothing shapes them.
     pub fn overlaid(&self, config: &Arc<Config>, running: RevisionId) -> Arc<Config> {
         let mut shaped = Arc::clone(config);
-        for rollout in self.by_pool.values() {
-            let mut pools = config.pools.iter().enumerate();
-            let found = pools.find(|(_, pool)| pool.name == rollout.pool);
-            let Some((place, pool)) = found else { continue };
-            if let Some(pool) = overlaid(pool, rollout, running)
+        let ramp = self.ramp.as_ref().filter(|ramp| ramp.revision == running);
+        for (place, pool) in config.pools.iter().enumerate() {
+            let rollout = self.by_pool.get(&pool.name);
+            let by_rollout = rollout.and_then(|rollout| overlaid(pool, rollout, running));
+            if let Some(pool) = by_rollout.or_else(|| ramp?.shaped(pool))
                 && let Some(mine) = Arc::make_mut(&mut shaped).pools.get_mut(place)
             {
                 *mine = pool;

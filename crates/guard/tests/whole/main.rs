@@ -15,6 +15,8 @@ mod drills;
 #[cfg(test)]
 mod keyed;
 #[cfg(test)]
+mod ramps;
+#[cfg(test)]
 mod random;
 #[cfg(test)]
 mod reasons;

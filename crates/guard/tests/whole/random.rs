@@ -178,7 +178,15 @@ impl Shell {
 
     fn take(&mut self, action: Action) {
         match action {
-            Action::Commit { token, entries } => self.commits.push((token, entries)),
+            Action::Commit { token, entries } => {
+                for entry in &entries {
+                    if let Entry::Quarantine { hash, .. } = entry {
+                        self.quarantine.insert(*hash);
+                        self.forced.remove(hash);
+                    }
+                }
+                self.commits.push((token, entries));
+            }
             Action::Swap {
                 revision, config, ..
             } => {
@@ -207,6 +215,7 @@ impl Shell {
             }
             Action::Drain { .. }
             | Action::Overlay { .. }
+            | Action::Ramp { .. }
             | Action::Undrain { .. }
             | Action::RequestForecast { .. }
             | Action::Notify { .. } => {}
@@ -226,10 +235,6 @@ impl Shell {
                     ..
                 } => {
                     self.verified.insert(*id);
-                }
-                Entry::Quarantine { hash, .. } => {
-                    self.quarantine.insert(*hash);
-                    self.forced.remove(hash);
                 }
                 _ => {}
             }

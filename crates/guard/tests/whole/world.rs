@@ -325,6 +325,15 @@ impl World {
                 self.overlays.follow(*deployment);
                 self.begin_epochs();
             }
+            Action::Ramp { ramp } => {
+                let runs = ramp
+                    .as_ref()
+                    .is_none_or(|ramp| ramp.revision == self.revision);
+                self.overlays.come_in(ramp.map(|ramp| *ramp));
+                if runs {
+                    self.begin_epochs();
+                }
+            }
             Action::RequestForecast { .. } => {}
             Action::RequestAudit { token, .. } => {
                 let findings = self.findings.clone();

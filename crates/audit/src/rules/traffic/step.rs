@@ -34,7 +34,8 @@ Why: a backend that is cold, or not as strong as somebody thought, meets the who
 of 10 points the first sign of harm comes while nine tenths of the traffic are still where they were.
 
 Judged only against something that runs (`plan`, `apply`). Shares under a selection by load are estimates
-and get 5 points more.
+and get 5 points more. While traffic flows, `apply` lets such a change come in by parts of the requests,
+where shares follow from weights.
 
 Example: a third backend beside two takes the first two from 50 % to 33.3 % and goes itself from 0 to
 33.3 %: 33.3 points. As a canary: weight 1 beside 4 and 4 first (11 %), then 2, then 4.",
