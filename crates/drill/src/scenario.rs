@@ -20,8 +20,8 @@ pub use needs::{Feature, Stage};
 pub use read::{Problem, parse};
 pub use step::{
     Action, Apply, BackendFault, Certificate, Condition, Confirm, DependencyFault, Deploy,
-    Discovery, Drain, Edit, EditOutside, Flaps, HealthWord, JournalFault, NetworkFault, Operator,
-    OperatorVerb, Restart, Rollback, StalePush, Step, TrafficStep, Undrain,
+    DeploySteps, Discovery, Drain, Edit, EditOutside, Flaps, HealthWord, JournalFault,
+    NetworkFault, Operator, OperatorVerb, Restart, Rollback, StalePush, Step, TrafficStep, Undrain,
 };
 pub use value::{Percent, Span};
 

@@ -59,4 +59,6 @@ const SHIPPED: &[Shipped] = shipped![
     "member-never-added",
     "planned-members",
     "stale-push",
+    "canary-bad-version",
+    "canary-good",
 ];

@@ -6,6 +6,7 @@
 
 mod actions;
 pub(crate) mod behaviour;
+mod deployments;
 mod drains;
 mod members;
 mod ward;

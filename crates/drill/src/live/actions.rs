@@ -20,8 +20,8 @@ use crate::edit::edited;
 use crate::referee::Referee;
 use crate::refusal::{carried_out, let_in, refused, said, turned_away};
 use crate::scenario::{
-    Action, Apply, BackendFault, DependencyFault, Deploy, Drain, HealthWord, Operator, Rollback,
-    Span, TrafficStep, USERS, Undrain,
+    Action, Apply, BackendFault, DependencyFault, Deploy, DeploySteps, Drain, HealthWord, Operator,
+    Rollback, Span, TrafficStep, USERS, Undrain,
 };
 
 impl Place<'_> {
@@ -53,6 +53,7 @@ impl Place<'_> {
             Action::Rollback(rollback) => self.roll_back(rollback).await,
             Action::Confirm(_) => answer(self.handle.confirm(None, AUTHOR.to_owned()).await),
             Action::Deploy(deploy) => self.deploy(deploy).await,
+            Action::DeploySteps(deploy) => self.deploy_in_steps(deploy, referee).await,
             Action::BackendFault(fault) => self.fault(fault, referee),
             Action::DependencyFault(fault) => self.depend(fault),
             Action::Traffic(change) => {
@@ -213,6 +214,44 @@ impl Place<'_> {
             note: deploy.note.clone().unwrap_or_default(),
         };
         record(&self.handle, command).await
+    }
+
+    async fn deploy_in_steps(
+        &mut self,
+        deploy: &DeploySteps,
+        referee: &mut Referee<'_>,
+    ) -> Result<(), String> {
+        let running = self.view().ok_or("the instance is not up")?.revision;
+        let meant = self.meant.get(&running);
+        let meant = meant.ok_or("what runs is not known to the drill")?;
+        let of_version = |backend: &Name| {
+            let pool = meant.pool(&deploy.pool);
+            let found = pool.and_then(|pool| pool.backend(backend.as_str()));
+            let version = found.and_then(|(_, backend)| backend.version.as_ref());
+            version.is_some_and(|version| *version == deploy.version.as_str())
+        };
+        for ((pool, backend), stub) in &self.stubs {
+            if *pool == deploy.pool.as_str() && of_version(backend) {
+                let release = Release {
+                    version: deploy.version.clone(),
+                    slow_factor: deploy.slow_factor,
+                    error_rate: deploy.error_rate.0,
+                };
+                stub.release(release).map_err(|e| e.to_string())?;
+            }
+        }
+        let reason = deploy.reason.clone().unwrap_or_else(|| AUTHOR.to_owned());
+        let whose = (AUTHOR.to_owned(), reason);
+        let started = self
+            .handle
+            .deploy(&deploy.pool, whose, deploy.verb()?)
+            .await;
+        let reply = started.map_err(|e| e.to_string())?;
+        if let Some(findings) = turned_away(reply)? {
+            referee.note_moment(Clock::wall(), said(&findings));
+            return refused(&deploy.refused_by, &findings);
+        }
+        let_in(&deploy.refused_by, "a deployment")
     }
 
     fn fault(&mut self, fault: &BackendFault, referee: &mut Referee<'_>) -> Result<(), String> {

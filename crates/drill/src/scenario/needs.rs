@@ -95,6 +95,7 @@ impl Feature {
         match self {
             Self::Apply
             | Self::DeployRecord
+            | Self::DeploySteps
             | Self::BackendFaults
             | Self::Dependency
             | Self::Traffic
@@ -105,7 +106,7 @@ impl Feature {
             Self::Network | Self::Drift | Self::JournalLoss | Self::Restart | Self::Sticky => {
                 matches!(stage, Stage::Sim)
             }
-            Self::DeploySteps | Self::Certificates => false,
+            Self::Certificates => false,
         }
     }
 }
@@ -122,6 +123,7 @@ impl Action<'_> {
         match self {
             Self::Apply(_) | Self::Rollback(_) | Self::Confirm(_) => Feature::Apply,
             Self::Deploy(_) => Feature::DeployRecord,
+            Self::DeploySteps(_) => Feature::DeploySteps,
             Self::BackendFault(_) => Feature::BackendFaults,
             Self::DependencyFault(_) => Feature::Dependency,
             Self::NetworkFault(_) => Feature::Network,

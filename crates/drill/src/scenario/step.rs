@@ -2,6 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use evenkeel_guard::{DeployVerb, StartDeployment};
+use evenkeel_model::ids::Name;
+use evenkeel_model::record::{ALL_PPM, Strategy};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -31,6 +34,8 @@ pub struct Step {
     pub confirm: Option<Confirm>,
     /// A deployment, recorded or not, with or without an effect.
     pub deploy: Option<Deploy>,
+    /// A deployment that Evenkeel carries out in steps.
+    pub deploy_steps: Option<DeploySteps>,
     /// Something is wrong with backends.
     pub backend_fault: Option<BackendFault>,
     /// A dependency that all backends of a pool share is slow or fails.
@@ -70,6 +75,7 @@ pub enum Action<'s> {
     Rollback(&'s Rollback),
     Confirm(&'s Confirm),
     Deploy(&'s Deploy),
+    DeploySteps(&'s DeploySteps),
     BackendFault(&'s BackendFault),
     DependencyFault(&'s DependencyFault),
     NetworkFault(&'s NetworkFault),
@@ -98,6 +104,7 @@ impl Step {
             rollback,
             confirm,
             deploy,
+            deploy_steps,
             backend_fault,
             dependency_fault,
             network_fault,
@@ -117,6 +124,7 @@ impl Step {
             rollback.as_ref().map(Action::Rollback),
             confirm.as_ref().map(Action::Confirm),
             deploy.as_ref().map(Action::Deploy),
+            deploy_steps.as_ref().map(Action::DeploySteps),
             backend_fault.as_ref().map(Action::BackendFault),
             dependency_fault.as_ref().map(Action::DependencyFault),
             network_fault.as_ref().map(Action::NetworkFault),
@@ -148,6 +156,9 @@ impl Step {
             Some(Action::Drain(drain)) => drain.refused_by.is_empty(),
             Some(Action::Deploy(deploy)) => deploy.has_effect(),
             Some(Action::Discovery(change)) => change.stale || !change.remove.is_empty(),
+            Some(Action::DeploySteps(deploy)) => {
+                deploy.has_effect() && deploy.refused_by.is_empty()
+            }
             Some(
                 Action::BackendFault(_)
                 | Action::DependencyFault(_)
@@ -184,6 +195,7 @@ impl Action<'_> {
             Self::Rollback(_) => "rollback",
             Self::Confirm(_) => "confirm",
             Self::Deploy(_) => "deploy",
+            Self::DeploySteps(_) => "deploy_steps",
             Self::BackendFault(_) => "backend_fault",
             Self::DependencyFault(_) => "dependency_fault",
             Self::NetworkFault(_) => "network_fault",
@@ -305,6 +317,81 @@ impl Deploy {
     pub fn has_effect(&self) -> bool {
         (self.slow_factor - 1.0).abs() > f64::EPSILON || self.error_rate.0 > 0.0
     }
+}
+
+/// A deployment that Evenkeel carries out: `evenkeel deploy start`. The backends of the version are those that have it in
+/// the configuration; they behave so from now on.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DeploySteps {
+    /// The pool.
+    pub pool: String,
+    /// The version of its backends that gets the traffic.
+    pub version: String,
+    /// `--strategy`. Default `canary`.
+    #[serde(default)]
+    pub strategy: StrategyWord,
+    /// `--steps`: the shares of the version. Empty: those of the strategy.
+    #[serde(default)]
+    pub steps: Vec<Percent>,
+    /// `--step-min`: the shortest step, at least 1s. Default 10s.
+    #[serde(default = "ten_seconds")]
+    pub step_min: Span,
+    /// Service time of the version relative to the other one; 1 is no effect. Default 1.
+    #[serde(default = "one")]
+    pub slow_factor: f64,
+    /// Share of requests that the version answers with 500. Default 0%.
+    #[serde(default)]
+    pub error_rate: Percent,
+    /// `--force`: although some step is above the capacity. Default false.
+    #[serde(default)]
+    pub force: bool,
+    /// `--reason`. Default `drill`.
+    #[serde(default)]
+    pub reason: Option<String>,
+    /// The guard must refuse it, and these findings must be among the reasons. Empty: it must be let in.
+    #[serde(default)]
+    pub refused_by: Vec<String>,
+}
+
+const fn ten_seconds() -> Span {
+    Span::secs(10)
+}
+
+impl DeploySteps {
+    /// Whether the version behaves otherwise than the one before.
+    pub fn has_effect(&self) -> bool {
+        (self.slow_factor - 1.0).abs() > f64::EPSILON || self.error_rate.0 > 0.0
+    }
+
+    /// What is asked of the guard.
+    pub(crate) fn verb(&self) -> Result<DeployVerb, String> {
+        let ppm = |share: &Percent| (share.0 * f64::from(ALL_PPM)).round() as u32;
+        Ok(DeployVerb::Start(StartDeployment {
+            version: Name::new(&self.version).map_err(|e| e.to_string())?,
+            strategy: match self.strategy {
+                StrategyWord::Canary => Strategy::Canary,
+                StrategyWord::Rolling => Strategy::Rolling,
+                StrategyWord::BlueGreen => Strategy::BlueGreen,
+            },
+            steps: self.steps.iter().map(ppm).collect(),
+            step_min: self.step_min.0,
+            force: self.force,
+        }))
+    }
+}
+
+/// How traffic moves from one version to the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum StrategyWord {
+    /// In the shares of `steps`.
+    #[default]
+    Canary,
+    /// Backend after backend.
+    Rolling,
+    /// A look at a small share, then everything at once.
+    BlueGreen,
 }
 
 /// Something is wrong with backends. Faults add up; each undoes itself after `for`.

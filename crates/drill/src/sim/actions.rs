@@ -57,6 +57,7 @@ impl World<'_> {
             ),
             Action::Confirm(_) => self.confirm(),
             Action::Deploy(deploy) => self.deploy(deploy),
+            Action::DeploySteps(deploy) => self.deploy_in_steps(deploy, referee),
             Action::BackendFault(fault) => self.fault(fault),
             Action::DependencyFault(fault) => self.depend(
                 &fault.pool,
@@ -211,8 +212,9 @@ impl World<'_> {
         };
         for backend in reached {
             let key = (pool.clone(), backend);
-            self.releases
-                .insert(key.clone(), behaviour::release(deploy));
+            let (slow_factor, error_rate) = (deploy.slow_factor, deploy.error_rate);
+            let release = behaviour::release(slow_factor, error_rate);
+            self.releases.insert(key.clone(), release);
             self.set_fault(&key)?;
         }
         if !deploy.record {
@@ -263,7 +265,7 @@ impl World<'_> {
     }
 
     /// Everything that is wrong with a backend now: its version and the faults that act.
-    fn set_fault(&mut self, key: &BackendKey) -> Result<(), String> {
+    pub(super) fn set_fault(&mut self, key: &BackendKey) -> Result<(), String> {
         let release = self.releases.get(key).cloned().unwrap_or_default();
         let faults = self.faults.iter().filter(|(_, k, _)| k == key);
         let all = faults.fold(release, |sum: Fault, (_, _, fault)| fault.and(&sum));

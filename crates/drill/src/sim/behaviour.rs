@@ -7,7 +7,7 @@ use evenkeel_model::config::{Config, Pool};
 use evenkeel_model::ids::Name;
 
 use crate::scenario::{
-    Backend, BackendFault, Deploy, Distribution, Flaps, HealthWord, Overflow, Scenario, Traffic,
+    Backend, BackendFault, Distribution, Flaps, HealthWord, Overflow, Percent, Scenario, Traffic,
 };
 
 /// Capacity of a backend of which nothing is known.
@@ -144,10 +144,10 @@ pub(crate) fn fault(fault: &BackendFault) -> spec::Fault {
 }
 
 /// How a version behaves, as a fault that stays.
-pub(crate) fn release(deploy: &Deploy) -> spec::Fault {
+pub(crate) fn release(slow_factor: f64, error_rate: Percent) -> spec::Fault {
     spec::Fault {
-        slow_factor: deploy.slow_factor,
-        error_rate: deploy.error_rate.0,
+        slow_factor,
+        error_rate: error_rate.0,
         ..spec::Fault::default()
     }
 }

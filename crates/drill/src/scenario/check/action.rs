@@ -1,5 +1,6 @@
 //! Actions of steps: what they name exists, their numbers are in range, and they do something.
 
+use evenkeel_guard::rollout::{STEP_LEAST, STEP_MIN_MAX};
 use evenkeel_model::config::Config;
 use evenkeel_model::ids::Name;
 
@@ -34,6 +35,14 @@ pub(super) fn action(
         }
         Action::StalePush(push) => revision(&format!("{at}.revision"), &push.revision, reader),
         Action::Deploy(deploy) => self::deploy(at, deploy, config, reader),
+        Action::DeploySteps(deploy) => {
+            factor(at, deploy.slow_factor, reader);
+            version(at, &deploy.version, reader);
+            pool(&format!("{at}.pool"), &deploy.pool, config, reader);
+            let (least, most) = (STEP_LEAST.as_secs_f64(), STEP_MIN_MAX.as_secs_f64());
+            let step_min = deploy.step_min.seconds();
+            in_range(&format!("{at}.step_min"), step_min, least, most, reader);
+        }
         Action::BackendFault(fault) => backend_fault(at, fault, config, reader),
         Action::DependencyFault(fault) => dependency(at, fault, config, reader),
         Action::NetworkFault(fault) => network(at, fault, config, reader),
@@ -68,12 +77,16 @@ fn nothing(at: &str, keys: &str, reader: &mut Reader<'_>) {
     reader.at(at, message, format!("say what is: {keys}"));
 }
 
-fn deploy(at: &str, deploy: &Deploy, config: &Config, reader: &mut Reader<'_>) {
-    factor(at, deploy.slow_factor, reader);
-    if let Err(error) = Name::new(&deploy.version) {
+fn version(at: &str, version: &str, reader: &mut Reader<'_>) {
+    if let Err(error) = Name::new(version) {
         let fix = "write a version such as `v2`";
         reader.at(&format!("{at}.version"), error.to_string(), fix);
     }
+}
+
+fn deploy(at: &str, deploy: &Deploy, config: &Config, reader: &mut Reader<'_>) {
+    factor(at, deploy.slow_factor, reader);
+    version(at, &deploy.version, reader);
     if pool(&format!("{at}.pool"), &deploy.pool, config, reader) {
         let backends = deploy.backends.iter();
         let names: Vec<String> = backends.map(|b| format!("{}/{b}", deploy.pool)).collect();
