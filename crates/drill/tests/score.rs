@@ -2,23 +2,12 @@
 //! `DRILL=file.toml SEEDS=20 cargo test -p evenkeel-drill --test score -- --ignored --nocapture`.
 //! Without DRILL it scores every shipped drill. At the end it prints the table of docs/diagnosis.md.
 
-use evenkeel_drill::outcome::Spread;
-use evenkeel_drill::{Outcome, Summary, scenario, shipped, sim};
+use evenkeel_drill::{Summary, scenario, shipped, sim};
 
-/// A row of the table: what passed, and after how many seconds it was found and well again.
-fn row(name: &str, runs: &[Outcome]) -> String {
-    let passed = runs.iter().filter(|run| run.passed).count();
-    let spread = |of: fn(&Outcome) -> Option<f64>| {
-        let spread = Spread::of(runs.iter().filter_map(of));
-        let both = spread.median.zip(spread.p95);
-        both.map_or_else(|| "-".to_owned(), |(m, p)| format!("{m:.1}, {p:.1}"))
-    };
-    let (found, restored) = (spread(|r| r.detect_seconds), spread(|r| r.restore_seconds));
-    format!(
-        "| {name} | {passed} of {} | {found} | {restored} |",
-        runs.len()
-    )
-}
+#[path = "support/table.rs"]
+mod table;
+
+use table::row;
 
 #[test]
 #[ignore = "a tool: takes minutes and prints"]

@@ -281,7 +281,8 @@ impl<'s> Place<'s> {
             .and_then(|route| config.pool(route.pool.as_str()));
         let session_cookie = pool.and_then(|pool| match &pool.session {
             Session::Cookie(cookie) => Some(cookie.clone()),
-            Session::ClientAddress => None,
+            // Who keeps a cookie of the balancer is somebody, whatever the pool knows users by.
+            Session::ClientAddress => pool.affinity.sticky.as_ref().map(|_| "user".to_owned()),
         });
         let connections = traffic.clients.clamp(1, CONNECTIONS);
         let index = self.loads.len() as u64;

@@ -102,8 +102,9 @@ impl Feature {
             | Self::Drain
             | Self::Discovery
             | Self::HashKeys
+            | Self::Sticky
             | Self::Operator => true,
-            Self::Network | Self::Drift | Self::JournalLoss | Self::Restart | Self::Sticky => {
+            Self::Network | Self::Drift | Self::JournalLoss | Self::Restart => {
                 matches!(stage, Stage::Sim)
             }
             Self::Certificates => false,
