@@ -457,6 +457,9 @@ pub(crate) enum Deploy {
         /// When it happened, RFC 3339 [default: now]
         #[arg(long)]
         at: Option<String>,
+        /// What is said of it; the begin and the end of one deployment become one record
+        #[arg(long, value_name = "STATE", default_value = "finished", value_parser = ["started", "finished", "failed", "rolled_back"])]
+        state: String,
         /// In words
         #[arg(long, default_value = "")]
         note: String,

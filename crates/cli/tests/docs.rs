@@ -122,6 +122,7 @@ fn the_configuration_chapter_names_exactly_the_keys_that_the_parser_knows() {
         ("### `[pool.NAME.audit]`", "[pool.x.audit]"),
         ("### `[pool.NAME.backend.NAME]`", "[pool.x.backend.y]"),
         ("## `[notify.NAME]`", "[notify.x]"),
+        ("## `[webhook.NAME]`", "[webhook.x]"),
         ("## `[[escalation]]`", "[[escalation]]"),
     ];
     for (heading, table) in sections {

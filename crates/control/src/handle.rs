@@ -19,6 +19,7 @@ use evenkeel_model::clock::Wall;
 use evenkeel_model::config::{Address, Config};
 use evenkeel_model::ids::{IncidentId, Name, RevisionId};
 use evenkeel_model::parse;
+use evenkeel_model::record::Told;
 use evenkeel_model::tally::RouteKey;
 use evenkeel_proxy::{Hedges, OverloadView, Probes};
 use tokio::sync::{mpsc, oneshot};
@@ -166,10 +167,14 @@ pub struct DeploymentCommand {
     pub backends: Vec<Name>,
     /// When; `None`: now.
     pub at: Option<Wall>,
+    /// What is said of it.
+    pub told: Told,
     /// Who tells.
     pub author: String,
     /// In words.
     pub note: String,
+    /// The name of the message, unique for the author: what it tells is recorded once.
+    pub message: Option<String>,
 }
 
 /// A person's word on an incident.
@@ -376,8 +381,10 @@ impl Handle {
             version,
             backends,
             at,
+            told,
             author,
             note,
+            message,
         } = command;
         self.ask(move |request| {
             let report = DeploymentReport {
@@ -386,8 +393,10 @@ impl Handle {
                 version,
                 backends,
                 at,
+                told,
                 author,
                 note,
+                message,
             };
             Event::DeploymentSeen(Box::new(report))
         })

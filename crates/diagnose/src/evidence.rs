@@ -209,8 +209,10 @@ pub struct ChangedPath {
 pub struct DeploymentFact {
     /// As it was recorded.
     pub record: DeploymentRecord,
-    /// When it happened.
+    /// When it happened, or began.
     pub at: Mono,
+    /// The last moment at which a backend may have got it; `at` when it happened at once.
+    pub until: Mono,
 }
 
 /// A backend that takes no traffic.

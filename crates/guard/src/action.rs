@@ -166,6 +166,8 @@ pub enum Outcome {
     Recorded {
         /// Its number.
         deployment: DeploymentId,
+        /// The same message told of it before; nothing was written.
+        repeated: bool,
     },
     /// An incident command was carried out.
     Incident {

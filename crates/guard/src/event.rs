@@ -13,7 +13,7 @@ use evenkeel_model::finding::Finding;
 use evenkeel_model::ids::{Epoch, IncidentId, Name, RevisionId};
 use evenkeel_model::record::{
     ContentHash, DeploymentRecord, DrainRecord, IncidentKind, IncidentRecord, LastAudit,
-    RevisionRecord, RolloutRecord, Strategy,
+    RevisionRecord, RolloutRecord, Strategy, Told,
 };
 use evenkeel_model::tally::{Tally, Vitals};
 
@@ -489,10 +489,14 @@ pub struct DeploymentReport {
     pub backends: Vec<Name>,
     /// When it happened; `None`: now.
     pub at: Option<Wall>,
+    /// What is said of it.
+    pub told: Told,
     /// Who told.
     pub author: String,
     /// In words.
     pub note: String,
+    /// The name of the message, unique for the author: what it tells is recorded once.
+    pub message: Option<String>,
 }
 
 /// What a person does about an incident.

@@ -89,15 +89,16 @@ impl Inner {
 
     fn deployments_of(&self, pool: &Name) -> Vec<DeploymentFact> {
         self.deployments
-            .iter()
-            .filter(|d| d.pool == *pool && self.wall.since(d.at) <= DEPLOYMENTS_WITHIN)
-            .filter(|d| !self.rollouts.is_cleared(pool, d.id))
-            .map(|record| DeploymentFact {
-                record: record.clone(),
-                at: self
-                    .rollouts
-                    .step_since(pool, record.id)
-                    .unwrap_or_else(|| self.now.minus(self.wall.since(record.at))),
+            .of(pool)
+            .filter(|d| self.now.since(d.until(self.now)) <= DEPLOYMENTS_WITHIN)
+            .filter(|d| !self.rollouts.is_cleared(pool, d.record.id))
+            .map(|d| {
+                let step = self.rollouts.step_since(pool, d.record.id);
+                DeploymentFact {
+                    record: d.record.clone(),
+                    at: step.unwrap_or(d.at),
+                    until: step.unwrap_or_else(|| d.until(self.now)),
+                }
             })
             .collect()
     }

@@ -16,6 +16,7 @@ pub mod boot;
 mod change;
 mod clients;
 mod counts;
+mod deployed;
 mod desk;
 mod drain;
 mod drift;

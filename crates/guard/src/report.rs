@@ -49,7 +49,7 @@ impl Inner {
             incident,
             incidents: open_first(false).chain(open_first(true)).collect(),
             revisions: self.records.iter().cloned().collect(),
-            deployments: self.deployments.iter().cloned().collect(),
+            deployments: self.deployments.records(),
             rollouts: self.rollout_views(),
             verifying: self.verifying(),
             confirm_by: self.confirm_by.map(at),

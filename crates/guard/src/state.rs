@@ -8,20 +8,19 @@ use evenkeel_diagnose::{ChangedPath, Drift};
 use evenkeel_incident::Notice;
 use evenkeel_model::clock::{Mono, Wall};
 use evenkeel_model::config::Config;
-use evenkeel_model::ids::{DeploymentId, IncidentId, Name, RevisionId};
+use evenkeel_model::ids::{IncidentId, Name, RevisionId};
 use evenkeel_model::record::{
-    ContentHash, DeploymentRecord, DrainRecord, Entry, EventSource, IncidentRecord, RevisionRecord,
-    RevisionState, RolloutRecord, TimelineEvent,
+    ContentHash, DrainRecord, Entry, EventSource, IncidentRecord, RevisionRecord, RevisionState,
+    RolloutRecord, TimelineEvent,
 };
 
 use crate::action::{Action, Outcome};
 use crate::audits::Audits;
 use crate::change::{Change, Kind, Stage};
+use crate::deployed::Deployments;
 use crate::desk::Desk;
 use crate::drain::Drains;
-use crate::event::{
-    Boot, DeploymentReport, DriftFact, EpochFact, Event, PoolVitals, RequestId, Restorable,
-};
+use crate::event::{Boot, DriftFact, EpochFact, Event, PoolVitals, RequestId, Restorable};
 use crate::hold::Hold;
 use crate::ledger::{Answer, Ledger};
 use crate::ramp::Ramp;
@@ -188,7 +187,7 @@ pub(crate) struct Inner {
     pub(crate) next_revision: u64,
     pub(crate) next_deployment: u64,
     pub(crate) quarantine: BTreeMap<ContentHash, Option<IncidentId>>,
-    pub(crate) deployments: VecDeque<DeploymentRecord>,
+    pub(crate) deployments: Deployments,
     pub(crate) desk: Desk,
     pub(crate) pools: BTreeMap<Name, PoolWatch>,
     pub(crate) hold: Hold,
@@ -250,7 +249,7 @@ impl Inner {
             next_revision: boot.next_revision.max(running.record.id.0 + 1),
             next_deployment: boot.next_deployment.max(1),
             quarantine: boot.quarantine.into_iter().collect(),
-            deployments: boot.deployments.into(),
+            deployments: Deployments::new(boot.deployments, now, wall),
             desk: Desk::new(
                 boot.incidents,
                 boot.next_incident,
@@ -480,36 +479,6 @@ impl Inner {
         self.record(entries);
     }
 
-    fn deployed(&mut self, report: DeploymentReport) {
-        let id = DeploymentId(self.next_deployment);
-        self.next_deployment += 1;
-        let record = DeploymentRecord {
-            id,
-            pool: report.pool,
-            version: report.version,
-            backends: report.backends,
-            at: report.at.unwrap_or(self.wall).min(self.wall),
-            recorded_at: self.wall,
-            author: report.author,
-            note: report.note,
-        };
-        let text = format!(
-            "{} of pool `{}` was deployed: {}",
-            record.version, record.pool, record.note
-        );
-        let mut line = self.event(EventSource::Webhook, "deploy.seen", &record.author, text);
-        line.subject = format!("deployment:{}/{}", record.pool, record.version);
-        self.remember_deployment(record.clone());
-        let entries = vec![Entry::Deployment(record), Entry::Event(line)];
-        let gate = Gate::Reply(report.request, Outcome::Recorded { deployment: id });
-        self.ledger.gate(entries, gate, &mut self.out);
-    }
-
-    pub(crate) fn remember_deployment(&mut self, record: DeploymentRecord) {
-        self.deployments.push_back(record);
-        self.trim();
-    }
-
     fn answered(&mut self, answer: Answer<Gate>) {
         match answer {
             Answer::Nothing => {}
@@ -715,9 +684,6 @@ impl Inner {
     fn trim(&mut self) {
         while self.records.len() > REVISIONS_KEPT {
             self.records.pop_front();
-        }
-        while self.deployments.len() > DEPLOYMENTS_KEPT {
-            self.deployments.pop_front();
         }
     }
 

@@ -8,7 +8,7 @@ use evenkeel_model::record::{
     ALL_PPM, ActionRecord, CandidateRecord, ContentHash, DeploymentRecord, DiagnosisRecord,
     DrainRecord, Entry, EscalationState, EscalationStep, EventSource, IncidentKind, IncidentRecord,
     IncidentSeverity, IncidentStatus, RevisionRecord, RevisionState, RolloutRecord, RolloutState,
-    Strategy, TimelineEvent,
+    Strategy, TimelineEvent, Told,
 };
 use serde_json::{Value, json};
 
@@ -159,6 +159,8 @@ fn deployment(d: &DeploymentRecord) -> Value {
         "id": d.id.0, "pool": d.pool.as_str(), "version": d.version.as_str(),
         "backends": d.backends.iter().map(Name::as_str).collect::<Vec<_>>(),
         "at": d.at.0, "recorded_at": d.recorded_at.0, "author": d.author, "note": d.note,
+        "ended_at": d.ended_at.map(|w| w.0), "told": d.told.map(Told::as_str),
+        "revision": d.revision.map(|r| r.0), "messages": d.messages,
     })
 }
 
@@ -175,6 +177,17 @@ fn read_deployment(v: &Value) -> Result<DeploymentRecord, String> {
         recorded_at: Wall(number(v, "recorded_at")?),
         author: text(v, "author")?,
         note: text(v, "note")?,
+        // Missing in what was written before they were kept.
+        ended_at: maybe_number(v, "ended_at").map(Wall),
+        told: match v.get("told") {
+            None | Some(Value::Null) => None,
+            Some(_) => Some(word(v, "told", Told::from_word)?),
+        },
+        revision: maybe_number(v, "revision").map(RevisionId),
+        messages: match v.get("messages") {
+            None => Vec::new(),
+            Some(_) => texts(v, "messages")?,
+        },
     })
 }
 

@@ -15,7 +15,7 @@ use evenkeel_model::record::{
     ALL_PPM, ActionRecord, CandidateRecord, ContentHash, DeploymentRecord, DiagnosisRecord,
     DrainRecord, Entry, EscalationState, EscalationStep, EventSource, IncidentKind, IncidentRecord,
     IncidentSeverity, IncidentStatus, RevisionRecord, RevisionState, RolloutRecord, RolloutState,
-    Strategy, TimelineEvent,
+    Strategy, TimelineEvent, Told,
 };
 
 fn name(text: &str) -> Name {
@@ -203,6 +203,10 @@ fn everything() -> Vec<Entry> {
             recorded_at: Wall(2),
             author: "ci".to_owned(),
             note: "decoy".to_owned(),
+            ended_at: Some(Wall(2)),
+            told: Some(Told::Failed),
+            revision: Some(RevisionId(2)),
+            messages: vec!["msg_1".to_owned()],
         }),
         rollout(0, RolloutState::Running),
         rollout(1, RolloutState::Done),

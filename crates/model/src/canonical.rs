@@ -255,6 +255,12 @@ fn operations(config: &Config) -> Vec<Section> {
             ],
         ));
     }
+    for webhook in &config.webhooks {
+        sections.push(table(
+            format!("webhook.{}", path_segment(webhook.name.as_str())),
+            vec![("secret_file", quote(&webhook.secret_file.to_string_lossy()))],
+        ));
+    }
     for (index, level) in config.escalation.iter().enumerate() {
         let names: Vec<String> = level
             .notify
@@ -657,6 +663,7 @@ mod tests {
             other.pools.reverse();
             other.listeners.reverse();
             other.receivers.reverse();
+            other.webhooks.reverse();
             other.pools.iter_mut().for_each(|pool| pool.backends.reverse());
             prop_assert_eq!(content_hash(&other), content_hash(&config));
             other.routes.reverse();

@@ -58,6 +58,8 @@ pub struct Config {
     pub pools: Vec<Pool>,
     /// Where notices go, in file order.
     pub receivers: Vec<Receiver>,
+    /// Who may tell of deployments, in file order.
+    pub webhooks: Vec<Webhook>,
     /// Who is paged, level by level, when nobody acknowledges. Empty: nobody.
     pub escalation: Vec<EscalationLevel>,
 }
@@ -368,6 +370,15 @@ pub struct Receiver {
     /// Where notices are posted.
     pub url: String,
     /// File with the secret `whsec_...` that signs them.
+    pub secret_file: PathBuf,
+}
+
+/// `[webhook.NAME]`: somebody who tells of deployments by signed messages.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Webhook {
+    /// The author in the journal.
+    pub name: Name,
+    /// File with the secret `whsec_...` that signs the messages.
     pub secret_file: PathBuf,
 }
 

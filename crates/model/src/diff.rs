@@ -17,7 +17,7 @@ use crate::parse::parse;
 const LISTS: [&str; 3] = ["audit.waiver", "escalation", "route"];
 
 /// Tables that only hold named ones; that the first name came or the last one went says nothing about others.
-const COLLECTIONS: [&str; 4] = ["admin.token", "listener", "notify", "pool"];
+const COLLECTIONS: [&str; 5] = ["admin.token", "listener", "notify", "pool", "webhook"];
 
 /// One value that differs.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -56,7 +56,7 @@ pub const POOLS_MAX: usize = 10_000;
 pub const BACKENDS_MAX: usize = 100_000;
 /// Most waivers of a file.
 pub const WAIVERS_MAX: usize = 1_000;
-/// Most receivers, admin tokens or escalation levels of a file.
+/// Most receivers, webhooks, admin tokens or escalation levels of a file.
 pub const OPERATIONS_MAX: usize = 100;
 
 /// What came out of a text.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::blame::{Cause, Mechanism, Subject};
 use crate::clock::Wall;
-use crate::ids::{DeploymentId, IncidentId, Name, RevisionId};
+use crate::ids::{IncidentId, Name, RevisionId};
 
 /// SHA-256 of the canonical form of a configuration: comments, order of keys and spelled-out defaults do not matter.
 #[derive(
@@ -49,8 +49,10 @@ macro_rules! words {
     };
 }
 
+mod deployment;
 mod rollout;
 
+pub use deployment::{DeploymentRecord, Told};
 pub use rollout::{ALL_PPM, RolloutRecord, RolloutState, Strategy};
 
 words!(
@@ -150,27 +152,6 @@ pub struct RevisionRecord {
     pub keep_until: Option<Wall>,
     /// The incident it led to or that made it.
     pub incident: Option<IncidentId>,
-}
-
-/// A deployment that Evenkeel was told of.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct DeploymentRecord {
-    /// Its number.
-    pub id: DeploymentId,
-    /// Its pool.
-    pub pool: Name,
-    /// Its version.
-    pub version: Name,
-    /// The backends it reached; empty: every one of the pool.
-    pub backends: Vec<Name>,
-    /// When it happened.
-    pub at: Wall,
-    /// When Evenkeel was told.
-    pub recorded_at: Wall,
-    /// Who told.
-    pub author: String,
-    /// In words.
-    pub note: String,
 }
 
 /// A backend that a person took out of traffic for a while.

@@ -27,6 +27,7 @@ use crate::views::{
 };
 
 mod deployments;
+pub(crate) mod webhooks;
 
 /// Longest list.
 const LIST_MAX: usize = 1_000;
@@ -49,6 +50,7 @@ pub(crate) fn routes() -> Router<Handle> {
         .route("/api/drain", post(drain))
         .route("/api/undrain", post(undrain))
         .merge(deployments::routes())
+        .merge(webhooks::routes())
         .route("/api/incidents", get(incidents).post(open_incident))
         .route("/api/incidents/{id}", get(incident))
         .route("/api/incidents/{id}/postmortem", get(draft))

@@ -40,6 +40,7 @@ pub fn serve(handle: Handle, listener: tokio::net::TcpListener) -> impl Future<O
         .merge(metrics::routes())
         .merge(page::routes())
         .with_state(handle)
+        .layer(axum::Extension(api::webhooks::Messages::default()))
         .layer(axum::middleware::from_fn_with_state(guard, auth::check))
         .layer(axum::middleware::from_fn(door::announced_size))
         .layer(axum::extract::DefaultBodyLimit::max(BODY_MAX))

@@ -12,10 +12,10 @@ mod samples;
 use std::fmt;
 use std::sync::Arc;
 
-use axum::Router;
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
+use axum::{Extension, Router};
 use evenkeel_control::{Handle, Published};
 use http::{StatusCode, header};
 use prometheus_client::collector::Collector;
@@ -23,6 +23,7 @@ use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet, 
 use prometheus_client::registry::Registry;
 
 use crate::api::Problem;
+use crate::api::webhooks::Messages;
 use names::Metric;
 use samples::{Sample, Value};
 
@@ -33,16 +34,19 @@ pub(crate) fn routes() -> Router<Handle> {
     Router::new().route("/metrics", get(metrics))
 }
 
-async fn metrics(State(handle): State<Handle>) -> Result<Response, Problem> {
-    let body = render(handle.published())
+async fn metrics(
+    State(handle): State<Handle>,
+    Extension(messages): Extension<Messages>,
+) -> Result<Response, Problem> {
+    let body = render(handle.published(), messages)
         .map_err(|error| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()))?;
     Ok(([(header::CONTENT_TYPE, CONTENT_TYPE)], body).into_response())
 }
 
 /// The whole answer.
-fn render(published: Arc<Published>) -> Result<String, fmt::Error> {
+fn render(published: Arc<Published>, messages: Messages) -> Result<String, fmt::Error> {
     let mut registry = Registry::default();
-    registry.register_collector(Box::new(Present(published)));
+    registry.register_collector(Box::new(Present(published, messages)));
     let mut body = String::new();
     text::encode(&mut body, &registry)?;
     Ok(body)
@@ -50,12 +54,12 @@ fn render(published: Arc<Published>) -> Result<String, fmt::Error> {
 
 /// The present as a collector.
 #[derive(Debug)]
-struct Present(Arc<Published>);
+struct Present(Arc<Published>, Messages);
 
 impl Collector for Present {
     fn encode(&self, mut encoder: DescriptorEncoder) -> fmt::Result {
         for metric in Metric::ALL {
-            let samples = samples::of(*metric, &self.0);
+            let samples = samples::of(*metric, &self.0, &self.1);
             let about = metric.about();
             let mut family = encoder.encode_descriptor(about.name, about.help, None, about.kind)?;
             for Sample { labels, value } in &samples {

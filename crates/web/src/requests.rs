@@ -162,6 +162,9 @@ pub struct DeploymentRequest {
     /// When, RFC 3339; null: now.
     #[serde(default)]
     pub at: Option<String>,
+    /// `started`, `finished`, `failed`, `rolled_back`; null: finished.
+    #[serde(default)]
+    pub state: Option<String>,
     /// In words.
     #[serde(default)]
     pub note: String,

@@ -13,7 +13,7 @@ use evenkeel_model::clock::Wall;
 use evenkeel_model::config::{Algorithm, Config, Intent};
 use evenkeel_model::ids::{DeploymentId, Epoch, IncidentId, Name, RevisionId};
 use evenkeel_model::parse;
-use evenkeel_model::record::{ContentHash, DeploymentRecord, RevisionRecord, RevisionState};
+use evenkeel_model::record::{ContentHash, DeploymentRecord, RevisionRecord, RevisionState, Told};
 
 use crate::page::Screen;
 pub(crate) use incident::incident_record;
@@ -204,6 +204,10 @@ pub(crate) fn ok() -> State {
             recorded_at: ago(418),
             author: "ci".to_owned(),
             note: "one backend first".to_owned(),
+            ended_at: None,
+            told: Some(Told::Finished),
+            revision: Some(RevisionId(41)),
+            messages: Vec::new(),
         }],
         verifying: None,
         confirm_by: None,

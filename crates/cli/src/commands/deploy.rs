@@ -61,6 +61,7 @@ pub(crate) fn deploy(command: Deploy, global: &Global, terminal: Terminal) -> an
             version,
             backends,
             at,
+            state,
             note,
         } => {
             let request = DeploymentRequest {
@@ -68,6 +69,7 @@ pub(crate) fn deploy(command: Deploy, global: &Global, terminal: Terminal) -> an
                 version,
                 backends,
                 at,
+                state: Some(state),
                 note,
             };
             record(&request, &admin, terminal)
@@ -230,6 +232,13 @@ pub(crate) fn rollout_text(out: &mut String, rollout: &RolloutView) {
     ));
 }
 
+/// Where one stands, as carried out or as told.
+fn state_of(d: &DeploymentView) -> String {
+    let told = d.told.iter().map(|told| format!("recorded: {told}"));
+    let state = d.state.iter().cloned().chain(told).next();
+    state.unwrap_or_else(|| "recorded".to_owned())
+}
+
 /// Deployments, newest first.
 pub(crate) fn deployments_text(out: &mut String, deployments: &[DeploymentView]) {
     let head = [
@@ -242,7 +251,7 @@ pub(crate) fn deployments_text(out: &mut String, deployments: &[DeploymentView])
             d.id.clone(),
             d.pool.clone(),
             d.version.clone(),
-            d.state.clone().unwrap_or_else(|| "recorded".to_owned()),
+            state_of(d),
             d.at.clone(),
             d.author.clone(),
             or_dash(&d.revision),

@@ -19,7 +19,7 @@ use crate::support::{
 };
 
 /// An instance that is told of a full disk instead of being ended by SIGXFSZ.
-fn start(home: &Home) -> Instance {
+pub(crate) fn start(home: &Home) -> Instance {
     let plain = home.command(&[]);
     let mut command = Command::new("sh");
     command
@@ -30,7 +30,8 @@ fn start(home: &Home) -> Instance {
     Instance::start(&mut command, home)
 }
 
-fn bytes_per_file(instance: &Instance, limit: &str) {
+/// `0`: the disk is full; `unlimited`: there is room.
+pub(crate) fn bytes_per_file(instance: &Instance, limit: &str) {
     let pid = instance.pid().to_string();
     run(Command::new("prlimit").args(["--pid", &pid, &format!("--fsize={limit}:")])).expect(0);
 }

@@ -26,4 +26,5 @@ mod memory;
 mod roster;
 mod support;
 mod traffic;
+mod webhook;
 mod wire;

@@ -141,7 +141,10 @@ impl Shell {
                 at,
                 ..
             } => Some((*at, "rollback", format!("{id} undone"))),
-            Entry::Deployment(d) => Some((d.at, "deploy", format!("{} {}", d.pool, d.version))),
+            Entry::Deployment(d) => {
+                let at = d.ended_at.unwrap_or(d.at);
+                Some((at, "deploy", format!("{} {}", d.pool, d.version)))
+            }
             Entry::Rollout(r) => {
                 let share = percent(r.share_ppm);
                 let text = format!("{} {} {share} ({})", r.pool, r.version, r.state);

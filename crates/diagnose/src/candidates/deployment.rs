@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use evenkeel_incident::civil::span;
 use evenkeel_model::blame::{Cause, Mechanism, Subject};
+use evenkeel_model::clock::Mono;
 
 use super::fault::mechanism;
 use super::{Candidate, DEPLOYED, LATE_FLOOR, load_words, names, worse};
@@ -37,9 +38,14 @@ pub(crate) fn candidates(facts: &Facts<'_>) -> Vec<Candidate> {
 fn judge(facts: &Facts<'_>, deployment: &DeploymentFact) -> Candidate {
     let record = &deployment.record;
     let onset = facts.evidence.onset;
-    let age = onset.best.since(deployment.at);
-    let quiet = onset.lo.since(deployment.at.plus(TOLD_SLACK));
-    let prior = DEPLOYED + (-quiet.as_secs_f64() / ACTS_WITHIN_S).max(LATE_FLOOR);
+    // Some backend got it at any moment between begin and end, each as likely: its prior is spread over that time.
+    let span_s = deployment.until.since(deployment.at).as_secs_f64();
+    let spread = libm::log(1.0 + span_s / ACTS_WITHIN_S);
+    let reached = |moment: Mono| moment.clamp(deployment.at, deployment.until.max(deployment.at));
+    let age = onset.best.since(reached(onset.best));
+    let quiet = onset.lo.since(reached(onset.lo).plus(TOLD_SLACK));
+    let late = (-spread - quiet.as_secs_f64() / ACTS_WITHIN_S).max(LATE_FLOOR);
+    let prior = DEPLOYED + late;
     let subject = Subject::Deployment {
         id: record.id,
         pool: record.pool.clone(),
@@ -56,10 +62,13 @@ fn judge(facts: &Facts<'_>, deployment: &DeploymentFact) -> Candidate {
     }
     let told = Index::new(record.backends.iter());
     let backends = facts.evidence.pool.backends.iter().enumerate();
-    let reached: Vec<usize> = backends
+    let mut reached: Vec<usize> = backends
         .filter(|(i, b)| record.backends.is_empty() || told.has(&b.name, *i))
         .map(|(i, _)| i)
         .collect();
+    if record.is_under_way() {
+        out.score -= narrow(facts, &mut reached);
+    }
     let pick = |of: fn(&crate::facts::BackendFacts) -> Signal| -> Vec<Signal> {
         reached
             .iter()
@@ -73,11 +82,29 @@ fn judge(facts: &Facts<'_>, deployment: &DeploymentFact) -> Candidate {
     if errors > 0.0 || slow > 0.0 {
         out.mechanism = mechanism(facts, &reached, errors, slow);
     }
-    tell(facts, &reached, age, &mut out);
+    let under_way = span_s > 0.0 && age.is_zero() && onset.best >= deployment.at;
+    tell(facts, &reached, (!under_way).then_some(age), &mut out);
     out
 }
 
-fn tell(facts: &Facts<'_>, reached: &[usize], age: Duration, out: &mut Candidate) {
+/// Nobody told which backends have it by now: those that got worse, and the nats that this choice costs.
+fn narrow(facts: &Facts<'_>, reached: &mut Vec<usize>) -> f64 {
+    let places = reached.iter().copied();
+    let bad: Vec<usize> = places
+        .filter(|i| facts.bad.binary_search(i).is_ok())
+        .collect();
+    if bad.is_empty() {
+        return 0.0;
+    }
+    let all = reached.len() as f64;
+    let choices = (1..=bad.len()).map(|k| (all - bad.len() as f64 + k as f64) / k as f64);
+    let cost = choices.map(libm::log).sum();
+    *reached = bad;
+    cost
+}
+
+/// `age`: from the last moment at which a backend may have got it to the onset; `None`: it was under way then.
+fn tell(facts: &Facts<'_>, reached: &[usize], age: Option<Duration>, out: &mut Candidate) {
     let at = |i: &usize| facts.backends.get(*i);
     let of = |test: &dyn Fn(&crate::facts::BackendFacts) -> bool| -> Vec<usize> {
         reached
@@ -133,12 +160,14 @@ fn tell(facts: &Facts<'_>, reached: &[usize], age: Duration, out: &mut Candidate
             worse(facts, *place)
         ));
     }
-    if age < Duration::from_secs(30) {
-        out.pro.push(format!("made {} before the onset", span(age)));
-    } else {
-        out.con.push(format!(
+    match age {
+        None => out.pro.push("under way at the onset".to_owned()),
+        Some(age) if age < Duration::from_secs(30) => {
+            out.pro.push(format!("made {} before the onset", span(age)));
+        }
+        Some(age) => out.con.push(format!(
             "nothing got worse in the {} between it and the onset",
             span(age)
-        ));
+        )),
     }
 }

@@ -15,7 +15,7 @@ use evenkeel_model::config::{
     Pool, Remedies, Retry, Session,
 };
 use evenkeel_model::ids::{DeploymentId, Epoch, Name, RevisionId};
-use evenkeel_model::record::DeploymentRecord;
+use evenkeel_model::record::{DeploymentRecord, Told};
 use evenkeel_model::rng::Rng;
 use evenkeel_model::sketch::ClientSketch;
 use evenkeel_model::units::Ratio;
@@ -114,6 +114,7 @@ pub(crate) fn config(pool: Pool) -> Config {
         routes: Vec::new(),
         pools: vec![pool],
         receivers: Vec::new(),
+        webhooks: Vec::new(),
         escalation: Vec::new(),
     }
 }
@@ -223,8 +224,13 @@ impl World {
                 recorded_at: Wall(0),
                 author: "ann".to_owned(),
                 note: String::new(),
+                ended_at: None,
+                told: Some(Told::Finished),
+                revision: None,
+                messages: Vec::new(),
             },
             at: moment(-ago),
+            until: moment(-ago),
         });
     }
 

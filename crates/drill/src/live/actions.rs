@@ -9,6 +9,7 @@ use evenkeel_control::{
 use evenkeel_guard::{DRAIN_DEFAULT, Outcome as Reply};
 use evenkeel_model::config::Config;
 use evenkeel_model::ids::{IdError, Name, RevisionId};
+use evenkeel_model::record::Told;
 use evenkeel_shop::fault::TTL_MAX;
 use evenkeel_shop::{Fault, FaultKind, HealthAnswer, Release};
 
@@ -212,6 +213,8 @@ impl Place<'_> {
             at: None,
             author: AUTHOR.to_owned(),
             note: deploy.note.clone().unwrap_or_default(),
+            told: Told::Finished,
+            message: None,
         };
         record(&self.handle, command).await
     }

@@ -11,7 +11,7 @@ use evenkeel_guard::{
 use evenkeel_journal::{AppendError, Read as _};
 use evenkeel_model::ids::{IncidentId, Name, RevisionId};
 use evenkeel_model::parse::parse;
-use evenkeel_model::record::RevisionRecord;
+use evenkeel_model::record::{RevisionRecord, Told};
 
 use super::behaviour;
 use super::world::{Due, Undo, World, restore};
@@ -233,6 +233,8 @@ impl World<'_> {
             at: None,
             author: AUTHOR.to_owned(),
             note: deploy.note.clone().unwrap_or_default(),
+            told: Told::Finished,
+            message: None,
         })));
         self.done(request)
     }

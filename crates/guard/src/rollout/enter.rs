@@ -141,6 +141,10 @@ impl Inner {
             recorded_at: self.wall,
             author: record.author.clone(),
             note: record.reason.clone(),
+            ended_at: None,
+            told: None,
+            revision: Some(record.revision),
+            messages: Vec::new(),
         };
         let RolloutRecord {
             id,

@@ -31,4 +31,6 @@ mod rules;
 #[cfg(test)]
 mod spread;
 #[cfg(test)]
+mod told;
+#[cfg(test)]
 mod world;

@@ -23,7 +23,9 @@ use evenkeel_model::config::Config;
 use evenkeel_model::finding::Finding;
 use evenkeel_model::ids::{Epoch, Name, RevisionId};
 use evenkeel_model::parse::parse;
-use evenkeel_model::record::{Entry, IncidentRecord, LastAudit, RevisionRecord, RevisionState};
+use evenkeel_model::record::{
+    Entry, IncidentRecord, LastAudit, RevisionRecord, RevisionState, Told,
+};
 use evenkeel_model::tally::Tally;
 
 /// 2026-01-01T00:00:00Z.
@@ -124,6 +126,8 @@ pub(crate) struct World {
     health: BTreeMap<(Name, Name), HealthState>,
     epoch: u64,
     next_request: u64,
+    /// By how much the wall clock is wrong.
+    stepped_ms: i64,
     queue: VecDeque<Event>,
 }
 
@@ -175,6 +179,7 @@ impl World {
             health: BTreeMap::new(),
             epoch: 1,
             next_request: 1,
+            stepped_ms: 0,
             queue: VecDeque::new(),
             config,
         };
@@ -197,7 +202,14 @@ impl World {
     }
 
     pub(crate) fn wall(&self) -> Wall {
-        START.plus(Duration::from_secs(self.second))
+        let true_wall = START.plus(Duration::from_secs(self.second));
+        Wall(true_wall.0.saturating_add_signed(self.stepped_ms))
+    }
+
+    /// Somebody sets the wall clock.
+    pub(crate) fn step_clock(&mut self, by_ms: i64) {
+        self.stepped_ms += by_ms;
+        self.send(Event::ClockStep { by_ms });
     }
 
     fn facts(&self) -> Vec<EpochFact> {
@@ -491,8 +503,10 @@ impl World {
             version: name(version),
             backends: backends.iter().map(|b| name(b)).collect(),
             at: None,
+            told: Told::Finished,
             author: "ci".to_owned(),
             note: "release".to_owned(),
+            message: None,
         };
         self.send(Event::DeploymentSeen(Box::new(report)));
     }

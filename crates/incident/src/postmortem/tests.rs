@@ -5,7 +5,7 @@ use evenkeel_model::clock::Wall;
 use evenkeel_model::ids::{DeploymentId, IncidentId, RevisionId};
 use evenkeel_model::record::{
     ActionRecord, CandidateRecord, ContentHash, DeploymentRecord, IncidentKind, IncidentRecord,
-    IncidentSeverity, RevisionRecord, RevisionState, TimelineEvent,
+    IncidentSeverity, RevisionRecord, RevisionState, TimelineEvent, Told,
 };
 
 use super::{Draft, People, TIMELINE_MAX, draft, durations, unfinished};
@@ -45,6 +45,10 @@ fn deployment() -> DeploymentRecord {
         recorded_at: Wall(FOUND - 300_000),
         author: "carol".to_owned(),
         note: "faster | search".to_owned(),
+        ended_at: None,
+        told: Some(Told::Finished),
+        revision: None,
+        messages: Vec::new(),
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use toml::de::DeTable;
 
-use super::operations::{admin, escalation, receiver};
+use super::operations::{admin, escalation, receiver, webhook};
 use super::reader::{Named, Reader, Report, Section};
 use super::reference::{bounded, names, reference, sub};
 use super::typed::Limits;
@@ -116,6 +116,10 @@ pub(super) fn config(reader: &mut Reader, table: &DeTable<'_>) -> Config {
         .iter()
         .filter_map(|named| receiver(reader, named))
         .collect();
+    let webhooks = bounded(reader, &root, "webhook", "webhooks", OPERATIONS_MAX)
+        .iter()
+        .filter_map(|named| webhook(reader, named))
+        .collect();
     let audit = sub(reader, &root, "audit", &keys::AUDIT);
     let pool_names = names(&pools_named);
     let waivers = audit
@@ -145,6 +149,7 @@ pub(super) fn config(reader: &mut Reader, table: &DeTable<'_>) -> Config {
         pools,
         escalation: escalation(reader, &root, &names(&receivers_named)),
         receivers,
+        webhooks,
     }
 }
 

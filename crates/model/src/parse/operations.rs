@@ -1,4 +1,4 @@
-//! What serves operators rather than traffic: the admin address and its tokens, receivers, escalation.
+//! What serves operators rather than traffic: the admin address and its tokens, receivers, webhooks, escalation.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
@@ -12,7 +12,7 @@ use super::reader::{Named, Reader, Section};
 use super::reference::{bounded, check_reference, sub};
 use super::typed::Limits;
 use super::{OPERATIONS_MAX, keys, text, too_many};
-use crate::config::{Admin, AdminToken, EscalationLevel, Receiver, Role};
+use crate::config::{Admin, AdminToken, EscalationLevel, Receiver, Role, Webhook};
 use crate::ids::Name;
 
 const ADMIN_DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 7700);
@@ -76,6 +76,21 @@ pub(super) fn receiver(reader: &mut Reader, named: &Named<'_>) -> Option<Receive
     Some(Receiver {
         name: named.name.clone()?,
         url: url?,
+        secret_file: secret_file?,
+    })
+}
+
+pub(super) fn webhook(reader: &mut Reader, named: &Named<'_>) -> Option<Webhook> {
+    let section = reader.section(named.path.clone(), named.value, &keys::WEBHOOK)?;
+    section.require(
+        reader,
+        "secret_file",
+        "no message could be believed",
+        "secret_file = \"/etc/evenkeel/deploys.secret\"",
+    );
+    let secret_file = section.path(reader, "secret_file");
+    Some(Webhook {
+        name: named.name.clone()?,
         secret_file: secret_file?,
     })
 }

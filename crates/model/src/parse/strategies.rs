@@ -20,6 +20,7 @@ use crate::config::{
     Leave, Lifetime, Listener, Locality, Members, MembersSource, NPlusOne, Objective, Overload,
     Place, Pool, Priority, Probe, Queue, RateLimit, Receiver, Remedies, Remedy, Reported,
     ReportedSignal, Retry, RetryCause, RetryOn, Role, Route, Session, StickyCookie, Subset,
+    Webhook,
 };
 use crate::finding::Severity;
 use crate::ids::Name;
@@ -577,7 +578,10 @@ fn route() -> impl Strategy<Value = (Option<String>, String, usize, usize)> {
     )
 }
 
-fn operations() -> impl Strategy<Value = (Admin, Vec<Receiver>, Vec<EscalationLevel>)> {
+/// What serves operators.
+type Operations = (Admin, Vec<Receiver>, Vec<Webhook>, Vec<EscalationLevel>);
+
+fn operations() -> impl Strategy<Value = Operations> {
     let role = prop_oneof![Just(Role::Read), Just(Role::Operate)];
     let tokens = btree_map(name(), (file(), role), 0..3);
     let receivers = btree_map(name(), ("https?://[a-z]{1,5}(/[!-~]{0,9})?", file()), 1..4);
@@ -589,8 +593,16 @@ fn operations() -> impl Strategy<Value = (Admin, Vec<Receiver>, Vec<EscalationLe
         ),
         0..3,
     );
-    (socket(0), tokens, receivers, levels, any::<bool>()).prop_map(
-        |(address, tokens, receivers, levels, has)| {
+    let webhooks = btree_map(name(), file(), 0..3);
+    (
+        socket(0),
+        tokens,
+        receivers,
+        webhooks,
+        levels,
+        any::<bool>(),
+    )
+        .prop_map(|(address, tokens, receivers, webhooks, levels, has)| {
             let tokens =
                 tokens
                     .into_iter()
@@ -600,7 +612,7 @@ fn operations() -> impl Strategy<Value = (Admin, Vec<Receiver>, Vec<EscalationLe
                 tokens: tokens.collect(),
             };
             if !has {
-                return (admin, Vec::new(), Vec::new());
+                return (admin, Vec::new(), Vec::new(), Vec::new());
             }
             let receivers: Vec<Receiver> = receivers
                 .into_iter()
@@ -619,9 +631,11 @@ fn operations() -> impl Strategy<Value = (Admin, Vec<Receiver>, Vec<EscalationLe
                     ack_within,
                 })
                 .collect();
-            (admin, receivers, levels)
-        },
-    )
+            let webhooks = webhooks
+                .into_iter()
+                .map(|(name, secret_file)| Webhook { name, secret_file });
+            (admin, receivers, webhooks.collect(), levels)
+        })
 }
 
 /// Where the instance is, how many pools care in turn, and the parts of the zones.
@@ -697,7 +711,13 @@ pub(crate) fn config() -> impl Strategy<Value = Config> {
         btree_map(name(), pool(), 1..4),
     )
         .prop_map(
-            |(top, ((admin, receivers, escalation), overload), listeners, routes, pools)| {
+            |(
+                top,
+                ((admin, receivers, webhooks, escalation), overload),
+                listeners,
+                routes,
+                pools,
+            )| {
                 let listeners: Vec<Listener> = listeners
                     .into_iter()
                     .map(|(name, l)| Listener {
@@ -741,6 +761,7 @@ pub(crate) fn config() -> impl Strategy<Value = Config> {
                     routes,
                     pools,
                     receivers,
+                    webhooks,
                     escalation,
                 }
             },
@@ -755,6 +776,7 @@ pub(crate) fn pair() -> impl Strategy<Value = (Config, Config)> {
         }
         if keep & 2 != 0 {
             (b.receivers, b.escalation) = (a.receivers.clone(), a.escalation.clone());
+            b.webhooks = a.webhooks.clone();
         }
         if keep & 4 != 0 {
             (b.listeners, b.routes, b.pools) =

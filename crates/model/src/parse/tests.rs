@@ -610,7 +610,7 @@ fn other_forms_of_values_are_accepted() {
         ),
         (
             "[audit]",
-            "[notify.chat]\nurl = \"https://x/y\"\nsecret_file = \"/s\"\n[[escalation]]\nname = \"a\"\nnotify = [\"chat\"]\n[admin.token.ci]\nfile = \"/t\"\nrole = \"operate\"\n[drills]\nallowed = true\n[audit]",
+            "[notify.chat]\nurl = \"https://x/y\"\nsecret_file = \"/s\"\n[[escalation]]\nname = \"a\"\nnotify = [\"chat\"]\n[admin.token.ci]\nfile = \"/t\"\nrole = \"operate\"\n[webhook.argo]\nsecret_file = \"/w\"\n[drills]\nallowed = true\n[audit]",
         ),
     ] {
         assert_eq!(shop_with(from, to).findings, [], "{to}");

@@ -133,6 +133,7 @@ pub(crate) fn config(listeners: Vec<Listener>, pools: Vec<Pool>) -> Config {
         listeners,
         pools,
         receivers: Vec::new(),
+        webhooks: Vec::new(),
         escalation: Vec::new(),
     }
 }

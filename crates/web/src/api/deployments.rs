@@ -9,9 +9,10 @@ use evenkeel_control::{DeploymentCommand, Handle, Who};
 use evenkeel_guard::rollout::{STEP_LEAST, STEP_MIN_DEFAULT, STEP_MIN_MAX};
 use evenkeel_guard::{DeployVerb, Outcome, StartDeployment};
 use evenkeel_journal::{Read, ReadError};
+use evenkeel_model::blame::Subject;
 use evenkeel_model::clock::Wall;
 use evenkeel_model::ids::Name;
-use evenkeel_model::record::{DeploymentRecord, Strategy};
+use evenkeel_model::record::{DeploymentRecord, IncidentRecord, Strategy, Told};
 use evenkeel_model::units::{Ratio, format_duration};
 use serde::Serialize;
 
@@ -26,6 +27,11 @@ pub(super) fn routes() -> Router<Handle> {
         .route("/api/deployments/promote", post(promote))
         .route("/api/deployments/abort", post(abort))
 }
+
+/// Newest incidents that are held against deployments.
+const INCIDENTS_MAX: usize = 200;
+/// Names that an error lists.
+const NAMED_MAX: usize = 20;
 
 #[derive(Debug, Serialize)]
 struct Deployments {
@@ -50,11 +56,19 @@ async fn deployments(
 /// The newest deployments, with what became of those that were carried out.
 pub(super) fn recent(journal: &dyn Read, limit: usize) -> Result<Vec<DeploymentView>, ReadError> {
     let carried_out = journal.rollouts(limit)?;
+    let incidents = journal.incidents(INCIDENTS_MAX)?;
     let view = |record: &DeploymentRecord| {
         let rollout = carried_out.iter().find(|r| r.id == record.id);
-        DeploymentView::of(record, rollout)
+        let blamed = incidents.iter().filter(|incident| blames(incident, record));
+        DeploymentView::of(record, rollout, blamed.map(|i| i.id))
     };
     Ok(journal.deployments(limit)?.iter().map(view).collect())
+}
+
+/// Whether the diagnosis of `incident` names this deployment as the cause.
+fn blames(incident: &IncidentRecord, deployment: &DeploymentRecord) -> bool {
+    let subject = incident.diagnosis.as_ref().and_then(|d| d.subject.as_ref());
+    matches!(subject, Some(Subject::Deployment { id, .. }) if *id == deployment.id)
 }
 
 #[derive(Debug, Serialize)]
@@ -68,39 +82,75 @@ async fn record(
     Extension(who): Extension<Who>,
     Json(request): Json<DeploymentRequest>,
 ) -> Answer<RecordedView> {
-    let name = |text: &str| Name::new(text).map_err(|error| bad(format!("`{text}`: {error}")));
-    let pool = name(&request.pool)?;
-    let config = std::sync::Arc::clone(&handle.published().config);
-    let known = config
-        .pool(&request.pool)
-        .ok_or_else(|| not_found(format!("there is no pool `{pool}`")))?;
-    let backends = request
-        .backends
-        .iter()
-        .map(|b| name(b))
-        .collect::<Result<Vec<_>, _>>()?;
-    if let Some(stranger) = backends
-        .iter()
-        .find(|b| known.backend(b.as_str()).is_none())
-    {
-        return Err(not_found(format!(
-            "pool `{pool}` has no backend `{stranger}`"
-        )));
-    }
-    let command = DeploymentCommand {
-        pool,
-        version: name(&request.version)?,
-        backends,
-        at: request.at.as_deref().map(read_time).transpose()?,
-        author: who.name,
-        note: words(&request.note)?,
-    };
+    let command = command(&handle, &request, &who.name)?;
     match handle.record(command).await? {
-        Outcome::Recorded { deployment } => Ok(Json(RecordedView {
+        Outcome::Recorded { deployment, .. } => Ok(Json(RecordedView {
             deployment: Some(deployment.to_string()),
             findings: Vec::new(),
         })),
         other => Err(refused(&other)),
+    }
+}
+
+/// What is told, held against what runs.
+pub(super) fn command(
+    handle: &Handle,
+    request: &DeploymentRequest,
+    author: &str,
+) -> Result<DeploymentCommand, Problem> {
+    let name = |text: &str| Name::new(text).map_err(|error| bad(format!("`{text}`: {error}")));
+    let config = std::sync::Arc::clone(&handle.published().config);
+    let pool = config.pool(&request.pool).ok_or_else(|| {
+        let known = config.pools.iter().map(|pool| &pool.name);
+        let pool = &request.pool;
+        not_found(format!(
+            "there is no pool `{pool}`; there is {}",
+            listed(known)
+        ))
+    })?;
+    for backend in &request.backends {
+        if pool.backend(backend).is_none() {
+            let known = listed(pool.backends.iter().map(|b| &b.name));
+            let pool = &pool.name;
+            return Err(not_found(format!(
+                "pool `{pool}` has no backend `{backend}`; it has {known}"
+            )));
+        }
+    }
+    let word = request.state.as_deref().unwrap_or(Told::Finished.as_str());
+    let told = Told::from_word(word).ok_or_else(|| {
+        bad(format!(
+            "`state` must be started, finished, failed or rolled_back, got `{word}`"
+        ))
+    })?;
+    Ok(DeploymentCommand {
+        pool: pool.name.clone(),
+        version: name(&request.version)?,
+        backends: request
+            .backends
+            .iter()
+            .map(|b| name(b))
+            .collect::<Result<_, _>>()?,
+        at: request.at.as_deref().map(read_time).transpose()?,
+        told,
+        author: author.to_owned(),
+        note: words(&request.note)?,
+        message: None,
+    })
+}
+
+/// Names for a sentence, at most [`NAMED_MAX`].
+fn listed<'a>(names: impl Iterator<Item = &'a Name>) -> String {
+    let names: Vec<String> = names.map(|name| format!("`{name}`")).collect();
+    let shown = names
+        .iter()
+        .take(NAMED_MAX)
+        .cloned()
+        .collect::<Vec<_>>()
+        .join(", ");
+    match names.len().saturating_sub(NAMED_MAX) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
     }
 }
 

@@ -55,6 +55,8 @@ metrics! {
         "Looks for the members of the pool that gave no list that can be used; the members before stay.";
     MembersAge: Gauge "evenkeel_members_age_seconds",
         "Seconds since the last look for the members of the pool that gave a list; absent before the first.";
+    WebhookMessages: Counter "evenkeel_webhook_messages",
+        "Messages about deployments, by webhook and outcome: recorded, repeated, not_signed, refused, failed.";
     Queue: Counter "evenkeel_queue",
         "Requests that found every backend at its limit, by what happened: queued, served, timed_out, left, full, shed.";
     QueueWaiting: Gauge "evenkeel_queue_waiting",

@@ -11,6 +11,7 @@ use evenkeel_model::record::IncidentSeverity;
 use evenkeel_model::tally::{Latency, RouteKey};
 
 use super::names::Metric;
+use crate::api::webhooks::Messages;
 
 /// Buckets of the workers that make one bucket here: one per doubling remains, 16 in all.
 const THINNED: usize = 4;
@@ -48,7 +49,7 @@ pub(super) enum Value {
 }
 
 /// The samples of a metric; none where nothing is known.
-pub(super) fn of(metric: Metric, published: &Published) -> Vec<Sample> {
+pub(super) fn of(metric: Metric, published: &Published, messages: &Messages) -> Vec<Sample> {
     let view = published.view.as_ref();
     match metric {
         Metric::Picks | Metric::Responses | Metric::Harmed | Metric::ResponseTime => {
@@ -68,6 +69,7 @@ pub(super) fn of(metric: Metric, published: &Published) -> Vec<Sample> {
         Metric::RouteRequests => published.routes.iter().map(led).collect(),
         Metric::HotKey => view.map(hot_keys).unwrap_or_default(),
         Metric::MembersFailed | Metric::MembersAge => looked(metric, published),
+        Metric::WebhookMessages => came(published, messages),
         Metric::Queue | Metric::QueueWaiting => waits(metric, published),
         Metric::Share
         | Metric::Verdict
@@ -243,6 +245,22 @@ fn looked(metric: Metric, published: &Published) -> Vec<Sample> {
         Some(sample([("pool", pool.to_string())], value))
     };
     published.looks.iter().filter_map(of_pool).collect()
+}
+
+/// What became of messages, of webhooks that there still are.
+fn came(published: &Published, messages: &Messages) -> Vec<Sample> {
+    let known = |name: &str| {
+        let mut webhooks = published.config.webhooks.iter();
+        webhooks.any(|webhook| webhook.name.as_str() == name)
+    };
+    let counts = messages.counts().into_iter();
+    counts
+        .filter(|((webhook, _), _)| known(webhook))
+        .map(|((webhook, outcome), count)| {
+            let labels = [("webhook", webhook), ("outcome", outcome.to_owned())];
+            sample(labels, Value::Count(count))
+        })
+        .collect()
 }
 
 /// The part of one hot key.

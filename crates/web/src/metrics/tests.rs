@@ -2,6 +2,7 @@
 
 use super::names::Metric;
 use super::render;
+use crate::api::webhooks::Messages;
 use crate::sample;
 use evenkeel_control::{
     BackendCounters, Hedges, Looks, PoolCounters, Probes, Published, RouteCounter, Series, ShedBy,
@@ -127,7 +128,7 @@ fn worker(picks: u64) -> WorkerCounters {
 }
 
 fn text(state: sample::State) -> String {
-    render(Arc::new(published(state))).unwrap()
+    render(Arc::new(published(state)), Messages::default()).unwrap()
 }
 
 #[test]
@@ -145,7 +146,7 @@ fn what_is_unknown_is_absent_and_not_zero() {
     assert!(text.contains("verdict=\"unknown\"} 1"));
     let mut starting = published(sample::ok());
     starting.view = None;
-    let text = render(Arc::new(starting)).unwrap();
+    let text = render(Arc::new(starting), Messages::default()).unwrap();
     assert!(!text.contains("\nevenkeel_journal_up "));
     assert!(text.ends_with("# EOF\n"));
 }

@@ -1,5 +1,6 @@
 //! Revisions and deployments: what `history`, `diff` and `deploy` say.
 
+use evenkeel_model::ids::IncidentId;
 use evenkeel_model::record::{DeploymentRecord, RevisionRecord, RolloutRecord};
 use serde::{Deserialize, Serialize};
 
@@ -59,15 +60,29 @@ pub struct DeploymentView {
     pub note: String,
     /// Of one that Evenkeel carries out: where it stands. Null: recorded only.
     pub state: Option<String>,
-    /// What ran when it was started.
+    /// Of one that was recorded: what was said of it last. Null: carried out.
+    pub told: Option<String>,
+    /// When it was over, as told.
+    pub ended_at: Option<String>,
+    /// What ran when it was started or recorded.
     pub revision: Option<String>,
-    /// The incident that ended it.
+    /// The incident that ended it, or the newest whose diagnosis names it.
     pub incident: Option<String>,
+    /// Every incident whose diagnosis names it, newest first.
+    pub incidents: Vec<String>,
 }
 
 impl DeploymentView {
     /// The view of a deployment, and of what became of it where it was carried out.
-    pub fn of(record: &DeploymentRecord, rollout: Option<&RolloutRecord>) -> Self {
+    /// `blamed`: the incidents whose diagnosis names it, newest first.
+    pub fn of(
+        record: &DeploymentRecord,
+        rollout: Option<&RolloutRecord>,
+        blamed: impl Iterator<Item = IncidentId>,
+    ) -> Self {
+        let incidents: Vec<String> = blamed.map(|id| id.to_string()).collect();
+        let ended_by = rollout.and_then(|r| r.incident).map(|id| id.to_string());
+        let ran = rollout.map(|rollout| rollout.revision).or(record.revision);
         Self {
             id: record.id.to_string(),
             pool: record.pool.to_string(),
@@ -78,8 +93,11 @@ impl DeploymentView {
             author: record.author.clone(),
             note: record.note.clone(),
             state: rollout.map(|rollout| rollout.state.as_str().to_owned()),
-            revision: rollout.map(|rollout| rollout.revision.to_string()),
-            incident: rollout.and_then(|r| r.incident).map(|id| id.to_string()),
+            told: record.told.map(|told| told.as_str().to_owned()),
+            ended_at: maybe_time(record.ended_at),
+            revision: ran.map(|revision| revision.to_string()),
+            incident: ended_by.or_else(|| incidents.first().cloned()),
+            incidents,
         }
     }
 }

@@ -73,6 +73,11 @@ pub static FILE: Table = Table {
         .required(),
         Key::new("notify", Kind::Named(&RECEIVER), "Receivers of notices."),
         Key::new(
+            "webhook",
+            Kind::Named(&WEBHOOK),
+            "Who may tell of deployments; the name is the author in the journal.",
+        ),
+        Key::new(
             "escalation",
             Kind::List(&LEVEL),
             "Who is paged, level by level, until somebody acknowledges.",
@@ -299,6 +304,16 @@ pub(in super::super) static RECEIVER: Table = Table {
         )
         .required(),
     ],
+};
+
+pub(in super::super) static WEBHOOK: Table = Table {
+    about: "Somebody who tells of deployments by signed messages.",
+    keys: &[Key::new(
+        "secret_file",
+        Kind::Text("/etc/evenkeel/deploys.secret"),
+        "File with the secret that signs the messages.",
+    )
+    .required()],
 };
 
 pub(in super::super) static LEVEL: Table = Table {
