@@ -302,13 +302,39 @@ fn every_test_that_the_page_on_uneven_load_names_exists() {
             .trim_end_matches(')')
             .split_once("` (")
             .expect("a test and its file");
-        let code = read(&root().join(place));
-        let is_there = code.lines().any(|line| {
-            let line = line.trim_start();
-            line.starts_with(&format!("fn {name}("))
-        });
-        assert!(is_there, "{place} has no test `{name}`");
+        assert_is_test(name, place);
         seen += 1;
     }
     assert!(seen >= 30, "only {seen} tests named");
+}
+
+fn assert_is_test(name: &str, place: &str) {
+    let code = read(&root().join(place));
+    let is_there = code.lines().any(|line| {
+        let line = line.trim_start();
+        line.starts_with(&format!("fn {name}("))
+    });
+    assert!(is_there, "{place} has no test `{name}`");
+}
+
+/// Each line of the table names tests, and after them the file that they stand in.
+#[test]
+fn every_test_that_the_page_on_faults_names_exists() {
+    let text = read(&root().join("docs/faults.md"));
+    let mut seen = 0;
+    for line in text.lines().filter(|line| line.ends_with("`) |")) {
+        let tests = line.rsplit(" | ").next().expect("a last cell");
+        let mut names = Vec::new();
+        for word in tests.split('`').skip(1).step_by(2) {
+            if word.contains('/') {
+                assert!(!names.is_empty(), "{place}: no test", place = word);
+                names.drain(..).for_each(|name| assert_is_test(name, word));
+            } else {
+                names.push(word);
+                seen += 1;
+            }
+        }
+        assert!(names.is_empty(), "in which file: {names:?}");
+    }
+    assert!(seen >= 20, "only {seen} tests named");
 }

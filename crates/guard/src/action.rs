@@ -175,6 +175,8 @@ pub enum Outcome {
         incident: IncidentId,
         /// Where it stands now.
         status: IncidentStatus,
+        /// Who acknowledged it first.
+        taken_by: Option<String>,
     },
     /// The journal or the data plane failed; what ran before still runs.
     Failed {

@@ -25,6 +25,8 @@ pub(crate) struct Hold {
     started_at: Mono,
     workers: u16,
     seen: BTreeMap<WorkerId, Mono>,
+    /// Up to when each worker's counts are known.
+    counted: BTreeMap<WorkerId, Mono>,
     stepped_at: Option<Mono>,
     missing_at: Option<Mono>,
 }
@@ -35,16 +37,22 @@ impl Hold {
             started_at: now,
             workers,
             seen: BTreeMap::new(),
+            counted: BTreeMap::new(),
             stepped_at: None,
             missing_at: None,
         }
     }
 
-    /// A worker reported.
-    pub(crate) fn seen(&mut self, worker: WorkerId, now: Mono) {
-        if worker.0 < self.workers {
+    /// A worker reported what it had counted by `at`. `false`: that, or something newer, is known already, and counted
+    /// again it would be evidence of what never happened.
+    pub(crate) fn seen(&mut self, worker: WorkerId, at: Mono, now: Mono) -> bool {
+        let known = self.counted.entry(worker).or_default();
+        let is_news = at > *known;
+        *known = at.max(*known);
+        if is_news && worker.0 < self.workers {
             self.seen.insert(worker, now);
         }
+        is_news
     }
 
     /// So many workers must report from now on.
@@ -54,6 +62,7 @@ impl Hold {
         }
         self.workers = workers;
         self.seen.retain(|id, _| id.0 < workers);
+        self.counted.retain(|id, _| id.0 < workers);
     }
 
     /// The wall clock stepped.
@@ -111,9 +120,9 @@ mod tests {
         let mut hold = Hold::new(2, Mono::ZERO);
         for s in 1..=until {
             let now = Mono::from_secs(s);
-            hold.seen(WorkerId(0), now);
+            hold.seen(WorkerId(0), now, now);
             if s < silent_from || s >= back_at {
-                hold.seen(WorkerId(1), now);
+                hold.seen(WorkerId(1), now, now);
             }
             hold.tick(now);
         }
@@ -141,9 +150,20 @@ mod tests {
     }
 
     #[test]
+    fn what_comes_again_or_late_is_no_news_and_no_sign_of_life() {
+        let mut hold = run(21, 100, 23);
+        let late = Mono::from_secs(24);
+        assert!(!hold.seen(WorkerId(1), Mono::from_secs(20), late));
+        assert!(!hold.seen(WorkerId(1), Mono::from_secs(19), late));
+        assert_eq!(hold.missing(late), [1]);
+        assert!(hold.seen(WorkerId(1), Mono::from_secs(21), late));
+        assert_eq!(hold.missing(late), [0u16; 0]);
+    }
+
+    #[test]
     fn a_clock_step_holds_for_ten_seconds_and_unknown_workers_do_not_count() {
         let mut hold = run(100, 100, 30);
-        hold.seen(WorkerId(7), Mono::from_secs(30));
+        hold.seen(WorkerId(7), Mono::from_secs(30), Mono::from_secs(30));
         hold.stepped(Mono::from_secs(30));
         assert!(hold.reason(Mono::from_secs(32)).is_some());
         let mut hold = run(100, 100, 40);

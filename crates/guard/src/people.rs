@@ -115,6 +115,7 @@ impl Inner {
         let outcome = Outcome::Incident {
             incident: record.id,
             status: record.status,
+            taken_by: record.acknowledged_by.clone(),
         };
         let mut entries = vec![Entry::Incident(Box::new(record.clone()))];
         entries.extend(lines.into_iter().map(Entry::Event));

@@ -14,6 +14,8 @@ use evenkeel_model::record::{
     RolloutRecord, TimelineEvent,
 };
 
+use evenkeel_model::tally::Tally;
+
 use crate::action::{Action, Outcome};
 use crate::audits::Audits;
 use crate::change::{Change, Kind, Stage};
@@ -308,15 +310,7 @@ impl Inner {
         match event {
             Event::Booted(_) => {}
             Event::Tick => self.tick(),
-            Event::Tally(tally) => {
-                self.hold.seen(tally.worker, self.now);
-                for pool in &tally.pools {
-                    if let Some(watch) = self.pools.get_mut(&pool.pool) {
-                        watch.counts.take(tally.worker, pool);
-                        watch.keys.take(&pool.keys, self.now);
-                    }
-                }
-            }
+            Event::Tally(tally) => self.counted(&tally),
             Event::Vitals(vitals) => self.vitals(vitals),
             Event::EpochStarted(fact) => self.epoch_started(fact),
             Event::Health(fact) => {
@@ -459,6 +453,18 @@ impl Inner {
         let (now, kept) = (self.now, self.keep_until.is_some());
         for watch in self.pools.values_mut() {
             watch.retest(kept, now);
+        }
+    }
+
+    fn counted(&mut self, tally: &Tally) {
+        if !self.hold.seen(tally.worker, tally.at, self.now) {
+            return;
+        }
+        for pool in &tally.pools {
+            if let Some(watch) = self.pools.get_mut(&pool.pool) {
+                watch.counts.take(tally.worker, pool);
+                watch.keys.take(&pool.keys, self.now);
+            }
         }
     }
 

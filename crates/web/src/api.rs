@@ -399,6 +399,8 @@ async fn draft(State(handle): State<Handle>, Path(id): Path<String>) -> Result<R
 struct IncidentOutcome {
     incident: String,
     status: String,
+    /// Who took it first: whoever acknowledges second is told.
+    acknowledged_by: Option<String>,
 }
 
 async fn open_incident(
@@ -443,9 +445,14 @@ async fn incident_verb(
 
 fn answer_incident(outcome: Outcome) -> Answer<IncidentOutcome> {
     match outcome {
-        Outcome::Incident { incident, status } => Ok(Json(IncidentOutcome {
+        Outcome::Incident {
+            incident,
+            status,
+            taken_by,
+        } => Ok(Json(IncidentOutcome {
             incident: incident.to_string(),
             status: status.as_str().to_owned(),
+            acknowledged_by: taken_by,
         })),
         other => Err(refused(&other)),
     }

@@ -75,7 +75,9 @@ fn verb(
         "escalate" => "the next level is paged",
         _ => "done",
     };
-    terminal.data(&format!("{id}: {done}; its status is {status}"));
+    let taken_by = answer.get("acknowledged_by").and_then(Value::as_str);
+    let taken_by = taken_by.map_or_else(String::new, |name| format!(", {name} has it"));
+    terminal.data(&format!("{id}: {done}; its status is {status}{taken_by}"));
     Ok(())
 }
 

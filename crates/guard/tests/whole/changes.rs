@@ -312,7 +312,8 @@ fn a_person_opens_notes_and_resolves_an_incident() {
         resolved,
         Outcome::Incident {
             incident: IncidentId(1),
-            status: IncidentStatus::Resolved
+            status: IncidentStatus::Resolved,
+            taken_by: None,
         }
     );
     let again = command(&mut world, 1, IncidentVerb::Ack);

@@ -13,6 +13,8 @@ mod drains;
 #[cfg(test)]
 mod drills;
 #[cfg(test)]
+mod faults;
+#[cfg(test)]
 mod keyed;
 #[cfg(test)]
 mod ramps;

@@ -24,7 +24,7 @@ use evenkeel_model::finding::Finding;
 use evenkeel_model::ids::{Epoch, Name, RevisionId};
 use evenkeel_model::parse::parse;
 use evenkeel_model::record::{
-    Entry, IncidentRecord, LastAudit, RevisionRecord, RevisionState, Told,
+    ContentHash, Entry, IncidentRecord, LastAudit, RevisionRecord, RevisionState, Told,
 };
 use evenkeel_model::tally::Tally;
 
@@ -116,6 +116,14 @@ pub(crate) struct World {
     pub(crate) silent_workers: Vec<u16>,
     /// What becomes of a tally on its way to the guard.
     pub(crate) bend: Option<fn(&mut Tally)>,
+    /// Brings tallies, in the second given: lost, late, twice.
+    pub(crate) courier: Box<dyn FnMut(Tally, u64) -> Vec<Tally>>,
+    /// Length of the journal after each commit.
+    pub(crate) commits: Vec<usize>,
+    /// What ran first.
+    pub(crate) first: Arc<Config>,
+    /// Every configuration that was handed in, by its hash.
+    pub(crate) configs: BTreeMap<ContentHash, Arc<Config>>,
     pub(crate) out: Vec<String>,
     drained: Vec<Name>,
     pub(crate) overlays: Overlays,
@@ -171,6 +179,10 @@ impl World {
             swaps: Vec::new(),
             silent_workers: Vec::new(),
             bend: None,
+            courier: Box::new(|tally, _| vec![tally]),
+            commits: Vec::new(),
+            first: Arc::clone(&config),
+            configs: BTreeMap::from([(content_hash(&config), Arc::clone(&config))]),
             out: Vec::new(),
             drained: Vec::new(),
             overlays: Overlays::default(),
@@ -310,6 +322,7 @@ impl World {
             Action::Commit { token, entries } => {
                 let result = if self.journal_ok {
                     self.journal.extend(entries);
+                    self.commits.push(self.journal.len());
                     Ok(())
                 } else {
                     Err("disk full".to_owned())
@@ -375,7 +388,9 @@ impl World {
                     bend(&mut tally);
                 }
                 if !self.silent_workers.contains(&tally.worker.0) {
-                    self.send(Event::Tally(tally));
+                    for tally in (self.courier)(tally, self.second) {
+                        self.send(Event::Tally(tally));
+                    }
                 }
             }
             let vitals = self.engine.vitals().into_iter();
@@ -449,10 +464,22 @@ impl World {
     }
 
     pub(crate) fn proposal(&mut self, config: Config) -> Proposal {
+        let config = Arc::new(config);
+        let hash = content_hash(&config);
+        self.configs.insert(hash, Arc::clone(&config));
+        let request = self.request();
         Proposal {
-            request: self.request(),
-            hash: content_hash(&config),
-            config: Arc::new(config),
+            request,
+            ..self.plain_proposal(&config)
+        }
+    }
+
+    /// A proposal that nobody asked for yet.
+    pub(crate) fn plain_proposal(&self, config: &Arc<Config>) -> Proposal {
+        Proposal {
+            request: RequestId(0),
+            hash: content_hash(config),
+            config: Arc::clone(config),
             text: Arc::from("text"),
             findings: Vec::new(),
             blocking: Vec::new(),
@@ -464,6 +491,27 @@ impl World {
             confirm_within: None,
             keep: None,
         }
+    }
+
+    /// A revision of the journal, to go back to.
+    pub(crate) fn restorable(&self, id: RevisionId) -> Restorable {
+        let of_id = |entry: &&Entry| matches!(entry, Entry::Revision(r) if r.id == id);
+        let record = match self.journal.iter().find(of_id) {
+            Some(Entry::Revision(record)) => record.clone(),
+            _ => record(id.0, &self.first, RevisionState::Verified),
+        };
+        let config = Arc::clone(&self.configs[&record.hash]);
+        Restorable { record, config }
+    }
+
+    /// A person confirms what runs.
+    pub(crate) fn confirm(&mut self) {
+        let request = self.request();
+        self.send(Event::Confirm {
+            request,
+            revision: None,
+            author: "ann".to_owned(),
+        });
     }
 
     /// `apply --force --reason`.

@@ -111,8 +111,10 @@ impl ChangeOutcomeView {
                 record.state.as_str(),
                 evenkeel_guard::rollout::overlay::reason(record),
             ),
-            Outcome::Recorded { deployment } => Self::said("recorded", deployment.to_string()),
-            Outcome::Incident { incident, status } => Self {
+            Outcome::Recorded { deployment, .. } => Self::said("recorded", deployment.to_string()),
+            Outcome::Incident {
+                incident, status, ..
+            } => Self {
                 incident: Some(incident.to_string()),
                 ..Self::said(status.as_str(), format!("{incident} is {status}"))
             },
