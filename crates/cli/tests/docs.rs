@@ -327,7 +327,7 @@ fn every_test_that_the_page_on_faults_names_exists() {
         let mut names = Vec::new();
         for word in tests.split('`').skip(1).step_by(2) {
             if word.contains('/') {
-                assert!(!names.is_empty(), "{place}: no test", place = word);
+                assert!(!names.is_empty(), "{word}: no test");
                 names.drain(..).for_each(|name| assert_is_test(name, word));
             } else {
                 names.push(word);

@@ -7,6 +7,7 @@
 
 use evenkeel_drill::scenario::{CauseWord, Percent, Span};
 use evenkeel_drill::{Outcome, Scenario, Summary, scenario, shipped, sim};
+use evenkeel_model::rng::Rng;
 
 fn drill(name: &str) -> Scenario {
     let shipped = shipped().iter().find(|s| s.name == name).unwrap();
@@ -338,4 +339,43 @@ fn the_balancer_can_be_killed_and_the_journal_lost() {
         "nobody is served while it is down: {run:#?}"
     );
     assert!(run.why.iter().all(|why| !why.contains("step")), "{run:#?}");
+}
+
+/// A step that injects nothing: the fault that is scored is the typo.
+fn beside(at: Span, step: scenario::Step) -> scenario::Step {
+    scenario::Step {
+        at: Some(at),
+        injects: Some(false),
+        ..step
+    }
+}
+
+#[test]
+fn whatever_becomes_of_the_control_plane_meanwhile_a_typo_does_not_stay() {
+    for seed in 0..12 {
+        let mut rng = Rng::new(seed);
+        let mut scenario = drill("weight-typo");
+        let applied = scenario.step.iter().filter_map(|step| step.at).max();
+        let applied = applied.unwrap().0.as_millis() as u64;
+        for _ in 0..=rng.below(3) {
+            // From the moment of the apply until long after its usual end.
+            let at = Span::millis(applied + 1 + rng.below(30_000));
+            let mut step = scenario::Step::default();
+            if rng.below(2) == 0 {
+                let down_for = Some(Span::millis(1 + rng.below(3_000)));
+                step.restart = Some(scenario::Restart { down_for });
+            } else {
+                let lasts = Some(Span::secs(1 + rng.below(20)));
+                step.journal_fault = Some(scenario::JournalFault { lasts });
+            }
+            scenario.step.push(beside(at, step));
+        }
+        scenario.duration = Span::secs(150);
+        scenario.expect = scenario::Expect {
+            running: Some("r1".to_owned()),
+            ..scenario::Expect::default()
+        };
+        let run = sim::run(&scenario, seed);
+        assert!(run.passed, "{seed}: {run:#?}");
+    }
 }

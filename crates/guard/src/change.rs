@@ -138,6 +138,9 @@ impl Inner {
         if let Some(moves) = open.find(|record| touched.contains(&record.pool)) {
             return Err(plain(refuse::deployment_moves(moves)));
         }
+        if let Some(pool) = touched.iter().find(|pool| self.rollouts.is_coming(pool)) {
+            return Err(plain(refuse::deployment_starts(pool)));
+        }
         if !proposal.force {
             if let Some(incident) = self.quarantine.get(&proposal.hash) {
                 return Err((refuse::quarantined(*incident), *incident));

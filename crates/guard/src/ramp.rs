@@ -204,7 +204,7 @@ impl Inner {
         self.record(vec![line]);
         self.come_in(next);
         if let Phase::Verifying(verifying) | Phase::Held(verifying) = &mut self.phase {
-            (verifying.since, verifying.since_wall) = (self.now, self.wall);
+            verifying.since = self.now;
         }
         true
     }

@@ -293,13 +293,15 @@ impl Replayed {
             self.actions += actions.len() as u64;
             self.note(&actions);
             if postcard::to_allocvec(&actions).ok().as_deref() != Some(done) {
-                let recorded = postcard::from_bytes::<Vec<Action>>(done);
+                let recorded = match postcard::take_from_bytes::<Vec<Action>>(done) {
+                    Ok((actions, [])) => format!("{actions:?}"),
+                    _ => "unreadable".to_owned(),
+                };
                 self.difference = Some(Difference {
                     event: self.events,
                     at: wall,
                     told: words,
-                    recorded: recorded
-                        .map_or_else(|_| "unreadable".to_owned(), |a| format!("{a:?}")),
+                    recorded,
                     replayed: format!("{actions:?}"),
                 });
             }

@@ -62,6 +62,16 @@ pub(crate) fn deployment_moves(record: &RolloutRecord) -> Box<Finding> {
     )
 }
 
+/// `CHG-03` of a change that touches a pool whose deployment is being recorded.
+pub(crate) fn deployment_starts(pool: &Name) -> Box<Finding> {
+    finding(
+        "CHG-03",
+        format!("a deployment of pool `{pool}` is about to start"),
+        "the effect of both at once could not be told apart",
+        format!("wait for it (`evenkeel deploy status`) or `evenkeel deploy abort {pool}`"),
+    )
+}
+
 /// `CHG-08`: a deployment cannot be made.
 pub(crate) fn deployment(why: String) -> Box<Finding> {
     finding(

@@ -98,10 +98,11 @@ impl Inner {
         let (Phase::Verifying(verifying) | Phase::Held(verifying)) = &self.phase else {
             return None;
         };
+        let since = self.wall_of(verifying.since);
         Some(VerifyingView {
             revision: self.running.record.id,
-            since: verifying.since_wall,
-            until: verifying.since_wall.plus(HELD_AFTER),
+            since,
+            until: since.plus(HELD_AFTER),
             missing: self.missing(verifying),
         })
     }

@@ -123,6 +123,11 @@ impl Rollouts {
         records.filter(|record| record.is_open())
     }
 
+    /// Whether a deployment of this pool was let in and waits for the journal.
+    pub(crate) fn is_coming(&self, pool: &Name) -> bool {
+        self.coming.contains(pool)
+    }
+
     fn open_in(&self, pool: &Name) -> Option<&RolloutRecord> {
         self.open().find(|record| record.pool == *pool)
     }

@@ -221,7 +221,6 @@ impl Inner {
         } else {
             phase = Phase::Verifying(Verifying {
                 since: now,
-                since_wall: wall,
                 touched: running
                     .config
                     .pools

@@ -44,8 +44,6 @@ pub(crate) enum Phase {
 pub(crate) struct Verifying {
     /// Since when.
     pub(crate) since: Mono,
-    /// Since when for people.
-    pub(crate) since_wall: Wall,
     /// The pools that must show evidence.
     pub(crate) touched: Vec<Name>,
     /// It is a restored revision: it blocks no further change.
@@ -94,7 +92,6 @@ impl Inner {
         self.person_confirmed = false;
         self.phase = Phase::Verifying(Verifying {
             since: self.now,
-            since_wall: self.wall,
             touched,
             restored,
         });

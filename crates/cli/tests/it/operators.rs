@@ -104,6 +104,63 @@ fn of_two_changes_at_once_one_is_made_and_the_other_is_told_which() {
     assert_eq!(left, [Value::Null; 0], "nothing is left half done");
 }
 
+/// Two backends of v1 and one of v2 that waits.
+fn with_versions(text: &str) -> String {
+    let third = text.rfind("version = \"v1\"").unwrap();
+    let (head, tail) = text.split_at(third);
+    let head = match head.rfind("weight = 1") {
+        Some(at) => format!(
+            "{}weight = 0{}",
+            &head[..at],
+            &head[at + "weight = 1".len()..]
+        ),
+        None => panic!("{text}"),
+    };
+    let tail = tail.replacen("version = \"v1\"", "version = \"v2\"", 1);
+    format!("{head}{tail}").replace("peak_rps = 90\n", "peak_rps = 30\n")
+}
+
+#[test]
+fn an_apply_and_the_start_of_a_deployment_at_once_do_not_mix() {
+    let _alone = heavy();
+    let backends = stubs();
+    let text = with_versions(&config(&addresses(&backends), [1, 1, 1], ""))
+        .replace("min_healthy = 2", "min_healthy = 1");
+    let home = Home::new(&text);
+    let instance = home.start(&[]);
+    let traffic = load(instance.front(), 30.0);
+    settled(&instance);
+    for round in 0..ROUNDS {
+        home.write("a.toml", &variant(&text, 600 + round));
+        let ran = both(
+            &instance,
+            [
+                "apply a.toml --yes --wait 0s --reason a",
+                "deploy start shop v2 --steps 10%,100% --step-min 60s --reason d",
+            ],
+        );
+        match [ran[0].code, ran[1].code] {
+            [0, 3] => {
+                is_told(&ran[1], &["CHG-03"]);
+                settled(&instance);
+            }
+            [3, 0] => {
+                is_told(&ran[0], &["CHG-03"]);
+                instance.ends("deploy abort shop --reason next", 0);
+                until("it is over", PATIENCE, || {
+                    let status = instance.ask("deploy status");
+                    let open = |r: &Value| r["state"] == "running" || r["state"] == "aborting";
+                    let rollouts = status["rollouts"].as_array().unwrap().clone();
+                    (!rollouts.iter().any(open)).then_some(())
+                });
+            }
+            other => panic!("{other:?}: {ran:#?}"),
+        }
+    }
+    let seen = traffic.stop().total;
+    assert!(seen.sent > 100 && seen.failed() == 0, "{seen:?}");
+}
+
 #[test]
 fn of_two_who_take_an_incident_the_first_has_it_and_the_second_is_told_who() {
     let backends = stubs();

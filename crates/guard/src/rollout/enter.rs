@@ -198,7 +198,7 @@ impl Inner {
             let (id, other) = (open.id, &open.version);
             return Err(cannot(format!("{id} of {other} is under way")));
         }
-        if self.rollouts.coming.contains(name) {
+        if self.rollouts.is_coming(name) {
             return Err(cannot("another deployment is about to start".to_owned()));
         }
         if let Some(case) = self.desk.open_of(name) {

@@ -193,7 +193,9 @@ fn a_kill_after_any_commit_boots_what_had_evidence_and_forgets_nothing() {
         }
         let entries = restarted(&world, &state, selected);
         let mut again = state.clone();
-        entries.iter().for_each(|entry| again.fold(entry));
+        for entry in &entries {
+            again.fold(entry);
+        }
         let revisions: Vec<RevisionRecord> = again.revisions.values().cloned().collect();
         assert_eq!(
             boot::select(&revisions),

@@ -350,6 +350,42 @@ fn a_start_that_cannot_end_well_is_refused_with_the_reason() {
 }
 
 #[test]
+fn a_change_that_comes_while_a_deployment_is_being_recorded_is_refused_and_so_the_other_way_round()
+{
+    for deploy_first in [true, false] {
+        let mut world = waiting(4);
+        let started = world.request();
+        let deploy = Event::Deploy(Box::new(DeployCommand {
+            request: started,
+            pool: name("shop"),
+            author: "ann".to_owned(),
+            reason: "release 41".to_owned(),
+            verb: DeployVerb::Start(start_of(Strategy::Canary, &[ALL_PPM])),
+        }));
+        let mut change = world.proposal(versions(["", "0"], "tolerance = \"19%\""));
+        change.force = false;
+        let changed = change.request;
+        let change = Event::Propose(Box::new(change));
+        if deploy_first {
+            world.send_all([deploy, change]);
+        } else {
+            world.send_all([change, deploy]);
+        }
+        let lost = if deploy_first { changed } else { started };
+        assert_eq!(
+            refused(&world.replies[&lost.0]).id,
+            "CHG-03",
+            "{deploy_first}"
+        );
+        let (rollouts, swaps) = (world.view().rollouts.len(), world.swaps.len());
+        assert_eq!(
+            (rollouts, swaps),
+            if deploy_first { (1, 0) } else { (0, 1) }
+        );
+    }
+}
+
+#[test]
 fn a_step_that_its_backends_cannot_carry_is_refused_unless_it_is_forced() {
     // Two of 600 rps have to carry 1,100 alone.
     let config = versions(["", "0"], "").clone();

@@ -308,7 +308,12 @@ impl World {
 
     /// Gives the guard an event and carries out what it says, until nothing is left.
     pub(crate) fn send(&mut self, event: Event) {
-        self.queue.push_back(event);
+        self.send_all([event]);
+    }
+
+    /// The same for several at once: the second comes before the first has its answer from the journal.
+    pub(crate) fn send_all<const N: usize>(&mut self, events: [Event; N]) {
+        self.queue.extend(events);
         while let Some(event) = self.queue.pop_front() {
             let (now, wall) = (self.now(), self.wall());
             for action in self.recorder.step(&mut self.guard, event, now, wall) {

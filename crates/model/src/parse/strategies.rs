@@ -710,62 +710,55 @@ pub(crate) fn config() -> impl Strategy<Value = Config> {
         vec(route(), 1..4),
         btree_map(name(), pool(), 1..4),
     )
-        .prop_map(
-            |(
-                top,
-                ((admin, receivers, webhooks, escalation), overload),
+        .prop_map(|(top, (operations, overload), listeners, routes, pools)| {
+            let (admin, receivers, webhooks, escalation) = operations;
+            let listeners: Vec<Listener> = listeners
+                .into_iter()
+                .map(|(name, l)| Listener {
+                    address: Address::Unix(format!("/{name}").into()),
+                    name,
+                    ..l
+                })
+                .collect();
+            let pools: Vec<Pool> = pools
+                .into_iter()
+                .map(|(name, p)| Pool { name, ..p })
+                .map(|pool| placed(pool, &top.6))
+                .collect();
+            let name_pool = |(waiver, pool): (Waiver, Option<usize>)| Waiver {
+                pool: pool.map(|p| pools[p % pools.len()].name.to_string()),
+                ..waiver
+            };
+            let waivers = top.5.into_iter().map(name_pool).collect();
+            let routes = routes
+                .into_iter()
+                .map(|(host, path_prefix, l, p)| Route {
+                    listener: listeners[l % listeners.len()].name.clone(),
+                    host,
+                    path_prefix,
+                    pool: pools[p % pools.len()].name.clone(),
+                    rate_limit: rate_limit(p, l),
+                    priority: Priority::ALL[l % 3],
+                })
+                .collect();
+            Config {
+                here: top.6.0,
+                workers: top.0.and_then(NonZeroU16::new),
+                watch: top.1,
+                access_log: top.2,
+                admin,
+                overload,
+                audit_every: top.3,
+                waivers,
+                drills_allowed: top.4,
                 listeners,
                 routes,
                 pools,
-            )| {
-                let listeners: Vec<Listener> = listeners
-                    .into_iter()
-                    .map(|(name, l)| Listener {
-                        address: Address::Unix(format!("/{name}").into()),
-                        name,
-                        ..l
-                    })
-                    .collect();
-                let pools: Vec<Pool> = pools
-                    .into_iter()
-                    .map(|(name, p)| Pool { name, ..p })
-                    .map(|pool| placed(pool, &top.6))
-                    .collect();
-                let name_pool = |(waiver, pool): (Waiver, Option<usize>)| Waiver {
-                    pool: pool.map(|p| pools[p % pools.len()].name.to_string()),
-                    ..waiver
-                };
-                let waivers = top.5.into_iter().map(name_pool).collect();
-                let routes = routes
-                    .into_iter()
-                    .map(|(host, path_prefix, l, p)| Route {
-                        listener: listeners[l % listeners.len()].name.clone(),
-                        host,
-                        path_prefix,
-                        pool: pools[p % pools.len()].name.clone(),
-                        rate_limit: rate_limit(p, l),
-                        priority: Priority::ALL[l % 3],
-                    })
-                    .collect();
-                Config {
-                    here: top.6.0,
-                    workers: top.0.and_then(NonZeroU16::new),
-                    watch: top.1,
-                    access_log: top.2,
-                    admin,
-                    overload,
-                    audit_every: top.3,
-                    waivers,
-                    drills_allowed: top.4,
-                    listeners,
-                    routes,
-                    pools,
-                    receivers,
-                    webhooks,
-                    escalation,
-                }
-            },
-        )
+                receivers,
+                webhooks,
+                escalation,
+            }
+        })
 }
 
 /// Two configurations that share about half of their parts.
