@@ -36,6 +36,8 @@ pub(crate) enum AlarmKind {
     Slow,
     /// A health check changes its mind again and again.
     Flapping,
+    /// Every check fails although the backends serve well.
+    Blind,
     /// What runs is not what the journal says.
     Drift,
     /// The list of its members is not renewed.
@@ -85,6 +87,7 @@ impl PoolWatch {
             (AlarmKind::Errors, harm(&self.said.errors)),
             (AlarmKind::Slow, harm(&self.said.slow)),
             (AlarmKind::Flapping, self.flapping),
+            (AlarmKind::Blind, self.blind.is_some()),
             (AlarmKind::Drift, self.is_drifting()),
             (AlarmKind::Unlisted, self.unlisted().is_some()),
         ]
@@ -123,6 +126,7 @@ impl PoolWatch {
             }
         }
         alarms.extend(self.flap_alarm());
+        alarms.extend(self.blind_alarm());
         alarms.extend(self.drift_alarm());
         alarms.extend(self.unlisted_alarm());
         alarms

@@ -4,6 +4,7 @@
 //! journalled revision. Limits: an algorithm, a limit or a timeout changed outside the journal does not show in an
 //! epoch unless an old revision was pushed that is known; the picks can still give an algorithm away (room `diagnose`).
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use evenkeel_detect::onset::Onset;
@@ -11,11 +12,11 @@ use evenkeel_diagnose::Drift;
 use evenkeel_model::blame::Mechanism;
 use evenkeel_model::clock::Mono;
 use evenkeel_model::config::Pool;
-use evenkeel_model::ids::RevisionId;
+use evenkeel_model::ids::{Name, RevisionId};
 use evenkeel_model::record::EventSource;
 
 use crate::alarm::{Alarm, AlarmKind};
-use crate::event::{DriftFact, EpochFact};
+use crate::event::{DriftFact, EpochFact, MemberFact};
 use crate::state::Inner;
 use crate::watch::PoolWatch;
 
@@ -55,14 +56,15 @@ pub(crate) fn of_epoch(
 
 fn difference(pool: &Pool, fact: &EpochFact, running: RevisionId) -> Option<Drift> {
     let name = &pool.name;
-    let pairs = || pool.backends.iter().zip(&fact.members);
-    let strange = pairs().find(|(b, m)| b.name != m.name);
-    let (mechanism, what) = if let Some((backend, member)) = strange {
+    // What stands in another place is no difference.
+    let says: BTreeMap<&Name, u32> = pool.backends.iter().map(|b| (&b.name, b.weight)).collect();
+    let strange = fact.members.iter().find(|m| !says.contains_key(&m.name));
+    let (mechanism, what) = if let Some(member) = strange {
         (
             Mechanism::Membership,
             format!(
-                "`{name}` runs {}, {running} says {}",
-                member.name, backend.name
+                "`{name}` runs {}, {running} has no such backend",
+                member.name
             ),
         )
     } else if pool.backends.len() != fact.members.len() {
@@ -73,12 +75,15 @@ fn difference(pool: &Pool, fact: &EpochFact, running: RevisionId) -> Option<Drif
         )
     } else {
         // Slow start and the like shape weights too, and say so.
-        let (backend, member) = pairs().find(|(b, m)| m.why.is_empty() && m.weight != b.weight)?;
+        let weight = |member: &MemberFact| says.get(&member.name).copied();
+        let members = fact.members.iter().filter(|m| m.why.is_empty());
+        let mut pairs = members.filter_map(|m| Some((m, weight(m)?)));
+        let (member, weight) = pairs.find(|(member, weight)| member.weight != *weight)?;
         (
             Mechanism::Weight,
             format!(
-                "`{name}/{}` runs with weight {}, {running} says {}",
-                member.name, member.weight, backend.weight
+                "`{name}/{}` runs with weight {}, {running} says {weight}",
+                member.name, member.weight
             ),
         )
     };
@@ -216,6 +221,7 @@ mod tests {
             of_epoch(&pool(), fact, RevisionId(7), None).map(|d| (d.mechanism, d.pushed))
         };
         assert_eq!(of(&epoch(7, &[("web-1", 1, ""), ("web-2", 1, "")])), None);
+        assert_eq!(of(&epoch(7, &[("web-2", 1, ""), ("web-1", 1, "")])), None);
         let slow_start = [("web-1", 5, "slow start"), ("web-2", 1, "")];
         assert_eq!(of(&epoch(7, &slow_start)), None);
         let heavy = [("web-1", 10, ""), ("web-2", 1, "")];

@@ -12,6 +12,7 @@
 pub mod action;
 mod alarm;
 mod audits;
+mod blind;
 pub mod boot;
 mod change;
 mod clients;

@@ -146,6 +146,8 @@ pub(crate) struct PoolWatch {
     hot: Option<(Hot, usize)>,
     /// Some check changes its mind again and again; looked at once a second.
     pub(crate) flapping: bool,
+    /// Every check fails although the backends serve well, and since when; looked at once a second.
+    pub(crate) blind: Option<Mono>,
     /// How what runs differs from the journal, and since when.
     pub(crate) drift: Option<(Drift, Mono)>,
     /// The tests by worker and by zone.
@@ -186,6 +188,7 @@ impl PoolWatch {
             limited: Vec::new(),
             hot: None,
             flapping: false,
+            blind: None,
             drift: None,
             spread: Spread::default(),
             tests: None,
@@ -482,6 +485,7 @@ impl PoolWatch {
         self.limited = limited.map(|(index, _)| index).collect();
         self.hot = self.hot_key_since(Mono::ZERO);
         self.look_at_flaps(now);
+        self.look_at_checks(now);
         let (by_worker, stale) = self.counts.take_by_worker();
         // Who waited in the queue is counted under the epoch in which it came.
         let waits = self.pool.queue.map_or(Duration::ZERO, |q| q.timeout);
@@ -618,6 +622,7 @@ impl PoolWatch {
         let errors = self.pool.objective.error_rate.as_f64();
         ended > 0
             && !self.flapping
+            && self.blind.is_none()
             && self.drift.is_none()
             && self.unlisted().is_none()
             && !exceeds(failed, ended, errors)
