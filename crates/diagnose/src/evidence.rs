@@ -48,6 +48,17 @@ pub struct Evidence {
     pub drift: Option<Drift>,
     /// The list of the pool's members is not renewed.
     pub unlisted: Option<Unlisted>,
+    /// Members that discovery took away lately.
+    pub left: Vec<LeftFact>,
+}
+
+/// A member that discovery no longer names and that is no longer there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeftFact {
+    /// As it was.
+    pub member: Member,
+    /// Since when.
+    pub since: Mono,
 }
 
 /// What came of the last tries at a backend before its check took it out.
@@ -119,6 +130,8 @@ pub struct Window {
     pub backends: Vec<BackendWindow>,
     /// Requests that no backend could be picked for.
     pub unpicked: u64,
+    /// Requests that went to backends which the running configuration no longer has.
+    pub elsewhere: u64,
 }
 
 /// What one backend did in a [`Window`]. Counts, not rates.
@@ -205,7 +218,7 @@ pub struct ChangedPath {
 }
 
 /// A deployment, and when it happened on this process's clock.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct DeploymentFact {
     /// As it was recorded.
     pub record: DeploymentRecord,
@@ -213,7 +226,12 @@ pub struct DeploymentFact {
     pub at: Mono,
     /// The last moment at which a backend may have got it; `at` when it happened at once.
     pub until: Mono,
+    /// What the pool did between [`TOLD_EARLY`] after it and the onset; `None`: no second of that is known.
+    pub quiet: Option<Window>,
 }
+
+/// A deployment may be told so long before it takes effect.
+pub const TOLD_EARLY: Duration = Duration::from_secs(2);
 
 /// A backend that takes no traffic.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -254,13 +272,13 @@ impl Window {
     /// All picks per second, retries included.
     pub fn picks_per_second(&self) -> f64 {
         let picks: u64 = self.backends.iter().map(BackendWindow::picks).sum();
-        picks as f64 / self.length().as_secs_f64()
+        (picks + self.elsewhere) as f64 / self.length().as_secs_f64()
     }
 
     /// Requests offered per second: first picks and those that found no backend.
     pub fn offered_per_second(&self) -> f64 {
         let first: u64 = self.backends.iter().map(BackendWindow::first_picks).sum();
-        (first + self.unpicked) as f64 / self.length().as_secs_f64()
+        (first + self.unpicked + self.elsewhere) as f64 / self.length().as_secs_f64()
     }
 }
 

@@ -33,6 +33,8 @@ pub(crate) const BAD_NATS: f64 = 5.0;
 const CUT_SHARE: f64 = 0.8;
 /// Responses cut off may be this many times those that were too slow before: buckets are coarse.
 const CUT_SLACK: f64 = 1.3;
+/// Part of what a backend serves that must be late for it to count as slow.
+pub(crate) const MOSTLY_LATE: f64 = 0.5;
 /// Epochs compared, newest last.
 const EPOCHS_MAX: usize = 4;
 /// Rates before are at least this: nothing is perfect.
@@ -48,8 +50,9 @@ pub(crate) struct BackendFacts {
     pub(crate) overloaded: bool,
     pub(crate) errors: Signal,
     pub(crate) slow: Signal,
-    /// Responses that were no failure, and tries that hang: those whose slowness says something of the backend.
-    pub(crate) served: f64,
+    /// Tries that were answered without failure or waited for in vain, and how many of them came late: who waits until the
+    /// timeout is slow. At a full backend load explains it.
+    pub(crate) late: Signal,
     /// Part of the failures (0..1) that a shortened timeout makes of responses as slow as they were before.
     pub(crate) cut: f64,
     /// Nats that it is worse than before, whatever explains it.
@@ -74,6 +77,8 @@ pub(crate) struct Facts<'a> {
     pub(crate) picks_rate: f64,
     /// Requests without a backend among those offered.
     pub(crate) unpicked: Signal,
+    /// Bucket up to which a response is not slow.
+    slow_bucket: usize,
 }
 
 impl BackendFacts {
@@ -121,12 +126,27 @@ impl<'a> Facts<'a> {
             rate: evidence.after.offered_per_second(),
             picks_rate: evidence.after.picks_per_second(),
             unpicked: unpicked(evidence),
+            slow_bucket: yardstick.slow_bucket,
         }
     }
 
     /// Capacity of every configured backend together; `None` unless all declare it.
     pub(crate) fn capacity_all(&self) -> Option<f64> {
         self.backends.iter().map(|b| b.capacity).sum()
+    }
+
+    /// Failures and slow responses of `places` in another window, against the same rates before.
+    pub(crate) fn rates_in(&self, window: &Window, places: &[usize]) -> Vec<(Signal, Signal)> {
+        let known = places.iter().filter_map(|i| {
+            let (then, facts) = (window.backends.get(*i)?, self.backends.get(*i)?);
+            let (failed, slow) = (
+                failed_of(&then.outcomes),
+                slow_of(&then.latency, self.slow_bucket),
+            );
+            let like = |(hits, tries): (f64, f64), now: Signal| Signal { hits, tries, ..now };
+            Some((like(failed, facts.errors), like(slow, facts.slow)))
+        });
+        known.collect()
     }
 
     /// The signal of one class of failures at each backend.
@@ -198,8 +218,19 @@ fn backend_facts(
     let load_before = then.map(|(b, length)| b.picks() as f64 / length.as_secs_f64());
     let rise = load_before.map_or(f64::INFINITY, |b| load / b.max(0.01));
     let utilisation = capacity.map(|c| load / c);
-    let overloaded =
-        yardstick.own_load && rise >= RISE_MIN && utilisation.is_some_and(|u| u >= OVERLOAD);
+    let slow_in = |b: &BackendWindow| slow_of(&b.latency, yardstick.slow_bucket);
+    let (slow_hits, slow_tries) = slow_in(now);
+    let stuck = stuck(now, load, yardstick.slow_bucket);
+    let full = utilisation.is_some_and(|u| u >= OVERLOAD);
+    let late = Signal {
+        explained: if full { 1.0 } else { 0.0 },
+        ..late(now, (slow_hits, stuck), yardstick.slow)
+    };
+    // Who fails fast draws load where the algorithm follows it; who is slow sheds it, so what it has comes from outside.
+    let (error_hits, error_tries) = failed_of(&now.outcomes);
+    let sheds = late.hits >= MOSTLY_LATE * (error_tries + stuck).max(1.0);
+    let given = yardstick.own_load || sheds;
+    let overloaded = given && rise >= RISE_MIN && full;
     let risen = yardstick.own_load
         && load_before.is_some()
         && rise >= LOAD_RISE_LARGE
@@ -209,13 +240,9 @@ fn backend_facts(
         (false, true) => 0.5,
         (false, false) => 0.0,
     };
-    let slow_in = |b: &BackendWindow| slow_of(&b.latency, yardstick.slow_bucket);
     let base = |pool: f64, (hits, tries): (f64, f64)| {
         ((hits + BASE_TRIES * pool) / (tries + BASE_TRIES)).clamp(BASE_MIN, 0.9)
     };
-    let (error_hits, error_tries) = failed_of(&now.outcomes);
-    let (slow_hits, slow_tries) = slow_in(now);
-    let stuck = stuck(now, load, yardstick.slow_bucket);
     let errors = Signal {
         hits: error_hits,
         tries: error_tries,
@@ -239,7 +266,7 @@ fn backend_facts(
         cut: then
             .zip(yardstick.timeout)
             .map_or(0.0, |((before, _), at)| cut(before, now, at)),
-        served: slow_tries + stuck - now.outcomes.server_error as f64,
+        late,
         errors,
         slow,
         bad_nats: errors.gain_alone().max(0.0) + slow.gain_alone().max(0.0),
@@ -325,6 +352,18 @@ fn cut(before: &BackendWindow, now: &BackendWindow, at: Duration) -> f64 {
         .map(|(i, n)| f64::from(*n) * if i == bucket { 0.5 } else { 1.0 })
         .sum();
     (CUT_SLACK * longer / all / (failed / tries)).min(1.0)
+}
+
+/// Late ones among the tries that say something of a backend's speed.
+fn late(now: &BackendWindow, (slow, stuck): (f64, f64), base: f64) -> Signal {
+    let waited = now.outcomes.timeout as f64 + stuck;
+    let tries = (now.outcomes.ok + now.outcomes.client_error) as f64 + waited;
+    Signal {
+        hits: (slow + waited).min(tries),
+        tries,
+        base,
+        explained: 0.0,
+    }
 }
 
 fn failed_of(outcomes: &Outcomes) -> (f64, f64) {

@@ -14,7 +14,7 @@ mod score;
 
 pub use evidence::{
     BackendWindow, ChangeFact, ChangedPath, DeploymentFact, Drift, EpochFact, Evidence, HotKey,
-    LastTries, Onset, OutFact, OutReason, UNLISTED_LONG, Unlisted, Window,
+    LastTries, LeftFact, Onset, OutFact, OutReason, TOLD_EARLY, UNLISTED_LONG, Unlisted, Window,
 };
 
 use evenkeel_model::blame::{Cause, Mechanism};

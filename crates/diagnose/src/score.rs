@@ -50,6 +50,13 @@ impl Signal {
         (self.hits * scale, self.tries * scale)
     }
 
+    /// Nats for "its rate is `rate`" above "the rate before".
+    fn gain_at(&self, rate: f64, whole: bool) -> f64 {
+        let (h, n) = self.tempered(whole);
+        let base = self.base.clamp(EDGE, 1.0 - EDGE);
+        h * libm::log(rate / base) + (n - h) * libm::log((1.0 - rate) / (1.0 - base))
+    }
+
     /// Nats for "its own rate" above "the rate before"; 0 when it is no worse than before.
     pub(crate) fn gain_alone(&self) -> f64 {
         group_gain(std::slice::from_ref(self), true)
@@ -70,15 +77,18 @@ pub(crate) fn group_gain(signals: &[Signal], whole: bool) -> f64 {
         return 0.0;
     }
     let rate = (hits / tries).clamp(EDGE, 1.0 - EDGE);
-    let gain: f64 = signals
-        .iter()
-        .map(|signal| {
-            let (h, n) = signal.tempered(whole);
-            let base = signal.base.clamp(EDGE, 1.0 - EDGE);
-            h * libm::log(rate / base) + (n - h) * libm::log((1.0 - rate) / (1.0 - base))
-        })
-        .sum();
+    let gain: f64 = signals.iter().map(|s| s.gain_at(rate, whole)).sum();
     gain - 0.5 * libm::log(1.0 + tries)
+}
+
+/// Nats for "`signals` have the common rate of `like`" above "each has its rate before".
+pub(crate) fn rate_gain(signals: &[Signal], like: &[Signal]) -> f64 {
+    let sum = |of: fn(&Signal) -> f64| like.iter().map(of).sum::<f64>();
+    let rate = (sum(|s| s.hits) / sum(|s| s.tries).max(1.0)).clamp(EDGE, 1.0 - EDGE);
+    signals
+        .iter()
+        .map(|signal| signal.gain_at(rate, true))
+        .sum()
 }
 
 /// Nats of the picks under shares `p` above shares `q`: sum of S ln(p / q), tempered.

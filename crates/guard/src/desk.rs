@@ -19,7 +19,7 @@ use evenkeel_incident::severity::{Facts, severity};
 use evenkeel_incident::{MoveError, Opening, due};
 use evenkeel_model::blame::{Cause, Subject};
 use evenkeel_model::clock::{Mono, Wall};
-use evenkeel_model::ids::{IncidentId, Name, RevisionId};
+use evenkeel_model::ids::{DeploymentId, IncidentId, Name, RevisionId};
 use evenkeel_model::record::{
     ActionRecord, Entry, IncidentKind, IncidentRecord, IncidentSeverity, IncidentStatus,
     TimelineEvent,
@@ -77,6 +77,8 @@ pub(crate) struct Case {
     /// The quiet stretch before the onset, once it was looked for.
     pub(crate) before: Option<Window>,
     looked_before: bool,
+    /// What the pool did between the latest deployments and the onset, looked for at the same time.
+    pub(crate) served: Vec<(DeploymentId, Window)>,
     /// Clients since the onset.
     pub(crate) clients: ClientSketch,
     /// A rollback was begun or made for it.
@@ -199,6 +201,7 @@ impl Case {
             harmed: 0,
             before: None,
             looked_before: false,
+            served: Vec::new(),
             clients: ClientSketch::default(),
             begun: false,
             acted: None,
@@ -438,8 +441,10 @@ impl Inner {
         }
         if !case.looked_before {
             let before = self.quiet_before(&pool, case.onset.lo);
+            let served = self.served_before(&pool, case.onset.lo);
             if let Some(case) = self.desk.case_mut(id) {
                 case.before = before;
+                case.served = served;
                 case.looked_before = true;
             }
         }

@@ -5,17 +5,19 @@
 
 use std::time::Duration;
 
+use evenkeel_balance::Member;
 use evenkeel_balance::roster::{is_unseen, waits};
 use evenkeel_diagnose::{
     BackendWindow, ChangeFact, ChangedPath, DeploymentFact, EpochFact, Evidence, HotKey, LastTries,
-    Onset, OutFact, OutReason, Window,
+    LeftFact, Onset, OutFact, OutReason, TOLD_EARLY, Window,
 };
 use evenkeel_model::clock::Mono;
 use evenkeel_model::diff::diff;
-use evenkeel_model::ids::{Epoch, Name};
+use evenkeel_model::ids::{DeploymentId, Epoch, Name};
 use evenkeel_model::tally::Outcomes;
 
 use crate::counts::{Cell, Row};
+use crate::deployed::Deployed;
 use crate::desk::Case;
 use crate::flaps::WITHIN;
 use crate::state::Inner;
@@ -31,6 +33,10 @@ const TRIES_MIN: u64 = 5;
 const JOINS_WITHIN: Duration = Duration::from_secs(15);
 /// Changes that are looked at.
 const CHANGES_WITHIN: Duration = Duration::from_mins(30);
+/// Deployments of which it is known what they did before an incident.
+const SERVED_MAX: usize = 8;
+/// Members that left so long ago are not thought of any more.
+const LEFT_WITHIN: Duration = Duration::from_mins(10);
 /// Deployments that are looked at.
 const DEPLOYMENTS_WITHIN: Duration = Duration::from_hours(6);
 
@@ -53,12 +59,13 @@ impl Inner {
             epochs: epochs(watch, after.from),
             after,
             changes: self.changes(onset.lo),
-            deployments: self.deployments_of(pool),
+            deployments: self.deployments_of(pool, case),
             out: out(watch, onset.lo, self.now),
             clients: case.clients.clone(),
             hot: hot(watch, onset.best),
             drift: self.edited.clone(),
             unlisted: watch.discovery.unlisted(),
+            left: left(watch, self.now),
         })
     }
 
@@ -87,20 +94,43 @@ impl Inner {
             .collect()
     }
 
-    fn deployments_of(&self, pool: &Name) -> Vec<DeploymentFact> {
-        self.deployments
-            .of(pool)
-            .filter(|d| self.now.since(d.until(self.now)) <= DEPLOYMENTS_WITHIN)
-            .filter(|d| !self.rollouts.is_cleared(pool, d.record.id))
+    fn deployments_of(&self, pool: &Name, case: &Case) -> Vec<DeploymentFact> {
+        let served = |id| case.served.iter().find(|(of, _)| *of == id);
+        self.recent_deployments(pool)
             .map(|d| {
                 let step = self.rollouts.step_since(pool, d.record.id);
                 DeploymentFact {
                     record: d.record.clone(),
                     at: step.unwrap_or(d.at),
                     until: step.unwrap_or_else(|| d.until(self.now)),
+                    quiet: served(d.record.id).map(|(_, window)| window.clone()),
                 }
             })
             .collect()
+    }
+
+    fn recent_deployments<'a>(&'a self, pool: &'a Name) -> impl Iterator<Item = &'a Deployed> {
+        let all = self.deployments.of(pool);
+        let recent = all.filter(|d| self.now.since(d.until(self.now)) <= DEPLOYMENTS_WITHIN);
+        recent.filter(|d| !self.rollouts.is_cleared(pool, d.record.id))
+    }
+
+    /// What `pool` did between each of the latest deployments and `onset`; as [`Self::quiet_before`].
+    pub(crate) fn served_before(&self, pool: &Name, onset: Mono) -> Vec<(DeploymentId, Window)> {
+        let Some(watch) = self.pools.get(pool) else {
+            return Vec::new();
+        };
+        let latest = self.recent_deployments(pool).collect::<Vec<_>>();
+        let latest = latest.into_iter().rev().take(SERVED_MAX);
+        let served = latest.filter_map(|d| {
+            let step = self.rollouts.step_since(pool, d.record.id);
+            let over = step.unwrap_or_else(|| d.until(self.now));
+            // A row holds the second that ended with it.
+            let from = over.plus(TOLD_EARLY + Duration::from_secs(1));
+            let from = from.max(onset.minus(BEFORE.0));
+            Some((d.record.id, window(watch, from, onset)?))
+        });
+        served.collect()
     }
 }
 
@@ -127,7 +157,7 @@ pub(crate) fn window(watch: &PoolWatch, from: Mono, to: Mono) -> Option<Window> 
     let size = watch.pool.backends.len();
     let begin = first.at.minus(Duration::from_secs(1));
     let mut sums = vec![Cell::default(); size];
-    let mut unpicked = 0;
+    let (mut unpicked, mut elsewhere) = (0, 0);
     let mut places = (None, Vec::new());
     for row in &rows {
         unpicked += u64::from(row.unpicked);
@@ -135,8 +165,9 @@ pub(crate) fn window(watch: &PoolWatch, from: Mono, to: Mono) -> Option<Window> 
             places = (Some(row.epoch), places_of(watch, row));
         }
         for (cell, place) in row.cells.iter().zip(&places.1) {
-            if let Some(sum) = place.and_then(|p| sums.get_mut(p)) {
-                sum.add(cell);
+            match place.and_then(|p| sums.get_mut(p)) {
+                Some(sum) => sum.add(cell),
+                None => elsewhere += u64::from(cell.free) + u64::from(cell.forced),
             }
         }
         for late in &row.late_failures {
@@ -172,6 +203,7 @@ pub(crate) fn window(watch: &PoolWatch, from: Mono, to: Mono) -> Option<Window> 
             })
             .collect(),
         unpicked,
+        elsewhere,
     })
 }
 
@@ -278,6 +310,30 @@ fn out(watch: &PoolWatch, onset: Mono, now: Mono) -> Vec<OutFact> {
     facts
 }
 
+/// Members that discovery took away lately.
+fn left(watch: &PoolWatch, now: Mono) -> Vec<LeftFact> {
+    if watch.pool.members.is_none() {
+        return Vec::new();
+    }
+    let is_here = |name: &Name| watch.pool.backends.iter().any(|b| b.name == *name);
+    let mut left: Vec<LeftFact> = Vec::new();
+    let epochs = watch.epochs.iter();
+    for (before, after) in epochs.clone().zip(epochs.skip(1)) {
+        let stayed = |member: &&Member| after.members.iter().any(|m| m.name == member.name);
+        let gone = before.members.iter().filter(|member| !stayed(member));
+        for member in gone.filter(|m| !is_here(&m.name) && now.since(after.from) <= LEFT_WITHIN) {
+            left.retain(|one| one.member.name != member.name);
+            let member = Member {
+                eligible: true,
+                ..member.clone()
+            };
+            let since = after.from;
+            left.push(LeftFact { member, since });
+        }
+    }
+    left
+}
+
 /// The key that has been hot since the onset.
 fn hot(watch: &PoolWatch, onset: Mono) -> Option<HotKey> {
     let (hot, place) = watch.hot_key_since(onset)?;
@@ -316,12 +372,15 @@ fn last_tries(watch: &PoolWatch, place: usize, at: Mono) -> LastTries {
     let check = watch.pool.health.as_ref();
     let lead = check.map_or(Duration::ZERO, |h| h.interval * h.fall + h.timeout);
     let last = since(lead.max(LAST_TRIES));
-    let (picks, failed, slow) = (last.picks(), last.failed(), u64::from(last.slow));
+    // Who is waited for until the timeout is slow.
+    let timeouts = u64::from(last.timeout);
+    let failed = last.failed().saturating_sub(timeouts);
+    let (picks, slow) = (last.picks(), u64::from(last.slow) + timeouts);
     let held = picks.saturating_sub(last.ended() + u64::from(last.cancelled));
     if picks < TRIES_MIN || (failed + slow + held) * 2 < picks {
         LastTries::Well
-    } else if (slow + held) * 2 >= picks.saturating_sub(failed).max(TRIES_MIN) {
-        // Who is slow fills up and then fails.
+    } else if (slow + held) * 4 >= picks.saturating_sub(failed).max(TRIES_MIN) {
+        // Who is slow fills up and then fails; the first of these seconds may have been well.
         LastTries::Slow
     } else {
         LastTries::Failed

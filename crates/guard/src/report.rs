@@ -361,6 +361,7 @@ fn nothing(watch: &PoolWatch, now: Mono) -> Window {
         to: now,
         backends: vec![BackendWindow::default(); watch.pool.backends.len()],
         unpicked: 0,
+        elsewhere: 0,
     }
 }
 

@@ -2,8 +2,8 @@
 //!
 //! A version acts on each request at once and on every backend that runs it. It is credited only with what load
 //! does not explain already, by one common new rate over all of its backends: those that run it and are well speak
-//! against it, and so do those that do not run it and suffer alike. The longer nothing got worse after it,
-//! the less likely it is.
+//! against it, and so do those that do not run it and suffer alike. So do the requests that it served well before the
+//! onset; and the longer nothing got worse after it, the less likely it is.
 
 use std::time::Duration;
 
@@ -14,9 +14,9 @@ use evenkeel_model::clock::Mono;
 use super::fault::mechanism;
 use super::{Candidate, DEPLOYED, LATE_FLOOR, load_words, names, worse};
 use crate::evidence::DeploymentFact;
-use crate::facts::Facts;
+use crate::facts::{BAD_NATS, BackendFacts, Facts};
 use crate::index::Index;
-use crate::score::{Signal, group_gain};
+use crate::score::{Signal, group_gain, rate_gain};
 
 /// Deployments judged at most, newest first.
 const DEPLOYMENTS_MAX: usize = 8;
@@ -44,14 +44,13 @@ fn judge(facts: &Facts<'_>, deployment: &DeploymentFact) -> Candidate {
     let reached = |moment: Mono| moment.clamp(deployment.at, deployment.until.max(deployment.at));
     let age = onset.best.since(reached(onset.best));
     let quiet = onset.lo.since(reached(onset.lo).plus(TOLD_SLACK));
-    let late = (-spread - quiet.as_secs_f64() / ACTS_WITHIN_S).max(LATE_FLOOR);
-    let prior = DEPLOYED + late;
+    let waited = -spread - quiet.as_secs_f64() / ACTS_WITHIN_S;
     let subject = Subject::Deployment {
         id: record.id,
         pool: record.pool.clone(),
         version: record.version.clone(),
     };
-    let mut out = Candidate::new(Cause::Deployment, Mechanism::Version, subject, prior);
+    let mut out = Candidate::new(Cause::Deployment, Mechanism::Version, subject, DEPLOYED);
     if onset.hi.plus(TOLD_SLACK) < deployment.at {
         out.score = f64::NEG_INFINITY;
         let late = span(deployment.at.since(onset.hi));
@@ -69,22 +68,53 @@ fn judge(facts: &Facts<'_>, deployment: &DeploymentFact) -> Candidate {
     if record.is_under_way() {
         out.score -= narrow(facts, &mut reached);
     }
-    let pick = |of: fn(&crate::facts::BackendFacts) -> Signal| -> Vec<Signal> {
-        reached
-            .iter()
-            .filter_map(|i| facts.backends.get(*i))
-            .map(of)
-            .collect()
+    let pick = |of: fn(&BackendFacts) -> Signal| -> Vec<Signal> {
+        let backends = reached.iter().filter_map(|i| facts.backends.get(*i));
+        backends.map(of).collect()
     };
-    let errors = group_gain(&pick(crate::facts::BackendFacts::open_errors), false);
-    let slow = group_gain(&pick(|b| b.slow), false);
-    out.score += errors + slow;
+    let (failing, slowed) = (pick(BackendFacts::open_errors), pick(|b| b.slow));
+    let errors = group_gain(&failing, false);
+    let slow = group_gain(&slowed, false);
+    let served = served_well(facts, deployment, &reached, (&failing, &slowed));
+    out.score += errors + slow + (waited - served).max(LATE_FLOOR);
     if errors > 0.0 || slow > 0.0 {
         out.mechanism = mechanism(facts, &reached, errors, slow);
     }
     let under_way = span_s > 0.0 && age.is_zero() && onset.best >= deployment.at;
     tell(facts, &reached, (!under_way).then_some(age), &mut out);
+    if served >= BAD_NATS {
+        out.con
+            .push("what it served before the onset was as well as ever".to_owned());
+    }
     out
+}
+
+/// Nats against a version that was as bad from the start as it is by now: what it served between its deployment and the onset
+/// was fine. None where that was worse already, so that what gets worse by and by clears nobody.
+fn served_well(
+    facts: &Facts<'_>,
+    deployment: &DeploymentFact,
+    reached: &[usize],
+    now: (&[Signal], &[Signal]),
+) -> f64 {
+    let Some(quiet) = &deployment.quiet else {
+        return 0.0;
+    };
+    let between = facts.rates_in(quiet, reached);
+    let pick = |of: fn(&(Signal, Signal)) -> Signal| between.iter().map(of).collect::<Vec<_>>();
+    let then = (pick(|both| both.0), pick(|both| both.1));
+    let got_worse = |signals: &[Signal]| group_gain(signals, true) >= BAD_NATS;
+    if got_worse(&then.0) || got_worse(&then.1) {
+        return 0.0;
+    }
+    let against = |now: &[Signal], then: &[Signal]| {
+        if group_gain(now, false) > 0.0 {
+            -rate_gain(then, now).min(0.0)
+        } else {
+            0.0
+        }
+    };
+    against(now.0, &then.0) + against(now.1, &then.1)
 }
 
 /// Nobody told which backends have it by now: those that got worse, and the nats that this choice costs.
@@ -106,7 +136,7 @@ fn narrow(facts: &Facts<'_>, reached: &mut Vec<usize>) -> f64 {
 /// `age`: from the last moment at which a backend may have got it to the onset; `None`: it was under way then.
 fn tell(facts: &Facts<'_>, reached: &[usize], age: Option<Duration>, out: &mut Candidate) {
     let at = |i: &usize| facts.backends.get(*i);
-    let of = |test: &dyn Fn(&crate::facts::BackendFacts) -> bool| -> Vec<usize> {
+    let of = |test: &dyn Fn(&BackendFacts) -> bool| -> Vec<usize> {
         reached
             .iter()
             .copied()

@@ -9,7 +9,7 @@ use evenkeel_model::ids::Name;
 
 use super::{Candidate, OUT_NATS, SPONTANEOUS, SPONTANEOUS_WIDE, load_words, names, worse};
 use crate::evidence::{LastTries, OutFact, OutReason};
-use crate::facts::{BAD_NATS, BackendFacts, Facts};
+use crate::facts::{BAD_NATS, BackendFacts, Facts, MOSTLY_LATE};
 use crate::index::Index;
 use crate::score::{Signal, group_gain};
 
@@ -19,13 +19,12 @@ const BACKENDS_MAX: usize = 3;
 const ZONES_MAX: usize = 16;
 /// Times out of traffic in 5 min from which on a check flaps.
 const FLAPS_MIN: u32 = 3;
-/// Part of what is served that must be slow for failures to follow from it.
-const SLOW_PART: f64 = 0.5;
 /// Times out of traffic that speak, of one backend and of all.
 const FLIPS_MAX: u32 = 6;
 
 pub(crate) fn candidates(facts: &Facts<'_>) -> Vec<Candidate> {
     let mut out = single(facts);
+    out.extend(several(facts));
     out.extend(zones(facts));
     out.extend(dependency(facts));
     out.extend(check(facts));
@@ -48,10 +47,12 @@ pub(crate) fn group(facts: &Facts<'_>, places: &[usize]) -> (f64, Mechanism) {
 
 /// Which of the two it is. Who is slow fills up and then fails, so the errors of those that serve slowly follow from it.
 pub(crate) fn mechanism(facts: &Facts<'_>, places: &[usize], errors: f64, slow: f64) -> Mechanism {
-    let group = || places.iter().filter_map(|i| facts.backends.get(*i));
-    let served: f64 = group().map(|b| b.served).sum();
-    let late: f64 = group().map(|b| b.slow.hits).sum();
-    let is_slow = slow >= BAD_NATS && late >= SLOW_PART * served.max(1.0);
+    let group = places.iter().filter_map(|i| facts.backends.get(*i));
+    let late = group.map(|b| b.late).filter(|late| late.explained <= 0.0);
+    let late: Vec<Signal> = late.collect();
+    let sum = |of: fn(&Signal) -> f64| late.iter().map(of).sum::<f64>();
+    let is_most = sum(|s| s.hits) >= MOSTLY_LATE * sum(|s| s.tries).max(1.0);
+    let is_slow = is_most && group_gain(&late, true) >= BAD_NATS;
     if errors >= slow && !is_slow {
         Mechanism::Errors
     } else {
@@ -104,6 +105,49 @@ fn one_backend(
             .push(format!("it leaves unexplained that {others} got worse"));
     }
     Some(one)
+}
+
+/// Several backends at once that nothing known joins, at the price of a fault each of the first two: the first in the file
+/// stands for all.
+fn several(facts: &Facts<'_>) -> Option<Candidate> {
+    let alone = |place: &usize| group(facts, std::slice::from_ref(place)).0;
+    let mut ranked: Vec<(usize, f64)> = facts.bad.iter().map(|i| (*i, alone(i))).collect();
+    ranked.retain(|(_, nats)| *nats >= BAD_NATS);
+    ranked.sort_by(|a, b| b.1.total_cmp(&a.1));
+    let mut places: Vec<usize> = Vec::new();
+    let mut most = (0.0, Mechanism::None);
+    for (place, _) in ranked {
+        places.push(place);
+        let found = group(facts, &places);
+        if found.0 <= most.0 {
+            places.pop();
+            break;
+        }
+        most = found;
+    }
+    places.sort_unstable();
+    let pool = &facts.evidence.pool;
+    let [first, _, ..] = places.as_slice() else {
+        return None;
+    };
+    let subject = Subject::Backend {
+        pool: pool.name.clone(),
+        backend: pool.backends.get(*first)?.name.clone(),
+    };
+    let score = 2.0 * SPONTANEOUS + most.0;
+    let mut out = Candidate::new(Cause::BackendFault, most.1, subject, score);
+    for place in places.iter().take(super::NAMES_MAX) {
+        let load = facts
+            .backends
+            .get(*place)
+            .map(|b| load_words(b.load, b.capacity));
+        let (who, how) = (names(facts, &[*place]), worse(facts, *place));
+        out.pro
+            .push(format!("{who}: {how} at {}", load.unwrap_or_default()));
+    }
+    let all = names(facts, &places);
+    out.con.push(format!("{all} would have to break at once"));
+    Some(out)
 }
 
 fn zones(facts: &Facts<'_>) -> Vec<Candidate> {

@@ -10,9 +10,9 @@ use evenkeel_model::config::Intent;
 
 use super::revision::{limit_lowered_by, unpicked_part};
 use super::spread::{load_credit, loads, loads_scaled, tell};
-use super::storm::demand;
-use super::{Candidate, SPONTANEOUS, load_words, names, percent};
-use crate::evidence::{LastTries, OutFact, OutReason};
+use super::storm::{calm_rate, demand};
+use super::{Candidate, NAMES_MAX, SPONTANEOUS, load_words, names, percent};
+use crate::evidence::{LastTries, LeftFact, OutFact, OutReason};
 use crate::facts::{BackendFacts, Facts, OVERLOAD};
 use crate::index::Index;
 
@@ -65,6 +65,13 @@ pub(crate) fn shortfall(facts: &Facts<'_>) -> Option<Candidate> {
             ));
             return (demand >= 0.5 * capacity).then_some(out);
         }
+        if let Some(before) = facts.rate_before.filter(|b| was_over(facts, &intended, *b)) {
+            // Then it is not the traffic that changed.
+            out.con.push(format!(
+                "{before:.0} rps came before and were carried: there was more to carry them"
+            ));
+            return Some(out);
+        }
         let judged = over.iter().filter_map(|i| facts.backends.get(*i));
         out.score += judged
             .filter(|b| b.overloaded)
@@ -92,6 +99,12 @@ pub(crate) fn shortfall(facts: &Facts<'_>) -> Option<Candidate> {
     Some(out)
 }
 
+/// Whether those who are there now could not have carried `rate`, spread by `shares`, either.
+fn was_over(facts: &Facts<'_>, shares: &[f64], rate: f64) -> bool {
+    let mut pairs = facts.backends.iter().zip(shares);
+    pairs.any(|(b, share)| b.capacity.is_some_and(|c| share * rate >= OVERLOAD * c))
+}
+
 /// The spread at which the pool is to carry its traffic. Weights that are their own intent cannot excuse themselves: then
 /// it is the spread by capacity.
 fn planned_shares(facts: &Facts<'_>, capacity: f64) -> Vec<f64> {
@@ -106,7 +119,12 @@ fn planned_shares(facts: &Facts<'_>, capacity: f64) -> Vec<f64> {
 fn missing(facts: &Facts<'_>, reason: OutReason) -> Option<Candidate> {
     let evidence = facts.evidence;
     let gone: Vec<&OutFact> = evidence.out.iter().filter(|o| o.reason == reason).collect();
-    let since = gone.iter().map(|o| o.since).max()?;
+    let left: &[LeftFact] = match reason {
+        OutReason::Membership => &evidence.left,
+        _ => &[],
+    };
+    let since = gone.iter().map(|o| o.since);
+    let since = since.chain(left.iter().map(|l| l.since)).max()?;
     let (newest, _) = facts.epochs.last()?;
     let gone = Index::new(gone.iter().map(|o| &o.backend));
     let backends = evidence.pool.backends.iter().enumerate();
@@ -118,8 +136,9 @@ fn missing(facts: &Facts<'_>, reason: OutReason) -> Option<Candidate> {
         eligible: m.eligible || gone.has(&m.name, i),
         ..m.clone()
     };
-    let members: Vec<Member> = newest.members.iter().enumerate().map(restored).collect();
-    let world = loads(facts, newest.algorithm, &members, facts.picks_rate)?;
+    let mut members: Vec<Member> = newest.members.iter().enumerate().map(restored).collect();
+    members.extend(left.iter().map(|l| l.member.clone()));
+    let world = loads(facts, newest.algorithm, &members, calm_rate(facts))?;
     let credit = load_credit(facts, &world);
     if credit.caused.is_empty() {
         return None;
@@ -144,12 +163,17 @@ fn missing(facts: &Facts<'_>, reason: OutReason) -> Option<Candidate> {
         OutReason::Membership => "is no longer listed",
         OutReason::NeverIn => "is listed and was never found up",
     };
-    out.pro.push(format!(
-        "{} {verb} since {} before the onset",
-        names(facts, &places),
-        span(age)
-    ));
-    tell(facts, &credit, &world, &names(facts, &places), &mut out);
+    let mut who = vec![names(facts, &places)];
+    who.extend(
+        left.iter()
+            .take(NAMES_MAX)
+            .map(|l| l.member.name.to_string()),
+    );
+    who.retain(|name| !name.is_empty());
+    let who = who.join(", ");
+    out.pro
+        .push(format!("{who} {verb} since {} before the onset", span(age)));
+    tell(facts, &credit, &world, &who, &mut out);
     Some(out)
 }
 

@@ -14,7 +14,7 @@ use evenkeel_model::ids::{Name, RevisionId};
 
 use super::fault::{flips_nats, flips_of};
 use super::spread::{Without, load_credit, loads, loads_scaled, share_credit, shares_words, tell};
-use super::storm::{feeding, raises, retries};
+use super::storm::{calm_rate, feeding, raises, retries};
 use super::{Candidate, LATE_FLOOR, names, percent};
 use crate::evidence::{BackendWindow, ChangeFact, EpochFact, OutFact, OutReason, Window};
 use crate::facts::Facts;
@@ -354,7 +354,7 @@ fn spread_part(
     if touched.spread() || !restored.is_empty() || more {
         let world = newest.and_then(|(epoch, _)| {
             let (algorithm, members) = without(change, name, epoch, &restored);
-            loads(facts, algorithm, &members, facts.picks_rate)
+            loads(facts, algorithm, &members, calm_rate(facts))
         });
         let world = if more {
             loads_scaled(facts, facts.picks_rate * rate_before / facts.rate.max(0.01))
@@ -542,11 +542,7 @@ fn no_longer_retried(facts: &Facts<'_>, out: &mut Candidate) -> f64 {
     };
     // Somebody failed before as much as now: what is new is that clients see it.
     let is_old = facts.bad.is_empty() && retries(facts).base > signal.rate() / 2.0;
-    let nats = if is_old {
-        signal.gain_alone().max(0.0)
-    } else {
-        0.0
-    };
+    let nats = if is_old { harmed_now(facts) } else { 0.0 };
     if nats > 0.0 {
         out.pro.push(format!(
             "backends fail no more than before, but it is no longer tried again: harmed {} -> {}",
@@ -555,6 +551,23 @@ fn no_longer_retried(facts: &Facts<'_>, out: &mut Candidate) -> f64 {
         ));
     }
     nats
+}
+
+/// Nats for the requests that each backend harms now and did not harm before.
+fn harmed_now(facts: &Facts<'_>) -> f64 {
+    let evidence = facts.evidence;
+    let Some(before) = &evidence.before else {
+        return 0.0;
+    };
+    let pairs = evidence.after.backends.iter().zip(&before.backends);
+    let signal = |(now, then): (&BackendWindow, &BackendWindow)| Signal {
+        hits: now.harmed as f64,
+        tries: now.first_picks() as f64,
+        base: (then.harmed as f64 / (then.first_picks() as f64).max(1.0)).clamp(0.005, 0.9),
+        explained: 0.0,
+    };
+    let gains = pairs.map(|pair| signal(pair).gain_alone().max(0.0));
+    gains.sum()
 }
 
 /// Backends that are new or have a new address, and fail.

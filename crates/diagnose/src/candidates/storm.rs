@@ -81,6 +81,21 @@ pub(crate) fn demand(facts: &Facts<'_>) -> f64 {
     }
 }
 
+/// Picks per second of a world in which nobody is overloaded: repeats that only follow an overload, which is there without them,
+/// would not be made.
+pub(crate) fn calm_rate(facts: &Facts<'_>) -> f64 {
+    let windows = facts.evidence.after.backends.iter().zip(&facts.backends);
+    let mut over = windows.filter(|(w, b)| {
+        let first = b.load * w.first_picks() as f64 / (w.picks() as f64).max(1.0);
+        b.overloaded && b.capacity.is_some_and(|c| first >= OVERLOAD * c)
+    });
+    if over.next().is_none() {
+        return facts.picks_rate;
+    }
+    let usual = facts.rate / (1.0 - retries(facts).base);
+    usual.min(facts.picks_rate)
+}
+
 /// Backends that fail or are slow beyond what their load makes of the others as well.
 fn sparks(facts: &Facts<'_>) -> Vec<usize> {
     let beyond = |of: fn(&BackendFacts) -> f64| -> Vec<bool> {

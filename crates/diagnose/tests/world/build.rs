@@ -7,7 +7,7 @@ use evenkeel_balance::{Member, expected_shares};
 use evenkeel_diagnose::evidence::{ChangedPath, OutFact, OutReason};
 use evenkeel_diagnose::{
     BackendWindow, ChangeFact, DeploymentFact, Drift, EpochFact, Evidence, HotKey, LastTries,
-    Onset, Unlisted, Window,
+    LeftFact, Onset, Unlisted, Window,
 };
 use evenkeel_model::clock::{Mono, Wall};
 use evenkeel_model::config::{
@@ -157,6 +157,7 @@ pub(crate) struct World {
     pub(crate) seconds: f64,
     pub(crate) drift: Option<Drift>,
     pub(crate) unlisted: Option<Unlisted>,
+    pub(crate) left: Vec<LeftFact>,
     pub(crate) hot: Option<HotKey>,
     /// Part of the picks that a cookie or a key forces.
     pub(crate) forced: f64,
@@ -183,6 +184,7 @@ impl World {
             seconds,
             drift: None,
             unlisted: None,
+            left: Vec::new(),
             hot: None,
             forced: 0.0,
         }
@@ -231,7 +233,22 @@ impl World {
             },
             at: moment(-ago),
             until: moment(-ago),
+            quiet: None,
         });
+    }
+
+    /// What the pool did from `from` to `to` (seconds before the onset) after the last deployment.
+    pub(crate) fn served(&mut self, (from, to): (f64, f64), faults: &[Fault]) {
+        let shares: Vec<f64> = self
+            .now
+            .backends
+            .iter()
+            .map(|b| f64::from(b.weight))
+            .collect();
+        let rate = self.rate_before;
+        let window = self.window((-from, -to), rate, &shares, faults, (0.0, 0.0));
+        let last = self.deployments.last_mut().unwrap();
+        last.quiet = Some(window);
     }
 
     pub(crate) fn take_out(&mut self, place: usize, reason: OutReason, ago: f64) {
@@ -310,6 +327,7 @@ impl World {
             clients: ClientSketch::default(),
             drift: self.drift,
             unlisted: self.unlisted,
+            left: self.left,
             hot: self.hot,
             pool: self.now,
         }
@@ -328,6 +346,7 @@ impl World {
             to: moment(to),
             backends: vec![BackendWindow::default(); shares.len()],
             unpicked: 0,
+            elsewhere: 0,
         };
         let total: f64 = shares.iter().sum();
         let level = vec![1.0; shares.len()];

@@ -222,7 +222,7 @@ fn a_backend_that_breaks_by_itself_is_named_and_an_old_deployment_is_not() {
     score(
         "backend that times out",
         world(times_out),
-        is(Cause::BackendFault, Mechanism::Errors, subject),
+        is(Cause::BackendFault, Mechanism::Latency, subject),
     );
     let hangs = Fault {
         hangs: true,

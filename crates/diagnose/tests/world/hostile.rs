@@ -40,6 +40,7 @@ fn window(rng: &mut Rng) -> Window {
         from: Mono::from_secs(rng.below(100)),
         to: Mono::from_secs(rng.below(100)),
         unpicked: rng.below(300),
+        elsewhere: rng.below(300),
     }
 }
 
@@ -134,6 +135,7 @@ fn evidence(seed: u64) -> Evidence {
             part: rng.unit() * 1.2,
             backend: name(&format!("web-{}", rng.below(5))),
         }),
+        left: Vec::new(),
         unlisted: (rng.below(3) == 0).then(|| Unlisted {
             since: Mono::from_secs(rng.below(4_000)),
             why: String::new(),

@@ -8,6 +8,8 @@ mod build;
 #[cfg(test)]
 mod cases;
 #[cfg(test)]
+mod decoys;
+#[cfg(test)]
 mod feeding;
 #[cfg(test)]
 mod hostile;
