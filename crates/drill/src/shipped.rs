@@ -61,4 +61,9 @@ const SHIPPED: &[Shipped] = shipped![
     "stale-push",
     "canary-bad-version",
     "canary-good",
+    "dependency-after-deployment",
+    "two-fail-at-once",
+    "backends-taken-out",
+    "members-dropped",
+    "check-too-strict",
 ];
