@@ -163,3 +163,37 @@ fn what_was_edited_past_the_guard_is_put_right() {
     );
     assert_eq!(world.state_of(1), RevisionState::Verified);
 }
+
+#[test]
+fn weights_that_no_rollback_can_take_back_are_put_right_by_the_intent() {
+    let with = |weights: [u32; 3], min_healthy: u32, remedies: &str| {
+        let more = format!("remedies = {{ {remedies} }}\n");
+        let mut config = shop(weights, "random", &more);
+        config.pools[0].min_healthy = min_healthy;
+        config
+    };
+    for (remedies, is_allowed) in [("weights = \"act\"", true), ("", false)] {
+        let mut world = World::new(3, 700.0, with([1, 1, 1], 3, remedies));
+        world.run(60);
+        world.take_out(&["web-1"]);
+        world.run(20);
+        world.apply(with([1, 10, 1], 2, remedies));
+        world.run(60);
+        // What ran before needs three and has two: no rollback. What runs is given other weights.
+        let done = actions(&world);
+        let swaps: Vec<u64> = world.swaps.iter().map(|id| id.0).collect();
+        if !is_allowed {
+            assert_eq!(swaps, [2], "{done:#?}");
+            continue;
+        }
+        assert_eq!(swaps, [2, 3], "{done:#?}");
+        let weights = world.config.pools[0].backends.iter().map(|b| b.weight);
+        assert_eq!(weights.collect::<Vec<_>>(), [1, 1, 1]);
+        assert!(done[0].starts_with("weights: "), "{done:#?}");
+        // It ends by itself: what was verified last runs again.
+        world
+            .run_until(700, |w| w.swaps.len() > 2)
+            .expect("its end");
+        assert_eq!(world.swaps.last(), Some(&RevisionId(1)));
+    }
+}
