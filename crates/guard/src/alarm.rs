@@ -13,7 +13,7 @@ use evenkeel_model::clock::Mono;
 
 use crate::counts::Row;
 use crate::spread::Strayed;
-use crate::watch::PoolWatch;
+use crate::watch::{EpochInfo, PoolWatch};
 
 /// Which test alarms.
 #[derive(
@@ -153,9 +153,13 @@ impl PoolWatch {
         let shown = backend
             .share
             .unwrap_or(picks as f64 / evidence.picks.max(1) as f64);
+        let of_kind = |epoch: &EpochInfo| match kind {
+            AlarmKind::Fidelity => epoch.shares.1.as_ref()?.get(index).copied(),
+            _ => epoch.shares.0.get(index).copied(),
+        };
         Some(Alarm {
             kind,
-            onset: self.date(|row| (row.free_of(index), None)),
+            onset: self.date(|row| (self.free_as_now(row, index, of_kind), None)),
             title: format!(
                 "{name} of pool `{}` gets {:.0} % of the traffic, {what} {:.0} %",
                 self.pool.name,
@@ -196,10 +200,11 @@ impl PoolWatch {
         let said = self.said.load.as_ref()?;
         let mut judged = said.iter().enumerate();
         let (index, evidence) = judged.find(|(_, e)| is_load_fault(e.verdict))?;
+        let intended = |epoch: &EpochInfo| epoch.shares.0.get(index).copied();
         let name = &self.pool.backends.get(index)?.name;
         Some(Alarm {
             kind: AlarmKind::Load,
-            onset: self.date(|row| (row.free_of(index), None)),
+            onset: self.date(|row| (self.free_as_now(row, index, intended), None)),
             title: format!("{name} of pool `{}` {evidence}", self.pool.name),
             detail: format!(
                 "load test: {:.1} nats for its load, {:.1} for its failures",
@@ -231,6 +236,30 @@ impl PoolWatch {
                 evidence.log_e, evidence.log_threshold, evidence.requests
             ),
         }
+    }
+
+    /// The free picks of a backend in `row`, had its part (`of_epoch`) been what it is now: that others left or came back
+    /// changed its share by right, and is no onset.
+    fn free_as_now(
+        &self,
+        row: &Row,
+        index: usize,
+        of_epoch: impl Fn(&EpochInfo) -> Option<f64>,
+    ) -> u64 {
+        let hits = row.free_of(index);
+        let mut epochs = self.epochs.iter().rev();
+        let then = epochs.find(|epoch| epoch.fact.epoch == row.epoch);
+        let (Some(then), Some(now)) = (then.and_then(&of_epoch), self.epoch().and_then(&of_epoch))
+        else {
+            return hits;
+        };
+        let free = row.free();
+        let as_now = if then > 0.0 {
+            hits as f64 * now / then
+        } else {
+            free as f64 * now
+        };
+        (as_now.round() as u64).min(free)
     }
 
     /// When the counts that `pick` takes from a row (hits, out of; free picks by default) changed, over all epochs

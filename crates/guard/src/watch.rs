@@ -75,6 +75,8 @@ pub(crate) struct EpochInfo {
     pub(crate) declared: Vec<u32>,
     /// Its weights are between those before its revision and its own.
     pub(crate) comes_in: bool,
+    /// What was intended and, where it follows from the configuration, expected in it.
+    pub(crate) shares: (Vec<f64>, Option<Vec<f64>>),
 }
 
 /// What is known of a backend's health.
@@ -304,6 +306,7 @@ impl PoolWatch {
             members: Vec::new(),
             declared: Vec::new(),
             comes_in: self.ramp().is_some(),
+            shares: (Vec::new(), None),
         });
         if self.epochs.len() > EPOCHS_REMEMBERED {
             self.epochs.pop_front();
@@ -384,6 +387,7 @@ impl PoolWatch {
         self.spread = Spread::new(&self.pool, expected, intended, &self.spread, now);
         if let Some(info) = self.epochs.back_mut() {
             info.members = members;
+            info.shares = (self.intended.clone(), self.expected.clone());
             info.declared = self.pool.backends.iter().map(|b| b.weight).collect();
         }
     }

@@ -295,3 +295,22 @@ fn verdicts_name_who_gets_too_much() {
     });
     assert!(named.is_some(), "{:#?}", world.view().pools[0].backends[0]);
 }
+
+#[test]
+fn who_left_before_does_not_date_what_came_after() {
+    for seed in 0..4 {
+        let mut world = World::new(seed, 700.0, shop([1, 1, 1], "random", ""));
+        world.run(60);
+        world.take_out(&["web-1"]);
+        world.run(20);
+        // Its share went from a third to a half by right; now it goes to ten elevenths.
+        world.apply(shop([1, 10, 1], "random", ""));
+        let found = world.run_until(20, |world| !world.incidents().is_empty());
+        assert!(found.is_some_and(|s| s <= 5), "{seed}: {found:?}");
+        world.run(20);
+        let incident = &world.incidents()[0];
+        let blamed = incident.diagnosis.as_ref().and_then(|d| d.subject.clone());
+        assert_eq!(blamed, Some(Subject::Revision(RevisionId(2))), "{seed}");
+        assert_eq!(world.swaps, [RevisionId(2), RevisionId(1)], "{seed}");
+    }
+}
