@@ -170,7 +170,8 @@ fn a_version_that_fails_is_taken_back_by_itself_and_the_incident_names_it() {
     assert_eq!(diagnosis["cause"], "deployment", "{shown:#}");
     assert_eq!(diagnosis["mechanism"], "errors");
     assert_eq!(diagnosis["subject"], "deployment:shop/v2");
-    assert_eq!(shown["actions"][0]["kind"], "abort");
+    let actions = shown["actions"].as_array().unwrap();
+    assert!(actions.iter().any(|a| a["kind"] == "abort"), "{shown:#}");
     instance.when("v1 has it all again", PATIENCE, |s| share(s) == 0.0);
     instance.when("it is over", Duration::from_secs(90), |s| {
         s["incident"].is_null()
