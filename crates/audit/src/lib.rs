@@ -25,7 +25,7 @@ use evenkeel_model::finding::{Finding, Severity};
 
 pub use explain::{Explanation, explain, topics};
 pub use rule::{Limit, Rule, Running, Subject};
-pub use rules::rules;
+pub use rules::{STEP_POINTS, rules};
 
 /// A change judged against what runs.
 #[derive(Debug, Clone, PartialEq)]

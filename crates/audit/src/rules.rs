@@ -17,6 +17,7 @@ mod warm;
 use crate::rule::Rule;
 
 pub(crate) use effects::mark;
+pub use traffic::STEP_POINTS;
 
 #[cfg(test)]
 mod probe;

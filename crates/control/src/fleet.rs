@@ -71,9 +71,9 @@ impl Fleet {
         self.overlays.follow(rollout);
     }
 
-    /// A revision comes in by this from the next snapshot on; `None`: in full.
-    pub(crate) fn come_in(&mut self, ramp: Option<Ramp>) {
-        self.overlays.come_in(ramp);
+    /// As [`Overlays::come_in`], from the next snapshot on.
+    pub(crate) fn come_in(&mut self, ramp: Option<Ramp>, running: RevisionId) -> bool {
+        self.overlays.come_in(ramp, running)
     }
 
     /// `config` as it is balanced while `revision` runs.

@@ -12,8 +12,9 @@ use evenkeel_detect::share::{self, ShareEvidence};
 use evenkeel_model::clock::Mono;
 
 use crate::counts::Row;
+use crate::epoch::EpochInfo;
 use crate::spread::Strayed;
-use crate::watch::{EpochInfo, PoolWatch};
+use crate::watch::PoolWatch;
 
 /// Which test alarms.
 #[derive(
@@ -153,13 +154,9 @@ impl PoolWatch {
         let shown = backend
             .share
             .unwrap_or(picks as f64 / evidence.picks.max(1) as f64);
-        let of_kind = |epoch: &EpochInfo| match kind {
-            AlarmKind::Fidelity => epoch.shares.1.as_ref()?.get(index).copied(),
-            _ => epoch.shares.0.get(index).copied(),
-        };
         Some(Alarm {
             kind,
-            onset: self.date(|row| (self.free_as_now(row, index, of_kind), None)),
+            onset: self.date(|row| (self.free_as_now(row, index, kind), None)),
             title: format!(
                 "{name} of pool `{}` gets {:.0} % of the traffic, {what} {:.0} %",
                 self.pool.name,
@@ -200,11 +197,11 @@ impl PoolWatch {
         let said = self.said.load.as_ref()?;
         let mut judged = said.iter().enumerate();
         let (index, evidence) = judged.find(|(_, e)| is_load_fault(e.verdict))?;
-        let intended = |epoch: &EpochInfo| epoch.shares.0.get(index).copied();
         let name = &self.pool.backends.get(index)?.name;
+        let kind = AlarmKind::Load;
         Some(Alarm {
-            kind: AlarmKind::Load,
-            onset: self.date(|row| (self.free_as_now(row, index, intended), None)),
+            kind,
+            onset: self.date(|row| (self.free_as_now(row, index, kind), None)),
             title: format!("{name} of pool `{}` {evidence}", self.pool.name),
             detail: format!(
                 "load test: {:.1} nats for its load, {:.1} for its failures",
@@ -238,19 +235,14 @@ impl PoolWatch {
         }
     }
 
-    /// The free picks of a backend in `row`, had its part (`of_epoch`) been what it is now: that others left or came back
+    /// The free picks of a backend in `row`, had its part (as the test of `kind` sees it) been what it is now: that others left or came back
     /// changed its share by right, and is no onset.
-    fn free_as_now(
-        &self,
-        row: &Row,
-        index: usize,
-        of_epoch: impl Fn(&EpochInfo) -> Option<f64>,
-    ) -> u64 {
+    fn free_as_now(&self, row: &Row, index: usize, kind: AlarmKind) -> u64 {
         let hits = row.free_of(index);
         let mut epochs = self.epochs.iter().rev();
         let then = epochs.find(|epoch| epoch.fact.epoch == row.epoch);
-        let (Some(then), Some(now)) = (then.and_then(&of_epoch), self.epoch().and_then(&of_epoch))
-        else {
+        let due = |epoch: &EpochInfo| epoch.due(kind, index);
+        let (Some(then), Some(now)) = (then.and_then(due), self.epoch().and_then(due)) else {
             return hits;
         };
         let free = row.free();

@@ -57,8 +57,7 @@ impl PoolWatch {
     /// The alarm about it, at the last tick.
     pub(crate) fn blind_alarm(&self) -> Option<Alarm> {
         let since = self.blind?;
-        let check = self.pool.health.as_ref()?;
-        let lead = check.interval * check.fall + check.timeout;
+        let lead = self.pool.health.as_ref()?.acts_within();
         let mut said = self.health.values().map(|h| h.said.as_str());
         let said = said.find(|said| !said.is_empty());
         Some(Alarm {

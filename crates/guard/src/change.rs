@@ -430,6 +430,7 @@ impl Inner {
     }
 
     fn swap(&mut self) {
+        let ramp = self.change.as_ref().and_then(|c| self.ramp_of(c));
         let Some(change) = &mut self.change else {
             return;
         };
@@ -440,9 +441,8 @@ impl Inner {
             config: Arc::clone(&change.target.config),
             text: Arc::clone(&change.target.record.text),
         };
-        let change = change.clone();
-        if let Some(ramp) = self.ramp_of(&change) {
-            self.come_in(Some(ramp));
+        if ramp.is_some() {
+            self.come_in(ramp);
         }
         self.out.push(action);
     }
@@ -467,7 +467,7 @@ impl Inner {
             }
         }
         self.record(entries);
-        if self.ramp.as_ref().is_some_and(|r| r.revision == revision) {
+        if self.coming_in(revision).is_some() {
             self.come_in(None);
         }
         self.did_not_help(&change, why);
@@ -510,7 +510,7 @@ impl Inner {
             return;
         }
         let before = std::mem::replace(&mut self.running, change.target);
-        if self.ramp.as_ref().is_some_and(|r| r.revision != revision) {
+        if self.ramp.is_some() && self.coming_in(revision).is_none() {
             self.come_in(None);
         }
         self.swaps.push_back(SwapFact {

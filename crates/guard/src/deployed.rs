@@ -90,7 +90,10 @@ impl Deployments {
         self.0.iter().map(|d| d.record.clone()).collect()
     }
 
-    pub(crate) fn of<'a>(&'a self, pool: &'a Name) -> impl Iterator<Item = &'a Deployed> {
+    pub(crate) fn of<'a>(
+        &'a self,
+        pool: &'a Name,
+    ) -> impl DoubleEndedIterator<Item = &'a Deployed> {
         self.0.iter().filter(move |d| d.record.pool == *pool)
     }
 }

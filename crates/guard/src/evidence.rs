@@ -3,6 +3,7 @@
 //! Windows are rows of seconds mapped by backend name onto the running configuration, so that a revision that
 //! added or removed backends does not mix them up. Limits: the quiet stretch before is at most two minutes.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use evenkeel_balance::Member;
@@ -12,6 +13,7 @@ use evenkeel_diagnose::{
     LeftFact, Onset, OutFact, OutReason, TOLD_EARLY, Window,
 };
 use evenkeel_model::clock::Mono;
+use evenkeel_model::config::Health;
 use evenkeel_model::diff::diff;
 use evenkeel_model::ids::{DeploymentId, Epoch, Name};
 use evenkeel_model::tally::Outcomes;
@@ -19,9 +21,10 @@ use evenkeel_model::tally::Outcomes;
 use crate::counts::{Cell, Row};
 use crate::deployed::Deployed;
 use crate::desk::Case;
+use crate::epoch::EpochInfo;
 use crate::flaps::WITHIN;
 use crate::state::Inner;
-use crate::watch::{EpochInfo, PoolWatch};
+use crate::watch::PoolWatch;
 
 /// Longest and shortest quiet stretch before the onset.
 const BEFORE: (Duration, Duration) = (Duration::from_mins(2), Duration::from_secs(10));
@@ -98,18 +101,30 @@ impl Inner {
         let served = |id| case.served.iter().find(|(of, _)| *of == id);
         self.recent_deployments(pool)
             .map(|d| {
-                let step = self.rollouts.step_since(pool, d.record.id);
+                let (at, until) = self.reached(d);
                 DeploymentFact {
                     record: d.record.clone(),
-                    at: step.unwrap_or(d.at),
-                    until: step.unwrap_or_else(|| d.until(self.now)),
+                    at,
+                    until,
                     quiet: served(d.record.id).map(|(_, window)| window.clone()),
                 }
             })
             .collect()
     }
 
-    fn recent_deployments<'a>(&'a self, pool: &'a Name) -> impl Iterator<Item = &'a Deployed> {
+    /// From when to when backends got it: at the step that runs of one that is carried out, else as told.
+    fn reached(&self, deployed: &Deployed) -> (Mono, Mono) {
+        let of = &deployed.record;
+        match self.rollouts.step_since(&of.pool, of.id) {
+            Some(step) => (step, step),
+            None => (deployed.at, deployed.until(self.now)),
+        }
+    }
+
+    fn recent_deployments<'a>(
+        &'a self,
+        pool: &'a Name,
+    ) -> impl DoubleEndedIterator<Item = &'a Deployed> {
         let all = self.deployments.of(pool);
         let recent = all.filter(|d| self.now.since(d.until(self.now)) <= DEPLOYMENTS_WITHIN);
         recent.filter(|d| !self.rollouts.is_cleared(pool, d.record.id))
@@ -120,11 +135,9 @@ impl Inner {
         let Some(watch) = self.pools.get(pool) else {
             return Vec::new();
         };
-        let latest = self.recent_deployments(pool).collect::<Vec<_>>();
-        let latest = latest.into_iter().rev().take(SERVED_MAX);
+        let latest = self.recent_deployments(pool).rev().take(SERVED_MAX);
         let served = latest.filter_map(|d| {
-            let step = self.rollouts.step_since(pool, d.record.id);
-            let over = step.unwrap_or_else(|| d.until(self.now));
+            let (_, over) = self.reached(d);
             // A row holds the second that ended with it.
             let from = over.plus(TOLD_EARLY + Duration::from_secs(1));
             let from = from.max(onset.minus(BEFORE.0));
@@ -319,8 +332,8 @@ fn left(watch: &PoolWatch, now: Mono) -> Vec<LeftFact> {
     let mut left: Vec<LeftFact> = Vec::new();
     let epochs = watch.epochs.iter();
     for (before, after) in epochs.clone().zip(epochs.skip(1)) {
-        let stayed = |member: &&Member| after.members.iter().any(|m| m.name == member.name);
-        let gone = before.members.iter().filter(|member| !stayed(member));
+        let stayed: BTreeSet<&Name> = after.members.iter().map(|m| &m.name).collect();
+        let gone = before.members.iter().filter(|m| !stayed.contains(&m.name));
         for member in gone.filter(|m| !is_here(&m.name) && now.since(after.from) <= LEFT_WITHIN) {
             left.retain(|one| one.member.name != member.name);
             let member = Member {
@@ -370,7 +383,7 @@ fn last_tries(watch: &PoolWatch, place: usize, at: Mono) -> LastTries {
     }
     // Its check failed that long before it took the backend out.
     let check = watch.pool.health.as_ref();
-    let lead = check.map_or(Duration::ZERO, |h| h.interval * h.fall + h.timeout);
+    let lead = check.map_or(Duration::ZERO, Health::acts_within);
     let last = since(lead.max(LAST_TRIES));
     // Who is waited for until the timeout is slow.
     let timeouts = u64::from(last.timeout);

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use evenkeel_detect::onset::Onset;
 use evenkeel_model::clock::Mono;
+use evenkeel_model::config::Health;
 
 use crate::alarm::{Alarm, AlarmKind};
 use crate::watch::PoolWatch;
@@ -96,7 +97,7 @@ impl PoolWatch {
         };
         // The check failed that often before it took the backend out.
         let check = self.pool.health.as_ref();
-        let lead = check.map_or(Duration::ZERO, |h| h.interval * h.fall + h.timeout);
+        let lead = check.map_or(Duration::ZERO, Health::acts_within);
         let said = self.health.get(&backend.name).map(|h| h.said.as_str());
         Some(Alarm {
             kind: AlarmKind::Flapping,

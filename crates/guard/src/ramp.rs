@@ -11,6 +11,7 @@
 
 use std::time::Duration;
 
+use evenkeel_audit::STEP_POINTS;
 use evenkeel_balance::expected_shares;
 use evenkeel_incident::lifecycle::GUARD;
 use evenkeel_model::clock::Mono;
@@ -29,8 +30,6 @@ use crate::watch::PoolWatch;
 
 /// Most steps, the full weights being the last.
 const STEPS_MAX: u32 = 5;
-/// Points of share that one change may move at once where the pool does not say (`TRF-03`, as in the audit).
-const POINTS: f64 = 10.0;
 /// Shortest step.
 const STEP_AFTER: Duration = Duration::from_secs(3);
 /// A pool whose requests are too few to end a step in this time is not stepped.
@@ -126,6 +125,11 @@ fn carried(before: &Pool, after: &Pool, parts: &dyn Fn(&Pool) -> Vec<f64>) -> Op
 }
 
 impl Inner {
+    /// How `revision` comes in; `None`: not by parts.
+    pub(crate) fn coming_in(&self, revision: RevisionId) -> Option<&Ramp> {
+        self.ramp.as_ref().filter(|ramp| ramp.revision == revision)
+    }
+
     /// How `change` comes in; `None`: at once.
     pub(crate) fn ramp_of(&self, change: &Change) -> Option<Ramp> {
         let at_once = match &change.kind {
@@ -181,7 +185,7 @@ impl Inner {
         }
         let moved = now.iter().zip(&then).map(|(now, then)| (now - then).abs());
         let points = moved.fold(0.0, f64::max) * 100.0;
-        let limit = pool.policy.limit("TRF-03", POINTS).max(1.0);
+        let limit = pool.policy.limit("TRF-03", STEP_POINTS).max(1.0);
         let steps = (points / limit - 1e-9).ceil();
         (steps > 1.0).then_some((steps as u32).min(STEPS_MAX))
     }

@@ -241,11 +241,7 @@ impl Inner {
         if today.count() >= PER_DAY {
             return Err("three automatic rollbacks were made within a day".to_owned());
         }
-        if self
-            .ramp
-            .as_ref()
-            .is_some_and(|ramp| ramp.revision == blamed)
-        {
+        if self.coming_in(blamed).is_some() {
             return Ok(true); // a step ends by evidence or is undone: nobody waits for harm
         }
         self.harms(case, watch)

@@ -25,10 +25,11 @@ use evenkeel_model::ids::{DeploymentId, Name, RevisionId};
 use evenkeel_model::record::{ALL_PPM, Entry, EventSource, RolloutRecord, RolloutState};
 
 use crate::action::{Action, Outcome};
+use crate::epoch::Shape;
 use crate::event::RequestId;
 use crate::refuse;
 use crate::state::{Gate, Inner};
-use crate::watch::{PoolWatch, Shape};
+use crate::watch::PoolWatch;
 use compare::{Comparison, Standing};
 pub use enter::STEP_LEAST;
 use overlay::{loads, overlaid, percent, says_the_same, weights};
@@ -384,7 +385,7 @@ impl Inner {
         if let Some(shaped) = self.rollouts.overlaid(pool, running) {
             return (shaped, Shape::Deployment);
         }
-        let ramp = self.ramp.as_ref().filter(|ramp| ramp.revision == running);
+        let ramp = self.coming_in(running);
         match ramp.and_then(|ramp| Some((ramp.shaped(pool)?, ramp.clone()))) {
             Some((shaped, ramp)) => (shaped, Shape::Ramp(Box::new((ramp, pool.clone())))),
             None => (pool.clone(), Shape::Text),

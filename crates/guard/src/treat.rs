@@ -178,7 +178,7 @@ impl Inner {
                 return Err(format!("{running} is still coming in by parts"));
             }
             if self.confirm_by.is_some() {
-                return Err(format!("{} waits to be confirmed", self.running.record.id));
+                return Err(format!("{running} waits to be confirmed"));
             }
             Ok(Treatment::Run(remedy, Box::new(config)))
         };

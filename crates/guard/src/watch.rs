@@ -21,12 +21,13 @@ use evenkeel_detect::load::{self, LoadCount, LoadEvidence, LoadTest};
 use evenkeel_detect::share::{self, ShareEvidence, ShareTest};
 use evenkeel_diagnose::Drift;
 use evenkeel_model::clock::{Mono, Wall};
-use evenkeel_model::config::{Algorithm, Pool, Retry};
+use evenkeel_model::config::{Pool, Retry};
 use evenkeel_model::ids::{Name, RevisionId};
 use evenkeel_model::tally::{Latency, Vitals};
 
 use crate::clients::ClientRule;
 use crate::counts::{Cell, Counts, Row};
+use crate::epoch::{EpochInfo, Shape};
 use crate::event::{EpochFact, HealthFact, MemberFact};
 use crate::hot::{Hot, Keys};
 use crate::members::Discovery;
@@ -59,25 +60,6 @@ pub(crate) const ENOUGH: u64 = 30;
 pub(crate) const WINDOW: usize = 10;
 /// Part of `max_in_flight` from which a backend counts as being at its limit between two samples.
 const AT_LIMIT: f64 = 0.8;
-
-/// An epoch and since when it runs.
-#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
-pub(crate) struct EpochInfo {
-    /// As the shell told it.
-    pub(crate) fact: EpochFact,
-    /// Since when.
-    pub(crate) from: Mono,
-    /// The algorithm of its revision.
-    pub(crate) algorithm: Algorithm,
-    /// Who takes which part by the journalled configuration (slow start and the like followed).
-    pub(crate) members: Vec<Member>,
-    /// The weights that its configuration declares, like `members`.
-    pub(crate) declared: Vec<u32>,
-    /// Its weights are between those before its revision and its own.
-    pub(crate) comes_in: bool,
-    /// What was intended and, where it follows from the configuration, expected in it.
-    pub(crate) shares: (Vec<f64>, Option<Vec<f64>>),
-}
 
 /// What is known of a backend's health.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -156,17 +138,6 @@ pub(crate) struct PoolWatch {
     pub(crate) spread: Spread,
     tests: Option<Tests>,
     shape: Shape,
-}
-
-/// Where the weights of a pool come from.
-#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
-pub(crate) enum Shape {
-    /// From the running text.
-    Text,
-    /// From a deployment: they say what is intended.
-    Deployment,
-    /// From a revision that comes in by parts, with the pool as its text has it.
-    Ramp(Box<(Ramp, Pool)>),
 }
 
 impl PoolWatch {

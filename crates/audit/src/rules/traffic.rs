@@ -19,6 +19,7 @@ mod step;
 mod zones;
 
 pub(super) use one_key::is_one_key;
+pub use step::STEP_POINTS;
 
 #[cfg(test)]
 mod tests;

@@ -2,21 +2,13 @@
 
 use std::time::Duration;
 
-use evenkeel_shop::{ServerHandle, StubOptions};
+use evenkeel_shop::ServerHandle;
 use serde_json::Value;
 
-use crate::support::{Home, PATIENCE, heavy, load, until};
+use crate::support::{Home, PATIENCE, heavy, load, stubs, until};
 
 /// Requests per second.
 const RATE: f64 = 300.0;
-
-fn stub(n: usize) -> ServerHandle {
-    let options = StubOptions {
-        name: format!("web-{n}"),
-        ..StubOptions::default()
-    };
-    evenkeel_shop::spawn_stub(options).unwrap()
-}
 
 fn config(stubs: &[ServerHandle], weights: [u32; 2]) -> String {
     let head = r#"[admin]
@@ -50,14 +42,15 @@ fn of_first(status: &Value, key: &str) -> f64 {
 #[test]
 fn a_change_that_moves_30_points_comes_in_by_three_parts_and_is_verified() {
     let _alone = heavy();
-    let stubs = [stub(1), stub(2)];
-    let home = Home::new(&config(&stubs, [1, 1]));
+    let stubs = stubs();
+    let stubs = &stubs[..2];
+    let home = Home::new(&config(stubs, [1, 1]));
     let instance = home.start(&[]);
     let _traffic = load(instance.front(), RATE);
     instance.when("half of it goes to each", PATIENCE, |s| {
         (of_first(s, "observed_share") - 0.5).abs() < 0.05
     });
-    home.write("next.toml", &config(&stubs, [4, 1]));
+    home.write("next.toml", &config(stubs, [4, 1]));
     let applied = instance.ask("apply next.toml --yes --wait 0s --reason 'web-1 has grown'");
     assert_eq!(applied["state"], "verifying", "{applied:#}");
     let mut seen: Vec<f64> = Vec::new();
@@ -84,7 +77,7 @@ fn a_change_that_moves_30_points_comes_in_by_three_parts_and_is_verified() {
     assert_eq!(end["incident"], Value::Null);
 
     // Nobody waits for parts who forces a change.
-    home.write("back.toml", &config(&stubs, [1, 1]));
+    home.write("back.toml", &config(stubs, [1, 1]));
     instance.ask("apply back.toml --yes --wait 0s --force --reason 'at once, please'");
     let status = instance.status();
     assert!((of_first(&status, "intended_share") - 0.5).abs() < 1e-6);

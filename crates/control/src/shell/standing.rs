@@ -98,11 +98,7 @@ impl Shell {
 
     /// A revision comes in by parts; with its swap, if that is still to come.
     pub(super) fn come_in(&mut self, ramp: Option<Ramp>) {
-        let runs = ramp
-            .as_ref()
-            .is_none_or(|ramp| ramp.revision == self.revision);
-        self.fleet.come_in(ramp);
-        if runs {
+        if self.fleet.come_in(ramp, self.revision) {
             self.refresh();
             self.publish();
         }

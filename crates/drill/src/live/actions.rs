@@ -194,14 +194,9 @@ impl Place<'_> {
             slow_factor: deploy.slow_factor,
             error_rate: deploy.error_rate.0,
         };
-        let reached = |name: &Name| {
+        self.release(&deploy.pool, &release, |name| {
             deploy.backends.is_empty() || deploy.backends.iter().any(|b| *name == b.as_str())
-        };
-        for ((pool, backend), stub) in &self.stubs {
-            if *pool == deploy.pool.as_str() && reached(backend) {
-                stub.release(release.clone()).map_err(|e| e.to_string())?;
-            }
-        }
+        })?;
         if !deploy.record {
             return Ok(());
         }
@@ -219,6 +214,21 @@ impl Place<'_> {
         record(&self.handle, command).await
     }
 
+    /// The backends of `of` that are `reached` run `release` from now on.
+    fn release(
+        &self,
+        of: &str,
+        release: &Release,
+        reached: impl Fn(&Name) -> bool,
+    ) -> Result<(), String> {
+        for ((pool, backend), stub) in &self.stubs {
+            if *pool == of && reached(backend) {
+                stub.release(release.clone()).map_err(|e| e.to_string())?;
+            }
+        }
+        Ok(())
+    }
+
     async fn deploy_in_steps(
         &mut self,
         deploy: &DeploySteps,
@@ -233,16 +243,12 @@ impl Place<'_> {
             let version = found.and_then(|(_, backend)| backend.version.as_ref());
             version.is_some_and(|version| *version == deploy.version.as_str())
         };
-        for ((pool, backend), stub) in &self.stubs {
-            if *pool == deploy.pool.as_str() && of_version(backend) {
-                let release = Release {
-                    version: deploy.version.clone(),
-                    slow_factor: deploy.slow_factor,
-                    error_rate: deploy.error_rate.0,
-                };
-                stub.release(release).map_err(|e| e.to_string())?;
-            }
-        }
+        let release = Release {
+            version: deploy.version.clone(),
+            slow_factor: deploy.slow_factor,
+            error_rate: deploy.error_rate.0,
+        };
+        self.release(&deploy.pool, &release, of_version)?;
         let reason = deploy.reason.clone().unwrap_or_else(|| AUTHOR.to_owned());
         let whose = (AUTHOR.to_owned(), reason);
         let started = self

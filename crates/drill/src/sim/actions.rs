@@ -210,13 +210,8 @@ impl World<'_> {
                 .map(|b| name(b))
                 .collect::<Result<_, _>>()?
         };
-        for backend in reached {
-            let key = (pool.clone(), backend);
-            let (slow_factor, error_rate) = (deploy.slow_factor, deploy.error_rate);
-            let release = behaviour::release(slow_factor, error_rate);
-            self.releases.insert(key.clone(), release);
-            self.set_fault(&key)?;
-        }
+        let release = behaviour::release(deploy.slow_factor, deploy.error_rate);
+        self.release(&pool, reached, &release)?;
         if !deploy.record {
             return Ok(());
         }
@@ -407,7 +402,7 @@ impl World<'_> {
         let running = state.revisions.get(&id).and_then(restore);
         let mut running = running.ok_or("no revision can boot")?;
         Arc::make_mut(&mut running.config).take_members(&self.plane);
-        self.ward.restart();
+        self.ward.restart(id);
         for drain in state.drains.values() {
             let left = drain.until.since(self.wall());
             if !left.is_zero() {

@@ -1,5 +1,6 @@
 //! Deployments in steps in the simulated world: the version behaves as the scenario says, the guard moves the traffic.
 
+use evenkeel_forecast::engine::spec::Fault;
 use evenkeel_guard::{DeployCommand, Event};
 use evenkeel_model::ids::Name;
 
@@ -11,6 +12,21 @@ use crate::refusal::{let_in, refused, said, turned_away};
 use crate::scenario::DeploySteps;
 
 impl World<'_> {
+    /// The backends of `pool` that are `reached` behave like `release` from now on.
+    pub(super) fn release(
+        &mut self,
+        pool: &Name,
+        reached: Vec<Name>,
+        release: &Fault,
+    ) -> Result<(), String> {
+        for backend in reached {
+            let key = (pool.clone(), backend);
+            self.releases.insert(key.clone(), release.clone());
+            self.set_fault(&key)?;
+        }
+        Ok(())
+    }
+
     pub(super) fn deploy_in_steps(
         &mut self,
         deploy: &DeploySteps,
@@ -25,12 +41,8 @@ impl World<'_> {
                 .is_some_and(|v| *v == deploy.version.as_str())
         });
         let names: Vec<Name> = mine.map(|b| b.name.clone()).collect();
-        for backend in names {
-            let key = (pool.clone(), backend);
-            let effect = release(deploy.slow_factor, deploy.error_rate);
-            self.releases.insert(key.clone(), effect);
-            self.set_fault(&key)?;
-        }
+        let effect = release(deploy.slow_factor, deploy.error_rate);
+        self.release(&pool, names, &effect)?;
         let request = self.request();
         self.send(Event::Deploy(Box::new(DeployCommand {
             request,

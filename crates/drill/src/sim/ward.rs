@@ -53,9 +53,9 @@ impl Ward {
         self.overlays.follow(rollout);
     }
 
-    /// A revision comes in by this from the next snapshot on; `None`: in full.
-    pub(super) fn come_in(&mut self, ramp: Option<Ramp>) {
-        self.overlays.come_in(ramp);
+    /// As [`Overlays::come_in`], from the next snapshot on.
+    pub(super) fn come_in(&mut self, ramp: Option<Ramp>, running: RevisionId) -> bool {
+        self.overlays.come_in(ramp, running)
     }
 
     /// Takes in a check result; the flip that it completes (the first result counts as one when it is good).
@@ -111,8 +111,8 @@ impl Ward {
     }
 
     /// Forgets what only the process knew: it was restarted.
-    pub(super) fn restart(&mut self) {
+    pub(super) fn restart(&mut self, running: RevisionId) {
         self.rosters.restart();
-        self.overlays.come_in(None);
+        self.overlays.come_in(None, running);
     }
 }

@@ -539,11 +539,7 @@ impl<'s> World<'s> {
                 self.refresh(false);
             }
             Action::Ramp { ramp } => {
-                let runs = ramp
-                    .as_ref()
-                    .is_none_or(|ramp| ramp.revision == self.revision);
-                self.ward.come_in(ramp.map(|ramp| *ramp));
-                if runs {
+                if self.ward.come_in(ramp.map(|ramp| *ramp), self.revision) {
                     self.refresh(false);
                 }
             }

@@ -150,9 +150,13 @@ impl Overlays {
         self.by_pool.insert(rollout.pool.clone(), rollout);
     }
 
-    /// A revision comes in by this from now on; `None`: in full.
-    pub fn come_in(&mut self, ramp: Option<Ramp>) {
+    /// A revision comes in by this from now on; `None`: in full. Whether that changes what runs as `running`; where it does
+    /// not, the swap is still to come.
+    pub fn come_in(&mut self, ramp: Option<Ramp>, running: RevisionId) -> bool {
+        let is_now = |ramp: &Ramp| ramp.revision == running;
+        let changes = ramp.as_ref().is_none_or(is_now);
         self.ramp = ramp;
+        changes
     }
 
     /// `config` with the weights that its pools have while it runs as `running`; the same where nothing shapes them.

@@ -356,11 +356,8 @@ impl World {
                 self.begin_epochs();
             }
             Action::Ramp { ramp } => {
-                let runs = ramp
-                    .as_ref()
-                    .is_none_or(|ramp| ramp.revision == self.revision);
-                self.overlays.come_in(ramp.map(|ramp| *ramp));
-                if runs {
+                let ramp = ramp.map(|ramp| *ramp);
+                if self.overlays.come_in(ramp, self.revision) {
                     self.begin_epochs();
                 }
             }

@@ -128,6 +128,11 @@ impl Health {
             HealthCheck::Http(http) => Some(http),
         }
     }
+
+    /// From the first failure to the moment at which the backend is taken out, at most.
+    pub fn acts_within(&self) -> Duration {
+        self.interval * self.fall + self.timeout
+    }
 }
 
 /// `[pool.NAME.ejection]`: a backend is out for a while when its answers show that it is broken.

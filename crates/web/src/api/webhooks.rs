@@ -51,7 +51,7 @@ impl Messages {
 
 pub(super) fn routes() -> Router<Handle> {
     Router::new()
-        .route("/api/webhooks/{name}", post(told))
+        .route(&format!("{PATH}{{name}}"), post(told))
         .layer(DefaultBodyLimit::max(MESSAGE_MAX))
 }
 

@@ -10,9 +10,11 @@ use evenkeel_model::setup::Pool;
 use super::EPSILON;
 use crate::rule::{Limit, Rule, Subject, Words, percent, rate};
 
-/// How far a share may move at once.
+/// Points of share that one change may move at once where the pool does not say.
+pub const STEP_POINTS: f64 = 10.0;
+
 const POINTS: Limit = Limit {
-    default: 10.0,
+    default: STEP_POINTS,
     unit: "points of share",
 };
 
