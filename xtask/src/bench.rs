@@ -15,7 +15,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail, ensure};
 use clap::{Args, Subcommand};
 
+mod client;
 mod configs;
+mod control;
 mod picks;
 mod swap;
 mod tail;
@@ -41,6 +43,8 @@ enum What {
     Picks(picks::Options),
     /// The longest pause of a worker while 10,000 backends are swapped; writes the table of docs/performance.md.
     Swap,
+    /// CPU time of the control loop with 1,000 backends; writes the table of docs/performance.md.
+    Control(control::Options),
     /// Tail latency with one slow backend of ten beside HAProxy, nginx and Envoy; writes the tables of docs/balancing.md.
     Tail(tail::Options),
 }
@@ -81,6 +85,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     match &options.what {
         Some(What::Picks(options)) => picks::run(options),
         Some(What::Swap) => swap::run(),
+        Some(What::Control(options)) => control::run(options),
         Some(What::Tail(options)) => tail::run(options),
         None => requests(options),
     }
@@ -96,11 +101,11 @@ fn place(rounds: u64) -> anyhow::Result<PathBuf> {
 
 fn requests(options: &Options) -> anyhow::Result<()> {
     let dir = place(options.rounds as u64)?;
-    crate::cargo(&["build", "--release", "--locked", "--package", "evenkeel"])?;
+    let binary = release()?;
     let origin_port = free_port()?;
     let origin = start_nginx(&dir.join("origin"), &configs::origin(origin_port), 1)?;
     wait_for(origin_port)?;
-    let mut proxies = start_proxies(&dir, origin_port)?;
+    let mut proxies = start_proxies(&binary, &dir, origin_port)?;
     let outcome = measure(options, &proxies);
     for proxy in &mut proxies {
         stop(&mut proxy.child);
@@ -201,7 +206,7 @@ fn at(sorted: &[f64], q: f64) -> f64 {
     sorted.get(index).copied().unwrap_or(f64::NAN)
 }
 
-fn start_proxies(dir: &Path, origin: u16) -> anyhow::Result<Vec<Proxy>> {
+fn start_proxies(binary: &Path, dir: &Path, origin: u16) -> anyhow::Result<Vec<Proxy>> {
     let mut proxies = Vec::new();
     let (port, admin) = (free_port()?, free_port()?);
     let config = dir.join("evenkeel.toml");
@@ -210,7 +215,7 @@ fn start_proxies(dir: &Path, origin: u16) -> anyhow::Result<Vec<Proxy>> {
     if data.exists() {
         fs::remove_dir_all(&data)?;
     }
-    let child = pinned("target/release/evenkeel")
+    let child = pinned(binary)
         .args(["--quiet", "--data"])
         .arg(&data)
         .arg("run")
@@ -226,7 +231,7 @@ fn start_proxies(dir: &Path, origin: u16) -> anyhow::Result<Vec<Proxy>> {
     let port = free_port()?;
     let config = dir.join("haproxy.cfg");
     fs::write(&config, configs::haproxy(port, origin))?;
-    let child = pinned("haproxy")
+    let child = pinned(Path::new("haproxy"))
         .arg("-db")
         .arg("-f")
         .arg(&config)
@@ -249,10 +254,18 @@ fn start_proxies(dir: &Path, origin: u16) -> anyhow::Result<Vec<Proxy>> {
     Ok(proxies)
 }
 
-fn pinned(program: &str) -> Command {
+/// The release build of the binary, made if it has to be.
+fn release() -> anyhow::Result<PathBuf> {
+    crate::cargo(&["build", "--release", "--locked", "--package", "evenkeel"])?;
+    let target = std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into());
+    Ok(PathBuf::from(target).join("release/evenkeel"))
+}
+
+fn pinned(program: &Path) -> Command {
     let mut command = Command::new("taskset");
     command
-        .args(["-c", "0", program])
+        .args(["-c", "0"])
+        .arg(program)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null());
@@ -282,15 +295,16 @@ fn start_nginx(dir: &Path, config: &str, core: u32) -> anyhow::Result<Child> {
 fn cpu_ns(pid: u32) -> anyhow::Result<u64> {
     let mut total = 0;
     for task in fs::read_dir(format!("/proc/{pid}/task")).context("the proxy is gone")? {
-        let text = fs::read_to_string(task?.path().join("schedstat"))?;
-        let spent: u64 = text
-            .split_whitespace()
-            .next()
-            .context("empty schedstat")?
-            .parse()?;
-        total += spent;
+        total += task_ns(&task?.path())?;
     }
     Ok(total)
+}
+
+/// CPU time of one thread, in nanoseconds.
+fn task_ns(task: &Path) -> anyhow::Result<u64> {
+    let text = fs::read_to_string(task.join("schedstat"))?;
+    let spent = text.split_whitespace().next().context("empty schedstat")?;
+    Ok(spent.parse()?)
 }
 
 fn free_port() -> anyhow::Result<u16> {

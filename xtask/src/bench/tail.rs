@@ -15,13 +15,12 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, ensure};
 use clap::Args;
 
+use super::client::{self, Answers, Offer};
 use crate::agreement::corpus::Peer;
 use crate::agreement::peer::{Peers, Running, find_envoy};
-use client::{Answers, Offer};
 use configs::{CONTENDERS, Contender};
 use origin::{Origin, Service};
 
-mod client;
 mod configs;
 mod origin;
 
@@ -113,9 +112,7 @@ fn evenkeel(options: &Options) -> anyhow::Result<PathBuf> {
     if let Some(told) = &options.evenkeel {
         return Ok(told.clone());
     }
-    crate::cargo(&["build", "--release", "--locked", "--package", "evenkeel"])?;
-    let target = std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into());
-    Ok(PathBuf::from(target).join("release/evenkeel"))
+    super::release()
 }
 
 /// Requests per second that the origins can serve together.
