@@ -5,6 +5,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, Bytes};
@@ -54,6 +55,8 @@ pub struct StubOptions {
     pub health_path: String,
     /// Whether a health check takes a slot like any other request.
     pub health_in_pool: bool,
+    /// Time that it takes to answer a health check, without a fault.
+    pub health_latency: Duration,
     /// Length of the body of every other answer, in bytes, up to [`ANSWER_MAX`].
     pub body_bytes: usize,
     /// Paths with a treatment of their own.
@@ -71,6 +74,7 @@ impl Default for StubOptions {
             capacity: Capacity::default(),
             health_path: "/healthz".to_owned(),
             health_in_pool: false,
+            health_latency: Duration::ZERO,
             body_bytes: 64,
             routes: Vec::new(),
         }
@@ -94,6 +98,7 @@ struct Stub {
     machine: Arc<Machine>,
     health_path: String,
     health_in_pool: bool,
+    health_latency: Duration,
     body: Bytes,
     routes: Vec<(String, StatusCode, f64, Bytes)>,
 }
@@ -118,6 +123,7 @@ fn build(options: StubOptions) -> Result<Built, ServerError> {
         machine: Arc::clone(&machine),
         health_path: options.health_path,
         health_in_pool: options.health_in_pool,
+        health_latency: options.health_latency,
         body: filler(options.body_bytes),
         routes: routes.collect(),
     });
@@ -163,6 +169,9 @@ async fn health(stub: &Stub, cut: &Cut) -> Response {
         && let Err(refusal) = stub.machine.perform(1.0, |_| std::future::ready(())).await
     {
         return stub.machine.refuse(refusal, cut);
+    }
+    if !stub.health_latency.is_zero() {
+        tokio::time::sleep(stub.health_latency).await;
     }
     stub.machine.health().await.into_response()
 }

@@ -528,6 +528,7 @@ fn start_stub(
         },
         health_path,
         health_in_pool: model.health.queued,
+        health_latency: model.health.latency.0,
         routes,
         ..StubOptions::default()
     };

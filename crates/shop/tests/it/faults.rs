@@ -1,7 +1,7 @@
 //! Capacity and faults of the stub over real sockets; the shop has the same.
 
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use evenkeel_shop::stub::StubRoute;
 use evenkeel_shop::{
@@ -74,6 +74,19 @@ fn a_health_check_inside_the_pool_is_turned_away_like_any_other_request() {
     stub.clear_faults();
     assert!(held.into_iter().all(|h| h.join().unwrap() == Some(200)));
     assert_eq!(get(stub.address(), "/healthz").status, 200);
+}
+
+#[test]
+fn a_health_check_takes_the_time_that_is_set_and_a_request_does_not() {
+    let stub = stub(|options| options.health_latency = Duration::from_millis(200));
+    let took = |path: &str| {
+        let asked = Instant::now();
+        assert_eq!(get(stub.address(), path).status, 200);
+        asked.elapsed()
+    };
+    assert!(took("/healthz") >= Duration::from_millis(200));
+    // Among five, one is not held up by the machine.
+    assert!((0..5).any(|_| took("/") < Duration::from_millis(200)));
 }
 
 #[test]
