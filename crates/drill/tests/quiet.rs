@@ -18,7 +18,7 @@ use evenkeel_drill::scenario::{RateChange, Span};
 use evenkeel_drill::{Scenario, scenario, shipped, sim};
 
 /// Days of the long version, and seeds of each control with each algorithm.
-const DAYS: u64 = 1_667;
+const DAYS: u64 = 1_690;
 const CONTROL_SEEDS: u64 = 3;
 /// Alarms in the long version that one in ten years makes less likely than one in four thousand, up to 10,000 hours.
 const ALARMS_MAX: usize = 2;
