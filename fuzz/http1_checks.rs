@@ -3,8 +3,9 @@
 
 use evenkeel_http1::{
     BodyDecoder, BodyError, BodyLength, ClientFields, Limits, Method, RequestHead, RequestRewrite,
-    ResponseHead, ResponseRewrite, Scheme, Trust, Version, parse_request, parse_response,
-    write_chunk, write_last_chunk, write_request_head, write_response_head,
+    ResponseError, ResponseHead, ResponseRewrite, Scheme, Trust, Version, is_protocol, may_tunnel,
+    parse_request, parse_response, parse_upgrade_response, write_chunk, write_last_chunk,
+    write_request_head, write_response_head,
 };
 
 /// Small limits, so that short inputs reach them.
@@ -47,6 +48,7 @@ pub(crate) fn request(bytes: &[u8]) {
         request_id: "1",
         host: None,
         expect_continue: head.expect_continue,
+        upgrade: None,
         strip: &[],
         extra: &[],
     };
@@ -67,10 +69,44 @@ pub(crate) fn request(bytes: &[u8]) {
         (head.body, head.path(bytes))
     );
     assert_eq!(again.authority(&out), head.authority(bytes));
+    if let Some(protocol) = head.upgrade_to(bytes, |_| true) {
+        assert!(is_protocol(protocol) && may_tunnel(protocol), "{protocol}");
+        assert!(matches!(head.body, BodyLength::None | BodyLength::Fixed(0)));
+    }
+}
+
+/// A tunnel is only what was asked for and is told the client as such; a response that is none is the same with and
+/// without an upgrade asked for.
+pub(crate) fn switched(bytes: &[u8]) {
+    let (mut head, mut plain) = (ResponseHead::default(), ResponseHead::default());
+    let asked = parse_upgrade_response(bytes, Method::Get, Some("websocket"), &LIMITS, &mut head);
+    let unasked = parse_response(bytes, Method::Get, &LIMITS, &mut plain);
+    if !matches!(asked, Ok(Some(_))) || !head.switched {
+        let is_about_it = matches!(unasked, Err(ResponseError::Switched));
+        assert!(asked == unasked || is_about_it, "{}", bytes.escape_ascii());
+        return;
+    }
+    assert_eq!(unasked, Err(ResponseError::Switched));
+    assert_eq!((head.status, head.body), (101, BodyLength::None));
+    let with = ResponseRewrite {
+        client_version: Version::Http11,
+        keep_alive: false,
+        pseudonym: "x",
+        request_id: "1",
+        upgrade: Some("websocket"),
+        strip: &[],
+        extra: &[],
+    };
+    let mut out = Vec::new();
+    write_response_head(&mut out, &head, bytes, &with);
+    let parsed = parse_upgrade_response(&out, Method::Get, Some("websocket"), &LARGE, &mut head);
+    assert_eq!(parsed, Ok(Some(out.len())), "{}", out.escape_ascii());
+    assert!(head.switched);
 }
 
 /// A response accepted is written in a form that is accepted and framed as announced.
 pub(crate) fn response(bytes: &[u8]) {
+    switched(bytes);
     for method in [Method::Get, Method::Head] {
         let mut head = ResponseHead::default();
         let Ok(Some(end)) = parse_response(bytes, method, &LIMITS, &mut head) else {
@@ -83,6 +119,7 @@ pub(crate) fn response(bytes: &[u8]) {
                 keep_alive: true,
                 pseudonym: "x",
                 request_id: "1",
+                upgrade: None,
                 strip: &["x"],
                 extra: &[],
             };

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use anyhow::{Context as _, bail};
 
-/// A Debian package, the program that shows it is there, and what the tests do with it.
+/// A Debian package, the program (or the whole path of a file) that shows it is there, and what the tests do with it.
 struct Package {
     name: &'static str,
     program: &'static str,
@@ -37,6 +37,11 @@ const NEEDED: &[Package] = &[
         name: "python3",
         program: "python3",
         purpose: "a client and an origin that this project did not write",
+    },
+    Package {
+        name: "python3-websockets",
+        program: "/usr/lib/python3/dist-packages/websockets/__init__.py",
+        purpose: "a client and a server of web sockets that this project did not write",
     },
     Package {
         name: "nodejs",

@@ -55,6 +55,7 @@ impl Fleet {
         let runtime = rounds.into_iter().map(|round| PoolRuntime {
             epoch: round.epoch,
             members: round.lineup.members,
+            drained: round.lineup.drained,
         });
         let runtime = runtime.collect();
         let snapshot = Snapshot::new(revision, shaped, runtime, &self.gauges)?;

@@ -21,7 +21,7 @@ use evenkeel_model::ids::{IncidentId, Name, RevisionId};
 use evenkeel_model::parse;
 use evenkeel_model::record::Told;
 use evenkeel_model::tally::RouteKey;
-use evenkeel_proxy::{Hedges, OverloadView, Probes};
+use evenkeel_proxy::{Hedges, OverloadView, Probes, TunnelCounts};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::counters::{PoolCounters, WorkerCounters};
@@ -69,6 +69,8 @@ pub struct Published {
     pub hedges: Vec<(Name, Hedges)>,
     /// What became of probes, by pool that sends them.
     pub probes: Vec<(Name, Probes)>,
+    /// Tunnels, by pool and backend that ever had one.
+    pub tunnels: Vec<(Name, Name, TunnelCounts)>,
     /// What became of looks for members, by pool that finds some.
     pub looks: Vec<(Name, Looks)>,
     /// What overload protection sees and did.
@@ -99,6 +101,7 @@ impl Published {
             rate_limited: Vec::new(),
             hedges: Vec::new(),
             probes: Vec::new(),
+            tunnels: Vec::new(),
             looks: Vec::new(),
             overload: OverloadView::default(),
             started_at,

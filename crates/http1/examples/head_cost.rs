@@ -37,6 +37,7 @@ fn forward(bytes: &[u8], rounds: u32) -> usize {
         request_id: "0123456789abcdef",
         host: None,
         expect_continue: false,
+        upgrade: None,
         strip: &[],
         extra: &[],
     };
@@ -63,6 +64,7 @@ fn answer(rounds: u32) -> usize {
         keep_alive: true,
         pseudonym: "evenkeel",
         request_id: "0123456789abcdef",
+        upgrade: None,
         strip: &["endpoint-load-metrics"],
         extra: &[],
     };

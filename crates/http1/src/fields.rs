@@ -61,6 +61,7 @@ pub(crate) struct Fields {
 pub(crate) struct Connection {
     pub(crate) close: bool,
     pub(crate) keep_alive: bool,
+    pub(crate) upgrade: bool,
     pub(crate) too_many: bool,
 }
 
@@ -145,6 +146,7 @@ impl Fields {
                 } else if option.eq_ignore_ascii_case(b"keep-alive") {
                     said.keep_alive = true;
                 } else if names::may_be_listed(option) {
+                    said.upgrade |= option.eq_ignore_ascii_case(b"upgrade");
                     self.drop_named(option, buf);
                 }
             }
@@ -191,6 +193,14 @@ impl Fields {
         self.list
             .iter()
             .map(move |f| (f.name.text(buf), f.value.of(buf)))
+    }
+
+    /// Places of the values of one field, in order.
+    pub(crate) fn spans(&self, name: &str, buf: &[u8]) -> impl Iterator<Item = Span> {
+        self.list
+            .iter()
+            .filter(move |f| f.name.of(buf).eq_ignore_ascii_case(name.as_bytes()))
+            .map(|f| f.value)
     }
 
     /// Values of one field, in order.

@@ -30,7 +30,10 @@
 //!   malformed escapes are refused. What a route sees must be normalised by who routes.
 //! - Field names with `_` are legal and forwarded, except those that a gateway which maps `-` to `_`
 //!   would mix up with a field this room owns (`X_Forwarded_For`, `Content_Length`, ..): dropped.
-//! - `Upgrade` is dropped: no tunnels in this version. `Proxy` is dropped (CVE-2016-5385).
+//! - `Upgrade` is dropped unless the caller passes one protocol on ([`RequestHead::upgrade_to`]); a 101 is
+//!   a fault unless it names just that one ([`parse_upgrade_response`]). A request with a body asks for no
+//!   upgrade, nor does HTTP/1.0, and `h2c` and other HTTP versions are never passed on: two readers would
+//!   then see different requests in the same bytes. `Proxy` is dropped (CVE-2016-5385).
 //! - HTTP/1.2 to 1.9 are read as 1.1; any other major version is 505. What is sent is always 1.1.
 
 mod answer;
@@ -45,6 +48,7 @@ mod request;
 mod response;
 mod scan;
 mod syntax;
+mod upgrade;
 mod write;
 
 pub use answer::{Answer, reason, write_answer};
@@ -54,7 +58,8 @@ pub use forward::{ClientFields, Scheme, Trust};
 pub use limits::Limits;
 pub use refusal::{Refusal, ResponseError};
 pub use request::{Method, RequestHead, Version, parse_request};
-pub use response::{ResponseHead, parse_response};
+pub use response::{ResponseHead, parse_response, parse_upgrade_response};
+pub use upgrade::{is_protocol, may_tunnel};
 pub use write::{
     Framing, RequestRewrite, ResponseRewrite, write_request_head, write_response_head,
 };

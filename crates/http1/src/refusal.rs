@@ -71,5 +71,6 @@ reasons! {
         Coding 502 "response_coding" "Transfer-Encoding is not exactly chunked",
         CodingVersion 502 "response_coding_version" "Transfer-Encoding in an HTTP/1.0 response",
         Switched 502 "response_switched" "101 although no upgrade was asked for",
+        SwitchedElsewhere 502 "response_switched_elsewhere" "101 without exactly the protocol that was asked for",
     }
 }

@@ -96,7 +96,8 @@ pub struct RequestHead {
     pub keep_alive: bool,
     /// Whether the client waits for a 100 before it sends the body. Only set when there is one.
     pub expect_continue: bool,
-    /// Whether the client asked to change the protocol; the request is forwarded without that.
+    /// Whether the client asks to change the protocol in a way that may be granted: over HTTP/1.1, without a
+    /// body, and `Connection` lists `upgrade`. See [`RequestHead::upgrade_to`].
     pub upgrade: bool,
     /// `Max-Forwards` of an `OPTIONS` request. At `Some(0)` the proxy answers itself (RFC 9110
     /// 7.6.2); otherwise it is written one lower.

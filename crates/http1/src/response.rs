@@ -14,6 +14,7 @@ use crate::refusal::ResponseError;
 use crate::request::{Method, Version};
 use crate::scan::Progress;
 use crate::syntax;
+use crate::upgrade;
 
 /// One response head as offsets into the buffer it was parsed from; reuse and `buf` as for
 /// [`RequestHead`](crate::RequestHead).
@@ -22,7 +23,8 @@ pub struct ResponseHead {
     pub(crate) fields: Fields,
     pub(crate) progress: Progress,
     pub(crate) reason: Span,
-    /// 100 to 999, never 101.
+    said_upgrade: bool,
+    /// 100 to 999; 101 only where an upgrade was asked for, and then [`Self::switched`].
     pub status: u16,
     /// The version the backend spoke.
     pub version: Version,
@@ -34,6 +36,8 @@ pub struct ResponseHead {
     pub keep_alive: bool,
     /// Whether this is a 1xx: forward it (not to HTTP/1.0) and parse on for the final response.
     pub informational: bool,
+    /// Whether the connection is a tunnel from here on, in the protocol that was asked for.
+    pub switched: bool,
 }
 
 impl ResponseHead {
@@ -73,7 +77,22 @@ pub fn parse_response(
     limits: &Limits,
     head: &mut ResponseHead,
 ) -> Result<Option<usize>, ResponseError> {
-    let result = attempt(buf, method, limits, head);
+    parse_upgrade_response(buf, method, None, limits, head)
+}
+
+/// [`parse_response`] to a request that may have asked for an upgrade to `offered`: a 101 that names just that
+/// protocol is no error then.
+///
+/// # Errors
+/// As those of [`parse_response`].
+pub fn parse_upgrade_response(
+    buf: &[u8],
+    method: Method,
+    offered: Option<&str>,
+    limits: &Limits,
+    head: &mut ResponseHead,
+) -> Result<Option<usize>, ResponseError> {
+    let result = attempt(buf, method, offered, limits, head);
     if !matches!(result, Ok(None)) {
         head.progress.reset();
     }
@@ -83,6 +102,7 @@ pub fn parse_response(
 fn attempt(
     buf: &[u8],
     method: Method,
+    offered: Option<&str>,
     limits: &Limits,
     head: &mut ResponseHead,
 ) -> Result<Option<usize>, ResponseError> {
@@ -98,6 +118,7 @@ fn attempt(
     }
     if let Some(end) = tokenize(window, limits, head)? {
         judge(window, method, head)?;
+        judge_switch(window, offered, head)?;
         return Ok(Some(end));
     }
     head.progress.tried(window);
@@ -172,10 +193,8 @@ fn judge(buf: &[u8], method: Method, head: &mut ResponseHead) -> Result<(), Resp
     if head.status < 100 {
         return Err(ResponseError::Status);
     }
-    if head.status == 101 {
-        return Err(ResponseError::Switched);
-    }
-    head.informational = head.status < 200;
+    head.switched = head.status == 101;
+    head.informational = head.status < 200 && !head.switched;
     let mut length = None;
     let mut coding = None;
     for field in head.fields.iter_mut() {
@@ -208,7 +227,7 @@ fn judge(buf: &[u8], method: Method, head: &mut ResponseHead) -> Result<(), Resp
             return Err(ResponseError::Coding);
         }
     }
-    let bodiless = head.informational || method == Method::Head || matches!(head.status, 204 | 304);
+    let bodiless = head.status < 200 || method == Method::Head || matches!(head.status, 204 | 304);
     head.body = match (coding, length) {
         _ if bodiless => BodyLength::None,
         (Some(_), _) => BodyLength::Chunked,
@@ -221,9 +240,33 @@ fn judge(buf: &[u8], method: Method, head: &mut ResponseHead) -> Result<(), Resp
     if said.too_many {
         return Err(ResponseError::FieldSyntax);
     }
+    head.said_upgrade = said.upgrade;
     head.keep_alive = !ambiguous
+        && !head.switched
         && !said.close
         && head.body != BodyLength::UntilClose
         && (head.version == Version::Http11 || said.keep_alive);
     Ok(())
+}
+
+/// A backend that changes the protocol unasked, or to another one than was asked for, would make bytes of a tunnel
+/// out of what the client means as requests.
+fn judge_switch(
+    buf: &[u8],
+    offered: Option<&str>,
+    head: &ResponseHead,
+) -> Result<(), ResponseError> {
+    if !head.switched {
+        return Ok(());
+    }
+    let Some(offered) = offered else {
+        return Err(ResponseError::Switched);
+    };
+    let named = head.values(buf, "upgrade").flat_map(syntax::members);
+    let is_named = upgrade::names_only(named, offered);
+    if head.version == Version::Http11 && head.said_upgrade && is_named {
+        Ok(())
+    } else {
+        Err(ResponseError::SwitchedElsewhere)
+    }
 }

@@ -19,6 +19,8 @@ pub struct RequestRewrite<'a> {
     pub host: Option<&'a str>,
     /// Whether to ask the backend for a 100 before the body.
     pub expect_continue: bool,
+    /// The protocol to ask the backend for, as [`RequestHead::upgrade_to`] gives it.
+    pub upgrade: Option<&'a str>,
     /// Names of fields not to hand on.
     pub strip: &'a [&'a str],
     /// Fields to add; the caller vouches for their syntax.
@@ -54,6 +56,9 @@ pub fn write_request_head(
     write_length(out, head.body);
     if with.expect_continue {
         out.extend_from_slice(b"Expect: 100-continue\r\n");
+    }
+    if let Some(protocol) = with.upgrade {
+        write_upgrade(out, protocol);
     }
     if let Some(hops) = head.max_forwards {
         line(
@@ -164,6 +169,8 @@ pub struct ResponseRewrite<'a> {
     pub pseudonym: &'a str,
     /// `X-Request-Id`; the backend's own is always dropped. Empty writes none.
     pub request_id: &'a str,
+    /// The protocol that a 101 changes to, as it was asked for; other answers are written without it.
+    pub upgrade: Option<&'a str>,
     /// Names of fields not to hand on, such as `endpoint-load-metrics`.
     pub strip: &'a [&'a str],
     /// Fields to add; the caller vouches for their syntax.
@@ -212,13 +219,16 @@ pub fn write_response_head(
     };
     match (body, head.content_length) {
         // No body follows, but the length it would have is still said; not in a 204 (RFC 9110 8.6).
-        (BodyLength::None, Some(length)) if head.status != 204 => {
+        (BodyLength::None, Some(length)) if !matches!(head.status, 101 | 204) => {
             write_length(out, BodyLength::Fixed(length));
         }
         _ => write_length(out, body),
     }
     let keep_alive = with.keep_alive && body != BodyLength::UntilClose;
-    write_connection(out, keep_alive, with.client_version);
+    match with.upgrade {
+        Some(protocol) if head.switched => write_upgrade(out, protocol),
+        _ => write_connection(out, keep_alive, with.client_version),
+    }
     if !with.pseudonym.is_empty() {
         out.extend_from_slice(match head.version {
             Version::Http10 => b"Via: 1.0 ",
@@ -259,6 +269,11 @@ pub(crate) fn write_connection(out: &mut Vec<u8>, keep_alive: bool, version: Ver
         (true, Version::Http10) => out.extend_from_slice(b"Connection: keep-alive\r\n"),
         (false, _) => out.extend_from_slice(b"Connection: close\r\n"),
     }
+}
+
+fn write_upgrade(out: &mut Vec<u8>, protocol: &str) {
+    out.extend_from_slice(b"Connection: Upgrade\r\n");
+    line(out, "Upgrade", protocol.as_bytes());
 }
 
 fn write_decimal(out: &mut Vec<u8>, mut number: u64) {

@@ -90,6 +90,7 @@ fn we_read(bytes: &[u8]) -> Option<(Seen, Vec<u8>)> {
         request_id: "1",
         host: None,
         expect_continue: false,
+        upgrade: None,
         strip: &[],
         extra: &[],
     };

@@ -194,7 +194,7 @@ proptest! {
         let mut head = RequestHead::default();
         if let Ok(Some(end)) = parse_request(&bytes, &Limits::default(), &mut head) {
             let client = ClientFields::new(None, Scheme::Http, Trust::Replace, "x");
-            let with = RequestRewrite { client: &client, request_id: "1", host: None, expect_continue: false, strip: &[], extra: &[] };
+            let with = RequestRewrite { client: &client, request_id: "1", host: None, expect_continue: false, upgrade: None, strip: &[], extra: &[] };
             let mut out = Vec::new();
             write_request_head(&mut out, &head, &bytes[..end], &with);
             let mut again = RequestHead::default();
@@ -248,7 +248,7 @@ proptest! {
         if let (Ok(Some(end)), body) = whole {
             let mut head = ResponseHead::default();
             prop_assert_eq!(parse_response(&bytes[..end], Method::Get, &Limits::default(), &mut head), Ok(Some(end)));
-            let with = ResponseRewrite { client_version: Version::Http11, keep_alive: true, pseudonym: "x", request_id: "1", strip: &[], extra: &[] };
+            let with = ResponseRewrite { client_version: Version::Http11, keep_alive: true, pseudonym: "x", request_id: "1", upgrade: None, strip: &[], extra: &[] };
             let mut out = Vec::new();
             let framing = write_response_head(&mut out, &head, &bytes[..end], &with);
             prop_assert_eq!(parse_response(&out, Method::Get, &Limits::default(), &mut head), Ok(Some(out.len())));

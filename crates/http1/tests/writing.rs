@@ -35,6 +35,7 @@ fn forward_as(client: &ClientFields, text: &str) -> String {
         request_id: "",
         host: None,
         expect_continue: head.expect_continue,
+        upgrade: None,
         strip: &[],
         extra: &[],
     };
@@ -279,6 +280,7 @@ fn respond(method: Method, client: Version, text: &str) -> (String, Framing) {
         keep_alive: true,
         pseudonym: "ek",
         request_id: "r1",
+        upgrade: None,
         strip: &["endpoint-load-metrics"],
         extra: &[("X-Extra", "1")],
     };

@@ -158,7 +158,7 @@ impl Work<'_> {
     /// Tells the asides, the same one once.
     fn asides(&mut self) {
         let mut told: BTreeMap<(u8, &str), (&Aside, usize)> = BTreeMap::new();
-        for aside in self.asides {
+        for aside in self.asides.iter().filter(|a| !protocol::comes_along(a)) {
             told.entry((rank(Some(aside.kind)), aside.what.as_str()))
                 .or_insert((aside, 0))
                 .1 += 1;

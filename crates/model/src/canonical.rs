@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 use crate::config::{
     Affinity, Backend, Choices, Config, Ejection, HashKey, Health, HealthCheck, Lifetime, Listener,
     Members, MembersSource, NPlusOne, Overload, Pool, Priority, Remedies, Remedy, Reported,
-    RetryOn, Role, Session,
+    RetryOn, Role, Session, Tunnels, Upgrades,
 };
 use crate::day::Day;
 use crate::finding::Severity;
@@ -164,6 +164,11 @@ fn sections(config: &Config) -> Vec<Section> {
         }
         if route.priority != Priority::default() {
             entries.push(("priority", quote(route.priority.as_str())));
+        }
+        if route.upgrades != Upgrades::default() {
+            let names = route.upgrades.0.iter().map(|name| quote(name));
+            let names: Vec<String> = names.collect();
+            entries.push(("upgrade", format!("[{}]", names.join(", "))));
         }
         sections.push(element("route", index, entries));
     }
@@ -432,6 +437,13 @@ fn connection_entries(pool: &Pool) -> Vec<(&'static str, String)> {
         ("request_timeout", duration(pool.request_timeout)),
     ];
     // Nothing where it is the default, so that the hashes of older revisions stay.
+    let usual = Tunnels::default();
+    if pool.tunnels.idle != usual.idle {
+        entries.push(("tunnel_idle", duration(pool.tunnels.idle)));
+    }
+    if pool.tunnels.drain != usual.drain {
+        entries.push(("tunnel_drain", duration(pool.tunnels.drain)));
+    }
     match pool.choices {
         Choices::DEFAULT => {}
         Choices::Drawn(count) => entries.push(("choices", count.to_string())),

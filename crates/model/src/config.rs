@@ -18,6 +18,7 @@ mod choice;
 mod limits;
 mod remedies;
 mod standing;
+mod tunnels;
 
 pub use choice::{Affinity, Algorithm, Choices, HashKey, Intent, Probe, StickyCookie};
 pub use limits::{
@@ -28,6 +29,7 @@ pub use standing::{
     Ejection, Health, HealthCheck, HttpCheck, Locality, Members, MembersSource, Place, Reported,
     ReportedSignal, Subset,
 };
+pub use tunnels::{Tunnels, Upgrades};
 
 /// One whole configuration.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -209,6 +211,8 @@ pub struct Route {
     pub rate_limit: Option<RateLimit>,
     /// Who is refused first when there is too much. Default normal.
     pub priority: Priority,
+    /// What its requests may be upgraded to. Default `websocket`.
+    pub upgrades: Upgrades,
 }
 
 /// What CAP-02 and CAP-03 (loss of one backend, of one zone) do to an apply.
@@ -271,6 +275,8 @@ pub struct Pool {
     pub idle_timeout: Duration,
     /// The whole request, tries included, up to the response head. Default 30 s.
     pub request_timeout: Duration,
+    /// How long connections last that left HTTP by an upgrade.
+    pub tunnels: Tunnels,
     /// Retries.
     pub retry: Retry,
     /// When a second backend is asked for a request whose first one is slow; `None`: never.

@@ -30,6 +30,7 @@ mod side;
 mod suggest;
 mod text;
 mod typed;
+mod upgrade;
 mod weights;
 
 #[cfg(test)]

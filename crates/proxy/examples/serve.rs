@@ -24,6 +24,7 @@ fn main() -> Result<(), AnyError> {
     let facts = config.pools.iter().map(|pool| PoolRuntime {
         epoch: Epoch(1),
         members: effective_members(pool, |_| true).0,
+        drained: Vec::new(),
     });
     let facts = facts.collect();
     let bound = Proxy::bind(&config)?;

@@ -56,6 +56,7 @@ fn snapshot(round: u64, config: Config, gauges: &Gauges) -> Result<Snapshot, Any
     let facts = config.pools.iter().map(|pool| PoolRuntime {
         epoch: Epoch(round),
         members: effective_members(pool, |_| true).0,
+        drained: Vec::new(),
     });
     let facts = facts.collect();
     Ok(Snapshot::new(

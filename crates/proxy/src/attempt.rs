@@ -10,8 +10,8 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use evenkeel_http1::{
-    BodyDecoder, BodyLength, Limits, RequestRewrite, ResponseHead, ResponseRewrite, Version,
-    parse_response, write_request_head, write_response_head,
+    BodyDecoder, BodyLength, Limits, RequestRewrite, ResponseError, ResponseHead, ResponseRewrite,
+    Version, parse_upgrade_response, write_request_head, write_response_head,
 };
 
 use crate::age::Age;
@@ -176,6 +176,7 @@ impl Exchange<'_> {
             request_id: self.id,
             host: None,
             expect_continue: self.head.expect_continue,
+            upgrade: self.upgrade,
             strip: &[],
             extra: &[],
         };
@@ -292,13 +293,18 @@ impl Exchange<'_> {
         };
         while !upstream.buf.is_empty() {
             let bytes = upstream.buf.filled();
-            let parsed = parse_response(bytes, self.head.method_kind, &limits, response);
+            let method = self.head.method_kind;
+            let parsed = parse_upgrade_response(bytes, method, self.upgrade, &limits, response);
             let Some(length) = parsed.map_err(Fault::InvalidResponse)? else {
                 if upstream.buf.is_full() {
                     upstream.buf.grow(RESPONSE_HEAD_MAX + BLOCK);
                 }
                 return Ok(None);
             };
+            if response.switched && !upstream.upload.is_done() {
+                // It cannot know yet what it agrees to.
+                return Err(Fault::InvalidResponse(ResponseError::Switched));
+            }
             if !response.informational {
                 // Behind an interim response that the client has not taken, the head waits where it is.
                 let may_start = waiting.interim.is_empty();
@@ -314,6 +320,7 @@ impl Exchange<'_> {
                     keep_alive: true,
                     pseudonym: PSEUDONYM,
                     request_id: "",
+                    upgrade: None,
                     strip: &[],
                     extra: &[],
                 };

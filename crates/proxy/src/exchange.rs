@@ -23,6 +23,7 @@ use crate::probe;
 use crate::record::{Record, Try};
 use crate::state::{Heads, PoolView, View, Worker};
 use crate::sticky::Binding;
+use crate::tunnel::Tunnel;
 use crate::turnover;
 
 /// Tries of one request at most: the first, five retries (the configuration's maximum), and as many fresh
@@ -46,6 +47,8 @@ pub(crate) struct Exchange<'a> {
     pub(crate) binding: Option<Binding>,
     /// Of its route.
     pub(crate) priority: Priority,
+    /// The protocol that the client asks for and the route lets through.
+    pub(crate) upgrade: Option<&'a str>,
     /// Set once the client is sent an interim response, where somebody asks.
     pub(crate) interim: Option<Rc<Cell<bool>>>,
 }
@@ -62,6 +65,8 @@ pub(crate) struct Seeking<'a> {
 pub(crate) enum End {
     /// A response was passed on whole.
     Passed { keep_alive: bool },
+    /// The backend changed the protocol as it was asked to, and the client knows.
+    Switched(Box<Tunnel>),
     /// Nothing was sent to the client yet.
     Fault(Fault),
     /// A response was cut in the middle; `silent`: only a reset can tell the client so.
@@ -94,7 +99,15 @@ pub(crate) async fn serve(
             &mut record,
         )
         .await;
-        conclude(connection, head, id, end, &mut record).await
+        match end {
+            End::Switched(tunnel) => {
+                // Hours may pass: the snapshot must not stay for it.
+                drop(view);
+                record.count_client(connection, Some((head, text)));
+                Box::pin(tunnel.run(connection, &mut record)).await
+            }
+            end => conclude(connection, head, id, end, &mut record).await,
+        }
     };
     let now = Instant::now();
     record.finish(connection, Some((head, text)), id, now);
@@ -196,6 +209,9 @@ async fn exchange(
         key,
         binding,
         priority,
+        upgrade: head.upgrade_to(text, |protocol| {
+            view.published.snapshot.upgrades(route, protocol)
+        }),
         interim: None,
     };
     match exchange.find_backend(&pool, response).await {
@@ -474,6 +490,8 @@ async fn conclude(
     match end {
         End::Passed { keep_alive: true } => Next::KeepAlive,
         End::Passed { keep_alive: false } => Next::Linger,
+        // Never comes here; what is left of it closes.
+        End::Switched(_) => Next::Close,
         End::Cut { fault, silent } => {
             record.fault = Some(fault);
             if silent { Next::Reset } else { Next::Close }

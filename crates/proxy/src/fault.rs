@@ -27,6 +27,10 @@ pub(crate) enum Fault {
     ClientGone,
     /// The client stopped taking the response.
     ClientWriteTimeout,
+    /// No byte went through the tunnel for its `tunnel_idle`.
+    TunnelIdle,
+    /// The tunnel outlived its backend, its listener or this process by its `tunnel_drain` or the drain's time.
+    TunnelDrained,
     /// No route matches.
     NoRoute,
     /// Requests come faster than the route allows; seconds until one would be let through.
@@ -76,7 +80,10 @@ impl Fault {
             Self::BodyInvalid(_) => 400,
             Self::BodyTooLarge => 413,
             // Never sent; as nginx, for the log.
-            Self::ClientGone | Self::ClientWriteTimeout => 499,
+            Self::ClientGone
+            | Self::ClientWriteTimeout
+            | Self::TunnelIdle
+            | Self::TunnelDrained => 499,
             Self::NoRoute => 404,
             Self::RateLimited(_) => 429,
             Self::ListenerGone
@@ -109,6 +116,8 @@ impl Fault {
             Self::BodyTooLarge => "body_too_large",
             Self::ClientGone => "client_gone",
             Self::ClientWriteTimeout => "client_write_timeout",
+            Self::TunnelIdle => "tunnel_idle",
+            Self::TunnelDrained => "tunnel_drained",
             Self::NoRoute => "no_route",
             Self::RateLimited(_) => "rate_limited",
             Self::ListenerGone => "listener_removed",
@@ -140,6 +149,8 @@ impl Fault {
             Self::BodyInvalid(_) => "the request body is malformed",
             Self::BodyTooLarge => "the request body is too large",
             Self::ClientGone | Self::ClientWriteTimeout => "the client left",
+            Self::TunnelIdle => "nothing went through the tunnel for too long",
+            Self::TunnelDrained => "the tunnel outlived its backend or its listener",
             Self::NoRoute => "no route matches this request",
             Self::RateLimited(_) => "too many requests; try again later",
             Self::ListenerGone => "this listener was removed",

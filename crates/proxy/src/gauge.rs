@@ -22,6 +22,7 @@ use crate::orca::Report;
 use crate::probe::ProbeCells;
 use crate::rate::Rates;
 use crate::sticky::StickyKey;
+use crate::tunnel::TunnelCells;
 
 /// A reported utilisation older than this is no longer shown: the backend may have stopped reporting.
 pub const REPORT_FRESH: Duration = Duration::from_secs(10);
@@ -32,6 +33,7 @@ pub const REPORT_FRESH: Duration = Duration::from_secs(10);
 pub struct BackendGauge {
     in_flight: AtomicU32,
     found: Found,
+    tunnels: TunnelCells,
     /// Bits of an `f64`; NaN: never reported.
     cpu: AtomicU64,
     memory: AtomicU64,
@@ -44,6 +46,7 @@ impl Default for BackendGauge {
         Self {
             in_flight: AtomicU32::new(0),
             found: Found::default(),
+            tunnels: TunnelCells::default(),
             cpu: AtomicU64::new(f64::NAN.to_bits()),
             memory: AtomicU64::new(f64::NAN.to_bits()),
             application: AtomicU64::new(f64::NAN.to_bits()),
@@ -66,6 +69,11 @@ impl BackendGauge {
     /// The limit that is found out.
     pub(crate) const fn found(&self) -> &Found {
         &self.found
+    }
+
+    /// Its tunnels.
+    pub(crate) const fn tunnels(&self) -> &TunnelCells {
+        &self.tunnels
     }
 
     /// Ends a booking.

@@ -25,6 +25,7 @@ use crate::hedge::Hedges;
 use crate::pressure::{Governor, MemorySource, OverloadView};
 use crate::probe::Probes;
 use crate::snapshot::Snapshot;
+use crate::tunnel::TunnelCounts;
 use crate::worker;
 
 /// Old snapshots that wait for their last request; beyond it a worker may have to free one itself.
@@ -268,6 +269,7 @@ impl Proxy {
             None => None,
         };
         bound.commit();
+        snapshot.mark_leaving(None);
         let client_room = client_room(&snapshot.config);
         if snapshot.config.overload.memory.is_some() && (options.memory)().is_none() {
             tracing::warn!(
@@ -325,6 +327,7 @@ impl Proxy {
         let old = self.shared.published.load_full();
         let bound = Bound::new(&snapshot.config, &old.sockets)?;
         bound.commit();
+        snapshot.mark_leaving(Some(&old.snapshot));
         drop(old);
         let stays: Vec<_> = bound.sockets.iter().map(Arc::as_ptr).collect();
         let old = self.shared.published.swap(Arc::new(Published {
@@ -384,6 +387,20 @@ impl Proxy {
         pools
             .filter(|state| state.pool.probe.is_some())
             .map(|state| (state.pool.name.clone(), state.probes.view()))
+            .collect()
+    }
+
+    /// Tunnels of each backend of the running snapshot that ever had one, in file order.
+    pub fn tunnels(&self) -> Vec<(Name, Name, TunnelCounts)> {
+        let published = self.shared.published.load();
+        let pools = published.snapshot.pools.iter();
+        let backends = pools.flat_map(|state| {
+            let gauges = state.pool.backends.iter().zip(&state.gauges);
+            gauges.map(|(backend, gauge)| (&state.pool.name, &backend.name, gauge))
+        });
+        backends
+            .map(|(pool, backend, gauge)| (pool.clone(), backend.clone(), gauge.tunnels().view()))
+            .filter(|(_, _, counts)| counts.opened > 0)
             .collect()
     }
 

@@ -1,7 +1,7 @@
 //! A second backend for a request whose first one is slow: the first answer wins, the other is closed.
 //!
-//! Only for a request that can do no harm twice: its method is idempotent, it has no body, and no cookie binds its
-//! client. The second try ([`Spare`]) is independent of the client's connection: it holds the request's bytes, so the
+//! Only for a request that can do no harm twice: its method is idempotent, it has no body, it asks for no upgrade, and no
+//! cookie binds its client. The second try ([`Spare`]) is independent of the client's connection: it holds the request's bytes, so the
 //! first try goes on unchanged beside it. Whoever loses is dropped where it stands, which closes its connection and
 //! gives its slots back.
 //!
@@ -137,6 +137,7 @@ impl Exchange<'_> {
         let may = self.record.attempts == 1
             && self.head.method_kind.is_idempotent()
             && self.head.body == BodyLength::None
+            && self.upgrade.is_none()
             && self.binding.is_none()
             && pool.state.members.len() > 1
             && !self.connection.worker.is_tight();

@@ -13,7 +13,8 @@
 //! snapshot, look at the vitals, drain.
 //!
 //! # Limits
-//! HTTP/1.0 and HTTP/1.1 on TCP and Unix sockets, without TLS. No tunnels: `Upgrade` is removed, CONNECT refused.
+//! HTTP/1.0 and HTTP/1.1 on TCP and Unix sockets, without TLS. `Upgrade` is passed on where the route
+//! allows the protocol, and a 101 that names it makes a tunnel; CONNECT is refused.
 //! Request bodies are streamed, never stored, so a request whose body has begun to flow is not repeated.
 
 mod access;
@@ -49,6 +50,7 @@ mod state;
 mod sticky;
 mod stream;
 mod timer;
+mod tunnel;
 mod turnover;
 mod upstream;
 mod worker;
@@ -62,3 +64,4 @@ pub use pressure::{MemorySource, OverloadView, ShedBy, resident};
 pub use probe::Probes;
 pub use snapshot::{PoolRuntime, PoolState, Snapshot, SnapshotError};
 pub use sticky::StickyKey;
+pub use tunnel::TunnelCounts;

@@ -39,6 +39,8 @@ pub(crate) struct Record {
     pub(crate) harmed: bool,
     /// What became of a second try at the same time, if there was one.
     pub(crate) hedging: Option<Hedging>,
+    /// Its client is counted already: it would come late at the end of a tunnel.
+    counted: bool,
 }
 
 /// What became of a second try.
@@ -73,17 +75,19 @@ impl Record {
             bytes_out: 0,
             harmed: false,
             hedging: None,
+            counted: false,
         }
     }
 
-    /// Counts the client and writes the line. `request`: the parsed head and its bytes, if there is one.
-    pub(crate) fn finish(
-        &self,
+    /// Counts the client of a request that led to a pool; only the first call counts.
+    pub(crate) fn count_client(
+        &mut self,
         connection: &Connection,
         request: Option<(&RequestHead, &[u8])>,
-        request_id: &str,
-        now: Instant,
     ) {
+        if std::mem::replace(&mut self.counted, true) {
+            return;
+        }
         if let (Some(pool), Some((head, bytes))) = (&self.pool, request) {
             let session = &pool.state.pool.session;
             // Looking for cookies costs a pass over the fields; without a session cookie nobody asks.
@@ -95,6 +99,17 @@ impl Record {
             let hash = client_hash(keys, session, cookies, connection.peer);
             pool.pool.counts.client(hash, self.harmed);
         }
+    }
+
+    /// Counts the client and writes the line. `request`: the parsed head and its bytes, if there is one.
+    pub(crate) fn finish(
+        &mut self,
+        connection: &Connection,
+        request: Option<(&RequestHead, &[u8])>,
+        request_id: &str,
+        now: Instant,
+    ) {
+        self.count_client(connection, request);
         if let Some(log) = connection.worker.log.borrow_mut().as_mut() {
             log.line(|out| self.write(out, connection, request, request_id, now));
         }

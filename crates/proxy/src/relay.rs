@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use evenkeel_balance::How;
 use evenkeel_http1::{
-    BodyDecoder, BodyLength, Limits, ResponseHead, ResponseRewrite, write_response_head,
+    BodyDecoder, BodyLength, Framing, Limits, ResponseHead, ResponseRewrite, write_response_head,
 };
 use evenkeel_model::config::Algorithm;
 
@@ -50,6 +50,10 @@ impl Exchange<'_> {
             // Nobody is bound to a backend for failing.
             None
         };
+        if response.switched {
+            let switched = self.switch(pool, upstream, attempt, response, cookie.as_deref(), took);
+            return Box::pin(switched).await;
+        }
         let (mut download, keep_alive, framing) =
             self.start_response(pool, &mut upstream, response, cookie.as_deref());
         let mut progress = Progress {
@@ -166,6 +170,24 @@ impl Exchange<'_> {
         response: &ResponseHead,
         cookie: Option<&str>,
     ) -> (Pump, bool, BodyLength) {
+        let (out, framing) = self.response_head(pool, upstream, response, cookie);
+        let decoder = BodyDecoder::new(response.body, &Limits::default());
+        let encoding = match framing.body {
+            BodyLength::Chunked => Encoding::Chunked,
+            _ => Encoding::Plain,
+        };
+        let pump = Pump::new(decoder, encoding, out, 0);
+        (pump, framing.keep_alive, framing.body)
+    }
+
+    /// Writes the head for the client.
+    pub(crate) fn response_head(
+        &mut self,
+        pool: &PoolView,
+        upstream: &mut Upstream,
+        response: &ResponseHead,
+        cookie: Option<&str>,
+    ) -> (Vec<u8>, Framing) {
         let mut out = self.connection.worker.blocks.take_text();
         let in_step = upstream.sent_at.is_some() && !upstream.upload_failed;
         let cookie = cookie.map(|value| ("Set-Cookie", value));
@@ -174,6 +196,7 @@ impl Exchange<'_> {
             keep_alive: in_step && may_go_on(self.connection, self.head),
             pseudonym: PSEUDONYM,
             request_id: self.id,
+            upgrade: self.upgrade,
             strip: if reports_load(pool) {
                 &[orca::HEADER, probe::IN_FLIGHT, probe::LATENCY]
             } else {
@@ -183,13 +206,7 @@ impl Exchange<'_> {
         };
         let framing = write_response_head(&mut out, response, upstream.buf.filled(), &rewrite);
         upstream.buf.consume(upstream.head_length);
-        let decoder = BodyDecoder::new(response.body, &Limits::default());
-        let encoding = match framing.body {
-            BodyLength::Chunked => Encoding::Chunked,
-            _ => Encoding::Plain,
-        };
-        let pump = Pump::new(decoder, encoding, out, 0);
-        (pump, framing.keep_alive, framing.body)
+        (out, framing)
     }
 
     fn poll_relay(

@@ -28,6 +28,8 @@ pub struct PoolRuntime {
     /// One per backend in file order, with effective weights, as `balance::effective_members` gives them
     /// (fail-open included).
     pub members: Vec<Member>,
+    /// Whom a person drained, in file order; who has no place here is not.
+    pub drained: Vec<bool>,
 }
 
 /// Why a snapshot cannot be built. A fault of the caller, not of a configuration.
@@ -77,6 +79,8 @@ pub struct PoolState {
     pub(crate) hedges: Arc<HedgeCells>,
     /// What became of probes. Kept over reloads by name.
     pub(crate) probes: Arc<ProbeCells>,
+    /// See [`PoolRuntime::drained`].
+    pub(crate) drained: Vec<bool>,
     /// Of the routes that lead here.
     highest: Priority,
 }
@@ -183,6 +187,27 @@ impl Snapshot {
         self.limits.get(route)?.as_ref()
     }
 
+    /// Whether requests of the route may be upgraded to `protocol`.
+    pub(crate) fn upgrades(&self, route: usize, protocol: &str) -> bool {
+        let route = self.config.routes.get(route);
+        route.is_some_and(|route| route.upgrades.allows(protocol))
+    }
+
+    /// Tells the tunnels of every backend here whether it is on its way out; `before` had them all as staying.
+    pub(crate) fn mark_leaving(&self, before: Option<&Self>) {
+        for state in before.iter().flat_map(|snapshot| &snapshot.pools) {
+            for gauge in &state.gauges {
+                gauge.tunnels().set_leaving(true);
+            }
+        }
+        for state in &self.pools {
+            for (index, gauge) in state.gauges.iter().enumerate() {
+                let is_drained = state.drained.get(index) == Some(&true);
+                gauge.tunnels().set_leaving(is_drained);
+            }
+        }
+    }
+
     /// Who is refused first when there is too much.
     pub(crate) fn priority(&self, route: usize) -> Priority {
         let route = self.config.routes.get(route);
@@ -252,6 +277,7 @@ impl PoolState {
             revision,
             epoch: facts.epoch,
             members: facts.members,
+            drained: facts.drained,
             gauges,
             gate,
             hedges,

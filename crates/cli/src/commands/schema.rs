@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 const DURATION: &str = r"^\s*([0-9]+(\.[0-9]{1,3})?\s*(us|ms|s|m|h|d)|0)\s*$";
 const RATIO: &str = r"^\s*[0-9]+(\.[0-9]{1,4})?\s*%$";
 const SIZE: &str = r"^\s*([0-9]+\s*(B|KiB|MiB|GiB)|0)\s*$";
+const PROTOCOL: &str = r"^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,63}(/[!#$%&'*+.^_`|~0-9A-Za-z-]{1,63})?$";
 const NAME: &str = r"^[A-Za-z0-9_.-]{1,63}$";
 const DAY: &str = r"^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])$";
 const STATUSES: &str = r"^[1-5][0-9]{2}(-[1-5][0-9]{2})?$";
@@ -93,6 +94,7 @@ fn shape(kind: &Kind) -> Value {
         Kind::Text(example) => json!({"type": "string", "minLength": 1, "examples": [example]}),
         Kind::Name => text(NAME),
         Kind::Names => json!({"type": "array", "items": text(NAME), "minItems": 1}),
+        Kind::Protocols => json!({"type": "array", "items": text(PROTOCOL)}),
         Kind::Statuses => json!({"anyOf": [
             {"type": "integer", "minimum": 100, "maximum": 599},
             text(STATUSES),

@@ -6,4 +6,5 @@ mod life;
 mod routes;
 mod seen;
 mod shop;
+mod sockets;
 mod swaps;

@@ -191,6 +191,7 @@ impl Shell {
             rate_limited: self.proxy.rate_limited(),
             hedges: self.proxy.hedges(),
             probes: self.proxy.probes(),
+            tunnels: self.proxy.tunnels(),
             looks: self.members.looks(),
             overload: self.proxy.overload(),
             started_at: self.started_at,

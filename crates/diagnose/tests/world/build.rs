@@ -76,6 +76,7 @@ pub(crate) fn pool(weights: &[u32], capacities: &[Option<f64>]) -> Pool {
         response_timeout: Duration::from_secs(15),
         idle_timeout: Duration::from_secs(30),
         request_timeout: Duration::from_secs(30),
+        tunnels: evenkeel_model::config::Tunnels::default(),
         retry: Retry {
             attempts: 1,
             budget: Ratio::from_percent(20),

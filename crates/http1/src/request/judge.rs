@@ -29,7 +29,7 @@ pub(super) fn judge(buf: &[u8], limits: &Limits, head: &mut RequestHead) -> Resu
     // An HTTP/1.0 client cannot be sent a 100 (RFC 9110 10.1.1).
     let has_body = !matches!(head.body, BodyLength::None | BodyLength::Fixed(0));
     head.expect_continue = found.expect && has_body && head.version == Version::Http11;
-    head.upgrade = found.upgrade;
+    head.upgrade = found.upgrade && said.upgrade && !has_body && head.version == Version::Http11;
     Ok(())
 }
 

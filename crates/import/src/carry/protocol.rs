@@ -1,8 +1,8 @@
 //! Protocols other than plain HTTP/1 that the original speaks to clients or routes: what would break is left out.
 //!
 //! What a backend is spoken to in leaves out its pool, which is not decided here. A listener that expects another
-//! protocol (PROXY, HTTP/2 without TLS) would refuse everybody, and a route that passes on upgrades would break the
-//! connections that it is there for. A listener with TLS comes along all the same: it is put behind a terminator, which
+//! protocol (PROXY, HTTP/2 without TLS) would refuse everybody, and a route that passes on other upgrades than WebSocket
+//! would break the connections that it is there for. A listener with TLS comes along all the same: it is put behind a terminator, which
 //! speaks to clients whatever they speak now.
 //!
 //! Limits: what a line says is told by its first words, as the asides have them; where the place of an upgrade names no
@@ -82,10 +82,19 @@ fn is_of_listener(aside: &Aside) -> bool {
         || holds.iter().any(|word| aside.what.contains(word))
 }
 
-/// Whether it passes on requests for another protocol on the same connection, such as WebSocket.
+/// Whether it passes on requests for another protocol on the same connection than WebSocket, which every route here
+/// passes on. What nginx passes on is what clients ask for, and that is WebSocket unless somebody says more.
 fn is_upgrade(aside: &Aside) -> bool {
+    let named = aside.what.strip_prefix("upgrade_configs");
+    let is_passed = |word: &str| word.eq_ignore_ascii_case("websocket") || word == "true";
+    named.is_some_and(|names| !names.split_whitespace().all(is_passed))
+}
+
+/// Whether it is about WebSocket alone, which every route passes on.
+pub(super) fn comes_along(aside: &Aside) -> bool {
     let begins = ["proxy_set_header ", "upgrade_configs"];
-    begins.iter().any(|word| aside.what.starts_with(word))
+    let is_about = begins.iter().any(|word| aside.what.starts_with(word));
+    aside.kind == AsideKind::Protocol && is_about && !is_upgrade(aside)
 }
 
 /// The part of the configuration that what stands at `path` holds for: the nearest block around it that holds a route or

@@ -13,7 +13,7 @@ use super::reference::{bounded, names, reference, sub};
 use super::typed::Limits;
 use super::{
     BACKENDS_MAX, LISTENERS_MAX, OPERATIONS_MAX, POOLS_MAX, ROUTES_MAX, affinity, keys, place,
-    policy, pool, text, too_many,
+    policy, pool, text, too_many, upgrade,
 };
 use crate::config::{Address, Config, Lifetime, Listener, Overload, Priority, RateLimit, Route};
 use crate::ids::Name;
@@ -333,6 +333,7 @@ fn routes(
         let rate_limit = rate_limit(reader, &section);
         let words = Priority::ALL.iter().map(|p| (p.as_str(), *p));
         let priority = section.choice(reader, "priority", &words.collect::<Vec<_>>());
+        let upgrades = upgrade::read(reader, &section);
         let (Some(listener), Some(pool)) = (listener, pool) else {
             continue;
         };
@@ -346,6 +347,7 @@ fn routes(
             pool,
             rate_limit,
             priority: priority.unwrap_or_default(),
+            upgrades,
         });
     }
     routes

@@ -77,6 +77,8 @@ pub enum Kind {
     Name,
     /// A list of names of things.
     Names,
+    /// A list of protocols as `Upgrade` names them.
+    Protocols,
     /// A status, or two with a dash.
     Statuses,
     /// A day, as a text or as TOML has it.

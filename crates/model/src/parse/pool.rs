@@ -16,7 +16,7 @@ use super::{
 };
 use crate::config::{
     Address, Algorithm, Backend, Choices, Ejection, Hedge, HedgeAfter, Here, Intent, Lifetime,
-    Members, NPlusOne, Objective, Pool, Probe, Queue, Retry, RetryCause, RetryOn, Session,
+    Members, NPlusOne, Objective, Pool, Probe, Queue, Retry, RetryCause, RetryOn, Session, Tunnels,
 };
 use crate::ids::Name;
 use crate::units::{Ratio, format_duration};
@@ -118,6 +118,11 @@ pub(super) const TIMEOUT: Limits<Duration> = Limits {
     min: MS,
     max: HOUR,
     outside: "requests would fail before a backend can answer, or wait for ever",
+};
+pub(super) const TUNNEL: Limits<Duration> = Limits {
+    min: Duration::from_millis(100),
+    max: Duration::from_hours(7 * 24),
+    outside: "tunnels would be cut while they are used, or those of clients that are gone would stay for ever",
 };
 pub(super) const PRIORITY: Limits<u32> = Limits {
     min: 0,
@@ -222,6 +227,7 @@ pub(super) fn read(
         response_timeout,
         idle_timeout,
         request_timeout,
+        tunnels: tunnels(reader, &s),
         retry: retry(reader, &s),
         hedge: hedge(reader, &s),
         probe: probe(reader, &s, algorithm),
@@ -241,6 +247,18 @@ pub(super) fn read(
         backends,
         name: named.name.clone()?,
     })
+}
+
+fn tunnels(reader: &mut Reader, s: &Section<'_>) -> Tunnels {
+    let usual = Tunnels::default();
+    Tunnels {
+        idle: s
+            .timeout(reader, "tunnel_idle", &TUNNEL)
+            .unwrap_or(usual.idle),
+        drain: s
+            .timeout(reader, "tunnel_drain", &TUNNEL)
+            .unwrap_or(usual.drain),
+    }
 }
 
 /// `choices`: a number, or `"all"`; only under `least_request`.

@@ -12,6 +12,7 @@ use proptest::collection::{btree_map, vec};
 use proptest::option;
 use proptest::prelude::*;
 
+use self::tunnels::{tunnels, upgrades};
 use super::weights::derive;
 use crate::clock::Wall;
 use crate::config::{
@@ -26,6 +27,8 @@ use crate::finding::Severity;
 use crate::ids::Name;
 use crate::policy::{Policy, RULES, Waiver};
 use crate::units::{ByteSize, Ratio};
+
+mod tunnels;
 
 /// Few names, so that two configurations name the same things; some need quotes in TOML.
 fn name() -> impl Strategy<Value = Name> {
@@ -381,6 +384,10 @@ fn pool() -> impl Strategy<Value = Pool> {
     })
 }
 
+fn objective(error_rate: Ratio, p99: Duration) -> Objective {
+    Objective { error_rate, p99 }
+}
+
 fn pool_without_choices() -> impl Strategy<Value = Pool> {
     let session = prop_oneof![
         Just(Session::ClientAddress),
@@ -423,10 +430,7 @@ fn pool_without_choices() -> impl Strategy<Value = Pool> {
                     tolerance: n.1,
                     min_healthy: n.2,
                     n_plus_one,
-                    objective: Objective {
-                        error_rate: n.3,
-                        p99: n.4,
-                    },
+                    objective: objective(n.3, n.4),
                     false_alarm_every: Pool::FALSE_ALARM_EVERY_DEFAULT,
                     session,
                     health,
@@ -440,6 +444,7 @@ fn pool_without_choices() -> impl Strategy<Value = Pool> {
                     response_timeout: timeouts.1,
                     idle_timeout: timeouts.2,
                     request_timeout: timeouts.3,
+                    tunnels: tunnels(timeouts.0),
                     retry: retry(n.7),
                     hedge,
                     keep,
@@ -739,6 +744,7 @@ pub(crate) fn config() -> impl Strategy<Value = Config> {
                     pool: pools[p % pools.len()].name.clone(),
                     rate_limit: rate_limit(p, l),
                     priority: Priority::ALL[l % 3],
+                    upgrades: upgrades(p),
                 })
                 .collect();
             Config {

@@ -8,6 +8,7 @@ mod adaptive;
 mod decided;
 mod place;
 mod standing;
+mod upgrade;
 
 use super::{BACKENDS_MAX, Parsed, TEXT_MAX, parse};
 use crate::canonical::to_toml;

@@ -42,6 +42,7 @@ fn snapshot(round: usize, pools: usize, gauges: &Gauges) -> Snapshot {
     let facts = config.pools.iter().map(|pool| PoolRuntime {
         epoch: Epoch(round as u64),
         members: effective_members(pool, |_| true).0,
+        drained: Vec::new(),
     });
     let facts = facts.collect();
     Snapshot::new(RevisionId(round as u64), Arc::new(config), facts, gauges).unwrap()

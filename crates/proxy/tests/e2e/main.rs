@@ -34,5 +34,9 @@ mod streaming;
 mod support;
 #[cfg(test)]
 mod tallies;
+#[cfg(test)]
 mod turnover;
+#[cfg(test)]
+mod upgrade;
+#[cfg(test)]
 mod workers;

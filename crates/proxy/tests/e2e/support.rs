@@ -87,6 +87,7 @@ pub(crate) fn pool(label: &str, backends: &[SocketAddr]) -> Pool {
         response_timeout: PATIENCE,
         idle_timeout: PATIENCE,
         request_timeout: 2 * PATIENCE,
+        tunnels: evenkeel_model::config::Tunnels::default(),
         retry: Retry {
             attempts: 1,
             budget: Ratio::from_percent(100),
@@ -115,6 +116,7 @@ pub(crate) fn config(listeners: Vec<Listener>, pools: Vec<Pool>) -> Config {
         pool: pools[0].name.clone(),
         rate_limit: None,
         priority: evenkeel_model::config::Priority::Normal,
+        upgrades: evenkeel_model::config::Upgrades::default(),
     });
     Config {
         here: evenkeel_model::config::Here::default(),
@@ -201,6 +203,17 @@ impl Bench {
         self.config = config;
     }
 
+    /// Swaps to `config` with the backends of its first pool drained as given.
+    pub(crate) fn swap_drained(&mut self, config: Config, drained: &[bool]) {
+        self.epoch += 1;
+        let facts = facts(&config, self.epoch, drained);
+        let revision = RevisionId(self.epoch);
+        let shared = Arc::new(config.clone());
+        let snapshot = Snapshot::new(revision, shared, facts, &self.gauges).unwrap();
+        self.proxy.swap(snapshot).unwrap();
+        self.config = config;
+    }
+
     pub(crate) fn address(&self) -> SocketAddr {
         tcp(&self.proxy.addresses()[0].1)
     }
@@ -254,12 +267,17 @@ fn add(sum: &mut BackendTally, cell: &BackendTally) {
     a.cancelled += b.cancelled;
 }
 
-fn snapshot(config: &Config, epoch: u64, gauges: &Gauges) -> Snapshot {
-    let facts = config.pools.iter().map(|pool| PoolRuntime {
+fn facts(config: &Config, epoch: u64, drained: &[bool]) -> Vec<PoolRuntime> {
+    let of_pool = |pool: &Pool| PoolRuntime {
         epoch: Epoch(epoch),
         members: effective_members(pool, |_| true).0,
-    });
-    let facts = facts.collect();
+        drained: drained.to_vec(),
+    };
+    config.pools.iter().map(of_pool).collect()
+}
+
+fn snapshot(config: &Config, epoch: u64, gauges: &Gauges) -> Snapshot {
+    let facts = facts(config, epoch, &[]);
     Snapshot::new(RevisionId(epoch), Arc::new(config.clone()), facts, gauges).unwrap()
 }
 
@@ -359,6 +377,13 @@ impl Conn {
         let mut bytes = vec![0; n];
         self.reader.read_exact(&mut bytes).unwrap();
         bytes
+    }
+
+    /// What has come, or comes next; `None` at the end.
+    pub(crate) fn some(&mut self) -> Option<Vec<u8>> {
+        let bytes = self.reader.fill_buf().ok()?.to_vec();
+        self.reader.consume(bytes.len());
+        (!bytes.is_empty()).then_some(bytes)
     }
 
     /// Whether the other end has closed (or closes within the patience) without sending more.

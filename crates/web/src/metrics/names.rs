@@ -93,6 +93,12 @@ metrics! {
         "Second tries of requests whose first backend was slow, by outcome: made, won, failed, over_budget, no_room.";
     Probes: Counter "evenkeel_probes",
         "Probes for the requests that backends hold, by outcome: sent, answered, silent, late, failed.";
+    TunnelsOpen: Gauge "evenkeel_tunnels_open",
+        "Connections to the backend that left HTTP by an upgrade, such as WebSocket, and are open now.";
+    Tunnels: Counter "evenkeel_tunnels",
+        "Connections to the backend that left HTTP by an upgrade.";
+    TunnelBytes: Counter "evenkeel_tunnel_bytes",
+        "Bytes through the tunnels of the backend; direction: in (from clients), out (to clients).";
     Shed: Counter "evenkeel_shed",
         "Requests refused with 503 because there was too much, by priority and by what was short.";
     ConnectionsRefused: Counter "evenkeel_connections_refused",

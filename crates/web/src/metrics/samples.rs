@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use evenkeel_control::{
-    BackendCounters, Hedges, Looks, OverloadView, Probes, Published, RouteCounter,
+    BackendCounters, Hedges, Looks, OverloadView, Probes, Published, RouteCounter, TunnelCounts,
 };
 use evenkeel_guard::{BackendView, GuardView, HealthView, PoolView, Status};
 use evenkeel_model::ids::Name;
@@ -103,6 +103,12 @@ pub(super) fn of(metric: Metric, published: &Published, messages: &Messages) -> 
                 .flat_map(|(pool, probes)| probed(pool, probes))
                 .collect()
         }
+        Metric::TunnelsOpen | Metric::Tunnels | Metric::TunnelBytes => {
+            let backends = published.tunnels.iter();
+            backends
+                .flat_map(|counted| tunnelled(metric, counted))
+                .collect()
+        }
         Metric::Shed
         | Metric::ConnectionsRefused
         | Metric::MemoryBytes
@@ -164,6 +170,29 @@ fn by_outcome(pool: &Name, counts: [(&str, u64); 5]) -> Vec<Sample> {
             sample(labels, Value::Count(count))
         })
         .collect()
+}
+
+/// Tunnels of one backend.
+fn tunnelled(metric: Metric, (pool, backend, counts): &(Name, Name, TunnelCounts)) -> Vec<Sample> {
+    let place = || vec![("pool", pool.to_string()), ("backend", backend.to_string())];
+    let plain = |value| Sample {
+        labels: place(),
+        value,
+    };
+    let directed = |(direction, bytes): (&str, u64)| {
+        let mut labels = place();
+        labels.push(("direction", direction.to_owned()));
+        let value = Value::Count(bytes);
+        Sample { labels, value }
+    };
+    match metric {
+        Metric::TunnelsOpen => vec![plain(Value::Gauge(f64::from(counts.open)))],
+        Metric::Tunnels => vec![plain(Value::Count(counts.opened))],
+        _ => [("in", counts.bytes_in), ("out", counts.bytes_out)]
+            .into_iter()
+            .map(directed)
+            .collect(),
+    }
 }
 
 /// What overload protection sees and did.

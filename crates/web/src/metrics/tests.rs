@@ -6,7 +6,7 @@ use crate::api::webhooks::Messages;
 use crate::sample;
 use evenkeel_control::{
     BackendCounters, Hedges, Looks, PoolCounters, Probes, Published, RouteCounter, Series, ShedBy,
-    WorkerCounters,
+    TunnelCounts, WorkerCounters,
 };
 use evenkeel_model::clock::Wall;
 use evenkeel_model::config::Priority;
@@ -39,6 +39,17 @@ fn counters() -> BackendCounters {
 
 fn of_shop<T>(what: T) -> Vec<(Name, T)> {
     vec![(Name::new("shop").unwrap(), what)]
+}
+
+fn tunnels() -> Vec<(Name, Name, TunnelCounts)> {
+    let counts = TunnelCounts {
+        open: 2,
+        opened: 11,
+        bytes_in: 300,
+        bytes_out: 4_000,
+    };
+    let name = |text| Name::new(text).unwrap();
+    vec![(name("shop"), name("web-1"), counts)]
 }
 
 fn published(state: sample::State) -> Published {
@@ -91,6 +102,7 @@ fn published(state: sample::State) -> Published {
             late: 2,
             failed: 1,
         }),
+        tunnels: tunnels(),
         looks: of_shop(Looks {
             failed: 2,
             age: Some(Duration::from_millis(1_500)),

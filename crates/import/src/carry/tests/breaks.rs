@@ -73,7 +73,7 @@ fn a_route_that_passes_on_upgrades_is_left_out_and_its_neighbour_stays() {
     chat.path_prefix = Some("/ws/".to_owned());
     setup.routes[0].path = "server.0.location./".to_owned();
     setup.routes.insert(0, chat);
-    let at = |path: &str| protocol(path, "proxy_set_header Upgrade $http_upgrade");
+    let at = |path: &str| protocol(path, "upgrade_configs CONNECT");
     let told = carried_with(&setup, at("server.0.location./ws/.proxy_set_header.line.9"));
     let new = back(&told);
     assert_eq!(
@@ -81,7 +81,7 @@ fn a_route_that_passes_on_upgrades_is_left_out_and_its_neighbour_stays() {
         (1, &Some("/".to_owned()))
     );
     let loss = lost(&told, "the route `/ws/` to `app`");
-    assert!(loss.why.contains("Upgrade"), "{loss:?}");
+    assert!(loss.why.contains("CONNECT"), "{loss:?}");
     let text = told.text.unwrap();
     assert!(
         text.contains("# left out: the route `/ws/` to `app`"),
@@ -93,6 +93,20 @@ fn a_route_that_passes_on_upgrades_is_left_out_and_its_neighbour_stays() {
 }
 
 #[test]
+fn a_route_that_passes_on_web_sockets_comes_along() {
+    let mut setup = shop(&[1]);
+    setup.routes[0].path = "server.0.location./ws/".to_owned();
+    for what in [
+        "proxy_set_header Upgrade $http_upgrade",
+        "upgrade_configs websocket",
+        "upgrade_configs WebSocket true",
+    ] {
+        let told = carried_with(&setup, protocol("server.0.location./ws/.x.line.9", what));
+        assert_eq!(back(&told).routes.len(), 1, "{what}");
+    }
+}
+
+#[test]
 fn an_upgrade_of_one_route_or_of_a_whole_chain_leaves_out_just_that() {
     let mut setup = shop(&[1]);
     let mut chat = setup.routes[0].clone();
@@ -100,7 +114,7 @@ fn an_upgrade_of_one_route_or_of_a_whole_chain_leaves_out_just_that() {
     chat.path_prefix = Some("/ws".to_owned());
     setup.routes[0].path = "listener.web.chain.0.virtual_host.all.route.1".to_owned();
     setup.routes.insert(0, chat);
-    let at = |path: &str| protocol(path, "upgrade_configs websocket");
+    let at = |path: &str| protocol(path, "upgrade_configs websocket spdy/3.1");
     let one = at("listener.web.chain.0.virtual_host.all.route.0.route.upgrade_configs");
     assert_eq!(back(&carried_with(&setup, one)).routes.len(), 1);
     let all = at("listener.web.chain.0.filter.0.typed_config.upgrade_configs");

@@ -268,6 +268,12 @@ pub(in super::super) static ROUTE: Table = Table {
             "Who is refused first when there is too much.",
         )
         .or("\"normal\""),
+        Key::new(
+            "upgrade",
+            Kind::Protocols,
+            "What requests may be upgraded to, such as \"websocket\"; [] passes no upgrade on.",
+        )
+        .or("[\"websocket\"]"),
     ],
 };
 

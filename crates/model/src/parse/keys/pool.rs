@@ -9,7 +9,7 @@ use super::super::pool::{
     CHOICES, EJECT_AFTER, EJECT_APART, EJECT_SLOWER, EJECT_TIME, ERROR_RATE, FALSE_ALARM_EVERY,
     HARMED_CLIENTS, HEADROOM, HEDGE_BUDGET, MAX_IN_FLIGHT, MIN_HEALTHY, OVERPROVISIONING, P99,
     PRIORITY, PROBE_IDLE, PROBE_RATE, PROBE_TIMEOUT, QUEUE_LENGTH, QUEUE_TIMEOUT, RETRY_ATTEMPTS,
-    RETRY_BUDGET, RPS, SLOW_START, TIMEOUT, TOLERANCE, WEIGHT,
+    RETRY_BUDGET, RPS, SLOW_START, TIMEOUT, TOLERANCE, TUNNEL, WEIGHT,
 };
 use super::super::reported::{ERROR_PENALTY, LEAST, MOST, PERIOD, STALE_AFTER};
 use super::{Key, Kind, Table};
@@ -153,6 +153,18 @@ pub(in super::super) static POOL: Table = Table {
             "All tries together, up to the response head.",
         )
         .or("\"30s\""),
+        Key::new(
+            "tunnel_idle",
+            Kind::duration(&TUNNEL),
+            "A tunnel (an upgraded connection) without a byte in either direction for this long is closed.",
+        )
+        .or("\"1h\""),
+        Key::new(
+            "tunnel_drain",
+            Kind::duration(&TUNNEL),
+            "How long a tunnel goes on after its backend was drained or removed, or its listener removed.",
+        )
+        .or("\"5m\""),
         Key::new(
             "keep_max_age",
             Kind::duration(&LIFETIME),
