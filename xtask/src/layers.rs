@@ -26,6 +26,8 @@ const PURE_MAY_USE: &[&str] = &[
     "postcard",
     "rand_core",
     "rand_pcg",
+    "regex",
+    "regex-syntax",
     "saphyr-parser",
     "serde",
     "serde_spanned",

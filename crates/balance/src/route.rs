@@ -1,23 +1,125 @@
-//! Which pool a request goes to: first match wins, in file order.
+//! Which route a request takes: first match wins, in file order.
 //!
-//! Matching works on what the client sent: the path is neither decoded nor are `.` and `..` resolved, because a
-//! backend that reads it otherwise would be reached by a rule that was not meant for it. Rooms that parse
-//! requests refuse what is ambiguous before it comes here. Routing costs O(routes of the listener), no allocation.
+//! Matching works on what the client sent. Where another server could read the path so that another route would take
+//! it ([`reading`]), the request is [`Found::Ambiguous`]: a backend must not be reached by a rule that was not meant
+//! for it. Costs O(routes of the listener) and no allocation, unless the path has bytes that are read in several ways
+//! and some route of the listener looks at paths.
+//!
+//! The data plane, the audit and the command line all ask this table, so what is told is what happens.
 
-use evenkeel_model::config::{Config, Route};
+use evenkeel_model::config::{
+    CompiledPattern, Config, Field, Matcher, PathMatch, Pattern, ValueMatch,
+};
 use evenkeel_model::ids::Name;
 
-/// The routes of a configuration, compiled.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RouteTable {
-    listeners: Vec<(Name, Vec<Entry>)>,
+mod reading;
+
+/// A request as far as routes look at it.
+pub trait Request {
+    /// As in the Host header: a port, capitals and one trailing dot do not matter.
+    fn host(&self) -> Option<&str>;
+    /// As sent.
+    fn method(&self) -> &str;
+    /// As sent, without a query.
+    fn path(&self) -> &str;
+    /// As sent, without its `?`.
+    fn query(&self) -> Option<&str>;
+    /// Whether `is` holds for the value of any header field called `name` (lower case).
+    fn any_field(&self, name: &str, is: &mut dyn FnMut(&[u8]) -> bool) -> bool;
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A request that nobody sent: of a simulation, of an expectation, of a test.
+#[derive(Debug, Clone, Copy)]
+pub struct Example<'a> {
+    /// As in the Host header; `None`: it has none.
+    pub host: Option<&'a str>,
+    /// In capitals.
+    pub method: &'a str,
+    /// Without a query.
+    pub path: &'a str,
+    /// Without its `?`.
+    pub query: Option<&'a str>,
+    /// Header fields, names in lower case.
+    pub fields: &'a [(&'a str, &'a str)],
+}
+
+impl<'a> Example<'a> {
+    /// A GET of `target`, a path with or without a query, without header fields.
+    pub fn get(host: Option<&'a str>, target: &'a str) -> Self {
+        let target = target.split('#').next().unwrap_or(target);
+        let (path, query) = match target.split_once('?') {
+            Some((path, query)) => (path, Some(query)),
+            None => (target, None),
+        };
+        Self {
+            host,
+            method: "GET",
+            path,
+            query,
+            fields: &[],
+        }
+    }
+}
+
+impl Request for Example<'_> {
+    fn host(&self) -> Option<&str> {
+        self.host
+    }
+
+    fn method(&self) -> &str {
+        self.method
+    }
+
+    fn path(&self) -> &str {
+        self.path
+    }
+
+    fn query(&self) -> Option<&str> {
+        self.query
+    }
+
+    fn any_field(&self, name: &str, is: &mut dyn FnMut(&[u8]) -> bool) -> bool {
+        let mut mine = self.fields.iter().filter(|(field, _)| *field == name);
+        mine.any(|(_, value)| is(value.as_bytes()))
+    }
+}
+
+/// Where a request goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Found {
+    /// By this route.
+    Route {
+        /// Its place in the configuration.
+        route: usize,
+        /// The place of its pool.
+        pool: usize,
+    },
+    /// No route takes it.
+    Nothing,
+    /// Read differently, the path would lead elsewhere.
+    Ambiguous,
+}
+
+/// The routes of a configuration, compiled.
+#[derive(Debug, Clone)]
+pub struct RouteTable {
+    listeners: Vec<(Name, Routes)>,
+}
+
+/// The routes of one listener.
+#[derive(Debug, Clone)]
+struct Routes {
+    entries: Vec<Entry>,
+    /// Whether any of them looks at the path.
+    by_path: bool,
+}
+
+#[derive(Debug, Clone)]
 struct Entry {
     host: Host,
-    /// Without its trailing slash; empty matches every path.
-    prefix: String,
+    path: Path,
+    /// Boxed: most routes have none.
+    rest: Option<Box<Rest>>,
     pool: usize,
     route: usize,
 }
@@ -30,77 +132,277 @@ enum Host {
     Suffix(String),
 }
 
+#[derive(Debug, Clone)]
+enum Path {
+    /// Without its trailing slash; empty matches every path.
+    Prefix(Literal),
+    Exact(Literal),
+    Regex(CompiledPattern),
+    /// What the parser refuses.
+    Never,
+}
+
+/// A path of the configuration.
+#[derive(Debug, Clone)]
+struct Literal {
+    text: String,
+    /// Its own readings, where they differ: a rule that is written with escapes means them.
+    readings: Vec<String>,
+}
+
+/// What a route asks for besides host and path.
+#[derive(Debug, Clone)]
+struct Rest {
+    methods: Vec<String>,
+    headers: Vec<(String, Value)>,
+    cookies: Vec<(String, Value)>,
+    query: Vec<(String, Value)>,
+}
+
+#[derive(Debug, Clone)]
+enum Value {
+    Exact(String),
+    Prefix(String),
+    Regex(CompiledPattern),
+    Present,
+    Absent,
+    Never,
+}
+
+/// A path in one of its readings.
+#[derive(Debug, Clone, Copy)]
+struct Read<'a> {
+    path: &'a str,
+    /// The place of the reading; `None`: as sent.
+    reading: Option<usize>,
+}
+
 impl RouteTable {
     /// Compiles the routes of `config`. Routes whose pool or listener does not exist (the parser refuses them)
     /// match nothing.
     pub fn new(config: &Config) -> Self {
+        let pool_of = |pool: &Name| config.pools.iter().position(|p| p.name == *pool);
         let entries = |listener: &Name| {
-            config
-                .routes
-                .iter()
-                .enumerate()
-                .filter(|(_, route)| route.listener == *listener)
-                .filter_map(|(index, route)| Entry::new(config, index, route))
-                .collect()
+            let routes = config.routes.iter().enumerate();
+            let mine = routes.filter(|(_, route)| route.listener == *listener);
+            mine.filter_map(|(index, route)| {
+                let pool = pool_of(&route.pool)?;
+                Some(Entry::new(
+                    route.host.as_deref(),
+                    &route.matcher,
+                    pool,
+                    index,
+                ))
+            })
+            .collect()
         };
-        let listeners = config
-            .listeners
-            .iter()
-            .map(|listener| (listener.name.clone(), entries(&listener.name)))
-            .collect();
-        Self { listeners }
+        let listeners = config.listeners.iter();
+        let routes = |name: &Name| (name.clone(), Routes::new(entries(name)));
+        Self {
+            listeners: listeners.map(|listener| routes(&listener.name)).collect(),
+        }
     }
 
-    /// The index of a listener for [`RouteTable::route_at`]: its place in the configuration.
+    /// The index of a listener for [`RouteTable::find`]: its place in the configuration.
     pub fn listener(&self, name: &str) -> Option<usize> {
         self.listeners
             .iter()
             .position(|(listener, _)| *listener == *name)
     }
 
-    /// The pool index (file order) for a request that came in on the listener called `listener`.
-    /// `host` as in the Host header (a port, capitals and one trailing dot do not matter), `path` as in the
-    /// request line (a query does not matter). `None`: no route.
-    pub fn route(&self, listener: &str, host: Option<&str>, path: &str) -> Option<usize> {
-        self.route_at(self.listener(listener)?, host, path)
-            .map(|(pool, _)| pool)
+    /// Where `request` goes that came in on a listener, by its index.
+    pub fn find(&self, listener: usize, request: &impl Request) -> Found {
+        let Some((_, routes)) = self.listeners.get(listener) else {
+            return Found::Nothing;
+        };
+        let path = request.path();
+        let host = request.host().map_or("", bare_host);
+        let as_sent = Read {
+            path,
+            reading: None,
+        };
+        let found = routes.first(host, as_sent, request);
+        if routes.by_path && !reading::is_plain(path) && !routes.agree(host, found, request) {
+            return Found::Ambiguous;
+        }
+        found.map_or(Found::Nothing, |entry| Found::Route {
+            route: entry.route,
+            pool: entry.pool,
+        })
+    }
+}
+
+impl Routes {
+    fn new(entries: Vec<Entry>) -> Self {
+        let looks = |entry: &Entry| !entry.path.takes_all();
+        Self {
+            by_path: entries.iter().any(looks),
+            entries,
+        }
     }
 
-    /// The same by the listener's index; returns pool index and route index.
-    pub fn route_at(
-        &self,
-        listener: usize,
-        host: Option<&str>,
-        path: &str,
-    ) -> Option<(usize, usize)> {
-        let (_, entries) = self.listeners.get(listener)?;
-        let host = host.map_or("", bare_host);
-        let path = path.split(['?', '#']).next().unwrap_or(path);
-        entries
+    fn first(&self, host: &str, path: Read<'_>, request: &impl Request) -> Option<&Entry> {
+        self.entries
             .iter()
-            .find(|entry| entry.host.matches(host) && entry.matches_path(path))
-            .map(|entry| (entry.pool, entry.route))
+            .find(|entry| entry.matches(host, path, request))
+    }
+
+    /// Whether every reading of the path leads where the path as sent leads.
+    #[cold]
+    fn agree(&self, host: &str, found: Option<&Entry>, request: &impl Request) -> bool {
+        let route = |entry: &Entry| entry.route;
+        let sent = request.path();
+        reading::all(sent).enumerate().all(|(index, path)| {
+            let read = Read {
+                path: &path,
+                reading: Some(index),
+            };
+            path == sent || self.first(host, read, request).map(route) == found.map(route)
+        })
     }
 }
 
 impl Entry {
-    fn new(config: &Config, index: usize, route: &Route) -> Option<Self> {
-        let pool = config
-            .pools
-            .iter()
-            .position(|pool| pool.name == route.pool)?;
-        Some(Self {
-            host: Host::new(route.host.as_deref()),
-            prefix: route.path_prefix.trim_end_matches('/').to_owned(),
+    fn new(host: Option<&str>, matcher: &Matcher, pool: usize, route: usize) -> Self {
+        Self {
+            host: Host::new(host),
+            path: Path::new(&matcher.path),
+            rest: (!matcher.is_path_only()).then(|| Box::new(Rest::new(matcher))),
             pool,
-            route: index,
-        })
+            route,
+        }
     }
 
-    fn matches_path(&self, path: &str) -> bool {
-        path.strip_prefix(self.prefix.as_str())
-            .is_some_and(|rest| self.prefix.is_empty() || rest.is_empty() || rest.starts_with('/'))
+    fn matches(&self, host: &str, path: Read<'_>, request: &impl Request) -> bool {
+        self.host.matches(host)
+            && self.path.matches(path)
+            && self.rest.as_ref().is_none_or(|rest| rest.matches(request))
     }
+}
+
+impl Path {
+    fn new(path: &PathMatch) -> Self {
+        match path {
+            PathMatch::Prefix(prefix) => Self::Prefix(Literal::new(prefix.trim_end_matches('/'))),
+            PathMatch::Exact(path) => Self::Exact(Literal::new(path)),
+            PathMatch::Regex(pattern) => pattern.compile().map_or(Self::Never, Self::Regex),
+        }
+    }
+
+    fn takes_all(&self) -> bool {
+        matches!(self, Self::Prefix(prefix) if prefix.text.is_empty())
+    }
+
+    fn matches(&self, path: Read<'_>) -> bool {
+        match self {
+            Self::Prefix(prefix) => prefix.any(path.reading, |prefix| {
+                path.path.strip_prefix(prefix).is_some_and(|rest| {
+                    prefix.is_empty() || rest.is_empty() || rest.starts_with('/')
+                })
+            }),
+            Self::Exact(exact) => exact.any(path.reading, |exact| path.path == exact),
+            Self::Regex(pattern) => pattern.is_match(path.path.as_bytes()),
+            Self::Never => false,
+        }
+    }
+}
+
+impl Literal {
+    fn new(text: &str) -> Self {
+        let is_plain = text.is_empty() || reading::is_plain(text);
+        Self {
+            text: text.to_owned(),
+            readings: if is_plain {
+                Vec::new()
+            } else {
+                reading::all(text).collect()
+            },
+        }
+    }
+
+    /// Whether `is` holds for it as written, or in the same reading as the path.
+    fn any(&self, reading: Option<usize>, is: impl Fn(&str) -> bool) -> bool {
+        let read = || self.readings.get(reading?);
+        is(&self.text) || read().is_some_and(|text| is(text))
+    }
+}
+
+impl Rest {
+    fn new(matcher: &Matcher) -> Self {
+        let compiled = |fields: &[Field]| {
+            let value = |field: &Field| (field.name.clone(), Value::new(&field.value));
+            fields.iter().map(value).collect()
+        };
+        Self {
+            methods: matcher.methods.clone(),
+            headers: compiled(&matcher.headers),
+            cookies: compiled(&matcher.cookies),
+            query: compiled(&matcher.query),
+        }
+    }
+
+    fn matches(&self, request: &impl Request) -> bool {
+        let header = |(name, value): &(String, Value)| {
+            value.holds(|is| request.any_field(name, &mut |text| is(text)))
+        };
+        let cookie = |(name, value): &(String, Value)| {
+            value.holds(|is| {
+                request.any_field("cookie", &mut |field| {
+                    any_cookie(field, name.as_bytes(), is)
+                })
+            })
+        };
+        let parameter = |(name, value): &(String, Value)| {
+            value.holds(|is| any_parameter(request.query().unwrap_or(""), name, is))
+        };
+        (self.methods.is_empty() || self.methods.iter().any(|m| m == request.method()))
+            && self.headers.iter().all(header)
+            && self.cookies.iter().all(cookie)
+            && self.query.iter().all(parameter)
+    }
+}
+
+impl Value {
+    fn new(value: &ValueMatch) -> Self {
+        let run = |pattern: &Pattern| pattern.compile().map_or(Self::Never, Self::Regex);
+        match value {
+            ValueMatch::Exact(text) => Self::Exact(text.clone()),
+            ValueMatch::Prefix(text) => Self::Prefix(text.clone()),
+            ValueMatch::Regex(pattern) => run(pattern),
+            ValueMatch::Present => Self::Present,
+            ValueMatch::Absent => Self::Absent,
+        }
+    }
+
+    /// Whether it holds for a request in which `any` says whether some value fits.
+    fn holds(&self, any: impl Fn(&dyn Fn(&[u8]) -> bool) -> bool) -> bool {
+        match self {
+            Self::Exact(text) => any(&|value| value == text.as_bytes()),
+            Self::Prefix(text) => any(&|value| value.starts_with(text.as_bytes())),
+            Self::Regex(pattern) => any(&|value| pattern.is_match(value)),
+            Self::Present => any(&|_value| true),
+            Self::Absent => !any(&|_value| true),
+            Self::Never => false,
+        }
+    }
+}
+
+/// Whether `is` holds for any cookie called `name` in a Cookie header.
+fn any_cookie(header: &[u8], name: &[u8], is: &dyn Fn(&[u8]) -> bool) -> bool {
+    header.split(|b| *b == b';').any(|pair| {
+        let value = pair.trim_ascii().strip_prefix(name);
+        value
+            .and_then(|rest| rest.strip_prefix(b"="))
+            .is_some_and(is)
+    })
+}
+
+/// Whether `is` holds for any parameter called `name`, as sent; one without `=` is empty.
+fn any_parameter(query: &str, name: &str, is: &dyn Fn(&[u8]) -> bool) -> bool {
+    query.split('&').any(|pair| {
+        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+        key == name && is(value.as_bytes())
+    })
 }
 
 impl Host {
@@ -143,80 +445,4 @@ fn bare_host(host: &str) -> &str {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::{Entry, Host, RouteTable, bare_host};
-    use evenkeel_model::ids::Name;
-    use proptest::prelude::*;
-
-    /// A table of one listener; the pool index is the route index.
-    fn table(routes: &[(Option<&str>, &str)]) -> RouteTable {
-        let entries = routes
-            .iter()
-            .enumerate()
-            .map(|(index, (host, prefix))| Entry {
-                host: Host::new(*host),
-                prefix: prefix.trim_end_matches('/').to_owned(),
-                pool: index,
-                route: index,
-            })
-            .collect();
-        RouteTable {
-            listeners: vec![(Name::new("web").unwrap(), entries)],
-        }
-    }
-
-    #[test]
-    fn a_prefix_matches_whole_segments() {
-        let table = table(&[(None, "/cart"), (None, "/api/"), (None, "/")]);
-        let route = |path| table.route("web", None, path);
-        assert_eq!(route("/cart"), Some(0));
-        assert_eq!(route("/cart/"), Some(0));
-        assert_eq!(route("/cart/x?y=/z"), Some(0));
-        assert_eq!(route("/cart?id=1"), Some(0));
-        assert_eq!(route("/cartoon"), Some(2));
-        assert_eq!(route("/api"), Some(1));
-        assert_eq!(route("/API"), Some(2));
-        assert_eq!(route("/"), Some(2));
-    }
-
-    #[test]
-    fn the_first_match_wins_and_no_match_is_none() {
-        let table = table(&[(None, "/a"), (None, "/a/b")]);
-        assert_eq!(table.route("web", None, "/a/b"), Some(0));
-        assert_eq!(table.route("web", None, "/c"), None);
-        assert_eq!(table.route("other", None, "/a"), None);
-    }
-
-    #[test]
-    fn a_host_matches_without_case_port_or_final_dot() {
-        let table = table(&[
-            (Some("shop.example.com"), "/"),
-            (Some("*.example.com"), "/"),
-            (Some("[::1]"), "/"),
-        ]);
-        let route = |host| table.route("web", Some(host), "/");
-        assert_eq!(route("Shop.Example.COM:8080"), Some(0));
-        assert_eq!(route("shop.example.com."), Some(0));
-        assert_eq!(route("a.b.example.com"), Some(1));
-        assert_eq!(route("example.com"), None);
-        assert_eq!(route(".example.com"), None);
-        assert_eq!(route("notexample.com"), None);
-        assert_eq!(route("[::1]:80"), Some(2));
-        assert_eq!(
-            table.route("web", None, "/"),
-            None,
-            "no host, only host routes"
-        );
-    }
-
-    proptest! {
-        #[test]
-        fn any_text_is_matched_without_a_panic(host in "\\PC{0,20}", path in "\\PC{0,20}") {
-            let table = table(&[(Some("*.é.example"), "/a"), (Some("x"), "/é"), (None, "/")]);
-            let found = table.route("web", Some(&host), &path);
-            // The last route takes every path and host.
-            prop_assert!(found.is_some());
-            prop_assert!(host.contains(bare_host(&host)));
-        }
-    }
-}
+mod tests;

@@ -5,7 +5,7 @@
 )]
 
 use evenkeel_balance::Standing::{Down, Drained, Up};
-use evenkeel_balance::route::RouteTable;
+use evenkeel_balance::route::{Example, Found, RouteTable};
 use evenkeel_balance::{
     FailOpen, Standing, effective_members, effective_members_by_standing, expected_shares,
 };
@@ -50,21 +50,21 @@ fn config() -> Config {
 fn routes_are_those_of_the_listener_in_file_order() {
     let config = config();
     let table = RouteTable::new(&config);
-    let pool = |listener: &str, host: Option<&str>, path: &str| {
-        table
-            .route(listener, host, path)
-            .map(|index| config.pools[index].name.as_str())
+    let found = |listener: &str, host: Option<&'static str>, path: &'static str| {
+        let listener = table.listener(listener)?;
+        match table.find(listener, &Example::get(host, path)) {
+            Found::Route { route, pool } => Some((route, config.pools[pool].name.as_str())),
+            Found::Nothing | Found::Ambiguous => None,
+        }
     };
+    let pool = |listener, host, path| found(listener, host, path).map(|(_, pool)| pool);
     let host = Some("www.example.com:8080");
     assert_eq!(pool("web", host, "/cart/1"), Some("cart"));
     assert_eq!(pool("web", host, "/carts"), Some("shop"));
     assert_eq!(pool("web", None, "/cart"), Some("shop"));
     assert_eq!(pool("inside", None, "/any"), Some("cart"));
-    let web = table.listener("web").unwrap();
-    assert_eq!(
-        table.route_at(web, None, "/").map(|(_, route)| route),
-        Some(2)
-    );
+    assert_eq!(found("web", None, "/").map(|(route, _)| route), Some(2));
+    assert_eq!(found("none", None, "/"), None);
 }
 
 #[test]

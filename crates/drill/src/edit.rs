@@ -194,7 +194,7 @@ mod tests {
         .unwrap();
         let config = parse(&text, None).config.unwrap();
         assert_eq!(config.pools[0].backends[1].weight, 3);
-        assert_eq!(config.routes[0].path_prefix, "/a");
+        assert_eq!(config.routes[0].matcher.path.prefix(), "/a");
     }
 
     #[test]

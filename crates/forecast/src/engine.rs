@@ -25,7 +25,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use evenkeel_balance::route::RouteTable;
+use evenkeel_balance::route::{Example, Found, RouteTable};
 use evenkeel_model::clock::Mono;
 use evenkeel_model::config::{Config, Pool, RateLimit};
 use evenkeel_model::ids::{Epoch, Name, WorkerId};
@@ -470,7 +470,10 @@ impl Engine {
         }
         let mut route = |listener: &Name, kind: &RequestKind| {
             let listener = table.listener(listener.as_str())?;
-            let (pool, route) = table.route_at(listener, kind.host.as_deref(), &kind.path)?;
+            let asked = Example::get(kind.host.as_deref(), &kind.path);
+            let Found::Route { route, pool } = table.find(listener, &asked) else {
+                return None;
+            };
             let pool = id_of(&config.pools.get(pool)?.name)?;
             Some((
                 pool,

@@ -97,7 +97,9 @@ fn takes_all(route: &Route, key: &RouteKey) -> bool {
     let is_whole = |rest: &str| {
         !route.whole_segments || prefix.is_empty() || rest.is_empty() || rest.starts_with('/')
     };
-    host && route.condition.is_none() && rest.is_some_and(is_whole)
+    // What a condition asks for is asked of every request of a route with the very same one.
+    let condition = route.condition.is_none() || route.condition == key.condition;
+    host && condition && rest.is_some_and(is_whole)
 }
 
 fn note(setup: &Setup, facts: &Facts, pool: &str, feeds: Option<&Feeds<'_>>) -> String {
@@ -127,6 +129,7 @@ fn label(route: &Route) -> String {
         listener: route.listener.clone(),
         host: route.host.clone(),
         path_prefix: route.path_prefix.clone().unwrap_or_default(),
+        condition: route.condition.clone(),
     }
     .to_string()
 }

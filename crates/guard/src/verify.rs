@@ -17,6 +17,7 @@ use evenkeel_model::clock::{Mono, Wall};
 use evenkeel_model::config::{Algorithm, Config, Pool};
 use evenkeel_model::ids::{Name, RevisionId};
 use evenkeel_model::record::{Entry, EventSource, RevisionState};
+use evenkeel_model::tally::RouteKey;
 
 use crate::TARGETS_MAX;
 use crate::state::Inner;
@@ -55,7 +56,7 @@ pub(crate) fn touched(before: &Config, after: &Config) -> Vec<Name> {
     let routes = |config: &Config, pool: &Name| -> Vec<String> {
         let mine = config.routes.iter().enumerate();
         mine.filter(|(_, route)| route.pool == *pool)
-            .map(|(_, r)| format!("{} {:?} {}", r.listener, r.host, r.path_prefix))
+            .map(|(_, route)| RouteKey::of(route).to_string())
             .collect()
     };
     after

@@ -155,7 +155,7 @@ fn sections(config: &Config) -> Vec<Section> {
         if let Some(host) = &route.host {
             entries.push(("host", quote(host)));
         }
-        entries.push(("path_prefix", quote(&route.path_prefix)));
+        entries.extend(route.matcher.entries());
         entries.push(("pool", quote(route.pool.as_str())));
         if let Some(limit) = &route.rate_limit {
             entries.push(("rate_limit.rps", number(limit.rps)));

@@ -16,6 +16,7 @@ use crate::units::{ByteSize, Ratio};
 
 mod choice;
 mod limits;
+mod matching;
 mod remedies;
 mod standing;
 mod tunnels;
@@ -24,6 +25,7 @@ pub use choice::{Affinity, Algorithm, Choices, HashKey, Intent, Probe, StickyCoo
 pub use limits::{
     Adaptive, Hedge, HedgeAfter, Overload, Priority, Queue, RateLimit, Retry, RetryCause, RetryOn,
 };
+pub use matching::{CompiledPattern, Field, Matcher, PathMatch, Pattern, PatternError, ValueMatch};
 pub use remedies::{Leave, Remedies, Remedy};
 pub use standing::{
     Ejection, Health, HealthCheck, HttpCheck, Locality, Members, MembersSource, Place, Reported,
@@ -203,8 +205,8 @@ pub struct Route {
     pub listener: Name,
     /// Host it is for, lower case, exact or `*.example.com`; `None`: every host.
     pub host: Option<String>,
-    /// Whole path segments from the start: `/cart` matches `/cart` and `/cart/x`, not `/cartoon`.
-    pub path_prefix: String,
+    /// What else a request must be.
+    pub matcher: Matcher,
     /// Where the requests go.
     pub pool: Name,
     /// How often requests may come. `None`: no limit.

@@ -26,6 +26,7 @@ mod reader;
 mod reference;
 mod remedies;
 mod reported;
+mod route;
 mod side;
 mod suggest;
 mod text;
@@ -51,6 +52,8 @@ pub const TEXT_MAX: usize = 16 << 20;
 pub const LISTENERS_MAX: usize = 1_000;
 /// Most routes of a file.
 pub const ROUTES_MAX: usize = 10_000;
+/// Most regular expressions of the routes of a file.
+pub const PATTERNS_MAX: usize = 1_000;
 /// Most pools of a file.
 pub const POOLS_MAX: usize = 10_000;
 /// Most backends of a file, over all pools.

@@ -11,7 +11,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::config::{Algorithm, Intent, NPlusOne, Objective, Place, versions_that_wait};
+use crate::config::{Algorithm, Intent, Matcher, NPlusOne, Objective, Place, versions_that_wait};
 use crate::policy::{Policy, Waiver};
 
 mod blank;
@@ -156,6 +156,8 @@ pub struct Route {
     pub whole_segments: bool,
     /// A further condition as written, not evaluated here; a route that has one is taken to match sometimes.
     pub condition: Option<String>,
+    /// Evenkeel's own: the path and the condition in a form that can be evaluated.
+    pub matcher: Option<Matcher>,
     /// Pools by name with their parts (above 0): parts of their sum, or of 1 where the sum is less. The rest to 1 is
     /// answered without a pool, as all of it is where this is empty. [`Route::parts`] gives them as parts of 1.
     pub targets: Vec<(String, f64)>,

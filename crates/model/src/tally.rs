@@ -39,6 +39,8 @@ pub struct RouteKey {
     pub host: Option<String>,
     /// Whole path segments from the start; `/`: every path.
     pub path_prefix: String,
+    /// What else a request must be, as [`Matcher::condition`](crate::config::Matcher::condition) writes it.
+    pub condition: Option<String>,
 }
 
 impl RouteKey {
@@ -47,15 +49,24 @@ impl RouteKey {
         Self {
             listener: route.listener.to_string(),
             host: route.host.clone(),
-            path_prefix: route.path_prefix.clone(),
+            path_prefix: route.matcher.path.prefix().to_owned(),
+            condition: route.matcher.condition(),
+        }
+    }
+
+    /// Which requests of the listener: host, path, and what else they must be.
+    pub fn requests(&self) -> String {
+        let host = self.host.as_deref().unwrap_or_default();
+        match &self.condition {
+            Some(condition) => format!("{host}{} if {condition}", self.path_prefix),
+            None => format!("{host}{}", self.path_prefix),
         }
     }
 }
 
 impl fmt::Display for RouteKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let host = self.host.as_deref().unwrap_or_default();
-        write!(f, "{} {host}{}", self.listener, self.path_prefix)
+        write!(f, "{} {}", self.listener, self.requests())
     }
 }
 

@@ -8,6 +8,7 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use evenkeel_balance::retry::{Decision, Failure, decide};
+use evenkeel_balance::route::{Found, Request};
 use evenkeel_balance::{Ask, How};
 use evenkeel_http1::{BodyLength, Method, RequestHead, ResponseHead, Version};
 use evenkeel_model::config::{Listener, Priority, RetryCause};
@@ -51,6 +52,34 @@ pub(crate) struct Exchange<'a> {
     pub(crate) upgrade: Option<&'a str>,
     /// Set once the client is sent an interim response, where somebody asks.
     pub(crate) interim: Option<Rc<Cell<bool>>>,
+}
+
+/// A request as routes see it.
+struct Asked<'a> {
+    head: &'a RequestHead,
+    text: &'a [u8],
+}
+
+impl Request for Asked<'_> {
+    fn host(&self) -> Option<&str> {
+        self.head.authority(self.text)
+    }
+
+    fn method(&self) -> &str {
+        self.head.method_text(self.text)
+    }
+
+    fn path(&self) -> &str {
+        self.head.path(self.text)
+    }
+
+    fn query(&self) -> Option<&str> {
+        self.head.query(self.text)
+    }
+
+    fn any_field(&self, name: &str, is: &mut dyn FnMut(&[u8]) -> bool) -> bool {
+        self.head.values(self.text, name).any(is)
+    }
 }
 
 /// What a backend is sought by.
@@ -163,8 +192,10 @@ async fn exchange(
         return End::Fault(Fault::BodyTooLarge);
     }
     let routes = &view.published.snapshot.routes;
-    let Some((pool, route)) = routes.route_at(index, head.authority(text), head.path(text)) else {
-        return End::Fault(Fault::NoRoute);
+    let (pool, route) = match routes.find(index, &Asked { head, text }) {
+        Found::Route { route, pool } => (pool, route),
+        Found::Nothing => return End::Fault(Fault::NoRoute),
+        Found::Ambiguous => return End::Fault(Fault::AmbiguousPath),
     };
     let Some(pool) = connection.worker.pool(view, pool) else {
         return End::Fault(Fault::NoRoute);

@@ -33,6 +33,8 @@ pub(crate) enum Fault {
     TunnelDrained,
     /// No route matches.
     NoRoute,
+    /// Read as other servers read paths, the path would take another route.
+    AmbiguousPath,
     /// Requests come faster than the route allows; seconds until one would be let through.
     RateLimited(u32),
     /// The listener was removed while the request came in.
@@ -77,7 +79,7 @@ impl Fault {
         match self {
             Self::Refused(refusal) => refusal.status(),
             Self::HeadTimeout | Self::BodyTimeout => 408,
-            Self::BodyInvalid(_) => 400,
+            Self::BodyInvalid(_) | Self::AmbiguousPath => 400,
             Self::BodyTooLarge => 413,
             // Never sent; as nginx, for the log.
             Self::ClientGone
@@ -119,6 +121,7 @@ impl Fault {
             Self::TunnelIdle => "tunnel_idle",
             Self::TunnelDrained => "tunnel_drained",
             Self::NoRoute => "no_route",
+            Self::AmbiguousPath => "ambiguous_path",
             Self::RateLimited(_) => "rate_limited",
             Self::ListenerGone => "listener_removed",
             Self::Overloaded => "overloaded",
@@ -152,6 +155,9 @@ impl Fault {
             Self::TunnelIdle => "nothing went through the tunnel for too long",
             Self::TunnelDrained => "the tunnel outlived its backend or its listener",
             Self::NoRoute => "no route matches this request",
+            Self::AmbiguousPath => {
+                "the path can be read in several ways that take different routes"
+            }
             Self::RateLimited(_) => "too many requests; try again later",
             Self::ListenerGone => "this listener was removed",
             Self::Overloaded => "this instance is short of memory; try again later",

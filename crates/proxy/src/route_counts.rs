@@ -81,6 +81,7 @@ mod tests {
             listener: "web".to_owned(),
             host: None,
             path_prefix: path_prefix.to_owned(),
+            condition: None,
         })
     }
 

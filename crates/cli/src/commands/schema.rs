@@ -92,6 +92,16 @@ fn shape(kind: &Kind) -> Value {
             "uniqueItems": true,
         }),
         Kind::Text(example) => json!({"type": "string", "minLength": 1, "examples": [example]}),
+        Kind::Texts(example) => json!({
+            "type": "array",
+            "items": {"type": "string", "minLength": 1, "examples": [example]},
+            "minItems": 1,
+            "uniqueItems": true,
+        }),
+        Kind::Values(inner) => json!({
+            "type": "object",
+            "additionalProperties": {"anyOf": [{"type": "string", "minLength": 1}, table(inner)]},
+        }),
         Kind::Name => text(NAME),
         Kind::Names => json!({"type": "array", "items": text(NAME), "minItems": 1}),
         Kind::Protocols => json!({"type": "array", "items": text(PROTOCOL)}),

@@ -10,7 +10,8 @@ use crate::facts::{Facts, PoolFacts, RouteFacts};
 use crate::outlook::Out;
 use crate::outlook::{CaseKind, Forecast, forecast, forecast_without};
 
-/// A set-up of two pools, of one backend of 100 requests per second each, with these routes.
+/// A set-up of two pools, of one backend of 100 requests per second each, with these routes: host and path, and
+/// after `#` the one method that they take.
 fn setup(routes: &[(&str, &str)]) -> Setup {
     let mut parts = vec!["[listener.web]\naddress = \"127.0.0.1:8080\"\n".to_owned()];
     for (matched, pool) in routes {
@@ -19,8 +20,12 @@ fn setup(routes: &[(&str, &str)]) -> Setup {
             "" => String::new(),
             host => format!("host = \"{host}\"\n"),
         };
+        let (prefix, methods) = match prefix.split_once('#') {
+            Some((prefix, method)) => (prefix, format!("methods = [\"{method}\"]\n")),
+            None => (prefix, String::new()),
+        };
         parts.push(format!(
-            "[[route]]\nlistener = \"web\"\n{host}path_prefix = \"/{prefix}\"\npool = \"{pool}\"\n"
+            "[[route]]\nlistener = \"web\"\n{host}path_prefix = \"/{prefix}\"\n{methods}pool = \"{pool}\"\n"
         ));
     }
     for (n, pool) in ["shop", "cart"].iter().enumerate() {
@@ -36,10 +41,15 @@ fn setup(routes: &[(&str, &str)]) -> Setup {
 
 fn key(matched: &str) -> RouteKey {
     let (host, prefix) = matched.split_once('/').unwrap();
+    let (prefix, method) = match prefix.split_once('#') {
+        Some((prefix, method)) => (prefix, Some(method)),
+        None => (prefix, None),
+    };
     RouteKey {
         listener: "web".to_owned(),
         host: (!host.is_empty()).then(|| host.to_owned()),
         path_prefix: format!("/{prefix}"),
+        condition: method.map(|method| format!("methods = [\"{method}\"]")),
     }
 }
 
@@ -89,6 +99,24 @@ fn routes_that_move_take_their_rates_along() {
     };
     let without = forecast_without(&both, &facts, &out).unwrap();
     assert!((without.pools[0].rps.unwrap() - 108.0).abs() < 1e-9);
+}
+
+#[test]
+fn a_condition_keeps_its_requests_wherever_it_leads_and_takes_no_part_of_others() {
+    let facts = running(&[("/cart#POST", "cart"), ("/cart", "shop")], &[40.0, 50.0]);
+    for (routes, shop, cart) in [
+        (vec![("/#POST", "shop"), ("/", "cart")], 40.0, 50.0),
+        (vec![("/", "shop")], 90.0, 0.0),
+        // What part of them are a GET is not known.
+        (vec![("/#GET", "cart"), ("/", "shop")], 90.0, 0.0),
+    ] {
+        let after = forecast(&setup(&routes), &facts);
+        let got = (rps(&after, "shop") / 1.2, rps(&after, "cart") / 1.2);
+        assert!(
+            (got.0 - shop).abs() < 1e-9 && (got.1 - cart).abs() < 1e-9,
+            "{routes:?}: {got:?}"
+        );
+    }
 }
 
 #[test]

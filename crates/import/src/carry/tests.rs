@@ -35,6 +35,7 @@ fn shop(weights: &[u32]) -> Setup {
             path_prefix: None,
             whole_segments: false,
             condition: None,
+            matcher: None,
             targets: vec![("app".to_owned(), 1.0)],
         }],
         pools: vec![pool],
@@ -471,6 +472,7 @@ prop_compose! {
                 path_prefix: prefix.map(|p| format!("/{p}")),
                 whole_segments: true,
                 condition: None,
+                matcher: None,
                 targets: vec![(pool.name.clone(), 1.0)],
             });
         }

@@ -367,6 +367,7 @@ fn tcp(reading: &mut Reading<'_, '_>, mut fields: Fields<'_>, chain: &mut Chain<
             path_prefix: None,
             whole_segments: false,
             condition,
+            matcher: None,
             targets: route::parts(&targets),
         };
         add(reading, route, chain.is_refused);

@@ -212,6 +212,7 @@ fn lay_out(reading: &mut Reading<'_, '_>, hosts: &[Host], web: &Web) {
             path_prefix: found.prefix,
             whole_segments: found.whole_segments,
             condition: both(condition.clone(), found.condition),
+            matcher: None,
             targets: parts(targets),
         };
         for ready in &host.routes {

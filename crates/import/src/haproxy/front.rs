@@ -147,6 +147,7 @@ fn route(when: &When, target: Option<&str>, (path, listener): (&str, &str)) -> R
         path_prefix: when.path_prefix.clone(),
         whole_segments: false,
         condition: when.condition.clone(),
+        matcher: None,
         targets: targets.into_iter().collect(),
     }
 }

@@ -173,6 +173,7 @@ impl<'t> Places<'t> {
             path_prefix: prefix.map(str::to_owned),
             whole_segments: false,
             condition: case.condition,
+            matcher: None,
             targets: case.targets,
         });
     }

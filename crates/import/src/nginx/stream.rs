@@ -123,6 +123,7 @@ fn server(
             path_prefix: None,
             whole_segments: false,
             condition: case.condition.clone(),
+            matcher: None,
             targets: case.targets.clone(),
         });
         reader.routes.extend(routes);

@@ -1,4 +1,4 @@
-//! The whole document: the top level, listeners, routes, and what of them contradicts each other.
+//! The whole document: the top level, listeners, and what of them contradicts each other.
 
 use std::collections::BTreeSet;
 use std::num::NonZeroU16;
@@ -9,13 +9,12 @@ use toml::de::DeTable;
 
 use super::operations::{admin, escalation, receiver, webhook};
 use super::reader::{Named, Reader, Report, Section};
-use super::reference::{bounded, names, reference, sub};
+use super::reference::{bounded, names, sub};
 use super::typed::Limits;
 use super::{
-    BACKENDS_MAX, LISTENERS_MAX, OPERATIONS_MAX, POOLS_MAX, ROUTES_MAX, affinity, keys, place,
-    policy, pool, text, too_many, upgrade,
+    BACKENDS_MAX, LISTENERS_MAX, OPERATIONS_MAX, POOLS_MAX, keys, place, policy, pool, route, text,
 };
-use crate::config::{Address, Config, Lifetime, Listener, Overload, Priority, RateLimit, Route};
+use crate::config::{Address, Config, Lifetime, Listener, Overload, Route};
 use crate::ids::Name;
 use crate::units::ByteSize;
 
@@ -25,16 +24,6 @@ pub(super) const WORKERS: Limits<u32> = Limits {
     min: 1,
     max: 1_024,
     outside: "no worker would serve, or they would only wait for each other",
-};
-pub(super) const RATE: Limits<f64> = Limits {
-    min: 0.001,
-    max: 1e6,
-    outside: "nobody would ever be served, or nobody ever refused",
-};
-pub(super) const BURST: Limits<u32> = Limits {
-    min: 1,
-    max: 1_000_000,
-    outside: "no request would ever be served, or none ever refused",
 };
 pub(super) const AUDIT_EVERY: Limits<Duration> = Limits {
     min: Duration::from_secs(1),
@@ -99,7 +88,7 @@ pub(super) fn config(reader: &mut Reader, table: &DeTable<'_>) -> Config {
     let mut addresses = vec![(admin_span, "admin".to_owned(), Address::Tcp(admin.address))];
     let listeners = listeners(reader, &listeners_named, &mut addresses);
     clashes(reader, &addresses);
-    let routes = routes(
+    let routes = route::read(
         reader,
         &root,
         &names(&listeners_named),
@@ -295,89 +284,6 @@ fn overlap(a: &Address, b: &Address) -> bool {
         }
         _ => false,
     }
-}
-
-fn routes(
-    reader: &mut Reader,
-    root: &Section<'_>,
-    listeners: &BTreeSet<Name>,
-    pools: &BTreeSet<Name>,
-) -> Vec<Route> {
-    let mut elements = root.elements(reader, "route");
-    if elements.len() > ROUTES_MAX {
-        let span = elements
-            .get(ROUTES_MAX)
-            .map_or(0..0, |(_, value)| value.span());
-        reader.error(
-            "route",
-            span,
-            too_many("routes", ROUTES_MAX, elements.len()),
-        );
-        elements.truncate(ROUTES_MAX);
-    }
-    let mut seen = BTreeSet::new();
-    let mut routes = Vec::with_capacity(elements.len());
-    for (path, value) in elements {
-        let Some(section) = reader.section(path, value, &keys::ROUTE) else {
-            continue;
-        };
-        let effect = "the route would lead nowhere";
-        section.require(reader, "listener", effect, "listener = \"web\"");
-        section.require(reader, "pool", effect, "pool = \"shop\"");
-        let listener = reference(reader, &section, "listener", "listener", listeners);
-        let pool = reference(reader, &section, "pool", "pool", pools);
-        let host = section.read(reader, "host", text::host);
-        let path_prefix = section
-            .read(reader, "path_prefix", text::path_prefix)
-            .unwrap_or_else(|| "/".to_owned());
-        let rate_limit = rate_limit(reader, &section);
-        let words = Priority::ALL.iter().map(|p| (p.as_str(), *p));
-        let priority = section.choice(reader, "priority", &words.collect::<Vec<_>>());
-        let upgrades = upgrade::read(reader, &section);
-        let (Some(listener), Some(pool)) = (listener, pool) else {
-            continue;
-        };
-        if !seen.insert((listener.clone(), host.clone(), path_prefix.clone())) {
-            shadowed(reader, &section);
-        }
-        routes.push(Route {
-            listener,
-            host,
-            path_prefix,
-            pool,
-            rate_limit,
-            priority: priority.unwrap_or_default(),
-            upgrades,
-        });
-    }
-    routes
-}
-
-fn rate_limit(reader: &mut Reader, route: &Section<'_>) -> Option<RateLimit> {
-    let s = sub(reader, route, "rate_limit", &keys::RATE_LIMIT)?;
-    s.require(reader, "rps", "nothing would be limited", "rps = 100");
-    let rps = s.number(reader, "rps", &RATE);
-    let burst = s.integer(reader, "burst", &BURST);
-    let by = affinity::key(reader, &s, "by", "nobody would have a rate of their own");
-    let rps = rps?;
-    Some(RateLimit {
-        rps,
-        burst: burst.unwrap_or((rps.ceil() as u32).max(1)),
-        by,
-    })
-}
-
-fn shadowed(reader: &mut Reader, section: &Section<'_>) {
-    let report = Report {
-        id: "CFG-07",
-        message: format!(
-            "`{}` has the listener, host and path of an earlier route",
-            section.path
-        ),
-        effect: "the first match wins: this route never gets a request".to_owned(),
-        fix: "remove it or change its host or path_prefix".to_owned(),
-    };
-    reader.warning(&section.path, section.span.clone(), report);
 }
 
 /// A listener that no route names answers every request with 404: worth a word, not a refusal.

@@ -12,14 +12,15 @@ use proptest::collection::{btree_map, vec};
 use proptest::option;
 use proptest::prelude::*;
 
+use self::matching::matcher;
 use self::tunnels::{tunnels, upgrades};
 use super::weights::derive;
 use crate::clock::Wall;
 use crate::config::{
     Adaptive, Address, Admin, AdminToken, Affinity, Algorithm, Backend, Choices, Config, Ejection,
     EscalationLevel, HashKey, Health, HealthCheck, Hedge, HedgeAfter, Here, HttpCheck, Intent,
-    Leave, Lifetime, Listener, Locality, Members, MembersSource, NPlusOne, Objective, Overload,
-    Place, Pool, Priority, Probe, Queue, RateLimit, Receiver, Remedies, Remedy, Reported,
+    Leave, Lifetime, Listener, Locality, Matcher, Members, MembersSource, NPlusOne, Objective,
+    Overload, Place, Pool, Priority, Probe, Queue, RateLimit, Receiver, Remedies, Remedy, Reported,
     ReportedSignal, Retry, RetryCause, RetryOn, Role, Route, Session, StickyCookie, Subset,
     Webhook,
 };
@@ -28,6 +29,7 @@ use crate::ids::Name;
 use crate::policy::{Policy, RULES, Waiver};
 use crate::units::{ByteSize, Ratio};
 
+mod matching;
 mod tunnels;
 
 /// Few names, so that two configurations name the same things; some need quotes in TOML.
@@ -574,10 +576,10 @@ fn listener() -> impl Strategy<Value = Listener> {
 }
 
 /// (host, path, listener, pool): the last two pick among those that exist.
-fn route() -> impl Strategy<Value = (Option<String>, String, usize, usize)> {
+fn route() -> impl Strategy<Value = (Option<String>, Matcher, usize, usize)> {
     (
         option::of("(\\*\\.)?[a-z0-9_-]{1,9}(\\.[a-z]{1,5}){0,2}"),
-        prop_oneof![Just("/".to_owned()), "(/[a-z0-9~%\"']{1,5}){1,3}"],
+        matcher(),
         any::<usize>(),
         any::<usize>(),
     )
@@ -737,10 +739,10 @@ pub(crate) fn config() -> impl Strategy<Value = Config> {
             let waivers = top.5.into_iter().map(name_pool).collect();
             let routes = routes
                 .into_iter()
-                .map(|(host, path_prefix, l, p)| Route {
+                .map(|(host, matcher, l, p)| Route {
                     listener: listeners[l % listeners.len()].name.clone(),
                     host,
-                    path_prefix,
+                    matcher,
                     pool: pools[p % pools.len()].name.clone(),
                     rate_limit: rate_limit(p, l),
                     priority: Priority::ALL[l % 3],

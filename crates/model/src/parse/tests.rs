@@ -6,6 +6,7 @@ use proptest::prelude::*;
 
 mod adaptive;
 mod decided;
+mod matching;
 mod place;
 mod standing;
 mod upgrade;
@@ -147,7 +148,7 @@ fn what_is_left_out_takes_the_documented_default() {
     assert_eq!(
         (
             config.routes[0].host.as_deref(),
-            config.routes[0].path_prefix.as_str()
+            config.routes[0].matcher.path.prefix()
         ),
         (None, "/")
     );
@@ -622,7 +623,7 @@ fn other_forms_of_values_are_accepted() {
     )
     .config
     .unwrap();
-    assert_eq!(config.routes[0].path_prefix, "/cart");
+    assert_eq!(config.routes[0].matcher.path.prefix(), "/cart");
     assert_eq!(config.routes[0].host.as_deref(), Some("*.example.com"));
 }
 

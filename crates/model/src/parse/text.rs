@@ -92,8 +92,8 @@ pub(super) fn host(text: &str) -> Result<String, Expected> {
     ))
 }
 
-/// Whole path segments from the start. A slash at the end says nothing more and is dropped.
-pub(super) fn path_prefix(text: &str) -> Result<String, Expected> {
+/// A path without a query.
+pub(super) fn path(text: &str) -> Result<String, Expected> {
     let path = request_path(text)?;
     if path.contains('?') {
         return Err(Expected::new(
@@ -101,6 +101,12 @@ pub(super) fn path_prefix(text: &str) -> Result<String, Expected> {
             "leave everything from `?` on out",
         ));
     }
+    Ok(path)
+}
+
+/// Whole path segments from the start. A slash at the end says nothing more and is dropped.
+pub(super) fn path_prefix(text: &str) -> Result<String, Expected> {
+    let path = path(text)?;
     let trimmed = path.trim_end_matches('/');
     Ok(if trimmed.is_empty() {
         "/".to_owned()

@@ -42,9 +42,10 @@ fn route((index, route): (usize, &config::Route)) -> Route {
         path: format!("route.{index}"),
         listener: route.listener.to_string(),
         host: route.host.clone(),
-        path_prefix: Some(route.path_prefix.clone()),
+        path_prefix: Some(route.matcher.path.prefix().to_owned()),
         whole_segments: true,
-        condition: None,
+        condition: route.matcher.condition(),
+        matcher: Some(route.matcher.clone()),
         targets: vec![(route.pool.to_string(), 1.0)],
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use evenkeel_model::config::Config;
+use evenkeel_model::config::{Config, Matcher};
 use evenkeel_model::units::ByteSize;
 
 use crate::support::{Bench, Origin, eventually, refused, simple};
@@ -79,7 +79,7 @@ fn a_backend_that_closes_or_resets_or_talks_nonsense_is_502() {
 #[test]
 fn a_path_without_a_route_is_404() {
     let origin = Origin::answering(OK);
-    let bench = with(&origin, |c| c.routes[0].path_prefix = "/shop".to_owned());
+    let bench = with(&origin, |c| c.routes[0].matcher = Matcher::prefix("/shop"));
     let mut client = bench.client();
     assert_eq!(client.get("/other").said(), (404, "no_route"));
     assert_eq!(client.get("/shop/x").status, 200);

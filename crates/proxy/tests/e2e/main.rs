@@ -29,6 +29,8 @@ mod rates;
 #[cfg(test)]
 mod retries;
 #[cfg(test)]
+mod routes;
+#[cfg(test)]
 mod streaming;
 #[cfg(test)]
 mod support;

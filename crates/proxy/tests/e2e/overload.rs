@@ -6,7 +6,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
 use evenkeel_balance::overload::Pressure;
-use evenkeel_model::config::{Config, Overload, Priority, Queue, Route};
+use evenkeel_model::config::{Config, Matcher, Overload, Priority, Queue, Route};
 use evenkeel_model::units::ByteSize;
 use evenkeel_proxy::ShedBy;
 
@@ -18,7 +18,7 @@ const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 fn graded(mut config: Config) -> Config {
     let plain = config.routes[0].clone();
     let route = |path: &str, priority| Route {
-        path_prefix: path.to_owned(),
+        matcher: Matcher::prefix(path),
         priority,
         ..plain.clone()
     };

@@ -112,7 +112,7 @@ pub(crate) fn config(listeners: Vec<Listener>, pools: Vec<Pool>) -> Config {
     let routes = listeners.iter().map(|listener| Route {
         listener: listener.name.clone(),
         host: None,
-        path_prefix: "/".to_owned(),
+        matcher: evenkeel_model::config::Matcher::prefix("/"),
         pool: pools[0].name.clone(),
         rate_limit: None,
         priority: evenkeel_model::config::Priority::Normal,

@@ -109,7 +109,7 @@ fn every_request_leaves_one_line_in_the_access_log() {
     let origin = Origin::answering(OK);
     let mut config = simple(&[origin.address]);
     config.access_log = Some(path.clone());
-    config.routes[0].path_prefix = "/shop".to_owned();
+    config.routes[0].matcher = evenkeel_model::config::Matcher::prefix("/shop");
     let bench = Bench::start(config);
     let mut client = bench.client();
     client.send("POST /shop/x?token=secret HTTP/1.1\r\nHost: shop.example\r\nContent-Length: 3\r\nX-Request-Id: id-1\r\n\r\nabc");

@@ -123,6 +123,7 @@ fn limited((route, count): &(Arc<RouteKey>, u64)) -> Sample {
         ("listener", route.listener.clone()),
         ("host", route.host.clone().unwrap_or_default()),
         ("path_prefix", route.path_prefix.clone()),
+        ("condition", route.condition.clone().unwrap_or_default()),
     ];
     sample(labels, Value::Count(*count))
 }
@@ -223,10 +224,9 @@ fn overloaded(metric: Metric, overload: &OverloadView) -> Vec<Sample> {
 /// What came by a route.
 fn led(counter: &RouteCounter) -> Sample {
     let key = &counter.route;
-    let host = key.host.as_deref().unwrap_or_default();
     let labels = [
         ("listener", key.listener.clone()),
-        ("route", format!("{host}{}", key.path_prefix)),
+        ("route", key.requests()),
         ("pool", counter.pool.to_string()),
     ];
     sample(labels, Value::Count(counter.requests))

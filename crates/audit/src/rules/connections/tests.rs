@@ -22,6 +22,7 @@ fn with(edit: impl Fn(&mut Pool)) -> Setup {
         path_prefix: None,
         whole_segments: false,
         condition: None,
+        matcher: None,
         targets: vec![("app".to_owned(), 1.0)],
     });
     setup

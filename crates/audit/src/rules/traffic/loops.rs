@@ -115,6 +115,7 @@ mod tests {
                 path_prefix: None,
                 whole_segments: false,
                 condition: condition.map(str::to_owned),
+                matcher: None,
                 targets: vec![("app".to_owned(), 1.0)],
             });
             heads(&says(&setup, "TRF-07"))

@@ -198,6 +198,7 @@ mod tests {
             path_prefix: prefix.map(str::to_owned),
             whole_segments: false,
             condition: None,
+            matcher: None,
             targets: pool
                 .into_iter()
                 .map(|name| (name.to_owned(), 1.0))

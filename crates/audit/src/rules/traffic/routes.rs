@@ -16,10 +16,11 @@ pub(super) const UNREACHABLE: Rule = Rule {
     text: "\
 Routes are tried in order. A route is unreachable when an earlier one of the same listener matches every
 request that it would match: no host or the same host, no path or a prefix of its path, and no further
-condition, or the very same condition. In evenkeel.toml and haproxy.cfg a wildcard such as `*.example.com`
-takes the requests of the hosts under it too; nginx and Envoy look for the exact name first. In
-evenkeel.toml two routes with the same host and path are CFG-07 instead. Conditions are compared as
-written, not evaluated.
+condition, or the very same condition. Of evenkeel.toml methods, headers, cookies, parameters and exact paths
+are compared by what they mean: one for GET and POST takes the requests of a later one for GET. In
+evenkeel.toml and haproxy.cfg a wildcard such as `*.example.com` takes the requests of the hosts under it
+too; nginx and Envoy look for the exact name first. In evenkeel.toml two routes that match the same are
+CFG-07 instead. Regular expressions, and the conditions of others, are compared as written.
 
 Why: the rule was written to send something elsewhere, and it never does. A wildcard placed too early
 sends the requests of one service to another.
@@ -29,12 +30,17 @@ Example: `use_backend api if { path_beg /api }` after an unconditional `use_back
     check: check_unreachable,
 };
 
+/// Earlier routes with conditions that one route is compared with, for each host and prefix over it.
+const COMPARED_MAX: usize = 1_000;
+
 /// What hides later routes: the condition-free ones by host and prefix, and the others by all three.
 #[derive(Default)]
 struct Earlier<'r> {
     /// Host, then prefix, to the route and whether it compares whole segments.
     plain: BTreeMap<Option<&'r str>, BTreeMap<&'r str, (&'r Route, bool)>>,
     conditional: BTreeMap<(Option<&'r str>, &'r str, &'r str), &'r Route>,
+    /// Those of `conditional` whose meaning is known, by host and prefix.
+    meant: BTreeMap<(Option<&'r str>, &'r str), Vec<&'r Route>>,
     /// Those of `plain` for a wildcard, by what follows its `*`; empty where exact names are tried first.
     wild: BTreeMap<&'r str, BTreeMap<&'r str, (&'r Route, bool)>>,
     in_order: bool,
@@ -57,6 +63,12 @@ impl<'r> Earlier<'r> {
         {
             return Some(earlier);
         }
+        self.by_plain(route, host, prefix)
+            .or_else(|| self.by_meaning(route, host, prefix))
+    }
+
+    /// One without a condition.
+    fn by_plain(&self, route: &Route, host: Option<&str>, prefix: &str) -> Option<&'r Route> {
         let plain = hosts_over(host).filter_map(|host| self.plain.get(&host));
         let wild = host.into_iter().flat_map(suffixes);
         let wild = wild.filter_map(|suffix| self.wild.get(suffix));
@@ -64,11 +76,40 @@ impl<'r> Earlier<'r> {
         all.find_map(|prefixes| covering(prefixes, route, prefix))
     }
 
+    /// One with a condition that holds whenever that of `route` does.
+    fn by_meaning(&self, route: &Route, host: Option<&str>, prefix: &str) -> Option<&'r Route> {
+        let matcher = route.matcher.as_ref()?;
+        if self.meant.is_empty() {
+            return None;
+        }
+        let wild = host
+            .into_iter()
+            .flat_map(suffixes)
+            .map(|suffix| Some(format!("*{suffix}")));
+        let hosts = hosts_over(host).map(|host| host.map(str::to_owned));
+        let hosts: Vec<Option<String>> = hosts.chain(wild).collect();
+        let ends = std::iter::once(0).chain(prefix.match_indices('/').map(|(at, _)| at));
+        let ends: Vec<&str> = ends
+            .chain([prefix.len()])
+            .filter_map(|end| prefix.get(..end))
+            .collect();
+        let over = hosts
+            .iter()
+            .flat_map(|host| ends.iter().map(move |end| (host.as_deref(), *end)));
+        over.filter_map(|key| self.meant.get(&key))
+            .flat_map(|earlier| earlier.iter().take(COMPARED_MAX))
+            .find(|earlier| earlier.matcher.as_ref().is_some_and(|m| m.covers(matcher)))
+            .copied()
+    }
+
     fn add(&mut self, route: &'r Route) {
         let (host, prefix) = (route.host.as_deref(), prefix_of(route));
         if let Some(condition) = &route.condition {
             let key = (host, prefix, condition.as_str());
             self.conditional.entry(key).or_insert(route);
+            if route.matcher.is_some() {
+                self.meant.entry((host, prefix)).or_default().push(route);
+            }
         } else {
             if let Some(suffix) = host.filter(|_| self.in_order).and_then(suffix_of) {
                 put(self.wild.entry(suffix).or_default(), route, prefix);
@@ -154,7 +195,11 @@ pub(super) fn reached(setup: &Setup) -> BTreeSet<&str> {
 fn check_unreachable(subject: &Subject<'_>) -> Vec<Finding> {
     let is_own = subject.setup.balancer == Balancer::Evenkeel;
     let is_told = |route: &Route, hiding: &Route| {
-        is_own && route.host == hiding.host && prefix_of(route) == prefix_of(hiding)
+        let same = |of: fn(&Route) -> Option<&str>| of(route) == of(hiding);
+        is_own
+            && same(|route| route.host.as_deref())
+            && same(|route| Some(prefix_of(route)))
+            && same(|route| route.condition.as_deref())
     };
     let mut by_listener: BTreeMap<&str, Earlier<'_>> = BTreeMap::new();
     // A route may stand for several hosts or listeners: it is reached when it is for one of them.

@@ -49,6 +49,7 @@ fn route(host: Option<&str>, prefix: Option<&str>, pool: &str) -> Route {
         path_prefix: prefix.map(str::to_owned),
         whole_segments: false,
         condition: None,
+        matcher: None,
         targets: vec![(pool.to_owned(), 1.0)],
     }
 }
@@ -617,4 +618,68 @@ fn backups_of_which_one_takes_over_are_a_warning_unless_it_can_carry_the_load() 
     );
     let both = with(sized(100.0), |pool| pool.failover.backups = Backups::All);
     assert!(says(&both, "TRF-14").is_empty());
+}
+
+#[test]
+fn own_routes_are_compared_by_what_they_mean_and_those_that_match_the_same_are_left_to_the_parser()
+{
+    let said = |earlier: &str, later: &str| {
+        let text = format!(
+            "[listener.web]\naddress = '127.0.0.1:8080'\n[[route]]\nlistener = 'web'\npool = 'a'\n{earlier}\n\
+             [[route]]\nlistener = 'web'\npool = 'b'\n{later}\n[[route]]\nlistener = 'web'\npool = 'a'\n\
+             [pool.a.backend.x]\naddress = '127.0.0.1:1'\n[pool.b.backend.x]\naddress = '127.0.0.1:2'\n"
+        );
+        let config = evenkeel_model::parse::parse(&text, None).config.unwrap();
+        says(&Setup::of(&config), "TRF-08")
+    };
+    let found = said(
+        "methods = ['GET', 'POST']",
+        "path = '/x'\nmethods = ['GET']",
+    );
+    assert_eq!(heads(&found), ["warning route.1"]);
+    assert!(
+        found[0].effect.contains("pool `b` go to pool `a`"),
+        "{}",
+        found[0].effect
+    );
+    for (earlier, later) in [
+        ("path_prefix = '/a'", "path = '/a/b'"),
+        ("path = '/a'", "path = '/a'\nheaders = { x = '1' }"),
+        ("path_regex = '/a+'", "path_regex = '/a+'\nhost = 'x.org'"),
+        (
+            "host = '*.x.org'\nheaders = { x = { present = true } }",
+            "host = 'a.x.org'\nheaders = { x = '1' }",
+        ),
+        (
+            "path_prefix = '/a'\nquery = { q = { prefix = 'v' } }",
+            "path_prefix = '/a/b'\nquery = { q = 'v2' }",
+        ),
+    ] {
+        assert_eq!(
+            heads(&said(earlier, later)),
+            ["warning route.1"],
+            "{earlier} {later}"
+        );
+        assert!(said(later, earlier).is_empty(), "{later} {earlier}");
+    }
+    for (earlier, later) in [
+        ("methods = ['GET']", "methods = ['GET']"),
+        ("methods = ['GET']", ""),
+        ("path = '/a'", "path_prefix = '/a'"),
+        (
+            "path_prefix = '/a'\nmethods = ['GET']",
+            "path_prefix = '/ab'\nmethods = ['GET']",
+        ),
+        ("headers = { x = '1' }", "cookies = { x = '1' }"),
+        (
+            "headers = { x = { present = false } }",
+            "headers = { x = '1' }",
+        ),
+        (
+            "host = 'a.org'\nmethods = ['GET']",
+            "host = 'b.org'\nmethods = ['GET']",
+        ),
+    ] {
+        assert!(said(earlier, later).is_empty(), "{earlier} {later}");
+    }
 }

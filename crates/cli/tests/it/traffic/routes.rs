@@ -1,6 +1,8 @@
 //! Routing by host and path: first match wins, whole segments, what matches nothing is 404.
 
-use crate::support::Home;
+use std::process::Command;
+
+use crate::support::{Home, run};
 use crate::wire::{Origin, exchange};
 
 #[test]
@@ -84,4 +86,62 @@ fn an_absolute_target_is_routed_by_its_authority_and_not_by_host() {
     assert_eq!((answer.status(), answer.body()), (200, "one"));
     // The origin sees one host only: no second opinion about who was meant.
     assert!(!one.heads()[0].contains("two.test"), "{:?}", one.heads());
+}
+
+#[test]
+fn curl_reaches_the_pool_of_the_first_route_whose_every_condition_it_meets() {
+    let pools = ["next", "write", "status", "shop"];
+    let origins: Vec<Origin> = pools.iter().map(|label| Origin::saying(label)).collect();
+    let mut text =
+        "[admin]\naddress = \"127.0.0.1:0\"\n[listener.web]\naddress = \"127.0.0.1:0\"\n"
+            .to_owned();
+    let routes = [
+        "path_prefix = \"/checkout\"\ncookies = { beta = \"yes\" }",
+        "path_regex = \"/orders(/[0-9]+)?\"\nmethods = [\"POST\", \"DELETE\"]",
+        "path = \"/status\"\nheaders = { x-probe = { prefix = \"uptime\" } }\nquery = { full = { present = false } }",
+        "",
+    ];
+    for ((keys, pool), origin) in routes.iter().zip(pools).zip(&origins) {
+        let address = origin.text();
+        let more = format!("[[route]]\nlistener = \"web\"\npool = \"{pool}\"\n{keys}\n");
+        text += &more;
+        let more = format!("[pool.{pool}.backend.one]\naddress = \"{address}\"\n");
+        text += &more;
+    }
+    let home = Home::new(&text);
+    let instance = home.start(&[]);
+    let cases: [(&[&str], &str, &str); 9] = [
+        (&["-b", "a=1; beta=yes"], "/checkout/1", "next"),
+        (&["-b", "beta=no"], "/checkout/1", "shop"),
+        (&["-X", "DELETE"], "/orders/17?why=none", "write"),
+        (&["-d", "item=1"], "/orders", "write"),
+        (&[], "/orders/17", "shop"),
+        (&["-X", "DELETE"], "/orders/x", "shop"),
+        (&["-H", "X-Probe: uptime/2"], "/status", "status"),
+        (&["-H", "X-Probe: uptime/2"], "/status?full", "shop"),
+        (&["--path-as-is"], "/a/../b%2Fc", "shop"),
+    ];
+    let curl = |arguments: &[&str], target: &str| {
+        let url = format!("http://{}{target}", instance.front());
+        let fixed = ["-sS", "--max-time", "30", "--noproxy", "*"];
+        run(Command::new("curl").args(fixed).args(arguments).arg(url))
+    };
+    for (arguments, target, pool) in cases {
+        let ran = curl(arguments, target);
+        assert_eq!(ran.out, pool, "{arguments:?} {target}: {}", ran.err);
+    }
+    // What a backend could read as the path of another route is nobody's.
+    for target in ["/x/../status", "//status", "/%73tatus", "/status;v=1"] {
+        let ran = curl(&["--path-as-is", "-H", "X-Probe: uptime", "-i"], target);
+        assert!(
+            ran.out.starts_with("HTTP/1.1 400 "),
+            "{target}: {}",
+            ran.out
+        );
+        assert!(
+            ran.out.contains("X-Evenkeel-Error: ambiguous_path"),
+            "{target}: {}",
+            ran.out
+        );
+    }
 }

@@ -1,10 +1,11 @@
 //! evenkeel.toml: the top level and everything beside pools.
 
 use super::super::edge::{
-    ACCEPT_RATE, AUDIT_EVERY, BODY_MAX, BURST, CLIENT_TIMEOUT, CONNECTIONS_MAX, HEAD_MAX, LIFETIME,
-    LIFETIME_REQUESTS, MEMORY, RATE, WORKERS,
+    ACCEPT_RATE, AUDIT_EVERY, BODY_MAX, CLIENT_TIMEOUT, CONNECTIONS_MAX, HEAD_MAX, LIFETIME,
+    LIFETIME_REQUESTS, MEMORY, WORKERS,
 };
 use super::super::operations::ACK_WITHIN;
+use super::super::route::{BURST, RATE};
 use super::pool::{HASH, POOL};
 use super::{Key, Kind, Table};
 
@@ -256,6 +257,36 @@ pub(in super::super) static ROUTE: Table = Table {
             "Whole path segments from the start: /cart matches /cart/x and not /cartoon.",
         )
         .or("\"/\""),
+        Key::new(
+            "path",
+            Kind::Text("/healthz"),
+            "This path only, in place of path_prefix.",
+        ),
+        Key::new(
+            "path_regex",
+            Kind::Text("/user/[0-9]+"),
+            "A regular expression of the whole path, in place of path_prefix.",
+        ),
+        Key::new(
+            "methods",
+            Kind::Texts("GET"),
+            "The methods it is for; without it, every method.",
+        ),
+        Key::new(
+            "headers",
+            Kind::Values(&VALUE),
+            "Header fields that a request must have, or must not have.",
+        ),
+        Key::new(
+            "cookies",
+            Kind::Values(&VALUE),
+            "Cookies that a request must have, or must not have.",
+        ),
+        Key::new(
+            "query",
+            Kind::Values(&VALUE),
+            "Parameters of the query that a request must have, or must not have.",
+        ),
         Key::new("pool", Kind::Name, "Where the requests go.").required(),
         Key::new(
             "rate_limit",
@@ -274,6 +305,23 @@ pub(in super::super) static ROUTE: Table = Table {
             "What requests may be upgraded to, such as \"websocket\"; [] passes no upgrade on.",
         )
         .or("[\"websocket\"]"),
+    ],
+};
+
+pub(in super::super) static VALUE: Table = Table {
+    about: "What a value must be: one of these.",
+    keys: &[
+        Key::new(
+            "present",
+            Kind::Boolean,
+            "Whether the request has one of this name at all.",
+        ),
+        Key::new("prefix", Kind::Text("beta-"), "What it begins with."),
+        Key::new(
+            "regex",
+            Kind::Text("[0-9]+"),
+            "A regular expression of the whole value.",
+        ),
     ],
 };
 

@@ -1,0 +1,49 @@
+//! Arbitrary matchers of routes.
+
+use proptest::collection::{btree_map, btree_set};
+use proptest::prelude::*;
+
+use crate::config::{Field, Matcher, PathMatch, Pattern, ValueMatch};
+
+pub(super) fn matcher() -> impl Strategy<Value = Matcher> {
+    let prefix = prop_oneof![Just("/".to_owned()), "(/[a-z0-9~%\"']{1,5}){1,3}"];
+    let path = prop_oneof![
+        3 => prefix.prop_map(PathMatch::Prefix),
+        1 => "(/[a-z0-9~%\"']{1,5}){1,3}/?".prop_map(PathMatch::Exact),
+        1 => "/[a-z]{1,3}(\\[0-9\\]\\+|\\|b|\\\\d)".prop_map(|text| PathMatch::Regex(pattern(&text))),
+    ];
+    let methods = btree_set("[A-Z]{1,9}", 0..3);
+    (
+        path,
+        methods,
+        fields("[a-z-]{1,9}"),
+        fields("[a-zA-Z.]{1,9}"),
+        fields("[!\"$%*-;@-~]{1,9}"),
+    )
+        .prop_map(|(path, methods, headers, cookies, query)| Matcher {
+            path,
+            methods: methods.into_iter().collect(),
+            headers,
+            cookies,
+            query,
+        })
+}
+
+fn pattern(text: &str) -> Pattern {
+    Pattern::new(text).unwrap()
+}
+
+fn fields(name: &'static str) -> impl Strategy<Value = Vec<Field>> {
+    let value = prop_oneof![
+        "[!-~]{1,9}( [!-~]{1,3})?".prop_map(ValueMatch::Exact),
+        "[!-~é]{1,9}".prop_map(ValueMatch::Prefix),
+        "[a-z]{1,3}[+*?]".prop_map(|text| ValueMatch::Regex(pattern(&text))),
+        any::<bool>().prop_map(|is| if is {
+            ValueMatch::Present
+        } else {
+            ValueMatch::Absent
+        }),
+    ];
+    let field = |(name, value)| Field { name, value };
+    btree_map(name, value, 0..3).prop_map(move |all| all.into_iter().map(field).collect())
+}
