@@ -477,26 +477,8 @@ fn start_stub(
     let workers = (f64::from(slots) * scale).round().clamp(1.0, 10_000.0);
     // Rounded slots would change the capacity; the service time makes up for it.
     let exact = workers / (f64::from(slots) * scale);
-    let health_path = match &model.health.path {
-        Some(path) => path.clone(),
-        None => health_paths
-            .first()
-            .cloned()
-            .unwrap_or_else(|| "/healthz".to_owned()),
-    };
     let mut routes = routes(scenario);
-    if model.health.path.is_some() {
-        let others = health_paths.iter().filter(|path| **path != health_path);
-        routes.splice(
-            0..0,
-            others.map(|path| StubRoute {
-                path_prefix: path.clone(),
-                status: 404,
-                cost: 0.01,
-                body_bytes: 16,
-            }),
-        );
-    }
+    let health_path = health_path(model, health_paths, &mut routes);
     let options = StubOptions {
         name: backend.name.to_string(),
         version: backend
@@ -535,6 +517,29 @@ fn start_stub(
     let stub = spawn_stub(options).map_err(|e| format!("backend {}/{}: {e}", key.0, key.1))?;
     stubs.insert(key, stub);
     Ok(())
+}
+
+/// Where a backend answers checks. Where it says so, checks at other paths fail by a route.
+fn health_path(
+    model: &scenario::Backend,
+    health_paths: &[String],
+    routes: &mut Vec<StubRoute>,
+) -> String {
+    let Some(health_path) = &model.health.path else {
+        let first = health_paths.first().cloned();
+        return first.unwrap_or_else(|| "/healthz".to_owned());
+    };
+    let others = health_paths.iter().filter(|path| *path != health_path);
+    routes.splice(
+        0..0,
+        others.map(|path| StubRoute {
+            path_prefix: path.clone(),
+            status: 404,
+            cost: 0.01,
+            body_bytes: 16,
+        }),
+    );
+    health_path.clone()
 }
 
 /// Paths that are dearer or answered otherwise, the longest first.
