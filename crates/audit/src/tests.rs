@@ -637,3 +637,16 @@ proptest! {
 fn option_weight() -> impl Strategy<Value = Option<u32>> {
     proptest::option::of(0u32..=65_535)
 }
+
+#[test]
+fn an_expectation_that_fails_already_never_blocks_wherever_it_stands_and_another_one_does() {
+    let with = |expect: &str| read(&format!("{SHOP}\n{expect}"));
+    let wrong = "[[expect]]\nrequest = 'GET /cart'\nstatus = 404\n";
+    let other = "[[expect]]\nrequest = 'GET /other'\nstatus = 404\n";
+    let fine = "[[expect]]\nrequest = 'GET /'\npool = 'shop'\n";
+    let blocks = |next: &str| blocking(&with(next).replacing(&with(wrong))).len();
+    assert_eq!(blocks(wrong), 0);
+    assert_eq!(blocks(&format!("{fine}{wrong}")), 0);
+    assert_eq!(blocks(other), 1);
+    assert_eq!(blocks(&format!("{wrong}{other}")), 1);
+}

@@ -7,10 +7,13 @@
 //!
 //! The data plane, the audit and the command line all ask this table, so what is told is what happens.
 
+use std::collections::BTreeMap;
+
 use evenkeel_model::config::{
     CompiledPattern, Config, Field, Matcher, PathMatch, Pattern, ValueMatch,
 };
 use evenkeel_model::ids::Name;
+use evenkeel_model::setup::Setup;
 
 mod reading;
 
@@ -100,15 +103,34 @@ pub enum Found {
     Ambiguous,
 }
 
+/// What a request lacks for a route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Miss<'t> {
+    /// Another host.
+    Host,
+    /// Another path.
+    Path,
+    /// Another method.
+    Method,
+    /// This header has not the value that is asked for.
+    Header(&'t str),
+    /// The same of a cookie.
+    Cookie(&'t str),
+    /// The same of a parameter of the query.
+    Query(&'t str),
+}
+
 /// The routes of a configuration, compiled.
 #[derive(Debug, Clone)]
 pub struct RouteTable {
-    listeners: Vec<(Name, Routes)>,
+    /// By name.
+    listeners: Vec<(String, Routes)>,
 }
 
 /// The routes of one listener.
 #[derive(Debug, Clone)]
 struct Routes {
+    /// In file order.
     entries: Vec<Entry>,
     /// Whether any of them looks at the path.
     by_path: bool,
@@ -182,24 +204,49 @@ impl RouteTable {
     /// match nothing.
     pub fn new(config: &Config) -> Self {
         let pool_of = |pool: &Name| config.pools.iter().position(|p| p.name == *pool);
-        let entries = |listener: &Name| {
-            let routes = config.routes.iter().enumerate();
-            let mine = routes.filter(|(_, route)| route.listener == *listener);
-            mine.filter_map(|(index, route)| {
-                let pool = pool_of(&route.pool)?;
-                Some(Entry::new(
-                    route.host.as_deref(),
-                    &route.matcher,
-                    pool,
-                    index,
-                ))
-            })
-            .collect()
+        let routes = config.routes.iter().enumerate();
+        let entries = routes.filter_map(|(index, route)| {
+            let pool = pool_of(&route.pool)?;
+            let entry = Entry::new(route.host.as_deref(), &route.matcher, pool, index);
+            Some((route.listener.as_str(), entry))
+        });
+        Self::compiled(config.listeners.iter().map(|l| l.name.as_str()), entries)
+    }
+
+    /// The same from what a configuration sets up. Of other balancers' files, whose conditions are not evaluated, it
+    /// has no route.
+    pub fn of_setup(setup: &Setup) -> Self {
+        let pools: BTreeMap<&str, usize> = setup
+            .pools
+            .iter()
+            .enumerate()
+            .map(|(index, pool)| (pool.name.as_str(), index))
+            .collect();
+        let routes = setup.routes.iter().enumerate();
+        let entries = routes.filter_map(|(index, route)| {
+            let matcher = route.matcher.as_ref()?;
+            let (pool, _) = route.targets.first()?;
+            let pool = *pools.get(pool.as_str())?;
+            let entry = Entry::new(route.host.as_deref(), matcher, pool, index);
+            Some((route.listener.as_str(), entry))
+        });
+        Self::compiled(setup.listeners.iter().map(|l| l.name.as_str()), entries)
+    }
+
+    fn compiled<'n>(
+        listeners: impl Iterator<Item = &'n str>,
+        entries: impl Iterator<Item = (&'n str, Entry)>,
+    ) -> Self {
+        let mut by_listener: BTreeMap<&str, Vec<Entry>> = BTreeMap::new();
+        for (listener, entry) in entries {
+            by_listener.entry(listener).or_default().push(entry);
+        }
+        let mut routes = |name: &'n str| {
+            let entries = by_listener.remove(name).unwrap_or_default();
+            (name.to_owned(), Routes::new(entries))
         };
-        let listeners = config.listeners.iter();
-        let routes = |name: &Name| (name.clone(), Routes::new(entries(name)));
         Self {
-            listeners: listeners.map(|listener| routes(&listener.name)).collect(),
+            listeners: listeners.map(&mut routes).collect(),
         }
     }
 
@@ -207,7 +254,7 @@ impl RouteTable {
     pub fn listener(&self, name: &str) -> Option<usize> {
         self.listeners
             .iter()
-            .position(|(listener, _)| *listener == *name)
+            .position(|(listener, _)| listener == name)
     }
 
     /// Where `request` goes that came in on a listener, by its index.
@@ -222,13 +269,48 @@ impl RouteTable {
             reading: None,
         };
         let found = routes.first(host, as_sent, request);
-        if routes.by_path && !reading::is_plain(path) && !routes.agree(host, found, request) {
+        if routes.other_reading(host, found, request).is_some() {
             return Found::Ambiguous;
         }
         found.map_or(Found::Nothing, |entry| Found::Route {
             route: entry.route,
             pool: entry.pool,
         })
+    }
+}
+
+/// Why a request goes where it goes.
+impl RouteTable {
+    /// What `request` lacks for the route at this place in the configuration; `None`: it lacks nothing, or the listener
+    /// has no such route.
+    pub fn miss(&self, listener: usize, request: &impl Request, route: usize) -> Option<Miss<'_>> {
+        let (_, routes) = self.listeners.get(listener)?;
+        let place = routes.entries.binary_search_by_key(&route, |e| e.route);
+        let entry = routes.entries.get(place.ok()?)?;
+        let host = request.host().map_or("", bare_host);
+        let as_sent = Read {
+            path: request.path(),
+            reading: None,
+        };
+        entry.miss(host, as_sent, request)
+    }
+
+    /// Why `request` is [`Found::Ambiguous`]: the route of the path as sent, another reading of the path, its route.
+    pub fn ambiguity(
+        &self,
+        listener: usize,
+        request: &impl Request,
+    ) -> Option<(Option<usize>, String, Option<usize>)> {
+        let (_, routes) = self.listeners.get(listener)?;
+        let host = request.host().map_or("", bare_host);
+        let as_sent = Read {
+            path: request.path(),
+            reading: None,
+        };
+        let found = routes.first(host, as_sent, request);
+        let (path, other) = routes.other_reading(host, found, request)?;
+        let route = |entry: Option<&Entry>| entry.map(|entry| entry.route);
+        Some((route(found), path, route(other)))
     }
 }
 
@@ -247,17 +329,38 @@ impl Routes {
             .find(|entry| entry.matches(host, path, request))
     }
 
-    /// Whether every reading of the path leads where the path as sent leads.
+    /// A reading of the path that leads elsewhere than `found`, with where it leads.
+    fn other_reading(
+        &self,
+        host: &str,
+        found: Option<&Entry>,
+        request: &impl Request,
+    ) -> Option<(String, Option<&Entry>)> {
+        if !self.by_path || reading::is_plain(request.path()) {
+            return None;
+        }
+        self.read_again(host, found, request)
+    }
+
     #[cold]
-    fn agree(&self, host: &str, found: Option<&Entry>, request: &impl Request) -> bool {
-        let route = |entry: &Entry| entry.route;
+    fn read_again(
+        &self,
+        host: &str,
+        found: Option<&Entry>,
+        request: &impl Request,
+    ) -> Option<(String, Option<&Entry>)> {
         let sent = request.path();
-        reading::all(sent).enumerate().all(|(index, path)| {
+        reading::all(sent).enumerate().find_map(|(index, path)| {
+            if path == sent {
+                return None;
+            }
             let read = Read {
                 path: &path,
                 reading: Some(index),
             };
-            path == sent || self.first(host, read, request).map(route) == found.map(route)
+            let other = self.first(host, read, request);
+            let is_other = other.map(|entry| entry.route) != found.map(|entry| entry.route);
+            is_other.then_some((path, other))
         })
     }
 }
@@ -274,9 +377,18 @@ impl Entry {
     }
 
     fn matches(&self, host: &str, path: Read<'_>, request: &impl Request) -> bool {
-        self.host.matches(host)
-            && self.path.matches(path)
-            && self.rest.as_ref().is_none_or(|rest| rest.matches(request))
+        self.miss(host, path, request).is_none()
+    }
+
+    /// The first thing that `request` lacks.
+    fn miss(&self, host: &str, path: Read<'_>, request: &impl Request) -> Option<Miss<'_>> {
+        if !self.host.matches(host) {
+            return Some(Miss::Host);
+        }
+        if !self.path.matches(path) {
+            return Some(Miss::Path);
+        }
+        self.rest.as_ref()?.miss(request)
     }
 }
 
@@ -341,24 +453,33 @@ impl Rest {
         }
     }
 
-    fn matches(&self, request: &impl Request) -> bool {
-        let header = |(name, value): &(String, Value)| {
-            value.holds(|is| request.any_field(name, &mut |text| is(text)))
-        };
-        let cookie = |(name, value): &(String, Value)| {
-            value.holds(|is| {
+    /// The first thing that `request` lacks.
+    fn miss(&self, request: &impl Request) -> Option<Miss<'_>> {
+        if !self.methods.is_empty() && !self.methods.iter().any(|m| m == request.method()) {
+            return Some(Miss::Method);
+        }
+        let header = self
+            .headers
+            .iter()
+            .find(|(name, value)| !value.holds(|is| request.any_field(name, &mut |text| is(text))));
+        if let Some((name, _)) = header {
+            return Some(Miss::Header(name));
+        }
+        let cookie = self.cookies.iter().find(|(name, value)| {
+            !value.holds(|is| {
                 request.any_field("cookie", &mut |field| {
                     any_cookie(field, name.as_bytes(), is)
                 })
             })
-        };
-        let parameter = |(name, value): &(String, Value)| {
-            value.holds(|is| any_parameter(request.query().unwrap_or(""), name, is))
-        };
-        (self.methods.is_empty() || self.methods.iter().any(|m| m == request.method()))
-            && self.headers.iter().all(header)
-            && self.cookies.iter().all(cookie)
-            && self.query.iter().all(parameter)
+        });
+        if let Some((name, _)) = cookie {
+            return Some(Miss::Cookie(name));
+        }
+        let query = request.query().unwrap_or("");
+        let mut parameters = self.query.iter();
+        let parameter =
+            parameters.find(|(name, value)| !value.holds(|is| any_parameter(query, name, is)));
+        parameter.map(|(name, _)| Miss::Query(name))
     }
 }
 

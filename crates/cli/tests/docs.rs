@@ -111,6 +111,7 @@ fn the_configuration_chapter_names_exactly_the_keys_that_the_parser_knows() {
         ("## `[drills]`", "[drills]"),
         ("## `[listener.NAME]`", "[listener.x]"),
         ("## `[[route]]`", "[[route]]"),
+        ("## `[[expect]]`", "[[expect]]"),
         ("## `[pool.NAME]`", "[pool.x]"),
         ("### `[pool.NAME.hash]`", "[pool.x.hash]"),
         ("### `[pool.NAME.sticky]`", "[pool.x.sticky]"),

@@ -11,9 +11,9 @@ use std::time::Duration;
 use sha2::{Digest, Sha256};
 
 use crate::config::{
-    Affinity, Backend, Choices, Config, Ejection, HashKey, Health, HealthCheck, Lifetime, Listener,
-    Members, MembersSource, NPlusOne, Overload, Pool, Priority, Remedies, Remedy, Reported,
-    RetryOn, Role, Session, Tunnels, Upgrades,
+    Affinity, Backend, Choices, Config, Ejection, Expectation, HashKey, Health, HealthCheck,
+    Lifetime, Listener, Members, MembersSource, NPlusOne, Outcome, Overload, Pool, Priority,
+    Remedies, Remedy, Reported, RetryOn, Role, Session, Tunnels, Upgrades,
 };
 use crate::day::Day;
 use crate::finding::Severity;
@@ -144,6 +144,25 @@ fn by_entry(key: &HashKey) -> (&'static str, String) {
     }
 }
 
+fn expect_entries(expectation: &Expectation) -> Vec<(&'static str, String)> {
+    let request = format!("{} {}", expectation.method, expectation.url);
+    let mut entries = vec![
+        ("listener", quote(expectation.listener.as_str())),
+        ("request", quote(&request)),
+    ];
+    if !expectation.headers.is_empty() {
+        let header =
+            |(name, value): &(String, String)| format!("{} = {}", path_segment(name), quote(value));
+        let headers: Vec<String> = expectation.headers.iter().map(header).collect();
+        entries.push(("headers", format!("{{ {} }}", headers.join(", "))));
+    }
+    entries.push(match &expectation.outcome {
+        Outcome::Pool(pool) => ("pool", quote(pool.as_str())),
+        other => ("status", other.status().unwrap_or_default().to_string()),
+    });
+    entries
+}
+
 fn sections(config: &Config) -> Vec<Section> {
     let mut sections = vec![top(config)];
     sections.extend(operations(config));
@@ -171,6 +190,9 @@ fn sections(config: &Config) -> Vec<Section> {
             entries.push(("upgrade", format!("[{}]", names.join(", "))));
         }
         sections.push(element("route", index, entries));
+    }
+    for (index, expectation) in config.expectations.iter().enumerate() {
+        sections.push(element("expect", index, expect_entries(expectation)));
     }
     for pool in &config.pools {
         pool_sections(pool, &mut sections);

@@ -15,6 +15,7 @@ use crate::policy::{Policy, Waiver};
 use crate::units::{ByteSize, Ratio};
 
 mod choice;
+mod expectation;
 mod limits;
 mod matching;
 mod remedies;
@@ -22,6 +23,7 @@ mod standing;
 mod tunnels;
 
 pub use choice::{Affinity, Algorithm, Choices, HashKey, Intent, Probe, StickyCookie};
+pub use expectation::{Expectation, Outcome};
 pub use limits::{
     Adaptive, Hedge, HedgeAfter, Overload, Priority, Queue, RateLimit, Retry, RetryCause, RetryOn,
 };
@@ -58,6 +60,8 @@ pub struct Config {
     pub listeners: Vec<Listener>,
     /// Routes in file order; the first match wins.
     pub routes: Vec<Route>,
+    /// Requests whose way is known, in file order.
+    pub expectations: Vec<Expectation>,
     /// Pools in file order.
     pub pools: Vec<Pool>,
     /// Where notices go, in file order.

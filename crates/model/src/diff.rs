@@ -14,7 +14,7 @@ use crate::finding::{Finding, Severity};
 use crate::parse::parse;
 
 /// Lists whose elements have a position instead of a name.
-const LISTS: [&str; 3] = ["audit.waiver", "escalation", "route"];
+const LISTS: [&str; 4] = ["audit.waiver", "escalation", "expect", "route"];
 
 /// Tables that only hold named ones; that the first name came or the last one went says nothing about others.
 const COLLECTIONS: [&str; 5] = ["admin.token", "listener", "notify", "pool", "webhook"];

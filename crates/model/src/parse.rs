@@ -14,6 +14,7 @@ use crate::finding::{Finding, Origin};
 mod adaptive;
 mod affinity;
 mod edge;
+mod expect;
 mod foreign;
 mod health;
 pub mod keys;
@@ -52,6 +53,8 @@ pub const TEXT_MAX: usize = 16 << 20;
 pub const LISTENERS_MAX: usize = 1_000;
 /// Most routes of a file.
 pub const ROUTES_MAX: usize = 10_000;
+/// Most expectations of a file.
+pub const EXPECTATIONS_MAX: usize = 1_000;
 /// Most regular expressions of the routes of a file.
 pub const PATTERNS_MAX: usize = 1_000;
 /// Most pools of a file.

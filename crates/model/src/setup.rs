@@ -11,7 +11,9 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::config::{Algorithm, Intent, Matcher, NPlusOne, Objective, Place, versions_that_wait};
+use crate::config::{
+    Algorithm, Expectation, Intent, Matcher, NPlusOne, Objective, Place, versions_that_wait,
+};
 use crate::policy::{Policy, Waiver};
 
 mod blank;
@@ -36,6 +38,8 @@ pub struct Setup {
     pub routes: Vec<Route>,
     /// Pools in file order: `[pool]`, `backend` and `listen` of HAProxy, `upstream`, `cluster`.
     pub pools: Vec<Pool>,
+    /// Requests whose way is known, in file order; none in files of other balancers.
+    pub expectations: Vec<Expectation>,
     /// Findings that are accepted for a while.
     pub waivers: Vec<Waiver>,
     /// What was read and not understood. Never empty without a reason: a reader lists all that it passes over.

@@ -7,6 +7,7 @@ use evenkeel_model::setup::{Backend, Balancer, Pool, Role, Selection, Setup};
 use crate::rule::{Rule, Subject, Words};
 
 mod address;
+mod expected;
 mod loops;
 mod members;
 mod one_key;
@@ -34,7 +35,7 @@ pub(super) const RULES: &[Rule] = &[
     selection::FALLBACK,
     members::DUPLICATE,
     routes::UNREACHABLE,
-    routes::DEFAULT,
+    expected::EXPECTED,
     zones::ZONES,
     selection::PER_WORKER,
     selection::KEYS,

@@ -98,6 +98,10 @@ fn shape(kind: &Kind) -> Value {
             "minItems": 1,
             "uniqueItems": true,
         }),
+        Kind::Headers => json!({
+            "type": "object",
+            "additionalProperties": {"type": "string"},
+        }),
         Kind::Values(inner) => json!({
             "type": "object",
             "additionalProperties": {"anyOf": [{"type": "string", "minLength": 1}, table(inner)]},

@@ -21,6 +21,7 @@ mod churn;
 mod clock;
 mod deploy;
 mod drain;
+mod expect;
 mod foresight;
 mod incident;
 mod keys;

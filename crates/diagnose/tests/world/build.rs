@@ -113,6 +113,7 @@ pub(crate) fn config(pool: Pool) -> Config {
         drills_allowed: false,
         listeners: Vec::new(),
         routes: Vec::new(),
+        expectations: Vec::new(),
         pools: vec![pool],
         receivers: Vec::new(),
         webhooks: Vec::new(),

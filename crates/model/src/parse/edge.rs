@@ -12,7 +12,8 @@ use super::reader::{Named, Reader, Report, Section};
 use super::reference::{bounded, names, sub};
 use super::typed::Limits;
 use super::{
-    BACKENDS_MAX, LISTENERS_MAX, OPERATIONS_MAX, POOLS_MAX, keys, place, policy, pool, route, text,
+    BACKENDS_MAX, LISTENERS_MAX, OPERATIONS_MAX, POOLS_MAX, expect, keys, place, policy, pool,
+    route, text,
 };
 use crate::config::{Address, Config, Lifetime, Listener, Overload, Route};
 use crate::ids::Name;
@@ -88,12 +89,9 @@ pub(super) fn config(reader: &mut Reader, table: &DeTable<'_>) -> Config {
     let mut addresses = vec![(admin_span, "admin".to_owned(), Address::Tcp(admin.address))];
     let listeners = listeners(reader, &listeners_named, &mut addresses);
     clashes(reader, &addresses);
-    let routes = route::read(
-        reader,
-        &root,
-        &names(&listeners_named),
-        &names(&pools_named),
-    );
+    let (listener_names, pool_names) = (names(&listeners_named), names(&pools_named));
+    let routes = route::read(reader, &root, &listener_names, &pool_names);
+    let expectations = expect::read(reader, &root, &listener_names, &pool_names);
     idle_listeners(reader, &listeners_named, &routes);
     let here = place::here(reader, &root);
     let mut budget = BACKENDS_MAX;
@@ -110,7 +108,6 @@ pub(super) fn config(reader: &mut Reader, table: &DeTable<'_>) -> Config {
         .filter_map(|named| webhook(reader, named))
         .collect();
     let audit = sub(reader, &root, "audit", &keys::AUDIT);
-    let pool_names = names(&pools_named);
     let waivers = audit
         .as_ref()
         .map(|audit| policy::waivers(reader, audit, Some(&pool_names)))
@@ -135,6 +132,7 @@ pub(super) fn config(reader: &mut Reader, table: &DeTable<'_>) -> Config {
             .unwrap_or(false),
         listeners,
         routes,
+        expectations,
         pools,
         escalation: escalation(reader, &root, &names(&receivers_named)),
         receivers,

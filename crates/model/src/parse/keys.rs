@@ -14,8 +14,8 @@ mod pool;
 mod side;
 
 pub(super) use file::{
-    ADMIN, AUDIT, DRILLS, LEVEL, LISTENER, OVERLOAD, RATE_LIMIT, RECEIVER, ROUTE, TOKEN, VALUE,
-    WAIVER, WEBHOOK,
+    ADMIN, AUDIT, DRILLS, EXPECT, LEVEL, LISTENER, OVERLOAD, RATE_LIMIT, RECEIVER, ROUTE, TOKEN,
+    VALUE, WAIVER, WEBHOOK,
 };
 pub(super) use pool::{
     ADAPTIVE, BACKEND, EJECTION, HASH, HEALTH, HEDGE, MEMBER, MEMBER_LIST, MEMBERS, OBJECTIVE,
@@ -73,6 +73,8 @@ pub enum Kind {
     Choices(&'static [&'static str]),
     /// A text; an example of it.
     Text(&'static str),
+    /// Names of a request's parts with the text that each is.
+    Headers,
     /// A list of texts; an example of one.
     Texts(&'static str),
     /// Names of a request's parts with the text that each must be, or with a table that says more.

@@ -16,7 +16,7 @@ use crate::ids::Name;
 use crate::tally::RouteKey;
 
 /// Longest list of methods, and most headers, cookies or parameters that one route names.
-const FIELDS_MAX: usize = 16;
+pub(super) const FIELDS_MAX: usize = 16;
 
 /// Longest method (that of the reader of requests) and longest value.
 const METHOD_MAX: usize = 32;
@@ -144,7 +144,7 @@ fn path(reader: &mut Reader, s: &Section<'_>) -> PathMatch {
 }
 
 /// Reports all but the first of `keys` that stand in `s`.
-fn one_of(reader: &mut Reader, s: &Section<'_>, keys: &[&str], what: &str) {
+pub(super) fn one_of(reader: &mut Reader, s: &Section<'_>, keys: &[&str], what: &str) {
     let mut there = keys.iter().filter(|key| s.has(key));
     let Some(first) = there.next() else { return };
     for key in there {
@@ -152,7 +152,7 @@ fn one_of(reader: &mut Reader, s: &Section<'_>, keys: &[&str], what: &str) {
             id: "CFG-07",
             message: format!("`{}` has both `{first}` and `{key}`", s.path),
             effect: format!("{what} could be read in two ways, so the file is not used"),
-            fix: format!("keep one of them; `{first}` and `{key}` of two kinds are two routes"),
+            fix: "keep one of them".to_owned(),
         };
         let span = s.get(reader, key).map_or(0..0, |found| found.span);
         reader.error(&s.child_path(key), span, report);
@@ -217,21 +217,35 @@ fn methods(reader: &mut Reader, s: &Section<'_>) -> Vec<String> {
             DeValue::String(text) => text.as_ref(),
             _ => "",
         };
-        let is_token = |b: u8| b.is_ascii_uppercase() || b.is_ascii_digit() || b"-_".contains(&b);
-        if text.is_empty() || text.len() > METHOD_MAX || !text.bytes().all(is_token) {
-            let fix = match text.to_ascii_uppercase() {
-                upper if upper.bytes().all(is_token) && !upper.is_empty() => {
-                    format!("write \"{}\"", super::reader::clip(&upper))
-                }
-                _ => "write \"GET\"".to_owned(),
-            };
-            reader.wrong(&element, "a method in capitals", fix);
-        } else if !methods.insert(text.to_owned()) {
-            let fix = "remove it from the list".to_owned();
-            reader.wrong(&element, "a method that is not in the list yet", fix);
-        }
+        let wrong = match method(text) {
+            Ok(method) if methods.contains(&method) => Expected::new(
+                "a method that is not in the list yet",
+                "remove it from the list",
+            ),
+            Ok(method) => {
+                methods.insert(method);
+                continue;
+            }
+            Err(expected) => expected,
+        };
+        reader.wrong(&element, wrong.what, wrong.fix);
     }
     methods.into_iter().collect()
+}
+
+/// A method in capitals.
+pub(super) fn method(text: &str) -> Result<String, Expected> {
+    let is_token = |b: u8| b.is_ascii_uppercase() || b.is_ascii_digit() || b"-_".contains(&b);
+    if !text.is_empty() && text.len() <= METHOD_MAX && text.bytes().all(is_token) {
+        return Ok(text.to_owned());
+    }
+    let fix = match text.to_ascii_uppercase() {
+        upper if upper.bytes().all(is_token) && !upper.is_empty() => {
+            format!("write \"{}\"", super::reader::clip(&upper))
+        }
+        _ => "write \"GET\"".to_owned(),
+    };
+    Err(Expected::new("a method in capitals", fix))
 }
 
 /// The table under `key`: names with what their values must be.
@@ -336,7 +350,7 @@ fn value_match(
 }
 
 /// What a header, a cookie or a parameter can hold.
-fn value_text(text: &str) -> Result<String, Expected> {
+pub(super) fn value_text(text: &str) -> Result<String, Expected> {
     if text.trim_end() == text {
         return value_start(text);
     }

@@ -12,7 +12,7 @@ use proptest::collection::{btree_map, vec};
 use proptest::option;
 use proptest::prelude::*;
 
-use self::matching::matcher;
+use self::matching::{expectations, matcher};
 use self::tunnels::{tunnels, upgrades};
 use super::weights::derive;
 use crate::clock::Wall;
@@ -737,7 +737,7 @@ pub(crate) fn config() -> impl Strategy<Value = Config> {
                 ..waiver
             };
             let waivers = top.5.into_iter().map(name_pool).collect();
-            let routes = routes
+            let routes: Vec<Route> = routes
                 .into_iter()
                 .map(|(host, matcher, l, p)| Route {
                     listener: listeners[l % listeners.len()].name.clone(),
@@ -749,6 +749,7 @@ pub(crate) fn config() -> impl Strategy<Value = Config> {
                     upgrades: upgrades(p),
                 })
                 .collect();
+            let expectations = expectations(&routes, &pools);
             Config {
                 here: top.6.0,
                 workers: top.0.and_then(NonZeroU16::new),
@@ -761,6 +762,7 @@ pub(crate) fn config() -> impl Strategy<Value = Config> {
                 drills_allowed: top.4,
                 listeners,
                 routes,
+                expectations,
                 pools,
                 receivers,
                 webhooks,
@@ -782,6 +784,7 @@ pub(crate) fn pair() -> impl Strategy<Value = (Config, Config)> {
         if keep & 4 != 0 {
             (b.listeners, b.routes, b.pools) =
                 (a.listeners.clone(), a.routes.clone(), a.pools.clone());
+            b.expectations = a.expectations.clone();
             b.waivers = a.waivers.clone();
             b.here = a.here.clone();
             b.waivers.truncate(1);

@@ -22,6 +22,7 @@ impl Setup {
             listeners: Vec::new(),
             routes: Vec::new(),
             pools: Vec::new(),
+            expectations: Vec::new(),
             waivers: Vec::new(),
             gaps: Vec::new(),
         }

@@ -19,6 +19,7 @@ impl Setup {
             listeners: config.listeners.iter().map(listener).collect(),
             routes: config.routes.iter().enumerate().map(route).collect(),
             pools: config.pools.iter().map(pool).collect(),
+            expectations: config.expectations.clone(),
             waivers: config.waivers.clone(),
             gaps: config.pools.iter().filter_map(unseen).collect(),
             ..Self::blank(Balancer::Evenkeel)

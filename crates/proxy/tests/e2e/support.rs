@@ -132,6 +132,7 @@ pub(crate) fn config(listeners: Vec<Listener>, pools: Vec<Pool>) -> Config {
         waivers: Vec::new(),
         drills_allowed: false,
         routes: routes.collect(),
+        expectations: Vec::new(),
         listeners,
         pools,
         receivers: Vec::new(),

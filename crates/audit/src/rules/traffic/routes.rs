@@ -1,9 +1,9 @@
-//! TRF-08, TRF-09: which requests find a pool.
+//! TRF-08: routes that nothing reaches.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use evenkeel_model::finding::{Finding, Severity};
-use evenkeel_model::setup::{Balancer, Listener, Route, Setup};
+use evenkeel_model::setup::{Balancer, Route, Setup};
 
 use crate::rule::{Rule, Subject, Words};
 
@@ -151,7 +151,7 @@ fn covering<'r>(
         .map(|(_, (earlier, _))| *earlier)
 }
 
-fn prefix_of(route: &Route) -> &str {
+pub(super) fn prefix_of(route: &Route) -> &str {
     match route.path_prefix.as_deref() {
         None | Some("/") => "",
         Some(prefix) => prefix,
@@ -262,54 +262,4 @@ fn target(route: &Route) -> String {
         [(pool, _)] => format!("pool `{pool}`"),
         [(pool, _), rest @ ..] => format!("pool `{pool}` and {} more", rest.len()),
     }
-}
-
-/// TRF-09.
-pub(super) const DEFAULT: Rule = Rule {
-    id: "TRF-09",
-    title: "every listener says where all other requests go",
-    severity: Severity::Info,
-    limit: None,
-    text: "\
-A listener should end with a route without host, path and condition: to a pool, or to an answer of the
-balancer's own. An info, because refusing what nobody named can be meant.
-
-Why: a request that matches nothing is answered 404 or 503 by the balancer itself, which no backend sees
-and no log of theirs shows. A condition that is reworded a little can leave a whole class of requests
-without a rule, and every check of the file passes.
-
-Limits: whether named requests reach the pool that is meant for them needs example requests; those come
-with a later version.
-
-Example: `use_backend api if { path_beg /api }` and no `default_backend`: / is answered 503.",
-    check: check_default,
-};
-
-fn check_default(subject: &Subject<'_>) -> Vec<Finding> {
-    let mut routed: BTreeMap<&str, bool> = BTreeMap::new();
-    for route in &subject.setup.routes {
-        let takes_all =
-            route.host.is_none() && prefix_of(route).is_empty() && route.condition.is_none();
-        *routed.entry(&route.listener).or_default() |= takes_all;
-    }
-    let listeners = subject.setup.listeners.iter();
-    let open = listeners.filter(|l| routed.get(l.name.as_str()) == Some(&false));
-    open.map(|listener| no_default(subject, listener)).collect()
-}
-
-fn no_default(subject: &Subject<'_>, listener: &Listener) -> Finding {
-    let status = match subject.setup.balancer {
-        Balancer::Haproxy => "503",
-        Balancer::Evenkeel | Balancer::Nginx | Balancer::Envoy => "404",
-    };
-    let words = Words {
-        message: format!(
-            "listener `{}` has no route for all other requests",
-            listener.name
-        ),
-        effect: format!("what no route names is answered {status} by the balancer itself"),
-        fix: "end with a route for every host and path, or leave it so if this is meant".to_owned(),
-    };
-    let place = (listener.path.as_str(), listener.path.as_str());
-    subject.finding("TRF-09", Severity::Info, place, 0.0, words)
 }

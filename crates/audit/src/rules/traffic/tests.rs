@@ -683,3 +683,80 @@ fn own_routes_are_compared_by_what_they_mean_and_those_that_match_the_same_are_l
         assert!(said(earlier, later).is_empty(), "{earlier} {later}");
     }
 }
+
+/// Errors of TRF-09 about an expectation, in a file with another one that holds.
+fn said(expect: &str) -> Vec<String> {
+    let text = format!(
+        "[listener.web]\naddress = '127.0.0.1:8080'\n\
+         [[route]]\nlistener = 'web'\npath_prefix = '/api'\npool = 'api'\n\
+         [[route]]\nlistener = 'web'\npath_prefix = '/api/v2'\npool = 'next'\n\
+         [[route]]\nlistener = 'web'\nhost = 'beta.test'\nmethods = ['GET']\nheaders = {{ x-a = '1' }}\npool = 'next'\n\
+         [[route]]\nlistener = 'web'\npath = '/shop'\npool = 'shop'\n\
+         [pool.api.backend.x]\naddress = '127.0.0.1:1'\n[pool.next.backend.x]\naddress = '127.0.0.1:2'\n\
+         [pool.shop.backend.x]\naddress = '127.0.0.1:3'\n[pool.idle.backend.x]\naddress = '127.0.0.1:4'\n\
+         [[expect]]\nrequest = 'GET /api/users'\npool = 'api'\n[[expect]]\n{expect}\n"
+    );
+    let parsed = evenkeel_model::parse::parse(&text, None);
+    let config = parsed
+        .config
+        .unwrap_or_else(|| panic!("{:#?}", parsed.findings));
+    let mut found = says(&Setup::of(&config), "TRF-09");
+    found.retain(|finding| finding.severity == Severity::Error);
+    assert!(
+        found
+            .iter()
+            .all(|finding| finding.path.starts_with("expect.\"web ")),
+        "{found:#?}"
+    );
+    found.into_iter().map(|finding| finding.message).collect()
+}
+
+#[test]
+fn an_expected_request_that_goes_elsewhere_is_an_error_with_the_route_that_takes_it_and_why() {
+    for met in [
+        "request = 'GET http://beta.test/x'\nheaders = { X-A = '1' }\npool = 'next'",
+        "request = 'GET /nowhere'\nstatus = 404",
+        "request = 'GET /x/../api'\nstatus = 400",
+        "request = 'POST https://other.test:8443/shop?x=1'\npool = 'shop'",
+    ] {
+        assert_eq!(said(met), [""; 0], "{met}");
+    }
+    for (wrong, why) in [
+        (
+            "request = 'GET /api/v2/users'\npool = 'next'",
+            "`GET /api/v2/users` is meant for pool `next` but goes to pool `api` by the route `route.0`; the route \
+             `route.1` takes it too, and comes later",
+        ),
+        (
+            "request = 'GET http://beta.test/x'\npool = 'next'",
+            "`GET http://beta.test/x` is meant for pool `next` but is answered 404: no route takes it; the route \
+             `route.2` does not take it: what it asks of header `x-a` does not hold",
+        ),
+        (
+            "request = 'PUT http://beta.test/x'\npool = 'next'",
+            "`PUT http://beta.test/x` is meant for pool `next` but is answered 404: no route takes it; the route \
+             `route.2` does not take it: it is for GET only",
+        ),
+        (
+            "request = 'GET /shop/'\npool = 'shop'",
+            "`GET /shop/` is meant for pool `shop` but is answered 404: no route takes it; the route `route.3` does not \
+             take it: it is for path `/shop` only",
+        ),
+        (
+            "request = 'GET /shop'\npool = 'idle'",
+            "`GET /shop` is meant for pool `idle` but goes to pool `shop` by the route `route.3`; no route of listener \
+             `web` leads to pool `idle`",
+        ),
+        (
+            "request = 'GET /shop'\nstatus = 404",
+            "`GET /shop` is meant for no route but goes to pool `shop` by the route `route.3`",
+        ),
+        (
+            "request = 'GET /shop/..;/api'\npool = 'api'",
+            "`GET /shop/..;/api` is meant for pool `api` but is answered 400: no route takes its path as sent, and the \
+             route `route.0` takes `/api`, as other servers read it",
+        ),
+    ] {
+        assert_eq!(said(wrong), [why], "{wrong}");
+    }
+}

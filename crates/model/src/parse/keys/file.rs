@@ -4,6 +4,7 @@ use super::super::edge::{
     ACCEPT_RATE, AUDIT_EVERY, BODY_MAX, CLIENT_TIMEOUT, CONNECTIONS_MAX, HEAD_MAX, LIFETIME,
     LIFETIME_REQUESTS, MEMORY, WORKERS,
 };
+use super::super::expect::STATUS;
 use super::super::operations::ACK_WITHIN;
 use super::super::route::{BURST, RATE};
 use super::pool::{HASH, POOL};
@@ -66,6 +67,11 @@ pub static FILE: Table = Table {
             "Which requests go where; the first match wins.",
         )
         .required(),
+        Key::new(
+            "expect",
+            Kind::List(&EXPECT),
+            "Requests whose way is known; every check and apply holds the routes against them.",
+        ),
         Key::new(
             "pool",
             Kind::Named(&POOL),
@@ -305,6 +311,30 @@ pub(in super::super) static ROUTE: Table = Table {
             "What requests may be upgraded to, such as \"websocket\"; [] passes no upgrade on.",
         )
         .or("[\"websocket\"]"),
+    ],
+};
+
+pub(in super::super) static EXPECT: Table = Table {
+    about: "A request whose way is known: to a pool, or to an answer of the balancer.",
+    keys: &[
+        Key::new(
+            "request",
+            Kind::Text("GET https://shop.example/cart"),
+            "Its method and its URL, or its path.",
+        )
+        .required(),
+        Key::new("headers", Kind::Headers, "Its header fields besides Host."),
+        Key::new(
+            "listener",
+            Kind::Name,
+            "Where it comes in; without it the only listener.",
+        ),
+        Key::new("pool", Kind::Name, "The pool that it must reach."),
+        Key::new(
+            "status",
+            Kind::whole(&STATUS),
+            "In place of pool: 404 where no route may take it, 400 where its path can be read in two ways.",
+        ),
     ],
 };
 

@@ -3,7 +3,9 @@
 use proptest::collection::{btree_map, btree_set};
 use proptest::prelude::*;
 
-use crate::config::{Field, Matcher, PathMatch, Pattern, ValueMatch};
+use crate::config::{
+    Expectation, Field, Matcher, Outcome, PathMatch, Pattern, Pool, Route, ValueMatch,
+};
 
 pub(super) fn matcher() -> impl Strategy<Value = Matcher> {
     let prefix = prop_oneof![Just("/".to_owned()), "(/[a-z0-9~%\"']{1,5}){1,3}"];
@@ -46,4 +48,21 @@ fn fields(name: &'static str) -> impl Strategy<Value = Vec<Field>> {
     ];
     let field = |(name, value)| Field { name, value };
     btree_map(name, value, 0..3).prop_map(move |all| all.into_iter().map(field).collect())
+}
+
+/// One for each route, of every form.
+pub(super) fn expectations(routes: &[Route], pools: &[Pool]) -> Vec<Expectation> {
+    let each = routes.iter().enumerate();
+    each.map(|(n, route)| Expectation {
+        listener: route.listener.clone(),
+        method: ["GET", "PUT"][n % 2].to_owned(),
+        url: ["/a%20b?x=\"", "https://a.b:1/c", "http://[::1]"][n % 3].to_owned(),
+        headers: vec![("x-a".to_owned(), "1 \\".to_owned()); n % 2],
+        outcome: match n {
+            1 => Outcome::NoRoute,
+            2 => Outcome::Ambiguous,
+            _ => Outcome::Pool(pools[n % pools.len()].name.clone()),
+        },
+    })
+    .collect()
 }

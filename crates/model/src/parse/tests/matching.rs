@@ -1,7 +1,8 @@
 //! What a route may ask for: read as written, refused with a reason.
 
 use super::{found, shop_with};
-use crate::config::{Field, Matcher, PathMatch, Pattern, ValueMatch};
+use crate::config::{Expectation, Field, Matcher, Outcome, PathMatch, Pattern, ValueMatch};
+use crate::parse::Parsed;
 
 const FROM: &str = "path_prefix = \"/\"";
 
@@ -210,4 +211,123 @@ fn two_routes_that_match_the_same_are_a_warning_and_others_are_not() {
     assert_eq!(found(&parsed)[0].0, "CFG-07");
     assert!(parsed.config.is_some());
     assert_eq!(found(&two("path = '/a'\nmethods = ['GET']")), []);
+}
+
+/// The shop with this expectation.
+fn expecting(keys: &str) -> Parsed {
+    let keys =
+        format!("pool = 'shop'\n[[expect]]\n{keys}\n[[route]]\nlistener = 'web'\nhost = 'x'");
+    shop_with(FROM, &keys)
+}
+
+#[test]
+fn an_expectation_names_a_request_and_where_it_goes() {
+    let parsed = expecting(
+        "request = 'POST https://a.test/x?y'\nheaders = { X-B = '2', x-a = '1' }\npool = 'shop'",
+    );
+    let config = parsed
+        .config
+        .unwrap_or_else(|| panic!("{:#?}", parsed.findings));
+    let field = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    let expected = Expectation {
+        listener: config.listeners[0].name.clone(),
+        method: "POST".to_owned(),
+        url: "https://a.test/x?y".to_owned(),
+        headers: vec![field("x-a", "1"), field("x-b", "2")],
+        outcome: Outcome::Pool(config.pools[0].name.clone()),
+    };
+    assert_eq!(config.expectations, [expected]);
+}
+
+/// Keys of an expectation, the wrong one, the finding, a part of its fix.
+const WRONG_EXPECTATIONS: &[(&str, &str, &str, &str)] = &[
+    ("pool = 'shop'", "request", "CFG-04", "GET https://"),
+    ("request = 'GET /'", "pool", "CFG-04", "pool = \"shop\""),
+    (
+        "request = 'GET /'\npool = 'shop'\nstatus = 404",
+        "status",
+        "CFG-07",
+        "keep one",
+    ),
+    (
+        "request = 'GET /'\nstatus = 403",
+        "status",
+        "CFG-03",
+        "status = 404",
+    ),
+    (
+        "request = 'GET /'\nstatus = 200",
+        "status",
+        "CFG-06",
+        "400 to 404",
+    ),
+    (
+        "request = 'GET /'\npool = 'none'",
+        "pool",
+        "CFG-05",
+        "[pool.none]",
+    ),
+    (
+        "request = 'GET /'\nlistener = 'wbe'\npool = 'shop'",
+        "listener",
+        "CFG-05",
+        "\"web\"",
+    ),
+    (
+        "request = '/cart'\npool = 'shop'",
+        "request",
+        "CFG-03",
+        "GET /cart",
+    ),
+    (
+        "request = 'get /cart'\npool = 'shop'",
+        "request",
+        "CFG-03",
+        "write \"GET\"",
+    ),
+    (
+        "request = 'GET cart'\npool = 'shop'",
+        "request",
+        "CFG-03",
+        "write \"/cart\"",
+    ),
+    (
+        "request = 'GET http://*.test/'\npool = 'shop'",
+        "request",
+        "CFG-03",
+        "GET https://",
+    ),
+    (
+        "request = 'GET http://a.test?x'\npool = 'shop'",
+        "request",
+        "CFG-03",
+        "http://a.test/?x",
+    ),
+    (
+        "request = 'GET http://u@a.test/'\npool = 'shop'",
+        "request",
+        "CFG-03",
+        "leave scheme",
+    ),
+    (
+        "request = 'GET /'\nheaders = { host = 'a' }\npool = 'shop'",
+        "headers.host",
+        "CFG-03",
+        "into the URL",
+    ),
+];
+
+#[test]
+fn a_wrong_expectation_is_refused_with_its_place_and_a_fix() {
+    for &(keys, key, id, part) in WRONG_EXPECTATIONS {
+        let parsed = expecting(keys);
+        assert!(parsed.config.is_none(), "{keys}");
+        let path = format!("expect.0.{key}");
+        let finding = parsed
+            .findings
+            .iter()
+            .find(|f| (f.path.as_str(), f.id) == (&path, id));
+        let finding = finding.unwrap_or_else(|| panic!("{keys}: {:#?}", parsed.findings));
+        assert!(finding.fix.contains(part), "{keys}: {}", finding.fix);
+    }
 }

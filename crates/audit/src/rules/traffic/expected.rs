@@ -1,0 +1,270 @@
+//! TRF-09: whether requests find the pool that is meant for them.
+
+use std::collections::BTreeMap;
+
+use evenkeel_balance::route::{Example, Found, Miss, RouteTable};
+use evenkeel_model::canonical::path_segment;
+use evenkeel_model::config::{Expectation, Outcome, PathMatch};
+use evenkeel_model::finding::{Finding, Severity};
+use evenkeel_model::setup::{Balancer, Listener};
+
+use super::routes::prefix_of;
+use crate::rule::{Rule, Subject, Words};
+
+/// TRF-09.
+pub(super) const EXPECTED: Rule = Rule {
+    id: "TRF-09",
+    title: "requests find the pool that is meant for them",
+    severity: Severity::Error,
+    limit: None,
+    text: "\
+`[[expect]]` in evenkeel.toml names requests and where each must go: to a pool, or to none (404), or
+that its path is refused (400). Each is asked of the very table that serves requests. An error where one
+goes elsewhere; it says which route takes it and what it lacks for the one that was meant.
+
+Besides, a listener should end with a route without host, path and condition: to a pool, or to an answer
+of the balancer's own. An info, because refusing what nobody named can be meant.
+
+Why: a route that is put in front, or a condition that is reworded a little, can take a whole class of
+requests from its pool, and every check of the form of the file passes. A request that matches nothing is
+answered 404 or 503 by the balancer itself, which no backend sees and no log of theirs shows.
+
+Limits: nothing is told of requests that nobody named.
+
+Example: `request = \"GET /api/v2/users\"`, `pool = \"api-2\"`, and `path_prefix = \"/api\"` to pool `api`
+stands in front of `path_prefix = \"/api/v2\"`.",
+    check,
+};
+
+fn check(subject: &Subject<'_>) -> Vec<Finding> {
+    let mut findings = check_default(subject);
+    if subject.setup.expectations.is_empty() {
+        return findings;
+    }
+    let table = RouteTable::of_setup(subject.setup);
+    for (index, expectation) in subject.setup.expectations.iter().enumerate() {
+        let fields: Vec<(&str, &str)> = expectation
+            .headers
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+            .collect();
+        let asked = Example {
+            method: &expectation.method,
+            fields: &fields,
+            ..Example::get(expectation.host(), expectation.target())
+        };
+        let Some(listener) = table.listener(expectation.listener.as_str()) else {
+            continue;
+        };
+        let way = Way {
+            subject,
+            table: &table,
+            expectation,
+            listener,
+            asked,
+        };
+        findings.extend(way.judge(index));
+    }
+    findings
+}
+
+/// One expectation and the request that it is about.
+struct Way<'a> {
+    subject: &'a Subject<'a>,
+    table: &'a RouteTable,
+    expectation: &'a Expectation,
+    listener: usize,
+    asked: Example<'a>,
+}
+
+impl Way<'_> {
+    fn judge(&self, index: usize) -> Option<Finding> {
+        let found = self.table.find(self.listener, &self.asked);
+        let pool = match found {
+            Found::Route { pool, .. } => self.subject.setup.pools.get(pool),
+            Found::Nothing | Found::Ambiguous => None,
+        };
+        let is_met = match &self.expectation.outcome {
+            Outcome::Pool(meant) => pool.is_some_and(|pool| pool.name == meant.as_str()),
+            Outcome::NoRoute => found == Found::Nothing,
+            Outcome::Ambiguous => found == Found::Ambiguous,
+        };
+        if is_met {
+            return None;
+        }
+        let goes = match found {
+            Found::Route { route, .. } => {
+                let pool = pool.map_or("", |pool| pool.name.as_str());
+                format!("goes to pool `{pool}` by {}", self.named(route))
+            }
+            Found::Nothing => "is answered 404: no route takes it".to_owned(),
+            Found::Ambiguous => format!("is answered 400: {}", self.ambiguity()),
+        };
+        let meant = match &self.expectation.outcome {
+            Outcome::Pool(pool) => format!("is meant for pool `{pool}`"),
+            Outcome::NoRoute => "is meant for no route".to_owned(),
+            Outcome::Ambiguous => "is meant to be refused for its path".to_owned(),
+        };
+        let Expectation { method, url, .. } = self.expectation;
+        let words = Words {
+            message: format!("`{method} {url}` {meant} but {goes}{}", self.why_not(found)),
+            effect: match pool {
+                Some(pool) => format!("requests like it reach pool `{}`", pool.name),
+                None => "requests like it reach no backend".to_owned(),
+            },
+            fix: "put the route that is meant first and in reach of it, or change the expectation if it no longer \
+                  holds"
+                .to_owned(),
+        };
+        let place = (self.identity(), format!("expect.{index}"));
+        let place = (place.0.as_str(), place.1.as_str());
+        Some(
+            self.subject
+                .finding("TRF-09", Severity::Error, place, 1.0, words),
+        )
+    }
+
+    /// All that was written: one that moved down the file is the same, and one in its place is another.
+    fn identity(&self) -> String {
+        let Expectation {
+            listener,
+            method,
+            url,
+            headers,
+            outcome,
+        } = self.expectation;
+        let ends = match outcome {
+            Outcome::Pool(pool) => format!("pool={pool}"),
+            other => format!("status={}", other.status().unwrap_or_default()),
+        };
+        let fields = headers
+            .iter()
+            .map(|(name, value)| format!("{name}={value}"));
+        let begins = [format!("{listener} {method} {url}")].into_iter();
+        let text: Vec<String> = begins.chain(fields).chain([ends]).collect();
+        format!("expect.{}", path_segment(&text.join(" ")))
+    }
+
+    /// Why no route to the pool that is meant takes the request.
+    fn why_not(&self, found: Found) -> String {
+        let Outcome::Pool(meant) = &self.expectation.outcome else {
+            return String::new();
+        };
+        if found == Found::Ambiguous {
+            return String::new();
+        }
+        let routes = self.subject.setup.routes.iter().enumerate();
+        let to_it = routes.filter(|(_, route)| {
+            let is_here = route.listener == self.expectation.listener.as_str();
+            is_here
+                && route
+                    .targets
+                    .iter()
+                    .any(|(pool, _)| *pool == meant.as_str())
+        });
+        // The nearest of several: the one that lacks least, and of these the first.
+        let missing =
+            to_it.map(|(index, _)| (index, self.table.miss(self.listener, &self.asked, index)));
+        let Some((route, miss)) = missing.min_by_key(|(_, miss)| far(*miss)) else {
+            let listener = &self.expectation.listener;
+            return format!("; no route of listener `{listener}` leads to pool `{meant}`");
+        };
+        let named = self.named(route);
+        match miss {
+            None => format!("; {named} takes it too, and comes later"),
+            Some(miss) => format!("; {named} does not take it: {}", self.lacks(miss, route)),
+        }
+    }
+
+    /// What a route asks for that the request does not have.
+    fn lacks(&self, miss: Miss<'_>, route: usize) -> String {
+        let route = self.subject.setup.routes.get(route);
+        let matcher = route.and_then(|route| route.matcher.as_ref());
+        match miss {
+            Miss::Host => {
+                let host = route.and_then(|route| route.host.as_deref());
+                format!("it is for host `{}`", host.unwrap_or_default())
+            }
+            Miss::Path => match matcher.map(|matcher| &matcher.path) {
+                Some(PathMatch::Prefix(path)) => format!("it is for paths under `{path}`"),
+                Some(PathMatch::Exact(path)) => format!("it is for path `{path}` only"),
+                Some(PathMatch::Regex(pattern)) => {
+                    format!("it is for paths that match `{}`", pattern.as_str())
+                }
+                None => "it is for other paths".to_owned(),
+            },
+            Miss::Method => {
+                let methods = matcher.map(|matcher| matcher.methods.join(", "));
+                format!("it is for {} only", methods.unwrap_or_default())
+            }
+            Miss::Header(name) => format!("what it asks of header `{name}` does not hold"),
+            Miss::Cookie(name) => format!("what it asks of cookie `{name}` does not hold"),
+            Miss::Query(name) => format!("what it asks of parameter `{name}` does not hold"),
+        }
+    }
+
+    fn ambiguity(&self) -> String {
+        let Some((sent, reading, other)) = self.table.ambiguity(self.listener, &self.asked) else {
+            return "its path can be read in two ways".to_owned();
+        };
+        let taken = |route: Option<usize>| match route {
+            Some(route) => self.named(route),
+            None => "no route".to_owned(),
+        };
+        format!(
+            "{} takes its path as sent, and {} takes `{reading}`, as other servers read it",
+            taken(sent),
+            taken(other)
+        )
+    }
+
+    /// A route by its line, where that is known.
+    fn named(&self, route: usize) -> String {
+        let routes = &self.subject.setup.routes;
+        let path = routes.get(route).map_or("", |route| route.path.as_str());
+        match self.subject.origin.locate(path).1 {
+            Some(at) => format!("the route in line {}", at.line),
+            None => format!("the route `{path}`"),
+        }
+    }
+}
+
+/// How far a request is from a route: what is compared first is farthest.
+const fn far(miss: Option<Miss<'_>>) -> u8 {
+    match miss {
+        None => 0,
+        Some(Miss::Header(_) | Miss::Cookie(_) | Miss::Query(_)) => 1,
+        Some(Miss::Method) => 2,
+        Some(Miss::Path) => 3,
+        Some(Miss::Host) => 4,
+    }
+}
+
+fn check_default(subject: &Subject<'_>) -> Vec<Finding> {
+    let mut routed: BTreeMap<&str, bool> = BTreeMap::new();
+    for route in &subject.setup.routes {
+        let takes_all =
+            route.host.is_none() && prefix_of(route).is_empty() && route.condition.is_none();
+        *routed.entry(&route.listener).or_default() |= takes_all;
+    }
+    let listeners = subject.setup.listeners.iter();
+    let open = listeners.filter(|l| routed.get(l.name.as_str()) == Some(&false));
+    open.map(|listener| no_default(subject, listener)).collect()
+}
+
+fn no_default(subject: &Subject<'_>, listener: &Listener) -> Finding {
+    let status = match subject.setup.balancer {
+        Balancer::Haproxy => "503",
+        Balancer::Evenkeel | Balancer::Nginx | Balancer::Envoy => "404",
+    };
+    let words = Words {
+        message: format!(
+            "listener `{}` has no route for all other requests",
+            listener.name
+        ),
+        effect: format!("what no route names is answered {status} by the balancer itself"),
+        fix: "end with a route for every host and path, or leave it so if this is meant".to_owned(),
+    };
+    let place = (listener.path.as_str(), listener.path.as_str());
+    subject.finding("TRF-09", Severity::Info, place, 0.0, words)
+}
