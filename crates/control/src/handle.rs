@@ -21,7 +21,7 @@ use evenkeel_model::ids::{IncidentId, Name, RevisionId};
 use evenkeel_model::parse;
 use evenkeel_model::record::Told;
 use evenkeel_model::tally::RouteKey;
-use evenkeel_proxy::{Hedges, OverloadView, Probes, TunnelCounts};
+use evenkeel_proxy::{Hedges, OverloadView, Probes, RefusedHeaders, TunnelCounts};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::counters::{PoolCounters, WorkerCounters};
@@ -73,6 +73,8 @@ pub struct Published {
     pub tunnels: Vec<(Name, Name, TunnelCounts)>,
     /// What became of looks for members, by pool that finds some.
     pub looks: Vec<(Name, Looks)>,
+    /// Connections refused because of how they began, where a listener asks for PROXY protocol headers.
+    pub refused_headers: Option<RefusedHeaders>,
     /// What overload protection sees and did.
     pub overload: OverloadView,
     /// When the process started.
@@ -103,6 +105,7 @@ impl Published {
             probes: Vec::new(),
             tunnels: Vec::new(),
             looks: Vec::new(),
+            refused_headers: None,
             overload: OverloadView::default(),
             started_at,
         }

@@ -25,7 +25,7 @@ pub use boot::{Options, Prepared, StartError};
 pub use clock::wall;
 pub use counters::{BackendCounters, PoolCounters, WorkerCounters};
 pub use drains::{Drain, Drained, JudgedDrain, Undrain, judge_drain};
-pub use evenkeel_proxy::{Hedges, OverloadView, Probes, ShedBy, TunnelCounts};
+pub use evenkeel_proxy::{Hedges, OverloadView, Probes, RefusedHeaders, ShedBy, TunnelCounts};
 pub use facts::{RouteCounter, forecast_load};
 pub use handle::{
     Applied, Apply, CommandError, DeploymentCommand, Handle, IncidentAction, Published, Reading,

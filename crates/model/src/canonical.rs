@@ -355,6 +355,14 @@ fn listener_section(listener: &Listener) -> Section {
     ));
     let accept_rate = listener.accept_rate;
     entries.extend(accept_rate.map(|rate| ("accept_rate", rate.to_string())));
+    entries.extend(listener.proxy_protocol.as_ref().map(|proxied| {
+        let from = proxied
+            .from
+            .iter()
+            .map(|network| quote(&network.to_string()));
+        let from: Vec<String> = from.collect();
+        ("proxy_protocol.from", format!("[{}]", from.join(", ")))
+    }));
     let path = path_segment(listener.name.as_str());
     table(format!("listener.{path}"), entries)
 }

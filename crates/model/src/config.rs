@@ -18,6 +18,7 @@ mod choice;
 mod expectation;
 mod limits;
 mod matching;
+mod networks;
 mod remedies;
 mod standing;
 mod tunnels;
@@ -28,6 +29,7 @@ pub use limits::{
     Adaptive, Hedge, HedgeAfter, Overload, Priority, Queue, RateLimit, Retry, RetryCause, RetryOn,
 };
 pub use matching::{CompiledPattern, Field, Matcher, PathMatch, Pattern, PatternError, ValueMatch};
+pub use networks::{Network, NetworkError, ProxyProtocol};
 pub use remedies::{Leave, Remedies, Remedy};
 pub use standing::{
     Ejection, Health, HealthCheck, HttpCheck, Locality, Members, MembersSource, Place, Reported,
@@ -177,6 +179,8 @@ pub struct Listener {
     pub lifetime: Lifetime,
     /// New connections that are accepted per second; the others wait in the backlog. `None`: no limit.
     pub accept_rate: Option<u32>,
+    /// Connections begin with a PROXY protocol header that says who the client is. `None`: they do not.
+    pub proxy_protocol: Option<ProxyProtocol>,
 }
 
 /// How long a connection is used before it is closed at the end of a message, so that it pins nothing for ever.

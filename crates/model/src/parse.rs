@@ -19,6 +19,7 @@ mod foreign;
 mod health;
 pub mod keys;
 mod members;
+mod networks;
 mod operations;
 mod place;
 mod policy;

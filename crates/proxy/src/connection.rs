@@ -22,6 +22,7 @@ use crate::bind::ListenSocket;
 use crate::buf::{BLOCK, Buf};
 use crate::exchange;
 use crate::fault::Fault;
+use crate::front;
 use crate::state::{Heads, Worker};
 use crate::stream::{Peer, Stream};
 use crate::timer::Timer;
@@ -36,7 +37,7 @@ pub(crate) const HALF_CLOSED_GRACE: Duration = Duration::from_secs(2);
 const LINGER: Duration = Duration::from_secs(1);
 const LINGER_BYTES: usize = 1024 * 1024;
 /// An idle connection is given this long to send one more request when a drain begins or its listener goes.
-const FAREWELL: Duration = Duration::from_millis(500);
+pub(crate) const FAREWELL: Duration = Duration::from_millis(500);
 
 /// A client connection.
 #[derive(Debug)]
@@ -45,6 +46,7 @@ pub(crate) struct Connection {
     pub(crate) stream: Stream,
     pub(crate) buf: Buf,
     pub(crate) timer: Timer,
+    /// The client: the other end of the socket, or who the proxy there says.
     pub(crate) peer: Peer,
     pub(crate) socket: Arc<ListenSocket>,
     pub(crate) fields: ClientFields,
@@ -69,7 +71,7 @@ pub(crate) enum Next {
 /// Serves a connection to its end.
 pub(crate) async fn run(
     worker: Rc<Worker>,
-    stream: Stream,
+    mut stream: Stream,
     peer: Peer,
     socket: Arc<ListenSocket>,
     _counted: Counted,
@@ -80,6 +82,10 @@ pub(crate) async fn run(
         tracing::debug!(%error, "a connection was gone before it was served");
         return;
     }
+    let mut timer = Timer::new(Instant::now() + FAREWELL);
+    // Before all else: what comes after the header belongs to TLS or to HTTP.
+    let client = front::client(&worker, &mut stream, &socket, peer, &mut timer);
+    let Some(peer) = client.await else { return };
     let ip = match peer {
         Peer::Ip(ip) => Some(ip),
         Peer::Unix => None,
@@ -88,7 +94,7 @@ pub(crate) async fn run(
     let mut connection = Connection {
         stream,
         buf: Buf::default(),
-        timer: Timer::new(now + FAREWELL),
+        timer,
         peer,
         socket,
         fields: ClientFields::new(ip, Scheme::Http, Trust::Replace, PSEUDONYM),

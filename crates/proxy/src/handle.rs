@@ -21,6 +21,7 @@ use tokio::sync::{Notify, mpsc};
 use crate::access::{AccessLog, AccessLogError};
 use crate::bind::{self, BindError, Bound, HandedStream, ListenSocket};
 use crate::descriptors;
+use crate::front::{HeaderCounts, RefusedHeaders};
 use crate::hedge::Hedges;
 use crate::pressure::{Governor, MemorySource, OverloadView};
 use crate::probe::Probes;
@@ -148,6 +149,7 @@ pub(crate) struct Shared {
     /// Most client connections of all listeners together, by the descriptors that there are.
     pub(crate) client_room: u32,
     pub(crate) governor: Governor,
+    pub(crate) headers: HeaderCounts,
     /// Wakes a worker to look at `generation` and `drain_by` without waiting for a request.
     pub(crate) wakes: Vec<Notify>,
     /// When a drain ends, in nanoseconds since `origin`; [`u64::MAX`]: none is asked for.
@@ -175,6 +177,7 @@ impl Shared {
             client_keys: RandomState::new(),
             request_id_prefix: 0,
             governor: Governor::new(|| None),
+            headers: HeaderCounts::default(),
             loads: vec![WorkerLoad::default()],
             client_room: u32::MAX,
             wakes: vec![Notify::new()],
@@ -290,6 +293,7 @@ impl Proxy {
             loads: (0..workers).map(|_| WorkerLoad::default()).collect(),
             client_room,
             governor: Governor::new(options.memory),
+            headers: HeaderCounts::default(),
             wakes: (0..workers).map(|_| Notify::new()).collect(),
             drain_by: AtomicU64::new(u64::MAX),
             handed,
@@ -402,6 +406,16 @@ impl Proxy {
             .map(|(pool, backend, gauge)| (pool.clone(), backend.clone(), gauge.tunnels().view()))
             .filter(|(_, _, counts)| counts.opened > 0)
             .collect()
+    }
+
+    /// Connections refused because of how they began; `None`: no listener of the running snapshot or of an earlier one
+    /// asked for a header.
+    pub fn refused_headers(&self) -> Option<RefusedHeaders> {
+        let published = self.shared.published.load();
+        let mut listeners = published.snapshot.config.listeners.iter();
+        let refused = self.shared.headers.view();
+        let is_asked = listeners.any(|listener| listener.proxy_protocol.is_some());
+        (is_asked || refused != RefusedHeaders::default()).then_some(refused)
     }
 
     /// What overload protection sees and did.

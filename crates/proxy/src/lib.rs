@@ -30,6 +30,7 @@ mod counts;
 mod descriptors;
 mod exchange;
 mod fault;
+mod front;
 mod gate;
 mod gauge;
 mod handle;
@@ -57,6 +58,7 @@ mod worker;
 
 pub use access::AccessLogError;
 pub use bind::{BindError, Bound};
+pub use front::RefusedHeaders;
 pub use gauge::{BackendGauge, Gauges, REPORT_FRESH};
 pub use handle::{DrainReport, Event, Proxy, ProxyOptions, StartError};
 pub use hedge::Hedges;

@@ -3,6 +3,7 @@
 mod clients;
 mod forwarded;
 mod life;
+mod proxied;
 mod routes;
 mod seen;
 mod shop;

@@ -193,6 +193,7 @@ impl Shell {
             probes: self.proxy.probes(),
             tunnels: self.proxy.tunnels(),
             looks: self.members.looks(),
+            refused_headers: self.proxy.refused_headers(),
             overload: self.proxy.overload(),
             started_at: self.started_at,
         }));

@@ -12,8 +12,8 @@ use super::reader::{Named, Reader, Report, Section};
 use super::reference::{bounded, names, sub};
 use super::typed::Limits;
 use super::{
-    BACKENDS_MAX, LISTENERS_MAX, OPERATIONS_MAX, POOLS_MAX, expect, keys, place, policy, pool,
-    route, text,
+    BACKENDS_MAX, LISTENERS_MAX, OPERATIONS_MAX, POOLS_MAX, expect, keys, networks, place, policy,
+    pool, route, text,
 };
 use crate::config::{Address, Config, Lifetime, Listener, Overload, Route};
 use crate::ids::Name;
@@ -226,6 +226,7 @@ fn listeners(
             requests_max: s.integer(reader, "connection_max_requests", &LIFETIME_REQUESTS),
         };
         let accept_rate = s.integer(reader, "accept_rate", &ACCEPT_RATE);
+        let proxy_protocol = networks::proxy_protocol(reader, &s, address.as_ref());
         let Some(address) = address else { continue };
         addresses.push((span, named.path.clone(), address.clone()));
         let Some(name) = named.name.clone() else {
@@ -243,6 +244,7 @@ fn listeners(
             connections_max,
             lifetime,
             accept_rate,
+            proxy_protocol,
         });
     }
     listeners

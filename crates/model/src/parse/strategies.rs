@@ -30,6 +30,7 @@ use crate::policy::{Policy, RULES, Waiver};
 use crate::units::{ByteSize, Ratio};
 
 mod matching;
+mod networks;
 mod tunnels;
 
 /// Few names, so that two configurations name the same things; some need quotes in TOML.
@@ -571,6 +572,7 @@ fn listener() -> impl Strategy<Value = Listener> {
                 connections_max,
                 lifetime,
                 accept_rate,
+                proxy_protocol: networks::proxied(connections_max),
             },
         )
 }
@@ -722,7 +724,7 @@ pub(crate) fn config() -> impl Strategy<Value = Config> {
             let listeners: Vec<Listener> = listeners
                 .into_iter()
                 .map(|(name, l)| Listener {
-                    address: Address::Unix(format!("/{name}").into()),
+                    address: networks::address(&name, l.proxy_protocol.as_ref()),
                     name,
                     ..l
                 })

@@ -7,6 +7,7 @@ use proptest::prelude::*;
 mod adaptive;
 mod decided;
 mod matching;
+mod networks;
 mod place;
 mod standing;
 mod upgrade;

@@ -23,6 +23,8 @@ mod overload;
 #[cfg(test)]
 mod probes;
 #[cfg(test)]
+mod proxy_protocol;
+#[cfg(test)]
 mod queue;
 #[cfg(test)]
 mod rates;

@@ -44,6 +44,7 @@ pub(crate) fn listener(label: &str, address: Address) -> Listener {
         connections_max: 1_000,
         lifetime: evenkeel_model::config::Lifetime::default(),
         accept_rate: None,
+        proxy_protocol: None,
     }
 }
 

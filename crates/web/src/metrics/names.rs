@@ -103,6 +103,8 @@ metrics! {
         "Requests refused with 503 because there was too much, by priority and by what was short.";
     ConnectionsRefused: Counter "evenkeel_connections_refused",
         "Client connections refused because too many were open.";
+    HeadersRefused: Counter "evenkeel_proxy_headers_refused",
+        "Client connections refused because of their PROXY protocol header, by reason: source, invalid, timeout.";
     MemoryBytes: Gauge "evenkeel_memory_bytes",
         "Resident memory, where the configuration bounds it.";
     MemoryPressure: Gauge "evenkeel_memory_pressure",

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use evenkeel_control::{
-    BackendCounters, Hedges, Looks, OverloadView, Probes, Published, RouteCounter, TunnelCounts,
+    BackendCounters, Hedges, Looks, OverloadView, Probes, Published, RefusedHeaders, RouteCounter,
+    TunnelCounts,
 };
 use evenkeel_guard::{BackendView, GuardView, HealthView, PoolView, Status};
 use evenkeel_model::ids::Name;
@@ -109,6 +110,10 @@ pub(super) fn of(metric: Metric, published: &Published, messages: &Messages) -> 
                 .flat_map(|counted| tunnelled(metric, counted))
                 .collect()
         }
+        Metric::HeadersRefused => {
+            let refused = published.refused_headers.iter();
+            refused.flat_map(headers).collect()
+        }
         Metric::Shed
         | Metric::ConnectionsRefused
         | Metric::MemoryBytes
@@ -194,6 +199,16 @@ fn tunnelled(metric: Metric, (pool, backend, counts): &(Name, Name, TunnelCounts
             .map(directed)
             .collect(),
     }
+}
+
+/// Connections refused because of how they began.
+fn headers(refused: &RefusedHeaders) -> [Sample; 3] {
+    [
+        ("source", refused.source),
+        ("invalid", refused.invalid),
+        ("timeout", refused.timeout),
+    ]
+    .map(|(reason, count)| sample([("reason", reason.to_owned())], Value::Count(count)))
 }
 
 /// What overload protection sees and did.

@@ -5,8 +5,8 @@ use super::render;
 use crate::api::webhooks::Messages;
 use crate::sample;
 use evenkeel_control::{
-    BackendCounters, Hedges, Looks, PoolCounters, Probes, Published, RouteCounter, Series, ShedBy,
-    TunnelCounts, WorkerCounters,
+    BackendCounters, Hedges, Looks, PoolCounters, Probes, Published, RefusedHeaders, RouteCounter,
+    Series, ShedBy, TunnelCounts, WorkerCounters,
 };
 use evenkeel_model::clock::Wall;
 use evenkeel_model::config::Priority;
@@ -50,6 +50,14 @@ fn tunnels() -> Vec<(Name, Name, TunnelCounts)> {
     };
     let name = |text| Name::new(text).unwrap();
     vec![(name("shop"), name("web-1"), counts)]
+}
+
+fn refused_headers() -> RefusedHeaders {
+    RefusedHeaders {
+        source: 5,
+        invalid: 2,
+        timeout: 1,
+    }
 }
 
 fn published(state: sample::State) -> Published {
@@ -108,6 +116,7 @@ fn published(state: sample::State) -> Published {
             failed: 2,
             age: Some(Duration::from_millis(1_500)),
         }),
+        refused_headers: Some(refused_headers()),
         overload: evenkeel_control::OverloadView {
             memory: Some(150 << 20),
             shed: vec![

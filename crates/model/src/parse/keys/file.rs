@@ -245,7 +245,22 @@ pub(in super::super) static LISTENER: Table = Table {
             Kind::whole(&ACCEPT_RATE),
             "New connections that are accepted per second, the others wait; without it, all at once.",
         ),
+        Key::new(
+            "proxy_protocol",
+            Kind::Table(&PROXY_PROTOCOL),
+            "Connections begin with a PROXY protocol header, version 1 or 2, that says who the client is; without it, they do not.",
+        ),
     ],
+};
+
+pub(in super::super) static PROXY_PROTOCOL: Table = Table {
+    about: "Who tells who the client is: the proxies in front.",
+    keys: &[Key::new(
+        "from",
+        Kind::Texts("10.0.0.0/8"),
+        "Networks of the proxies in front; a connection from anywhere else is closed.",
+    )
+    .required()],
 };
 
 pub(in super::super) static ROUTE: Table = Table {
