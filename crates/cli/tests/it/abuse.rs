@@ -2,6 +2,7 @@
 
 mod admin;
 mod backends;
+mod conformance;
 mod endless;
 mod heads;
 mod slow;

@@ -1,4 +1,6 @@
 //! The tables of `conformance/` against the room alone: every message whole and byte by byte, both to one verdict.
+//!
+//! `abuse::conformance` of crate `evenkeel` runs the same tables through the binary, and beside nginx and HAProxy.
 
 #![expect(
     clippy::panic,
@@ -249,4 +251,18 @@ fn the_tables_say_no_case_twice_and_reach_every_reason() {
         })
         .collect();
     assert_eq!(missing, Vec::<&str>::new(), "no case reaches these reasons");
+}
+
+#[test]
+fn the_page_on_conformance_counts_the_cases_of_each_family() {
+    let page = include_str!("../../../../docs/conformance.md");
+    let mut counts = std::collections::BTreeMap::<String, usize>::new();
+    for case in table::requests().into_iter().chain(table::responses()) {
+        let family = case.name.split(':').next().unwrap_or_default().to_owned();
+        *counts.entry(family).or_default() += 1;
+    }
+    for (family, count) in counts {
+        let row = format!("| {family} | {count} |");
+        assert!(page.contains(&row), "the page does not say: {row}");
+    }
 }

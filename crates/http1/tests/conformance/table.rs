@@ -4,6 +4,8 @@
 //! column says why both nginx and HAProxy may refuse what is taken here. Bytes are written with `\r`, `\n`, `\t`, `\0`,
 //! `\xHH` and `\\`; `<<x*3>>` is `xxx`. What is sent starts with the word of a template (see [`request`], [`response`]).
 //! Messages that follow each other on one connection are told one after the other, between them ` ;; `.
+//!
+//! This file is part of two test programs: the room alone, and the binary over sockets (`abuse` of crate `evenkeel`).
 
 /// One line of a table.
 #[derive(Debug)]
