@@ -104,11 +104,11 @@ fn curl_sends_a_header_and_without_one_it_gets_nothing() {
         run(curl.args(["-s", "--max-time", "10"]).args(more).arg(&url))
     };
     assert_eq!(ask(&["--haproxy-protocol"]).expect(0).out, "127.0.0.1");
-    // 52: an empty reply; 56: a reset, because the request was not read.
+    // 52: an empty reply; 55, 56: a reset while it sends or reads, because the request was not read.
     let without = ask(&[]);
-    assert!(matches!(without.code, 52 | 56), "{without:?}");
+    assert!(matches!(without.code, 52 | 55 | 56), "{without:?}");
     let elsewhere = ask(&["--haproxy-protocol", "--interface", "127.0.0.9"]);
-    assert!(matches!(elsewhere.code, 52 | 56), "{elsewhere:?}");
+    assert!(matches!(elsewhere.code, 52 | 55 | 56), "{elsewhere:?}");
     until("both are counted", PATIENCE, || {
         let counts = (refused(&instance, "invalid"), refused(&instance, "source"));
         (counts == (1, 1)).then_some(())
