@@ -5,7 +5,8 @@
 use std::path::{Path, PathBuf};
 
 use evenkeel_balance::Standing;
-use evenkeel_control::judge::{judge, judge_setup};
+use evenkeel_control::certificates::Disk as Certificates;
+use evenkeel_control::judge::{judge_sealed, judge_setup};
 use evenkeel_control::{Judged, wall};
 use evenkeel_forecast::Facts;
 use evenkeel_import::{Aside, File};
@@ -85,7 +86,8 @@ impl Given {
         };
         let name = self.name();
         let config = before.and_then(|before| before.config);
-        let judged = judge(&self.text, Some(&name), config, &facts, wall());
+        let files = Certificates::perhaps_beside(&self.path);
+        let judged = judge_sealed(&files, &self.text, Some(&name), config, &facts, wall());
         let (Some(setup), true) = (setup, is_foreign) else {
             return Ok(judged);
         };

@@ -20,8 +20,9 @@ use evenkeel_model::parse;
 use evenkeel_model::record::{Entry, RevisionRecord, RevisionState};
 use evenkeel_proxy::{BindError, Bound, Proxy};
 
+use crate::certificates::{Disk, Missing};
 use crate::clock::{self, Clock};
-use crate::judge::{Judged, judge};
+use crate::judge::{Judged, judge_sealed};
 use crate::source::{self, Source};
 use crate::token::{TokenError, Tokens};
 
@@ -79,6 +80,9 @@ pub enum StartError {
         /// Where they stand.
         origin: Box<Origin>,
     },
+    /// A file of TLS.
+    #[error(transparent)]
+    Certificate(#[from] Missing),
     /// A listener cannot be bound.
     #[error(transparent)]
     Bind(#[from] BindError),
@@ -110,6 +114,7 @@ pub struct Prepared {
     pub(crate) boot: Boot,
     pub(crate) way_back: WayBack,
     pub(crate) source: Source,
+    pub(crate) disk: Arc<Disk>,
     pub(crate) bound: Bound,
     pub(crate) admin: std::net::TcpListener,
     pub(crate) tokens: Tokens,
@@ -149,6 +154,7 @@ impl Prepared {
 /// Opens the journal, decides what runs, and binds every socket.
 pub fn prepare(options: Options) -> Result<Prepared, StartError> {
     let clock = Clock::start();
+    let disk = Arc::new(Disk::beside(&options.config));
     let mut journal = SqliteJournal::open(&options.data)?;
     let reader: Box<dyn Read> = Box::new(journal.reader()?);
     let state = reader.state()?;
@@ -156,9 +162,10 @@ pub fn prepare(options: Options) -> Result<Prepared, StartError> {
     let revisions: Vec<RevisionRecord> = state.revisions.values().cloned().collect();
     let running = match evenkeel_guard::boot::select(&revisions) {
         Some(id) => restore(&state, id)?,
-        None => baseline(&options, &mut journal, &state, clock::wall())?,
+        None => baseline(&options, &disk, &mut journal, &state, clock::wall())?,
     };
-    let source = Source::new(options.config.clone());
+    notes.extend(disk.boot(&running.config)?);
+    let source = Source::new(options.config.clone(), Arc::clone(&disk));
     if let Some(drift) = source.drift(running.record.hash) {
         notes.push(format!(
             "drift: {}; running {}",
@@ -179,6 +186,7 @@ pub fn prepare(options: Options) -> Result<Prepared, StartError> {
         boot,
         way_back: state.way_back,
         source,
+        disk,
         bound,
         admin,
         tokens,
@@ -224,12 +232,14 @@ fn restore(state: &State, id: RevisionId) -> Result<Restorable, StartError> {
 /// CONFIG as the first revision that can run.
 fn baseline(
     options: &Options,
+    disk: &Disk,
     journal: &mut SqliteJournal,
     state: &State,
     at: Wall,
 ) -> Result<Restorable, StartError> {
     let text = source::read(&options.config)?;
-    let judged = judge(&text, options.config.to_str(), None, &Facts::default(), at);
+    let name = options.config.to_str();
+    let judged = judge_sealed(disk, &text, name, None, &Facts::default(), at);
     let refused = !judged.blocking.is_empty() && options.force.is_none();
     let (Some(config), Some(hash), false) = (judged.config.clone(), judged.hash, refused) else {
         return Err(StartError::Config {

@@ -15,6 +15,7 @@ use evenkeel_model::ids::{Name, RevisionId};
 use evenkeel_model::record::RolloutRecord;
 use evenkeel_model::tally::{Tally, Vitals};
 use evenkeel_proxy::check::CheckResult;
+use evenkeel_proxy::tls::KeyRing;
 use evenkeel_proxy::{Gauges, PoolRuntime, Snapshot, SnapshotError, StickyKey};
 
 /// Runtime facts of all pools.
@@ -26,10 +27,10 @@ pub(crate) struct Fleet {
 }
 
 impl Fleet {
-    /// A fleet of which nothing is known, whose sticky cookies are signed with `key`.
-    pub(crate) fn new(key: StickyKey) -> Self {
+    /// A fleet of which nothing is known, whose sticky cookies are signed with `key` and whose certificates `ring` holds.
+    pub(crate) fn new(key: StickyKey, ring: KeyRing) -> Self {
         Self {
-            gauges: Gauges::with_sticky_key(key),
+            gauges: Gauges::with_keys(key, ring),
             ..Self::default()
         }
     }

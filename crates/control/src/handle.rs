@@ -21,12 +21,14 @@ use evenkeel_model::ids::{IncidentId, Name, RevisionId};
 use evenkeel_model::parse;
 use evenkeel_model::record::Told;
 use evenkeel_model::tally::RouteKey;
+use evenkeel_proxy::tls::Handshakes;
 use evenkeel_proxy::{Hedges, OverloadView, Probes, RefusedHeaders, TunnelCounts};
 use tokio::sync::{mpsc, oneshot};
 
+use crate::certificates::Disk;
 use crate::counters::{PoolCounters, WorkerCounters};
 use crate::facts::RouteCounter;
-use crate::judge::{Judged, judge};
+use crate::judge::{Judged, judge_sealed};
 use crate::members::Looks;
 use crate::series::Series;
 use crate::token::Tokens;
@@ -67,6 +69,8 @@ pub struct Published {
     pub rate_limited: Vec<(Arc<RouteKey>, u64)>,
     /// What became of second tries, by pool that hedges.
     pub hedges: Vec<(Name, Hedges)>,
+    /// What became of handshakes, by listener that speaks TLS.
+    pub handshakes: Vec<(Name, Handshakes)>,
     /// What became of probes, by pool that sends them.
     pub probes: Vec<(Name, Probes)>,
     /// Tunnels, by pool and backend that ever had one.
@@ -102,6 +106,7 @@ impl Published {
             access_log_lost: 0,
             rate_limited: Vec::new(),
             hedges: Vec::new(),
+            handshakes: Vec::new(),
             probes: Vec::new(),
             tunnels: Vec::new(),
             looks: Vec::new(),
@@ -209,6 +214,7 @@ pub struct Handle {
     pub(crate) reader: Reading,
     pub(crate) tokens: Arc<Tokens>,
     pub(crate) data: Arc<PathBuf>,
+    pub(crate) disk: Arc<Disk>,
 }
 
 impl fmt::Debug for Handle {
@@ -258,9 +264,11 @@ impl Handle {
         let published = self.published();
         let revision = published.view.as_ref().map(|view| view.revision);
         let running = Arc::clone(&published.config);
+        let disk = Arc::clone(&self.disk);
         let work = move || {
             let now = crate::clock::wall();
-            judge(
+            judge_sealed(
+                &disk,
                 &text,
                 file.as_deref(),
                 Some(&running),

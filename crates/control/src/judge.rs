@@ -14,6 +14,8 @@ use evenkeel_model::record::ContentHash;
 use evenkeel_model::setup::Setup;
 use evenkeel_model::{canonical, parse};
 
+use crate::certificates::Disk;
+
 /// A configuration as it was judged.
 #[derive(Debug, Clone)]
 pub struct Judged {
@@ -67,6 +69,29 @@ impl Judged {
             .iter()
             .filter(|finding| finding.severity == severity)
             .count()
+    }
+}
+
+/// Judges `text` with the files of TLS that it names, as `disk` has them: see [`Disk::seal`] and [`judge`].
+pub fn judge_sealed(
+    disk: &Disk,
+    text: &str,
+    file: Option<&str>,
+    running: Option<&Config>,
+    facts: &Facts,
+    now: Wall,
+) -> Judged {
+    match disk.seal(text, file) {
+        Ok(sealed) => {
+            let mut judged = judge(&sealed.text, file, running, facts, now);
+            judged.findings.extend(sealed.warnings);
+            judged
+        }
+        Err(unsealable) => Judged {
+            blocking: (0..unsealable.findings.len()).collect(),
+            findings: unsealable.findings,
+            ..Judged::blank(text, unsealable.origin)
+        },
     }
 }
 

@@ -7,6 +7,7 @@
 //! Limits: one control thread; a command waits in a bounded queue; a busy queue refuses rather than grows.
 
 pub mod boot;
+pub mod certificates;
 mod clock;
 mod counters;
 mod drains;
@@ -25,6 +26,7 @@ pub use boot::{Options, Prepared, StartError};
 pub use clock::wall;
 pub use counters::{BackendCounters, PoolCounters, WorkerCounters};
 pub use drains::{Drain, Drained, JudgedDrain, Undrain, judge_drain};
+pub use evenkeel_proxy::tls::{Handshake, Handshakes};
 pub use evenkeel_proxy::{Hedges, OverloadView, Probes, RefusedHeaders, ShedBy, TunnelCounts};
 pub use facts::{RouteCounter, forecast_load};
 pub use handle::{

@@ -26,6 +26,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::boot::{Prepared, StartError};
 
+use crate::certificates::Disk;
 use crate::clock::{self, Clock};
 use crate::counters::Counters;
 use crate::facts::{Seen, forecast_load};
@@ -161,6 +162,7 @@ struct Shell {
     recorder: Recorder,
     recordings: Recordings,
     fleet: Fleet,
+    disk: Arc<Disk>,
     proxy: Proxy,
     checks: Checker,
     members: Finder,
@@ -306,6 +308,8 @@ impl Shell {
     }
 
     fn swap(&mut self, revision: RevisionId, config: Arc<Config>) -> Event {
+        // Of a revision of before this process the certificates may not be in memory yet.
+        self.disk.fetch(&config);
         let outcome = self
             .fleet
             .snapshot(revision, &config, true, self.at())

@@ -5,12 +5,15 @@ use std::fs;
 use std::io::{ErrorKind, Read};
 use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use evenkeel_guard::DriftFact;
 use evenkeel_model::finding::Severity;
 use evenkeel_model::record::ContentHash;
 use evenkeel_model::{canonical, parse};
+
+use crate::certificates::Disk;
 
 /// Largest configuration that is read.
 pub const SIZE_MAX: u64 = 16 << 20;
@@ -103,12 +106,16 @@ fn failed(path: &Path, cause: Cause) -> ReadError {
 #[derive(Debug)]
 pub(crate) struct Source {
     pub(crate) path: PathBuf,
+    disk: Arc<Disk>,
+    /// The files of TLS that it names.
+    files: Vec<PathBuf>,
     stamp: Option<(SystemTime, u64)>,
+    file_stamps: Vec<Option<(SystemTime, u64)>>,
     content: Result<ContentHash, DriftFact>,
 }
 
 impl Source {
-    pub(crate) fn new(path: PathBuf) -> Self {
+    pub(crate) fn new(path: PathBuf, disk: Arc<Disk>) -> Self {
         let missing = DriftFact {
             detail: "not read yet".to_owned(),
             errors: 0,
@@ -116,14 +123,18 @@ impl Source {
         };
         let mut source = Self {
             path,
+            disk,
+            files: Vec::new(),
             stamp: None,
+            file_stamps: Vec::new(),
             content: Err(missing),
         };
         source.look();
         source
     }
 
-    /// Looks at the file again when its time or size changed; returns whether its content changed.
+    /// Looks at the file again when its time or size changed, or that of a file of TLS that it names; returns whether the
+    /// content of either changed.
     pub(crate) fn look(&mut self) -> bool {
         let meta = fs::metadata(&self.path).ok();
         // A pipe was read once; opening it again could wait for ever for somebody who writes.
@@ -131,7 +142,8 @@ impl Source {
             return false;
         }
         let stamp = meta.and_then(|meta| Some((meta.modified().ok()?, meta.len())));
-        if stamp.is_some() && stamp == self.stamp {
+        let same_files = self.disk.stamps(&self.files) == self.file_stamps;
+        if stamp.is_some() && stamp == self.stamp && same_files {
             return false;
         }
         self.stamp = stamp;
@@ -157,19 +169,30 @@ impl Source {
         }
     }
 
-    fn parse(&self) -> Result<ContentHash, DriftFact> {
-        let path = self.path.display();
+    fn parse(&mut self) -> Result<ContentHash, DriftFact> {
         let text = read(&self.path).map_err(|error| DriftFact {
             detail: error.to_string(),
             errors: 1,
             running: false,
         })?;
-        let parsed = parse::parse(&text, self.path.to_str());
-        if let Some(config) = parsed.config {
-            return Ok(canonical::content_hash(&config));
-        }
-        let errors: Vec<_> = parsed
-            .findings
+        let declared = parse::parse(&text, None).config;
+        let files =
+            declared.map(|config| config.tls_files().into_iter().map(Path::to_owned).collect());
+        self.files = files.unwrap_or_default();
+        // Before they are read: what changes meanwhile is seen the next time.
+        self.file_stamps = self.disk.stamps(&self.files);
+        let findings = match self.disk.seal(&text, self.path.to_str()) {
+            Ok(sealed) => {
+                let parsed = parse::parse(&sealed.text, self.path.to_str());
+                if let Some(config) = parsed.config {
+                    return Ok(canonical::content_hash(&config));
+                }
+                parsed.findings
+            }
+            Err(unsealable) => unsealable.findings,
+        };
+        let path = self.path.display();
+        let errors: Vec<_> = findings
             .iter()
             .filter(|f| f.severity == Severity::Error)
             .collect();

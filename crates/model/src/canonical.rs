@@ -5,6 +5,8 @@
 //! derived from capacity: "follows the capacity" is itself a statement that must survive.
 //! The same list of values serves three purposes: text for people, lines for the hash, entries for [`crate::diff`].
 
+mod tls;
+
 use std::fmt::Write as _;
 use std::time::Duration;
 
@@ -20,6 +22,8 @@ use crate::finding::Severity;
 use crate::policy::{Policy, Waiver, rule};
 use crate::record::ContentHash;
 use crate::units::format_duration;
+
+pub use tls::certificate_tables;
 
 /// First line of what is hashed: a later form of the canonical text must not collide with this one.
 const HASH_DOMAIN: &str = "evenkeel configuration 1\n";
@@ -167,8 +171,13 @@ fn sections(config: &Config) -> Vec<Section> {
     let mut sections = vec![top(config)];
     sections.extend(operations(config));
     for listener in &config.listeners {
-        sections.push(listener_section(listener));
+        let section = listener_section(listener);
+        let tls = listener.tls.as_ref();
+        let tls = tls.map(|tls| tls::tls_section(&section.path, tls));
+        sections.push(section);
+        sections.extend(tls);
     }
+    sections.extend(config.certificates.iter().map(tls::seen_section));
     for (index, route) in config.routes.iter().enumerate() {
         let mut entries = vec![("listener", quote(route.listener.as_str()))];
         if let Some(host) = &route.host {

@@ -21,6 +21,7 @@ mod matching;
 mod networks;
 mod remedies;
 mod standing;
+mod tls;
 mod tunnels;
 
 pub use choice::{Affinity, Algorithm, Choices, HashKey, Intent, Probe, StickyCookie};
@@ -35,6 +36,7 @@ pub use standing::{
     Ejection, Health, HealthCheck, HttpCheck, Locality, Members, MembersSource, Place, Reported,
     ReportedSignal, Subset,
 };
+pub use tls::{CertificateFiles, ClientCertificates, SeenFile, Tls, TlsVersion, covers};
 pub use tunnels::{Tunnels, Upgrades};
 
 /// One whole configuration.
@@ -60,6 +62,8 @@ pub struct Config {
     pub drills_allowed: bool,
     /// Listeners in file order.
     pub listeners: Vec<Listener>,
+    /// What was seen of the files of TLS, by path; nothing before the text was sealed.
+    pub certificates: Vec<SeenFile>,
     /// Routes in file order; the first match wins.
     pub routes: Vec<Route>,
     /// Requests whose way is known, in file order.
@@ -181,6 +185,8 @@ pub struct Listener {
     pub accept_rate: Option<u32>,
     /// Connections begin with a PROXY protocol header that says who the client is. `None`: they do not.
     pub proxy_protocol: Option<ProxyProtocol>,
+    /// How clients are spoken to by TLS; `None`: they speak plain HTTP.
+    pub tls: Option<Tls>,
 }
 
 /// How long a connection is used before it is closed at the end of a message, so that it pins nothing for ever.

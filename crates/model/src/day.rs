@@ -108,11 +108,34 @@ impl fmt::Display for Day {
     }
 }
 
+/// A moment to the second as RFC 3339 has it: `2027-01-31T12:00:00Z`.
+pub fn time(at: Wall) -> String {
+    let of_day = at.0 % DAY_MS / 1_000;
+    let (hours, minutes, seconds) = (of_day / 3_600, of_day / 60 % 60, of_day % 60);
+    format!("{}T{hours:02}:{minutes:02}:{seconds:02}Z", Day::of(at))
+}
+
+/// Reads what [`time`] writes.
+pub fn read_time(text: &str) -> Option<Wall> {
+    let (day, time) = text.strip_suffix('Z')?.split_once('T')?;
+    let mut parts = time.split(':');
+    let mut part = |most: u64| {
+        let part = parts.next()?;
+        let is_number = part.len() == 2 && part.bytes().all(|b| b.is_ascii_digit());
+        let value = part.parse::<u64>().ok().filter(|_| is_number)?;
+        (value < most).then_some(value)
+    };
+    let (hours, minutes, seconds) = (part(24)?, part(60)?, part(60)?);
+    let day = Day::parse(day).filter(|_| parts.next().is_none())?;
+    let of_day = (hours * 3_600 + minutes * 60 + seconds) * 1_000;
+    Some(Wall(day.end().0 - DAY_MS + of_day))
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
-    use super::Day;
+    use super::{Day, read_time, time};
     use crate::clock::Wall;
 
     #[test]
@@ -153,7 +176,26 @@ mod tests {
         }
     }
 
+    #[test]
+    fn what_is_no_moment_is_refused() {
+        for text in [
+            "2027-01-31",
+            "2027-01-31T24:00:00Z",
+            "2027-01-31T10:60:00Z",
+            "2027-01-31T10:00:00",
+            "2027-01-31T1:00:00Z",
+            "2027-02-31T10:00:00Z",
+        ] {
+            assert_eq!(read_time(text), None, "{text}");
+        }
+    }
+
     proptest! {
+        #[test]
+        fn a_moment_reads_back_to_the_second(s in 0u64..253_402_300_800) {
+            prop_assert_eq!(read_time(&time(Wall(s * 1_000))), Some(Wall(s * 1_000)));
+        }
+
         #[test]
         fn a_day_is_the_day_before_its_end(ms in 0u64..253_402_300_800_000) {
             let day = Day::of(Wall(ms));

@@ -32,6 +32,7 @@ mod route;
 mod side;
 mod suggest;
 mod text;
+mod tls;
 mod typed;
 mod upgrade;
 mod weights;
@@ -44,6 +45,7 @@ pub(crate) mod tests;
 pub use members::{Listed, MEMBERS_MAX, list_of_members};
 pub use side::{FlagError, Side, side};
 pub use suggest::suggestion;
+pub use tls::CERTIFICATES_MAX;
 pub(crate) use weights::derive as derive_weights;
 
 use reader::{Reader, Report, clip};

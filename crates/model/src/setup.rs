@@ -11,6 +11,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use crate::clock::Wall;
 use crate::config::{
     Algorithm, Expectation, Intent, Matcher, NPlusOne, Objective, Place, versions_that_wait,
 };
@@ -143,6 +144,23 @@ pub struct Listener {
     pub idle_timeout: Wait,
     /// Most client connections at once on it; `None`: no limit stated.
     pub connections_max: Option<u64>,
+    /// What is known of the files that it speaks TLS with, its own certificates first.
+    pub certificates: Vec<Certificate>,
+}
+
+/// A file of certificates of a listener.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Certificate {
+    /// As the configuration names it.
+    pub file: String,
+    /// Configuration path of what names it.
+    pub path: String,
+    /// It vouches for clients, and is shown to nobody.
+    pub is_authority: bool,
+    /// Its DNS names, exact or `*.example.com`; `None`: it was not looked at.
+    pub names: Option<Vec<String>>,
+    /// The first moment at which it is no longer valid; `None`: it was not looked at.
+    pub not_after: Option<Wall>,
 }
 
 /// Which requests go where.

@@ -56,6 +56,19 @@ pub(crate) fn write_over_limit(out: &mut Vec<u8>) {
     write(out, 503, body, &extra, to);
 }
 
+/// Writes the answer to plain HTTP where TLS is spoken.
+pub(crate) fn write_plain_http(out: &mut Vec<u8>) {
+    let to = To {
+        head_only: false,
+        keep_alive: false,
+        version: Version::Http11,
+        request_id: "",
+    };
+    let extra = [(ERROR_HEADER, "plain_http")];
+    let body = "400 plain_http: TLS is spoken here; use https://\n";
+    write(out, 400, body, &extra, to);
+}
+
 fn write(out: &mut Vec<u8>, status: u16, body: &str, extra: &[(&str, &str)], to: To<'_>) {
     let answer = Answer {
         status,

@@ -26,6 +26,7 @@ use crate::front;
 use crate::state::{Heads, Worker};
 use crate::stream::{Peer, Stream};
 use crate::timer::Timer;
+use crate::tls::{self, Handshake};
 use crate::worker::Counted;
 
 /// The name in `Via`.
@@ -64,6 +65,8 @@ pub(crate) enum Next {
     Close,
     /// Close, but let the client read the answer first: there may be unread input.
     Linger,
+    /// Close, and do not say over TLS that this is the end: the response was cut, as its framing shows.
+    Cut,
     /// Close so that the client notices that the response was cut.
     Reset,
 }
@@ -90,6 +93,14 @@ pub(crate) async fn run(
         Peer::Ip(ip) => Some(ip),
         Peer::Unix => None,
     };
+    let Some(stream) = secured(&worker, stream, &socket).await else {
+        return;
+    };
+    let scheme = if stream.is_tls() {
+        Scheme::Https
+    } else {
+        Scheme::Http
+    };
     let mut now = Instant::now();
     let mut connection = Connection {
         stream,
@@ -97,7 +108,7 @@ pub(crate) async fn run(
         timer,
         peer,
         socket,
-        fields: ClientFields::new(ip, Scheme::Http, Trust::Replace, PSEUDONYM),
+        fields: ClientFields::new(ip, scheme, Trust::Replace, PSEUDONYM),
         age: Age::new(now, worker.spread()),
         half_closed: None,
         farewell: None,
@@ -121,7 +132,8 @@ pub(crate) async fn run(
         };
         match next {
             Next::KeepAlive => continue,
-            Next::Close => {}
+            Next::Close => connection.stream.say_end(),
+            Next::Cut => {}
             Next::Linger => connection.linger().await,
             Next::Reset => connection.stream.reset_on_close(),
         }
@@ -130,7 +142,35 @@ pub(crate) async fn run(
     }
 }
 
+/// The connection as requests come on it: after its handshake, where its listener speaks TLS. Boxed there, so that the
+/// task of a plain connection does not grow. `None`: the handshake failed.
+async fn secured(worker: &Worker, stream: Stream, socket: &ListenSocket) -> Option<Stream> {
+    let view = worker.view();
+    let Some((index, listener)) = view.listener(&socket.listener) else {
+        return Some(stream);
+    };
+    let edge = view.published.snapshot.edges.get(index);
+    let (Some(edge), Some(tls)) = (edge, &listener.tls) else {
+        return Some(stream);
+    };
+    let terminator = edge.terminator.as_ref()?;
+    let handshake = tls::accept(stream, terminator, &edge.handshakes, tls.handshake_timeout);
+    Box::pin(handshake).await
+}
+
 impl Connection {
+    /// Counts a client that speaks TLS to a listener without, and says so in its language.
+    fn refuse_tls(&mut self) {
+        let view = self.worker.view();
+        let edge = view.listener(&self.socket.listener);
+        let edge = edge.and_then(|(index, _)| view.published.snapshot.edges.get(index));
+        if let Some(edge) = edge {
+            edge.handshakes.count(Handshake::NotTlsHere);
+        }
+        let mut cx = Context::from_waker(Waker::noop());
+        drop(self.stream.poll_write(&mut cx, &[IoSlice::new(tls::ALERT)]));
+    }
+
     /// Waits for a complete request head, from `since` on: the head and its length. `Err(None)`: the connection is over.
     async fn next_request<'w>(
         &mut self,
@@ -184,6 +224,10 @@ impl Connection {
                     Ok(Some(length)) => return Poll::Ready(Ok(length)),
                     Ok(None) if self.buf.is_full() => self.buf.grow(limits.head_max + BLOCK),
                     Ok(None) => {}
+                    Err(_) if !self.stream.is_tls() && tls::is_tls(self.buf.filled()) => {
+                        self.refuse_tls();
+                        return Poll::Ready(Err(None));
+                    }
                     Err(refusal) => return Poll::Ready(Err(Some(Fault::Refused(refusal)))),
                 }
                 if due.is_none() {
@@ -250,7 +294,12 @@ impl Connection {
             }
             rest = rest.get(written..).unwrap_or_default();
         }
-        true
+        self.timer.set(Instant::now() + patience);
+        poll_fn(|cx| match self.stream.poll_flush(cx) {
+            Poll::Ready(done) => Poll::Ready(done.is_ok()),
+            Poll::Pending => self.timer.poll(cx).map(|()| false),
+        })
+        .await
     }
 
     /// Ends our side, then reads and forgets until the client ends its own, within bounds.

@@ -525,7 +525,7 @@ async fn conclude(
         End::Switched(_) => Next::Close,
         End::Cut { fault, silent } => {
             record.fault = Some(fault);
-            if silent { Next::Reset } else { Next::Close }
+            if silent { Next::Reset } else { Next::Cut }
         }
         End::Fault(fault) => {
             let to = To {

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use evenkeel_balance::adaptive::{Limiter, Ticket};
 use evenkeel_balance::{How, KeyTable, Member};
 use evenkeel_model::clock::Mono;
-use evenkeel_model::config::{Adaptive, HashKey, Pool};
+use evenkeel_model::config::{Adaptive, Config, HashKey, Listener, Pool};
 use evenkeel_model::ids::Name;
 use evenkeel_model::tally::{RouteKey, Vitals};
 
@@ -22,6 +22,7 @@ use crate::orca::Report;
 use crate::probe::ProbeCells;
 use crate::rate::Rates;
 use crate::sticky::StickyKey;
+use crate::tls::{HandshakeCells, KeyRing, Terminator, TlsError};
 use crate::tunnel::TunnelCells;
 
 /// A reported utilisation older than this is no longer shown: the backend may have stopped reporting.
@@ -224,6 +225,9 @@ struct Kept {
     hedges: BTreeMap<Name, Arc<HedgeCells>>,
     probes: BTreeMap<Name, Arc<ProbeCells>>,
     rates: BTreeMap<RouteKey, Arc<Rates>>,
+    ring: KeyRing,
+    terminators: BTreeMap<Name, Arc<Terminator>>,
+    handshakes: BTreeMap<Name, Arc<HandshakeCells>>,
 }
 
 impl Gauges {
@@ -234,11 +238,48 @@ impl Gauges {
         Arc::clone(kept.backends.entry(key).or_default())
     }
 
-    /// Gauges of an instance whose sticky cookies are signed with `key`.
-    pub fn with_sticky_key(key: StickyKey) -> Self {
+    /// Gauges of an instance whose sticky cookies are signed with `key`, and whose certificates `ring` holds.
+    pub fn with_keys(key: StickyKey, ring: KeyRing) -> Self {
         let gauges = Self::default();
-        gauges.lock().sticky = Some(key);
+        let mut kept = gauges.lock();
+        kept.sticky = Some(key);
+        kept.ring = ring;
+        drop(kept);
         gauges
+    }
+
+    /// The files that listeners speak TLS with.
+    pub fn ring(&self) -> KeyRing {
+        self.lock().ring.clone()
+    }
+
+    /// What `listener` of `config` speaks TLS with; `None`: it does not.
+    pub(crate) fn terminator(
+        &self,
+        listener: &Listener,
+        config: &Config,
+    ) -> Result<Option<Arc<Terminator>>, TlsError> {
+        let Some(tls) = &listener.tls else {
+            return Ok(None);
+        };
+        let (ring, before) = {
+            let kept = self.lock();
+            (
+                kept.ring.clone(),
+                kept.terminators.get(&listener.name).map(Arc::clone),
+            )
+        };
+        let terminator = Terminator::of(listener, tls, config, &ring, before.as_ref())?;
+        let mut kept = self.lock();
+        kept.terminators
+            .insert(listener.name.clone(), Arc::clone(&terminator));
+        Ok(Some(terminator))
+    }
+
+    /// What became of handshakes on `listener`, made on first use.
+    pub(crate) fn handshakes(&self, listener: &Name) -> Arc<HandshakeCells> {
+        let mut kept = self.lock();
+        Arc::clone(kept.handshakes.entry(listener.clone()).or_default())
     }
 
     /// The key of sticky cookies: the one given, else one of this process, with which cookies do not outlive it.

@@ -26,6 +26,7 @@ use crate::hedge::Hedges;
 use crate::pressure::{Governor, MemorySource, OverloadView};
 use crate::probe::Probes;
 use crate::snapshot::Snapshot;
+use crate::tls::Handshakes;
 use crate::tunnel::TunnelCounts;
 use crate::worker;
 
@@ -391,6 +392,19 @@ impl Proxy {
         pools
             .filter(|state| state.pool.probe.is_some())
             .map(|state| (state.pool.name.clone(), state.probes.view()))
+            .collect()
+    }
+
+    /// What became of handshakes on each listener of the running snapshot that speaks TLS, or was spoken to by it, in
+    /// file order.
+    pub fn handshakes(&self) -> Vec<(Name, Handshakes)> {
+        let published = self.shared.published.load();
+        let snapshot = &published.snapshot;
+        let listeners = snapshot.listeners.iter().zip(&snapshot.edges);
+        listeners
+            .map(|(listener, edge)| (listener, edge.handshakes.view()))
+            .filter(|(listener, counts)| listener.tls.is_some() || counts.iter().any(|n| *n > 0))
+            .map(|(listener, counts)| (listener.name.clone(), counts))
             .collect()
     }
 

@@ -13,7 +13,7 @@
 //! snapshot, look at the vitals, drain.
 //!
 //! # Limits
-//! HTTP/1.0 and HTTP/1.1 on TCP and Unix sockets, without TLS. `Upgrade` is passed on where the route
+//! HTTP/1.0 and HTTP/1.1 on TCP and Unix sockets, by TLS towards clients only. `Upgrade` is passed on where the route
 //! allows the protocol, and a 101 that names it makes a tunnel; CONNECT is refused.
 //! Request bodies are streamed, never stored, so a request whose body has begun to flow is not repeated.
 
@@ -51,6 +51,7 @@ mod state;
 mod sticky;
 mod stream;
 mod timer;
+pub mod tls;
 mod tunnel;
 mod turnover;
 mod upstream;

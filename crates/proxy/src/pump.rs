@@ -120,7 +120,8 @@ impl Pump {
                 self.blocked = Blocked::Sink;
                 ready!(self.poll_write(cx, buf, sink)).map_err(|_broken| PumpError::Sink)?;
             } else if self.ended {
-                return Poll::Ready(Ok(()));
+                self.blocked = Blocked::Sink;
+                return sink.poll_flush(cx).map_err(|_broken| PumpError::Sink);
             } else {
                 self.blocked = Blocked::Source;
                 let read = ready!(buf.poll_fill(cx, source, blocks));

@@ -158,7 +158,8 @@ impl Exchange<'_> {
         if self.binding.as_ref().is_some_and(holds) {
             return None;
         }
-        sticky.write(backend, self.connection.worker.wall(now))
+        let is_secure = self.connection.stream.is_tls();
+        sticky.write(backend, self.connection.worker.wall(now), is_secure)
     }
 
     /// Writes the head for the client; returns the body that follows it, whether the client's connection lives on, and

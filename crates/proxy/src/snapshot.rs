@@ -19,6 +19,7 @@ use crate::hedge::HedgeCells;
 use crate::probe::ProbeCells;
 use crate::rate::RouteLimit;
 use crate::sticky::Sticky;
+use crate::tls::{HandshakeCells, Terminator, TlsError};
 
 /// Runtime facts of one pool, as the control shell knows them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,6 +47,9 @@ pub enum SnapshotError {
     /// No randomness from the system for the key of sticky cookies.
     #[error("the system gives no random bytes: {0}")]
     Random(getrandom::Error),
+    /// A listener cannot speak TLS.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// Not the members of the pool.
     #[error("the members given for pool `{pool}` are not its backends in file order")]
     Members {
@@ -117,6 +121,15 @@ impl Load for PoolLoad<'_> {
     }
 }
 
+/// What of a listener is not declared.
+#[derive(Debug)]
+pub(crate) struct Edge {
+    /// `None`: it speaks plain HTTP.
+    pub(crate) terminator: Option<Arc<Terminator>>,
+    /// Kept over reloads by name.
+    pub(crate) handshakes: Arc<HandshakeCells>,
+}
+
 /// Everything that a worker needs to serve requests.
 #[derive(Debug)]
 pub struct Snapshot {
@@ -127,6 +140,8 @@ pub struct Snapshot {
     /// In file order.
     pub pools: Vec<Arc<PoolState>>,
     pub(crate) listeners: Vec<Arc<Listener>>,
+    /// By listener in file order.
+    pub(crate) edges: Vec<Edge>,
     pub(crate) routes: RouteTable,
     /// By route in file order.
     pub(crate) route_keys: Vec<Arc<RouteKey>>,
@@ -160,9 +175,17 @@ impl Snapshot {
                 PoolState::new(pool, revision, facts, gauges, highest).map(Arc::new)
             })
             .collect::<Result<_, _>>()?;
+        let edge = |listener: &Listener| {
+            Ok(Edge {
+                terminator: gauges.terminator(listener, &config)?,
+                handshakes: gauges.handshakes(&listener.name),
+            })
+        };
+        let edges = config.listeners.iter().map(edge);
         Ok(Self {
             revision,
             pools,
+            edges: edges.collect::<Result<_, TlsError>>()?,
             listeners: config.listeners.iter().cloned().map(Arc::new).collect(),
             routes: RouteTable::new(&config),
             limits: config

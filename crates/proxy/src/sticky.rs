@@ -117,7 +117,8 @@ impl Sticky {
     }
 
     /// The value of `Set-Cookie` that ties a client to a backend from now on; `None`: no such backend.
-    pub(crate) fn write(&self, member: usize, now: Wall) -> Option<String> {
+    /// `is_secure`: it came by TLS, and must not go elsewhere.
+    pub(crate) fn write(&self, member: usize, now: Wall, is_secure: bool) -> Option<String> {
         let id = *self.ids.get(member)?;
         let seconds = self.ttl.as_secs();
         let expiry = now.0 / 1_000 + seconds;
@@ -127,8 +128,9 @@ impl Sticky {
             .take(MAC_LENGTH)
             .map(|byte| format!("{byte:02x}"))
             .collect();
+        let secure = if is_secure { "; Secure" } else { "" };
         Some(format!(
-            "{}={expiry:x}.{id:016x}.{mac}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Lax",
+            "{}={expiry:x}.{id:016x}.{mac}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Lax{secure}",
             self.cookie
         ))
     }
@@ -208,7 +210,7 @@ mod tests {
     fn a_cookie_leads_back_to_its_backend_until_it_is_worn_out_and_is_old_before() {
         let mine = sticky("k", &pool("shop", &["a", "b", "c"]));
         for member in 0..3 {
-            let set = mine.write(member, NOW).unwrap();
+            let set = mine.write(member, NOW, false).unwrap();
             assert!(
                 set.ends_with("; Path=/; Max-Age=100; HttpOnly; SameSite=Lax"),
                 "{set}"
@@ -232,16 +234,16 @@ mod tests {
             );
             assert_eq!(at(100), None);
         }
-        assert_eq!(mine.write(3, NOW), None);
+        assert_eq!(mine.write(3, NOW, false), None);
     }
 
     #[test]
     fn a_backend_keeps_its_clients_when_others_come_and_go() {
         let before = sticky("k", &pool("shop", &["a", "b"]));
         let after = sticky("k", &pool("shop", &["c", "b"]));
-        let b = before.write(1, NOW).unwrap();
+        let b = before.write(1, NOW, false).unwrap();
         assert_eq!(after.read(value(&b), NOW).map(|b| b.member), Some(1));
-        let a = before.write(0, NOW).unwrap();
+        let a = before.write(0, NOW, false).unwrap();
         assert_eq!(after.read(value(&a), NOW), None);
     }
 
@@ -249,7 +251,7 @@ mod tests {
     fn a_cookie_of_another_key_or_pool_or_with_a_changed_digit_is_none() {
         let shop = pool("shop", &["a", "b"]);
         let mine = sticky("k", &shop);
-        let set = mine.write(0, NOW).unwrap();
+        let set = mine.write(0, NOW, false).unwrap();
         let good = value(&set);
         assert!(mine.read(good, NOW).is_some());
         assert_eq!(sticky("other", &shop).read(good, NOW), None);

@@ -13,11 +13,15 @@ use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
+use crate::tls::TlsStream;
+
 /// A connected stream.
 #[derive(Debug)]
 pub(crate) enum Stream {
     Tcp(TcpStream),
     Unix(UnixStream),
+    /// Over one of the others; boxed, so that plain connections stay small.
+    Tls(Box<TlsStream>),
 }
 
 /// Who is at the other end of a client connection.
@@ -57,13 +61,15 @@ impl Stream {
     ) -> Poll<io::Result<usize>> {
         let mut buf = ReadBuf::new(buf);
         let poll = match self {
+            Self::Tls(stream) => return stream.poll_read(cx, buf.initialize_unfilled()),
             Self::Tcp(stream) => Pin::new(stream).poll_read(cx, &mut buf),
             Self::Unix(stream) => Pin::new(stream).poll_read(cx, &mut buf),
         };
         poll.map_ok(|()| buf.filled().len())
     }
 
-    /// Writes as much of `parts` as the socket takes, in one system call.
+    /// Writes as much of `parts` as the socket takes, in one system call. Over TLS what was taken may still have to
+    /// leave: see [`Self::poll_flush`].
     pub(crate) fn poll_write(
         &mut self,
         cx: &mut Context<'_>,
@@ -71,10 +77,31 @@ impl Stream {
     ) -> Poll<io::Result<usize>> {
         // The plain call is cheaper in the kernel than the vectored one with a single part.
         match (self, parts) {
+            (Self::Tls(stream), _) => stream.poll_write(cx, parts),
             (Self::Tcp(stream), [part]) => Pin::new(stream).poll_write(cx, part),
             (Self::Tcp(stream), _) => Pin::new(stream).poll_write_vectored(cx, parts),
             (Self::Unix(stream), [part]) => Pin::new(stream).poll_write(cx, part),
             (Self::Unix(stream), _) => Pin::new(stream).poll_write_vectored(cx, parts),
+        }
+    }
+
+    /// Ready once everything that was written has been handed to the system.
+    pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Tcp(_) | Self::Unix(_) => Poll::Ready(Ok(())),
+            Self::Tls(stream) => stream.poll_flush(cx),
+        }
+    }
+
+    /// Whether what it carries is encrypted.
+    pub(crate) const fn is_tls(&self) -> bool {
+        matches!(self, Self::Tls(_))
+    }
+
+    /// Says over TLS that the end is meant; without waiting, and without a word where the system takes no byte.
+    pub(crate) fn say_end(&mut self) {
+        if let Self::Tls(stream) = self {
+            stream.say_end();
         }
     }
 
@@ -85,14 +112,16 @@ impl Stream {
             let written = poll_fn(|cx| self.poll_write(cx, &[io::IoSlice::new(rest)])).await?;
             rest = rest.get(written.max(1)..).unwrap_or_default();
         }
-        Ok(())
+        poll_fn(|cx| self.poll_flush(cx)).await
     }
 
     /// Tells the other end that nothing more comes; what it still sends can be read.
-    pub(crate) fn shutdown_write(&self) -> io::Result<()> {
+    pub(crate) fn shutdown_write(&mut self) -> io::Result<()> {
+        self.say_end();
         match self {
-            Self::Tcp(stream) => SockRef::from(stream).shutdown(std::net::Shutdown::Write),
-            Self::Unix(stream) => SockRef::from(stream).shutdown(std::net::Shutdown::Write),
+            Self::Tls(stream) => stream.raw.shutdown_write(),
+            Self::Tcp(stream) => SockRef::from(&*stream).shutdown(std::net::Shutdown::Write),
+            Self::Unix(stream) => SockRef::from(&*stream).shutdown(std::net::Shutdown::Write),
         }
     }
 
@@ -102,6 +131,10 @@ impl Stream {
         let done = match self {
             Self::Tcp(stream) => SockRef::from(stream).set_linger(Some(std::time::Duration::ZERO)),
             Self::Unix(_) => Ok(()),
+            Self::Tls(stream) => {
+                stream.raw.reset_on_close();
+                Ok(())
+            }
         };
         if let Err(error) = done {
             tracing::debug!(%error, "cannot turn the close into a reset");

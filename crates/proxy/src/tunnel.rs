@@ -167,9 +167,18 @@ impl Way {
                     Poll::Pending => return Ok(()),
                 }
             } else if self.ended {
+                match sink.poll_flush(cx) {
+                    Poll::Ready(Ok(())) => {}
+                    Poll::Ready(Err(_)) => return Err(Broken::Sink),
+                    Poll::Pending => return Ok(()),
+                }
                 sink.shutdown_write().map_err(|_gone| Broken::Sink)?;
                 self.told = true;
             } else {
+                // What was taken over TLS leaves while more is waited for.
+                if let Poll::Ready(Err(_)) = sink.poll_flush(cx) {
+                    return Err(Broken::Sink);
+                }
                 match buf.poll_fill(cx, source, blocks) {
                     Poll::Ready(Ok(0)) => self.ended = true,
                     Poll::Ready(Ok(_)) => {}

@@ -265,7 +265,10 @@ fn place(worker: &Rc<Worker>, stream: Stream, peer: Peer, socket: &Arc<ListenSoc
     let slot = OpenSlot::take(socket, max).filter(|_| !is_full);
     let Some(slot) = slot else {
         worker.shared.governor.count_refused();
-        connection::refuse(stream);
+        // A client of TLS could not read the answer.
+        if listener.is_none_or(|listener| listener.tls.is_none()) {
+            connection::refuse(stream);
+        }
         return;
     };
     let loads = &worker.shared.loads;
@@ -288,6 +291,8 @@ fn place(worker: &Rc<Worker>, stream: Stream, peer: Peer, socket: &Arc<ListenSoc
     let raw = match stream {
         Stream::Tcp(stream) => stream.into_std().map(HandedStream::Tcp),
         Stream::Unix(stream) => stream.into_std().map(HandedStream::Unix),
+        // Placed before its handshake, so that none is here.
+        Stream::Tls(_) => Err(io::ErrorKind::Unsupported.into()),
     };
     match raw {
         Ok(stream) => {

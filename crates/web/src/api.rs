@@ -157,7 +157,11 @@ async fn status(State(handle): State<Handle>) -> Answer<StatusView> {
         .view()
         .ok_or_else(|| Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the instance is starting"))?;
     let published = handle.published();
-    Ok(Json(StatusView::of(&view, &published.workers)))
+    Ok(Json(StatusView::of(
+        &view,
+        &published.config,
+        &published.workers,
+    )))
 }
 
 #[derive(Debug, Deserialize)]

@@ -25,8 +25,8 @@ pub use plan::{
 };
 pub use rollout::{RolloutOutcomeView, RolloutView, VersionView};
 pub use status::{
-    AuditView, BackendView, HotKeyView, MembersView, PoolView, StatusView, WorkerBackendView,
-    WorkerView,
+    AuditView, BackendView, CertificateView, HotKeyView, ListenerView, MembersView, PoolView,
+    StatusView, WorkerBackendView, WorkerView,
 };
 
 use evenkeel_model::clock::Wall;

@@ -1,13 +1,146 @@
-//! TLS: whether the balancer knows whom it talks to.
+//! TLS: whether clients can trust the balancer, and it knows whom it talks to.
 
+use std::collections::BTreeSet;
+
+use evenkeel_model::clock::Wall;
+use evenkeel_model::config::covers;
+use evenkeel_model::day::time;
 use evenkeel_model::finding::{Finding, Severity};
-use evenkeel_model::setup::Balancer;
+use evenkeel_model::setup::{Balancer, Certificate, Listener};
 
 use super::fold::{Fault, told};
 use crate::rule::{Rule, Subject, Words};
 
 /// The rules of this family.
-pub(super) const RULES: &[Rule] = &[VERIFIED];
+pub(super) const RULES: &[Rule] = &[VALID, VERIFIED, COVERED];
+
+/// Days before its end from which on a certificate is told: three weeks are two tries of whoever renews it monthly.
+const SOON_DAYS: u64 = 21;
+const DAY_MS: u64 = 24 * 60 * 60 * 1_000;
+
+/// TLS-01.
+const VALID: Rule = Rule {
+    id: "TLS-01",
+    title: "certificates are valid for three weeks and more",
+    severity: Severity::Error,
+    limit: None,
+    text: "\
+A certificate that a listener shows, with those of its chain, should be valid for 21 days and more from
+now; so should one of the authorities that vouch for clients. Fewer are a warning, and one that has ended
+is an error. The audit that runs on a schedule looks at the certificates in use.
+
+Why: clients refuse a certificate that has ended, all of them at once, and at a moment that nobody
+changed anything. Whoever renews certificates should have done it a month before the end.
+
+Example: `shop.pem` ends tomorrow, its renewal failed weeks ago and nobody noticed.",
+    check: check_valid,
+};
+
+fn check_valid(subject: &Subject<'_>) -> Vec<Finding> {
+    let mut told = BTreeSet::new();
+    let listeners = subject.setup.listeners.iter();
+    let certificates = listeners.flat_map(|listener| &listener.certificates);
+    certificates
+        .filter_map(|certificate| {
+            let end = certificate.not_after?;
+            let finding = ending(subject, certificate, end)?;
+            told.insert(&certificate.file).then_some(finding)
+        })
+        .collect()
+}
+
+fn ending(subject: &Subject<'_>, certificate: &Certificate, end: Wall) -> Option<Finding> {
+    let left_ms = end.0.saturating_sub(subject.now.0);
+    let left = left_ms / DAY_MS;
+    let (file, at) = (&certificate.file, time(end));
+    let (severity, message) = if left_ms == 0 {
+        (
+            Severity::Error,
+            format!("the certificate of `{file}` ended at {at}"),
+        )
+    } else if left < SOON_DAYS {
+        let days = if left == 1 { "day" } else { "days" };
+        let message = format!("the certificate of `{file}` ends in {left} {days}, at {at}");
+        (Severity::Warning, message)
+    } else {
+        return None;
+    };
+    let words = Words {
+        message,
+        effect: if certificate.is_authority {
+            "clients whose certificates it vouches for are refused from then on"
+        } else {
+            "clients refuse it from then on, every one of them"
+        }
+        .to_owned(),
+        fix: format!("renew it, put the new one into `{file}`, and run `evenkeel apply`"),
+    };
+    let path = certificate.path.as_str();
+    let magnitude = SOON_DAYS.saturating_sub(left) as f64;
+    Some(subject.finding("TLS-01", severity, (path, path), magnitude, words))
+}
+
+/// TLS-04.
+const COVERED: Rule = Rule {
+    id: "TLS-04",
+    title: "each host has a certificate",
+    severity: Severity::Warning,
+    limit: None,
+    text: "\
+The host of a route should be one of the names in the certificates of its listener, exactly or by a
+wildcard, which stands for one label: `*.shop.example` covers `www.shop.example`, and neither
+`shop.example` nor `a.b.shop.example`.
+
+Why: a client that asks for that host gets a certificate for another one and shows its user a warning, or
+gives up. Nobody else notices: other hosts work, and so does the health check.
+
+Example: a route for `pay.shop.example` on a listener whose only certificate is for `shop.example`.",
+    check: check_covered,
+};
+
+fn check_covered(subject: &Subject<'_>) -> Vec<Finding> {
+    let mut told = BTreeSet::new();
+    let routes = subject.setup.routes.iter();
+    routes
+        .filter_map(|route| {
+            let mut listeners = subject.setup.listeners.iter();
+            let listener = listeners.find(|listener| listener.name == route.listener)?;
+            let names = shown(listener)?;
+            let host = route.host.as_deref()?;
+            let is_covered = names.iter().any(|name| covers(name, host));
+            if is_covered || !told.insert((&listener.name, host)) {
+                return None;
+            }
+            let words = Words {
+                message: format!(
+                    "no certificate of listener `{}` is for `{host}`",
+                    listener.name
+                ),
+                effect: "clients that ask for that host get the certificate of another one and refuse it"
+                    .to_owned(),
+                fix: format!(
+                    "add a certificate for `{host}` to `{}.tls.certificates`",
+                    listener.path
+                ),
+            };
+            let at = format!("{}.host", route.path);
+            Some(subject.finding("TLS-04", Severity::Warning, (&at, &at), 0.0, words))
+        })
+        .collect()
+}
+
+/// The names that clients of `listener` can be shown; `None`: it speaks no TLS, or they are not all known.
+fn shown(listener: &Listener) -> Option<Vec<&str>> {
+    let own = listener.certificates.iter();
+    // Of authorities clients see no name.
+    let own: Vec<_> = own
+        .filter(|certificate| !certificate.is_authority)
+        .collect();
+    let names = own.iter().map(|certificate| certificate.names.as_deref());
+    let names: Option<Vec<&[String]>> = names.collect();
+    let names = names.filter(|names| !names.is_empty())?;
+    Some(names.into_iter().flatten().map(String::as_str).collect())
+}
 
 /// TLS-03.
 const VERIFIED: Rule = Rule {
@@ -56,7 +189,10 @@ fn check_verified(subject: &Subject<'_>) -> Vec<Finding> {
 
 #[cfg(test)]
 mod tests {
-    use evenkeel_model::setup::Balancer;
+    use evenkeel_model::clock::Wall;
+    use evenkeel_model::setup::{Balancer, Certificate, Route, Setup};
+
+    use super::DAY_MS;
 
     use crate::rules::probe::{heads, pool, says, setup};
 
@@ -103,5 +239,84 @@ mod tests {
         );
         setup.pools.truncate(3);
         assert_eq!(says(&setup, "TLS-03").len(), 3);
+    }
+
+    fn certificate(file: &str, names: Option<&[&str]>, days: u64) -> Certificate {
+        Certificate {
+            file: file.to_owned(),
+            path: "listener.web.tls.certificates".to_owned(),
+            is_authority: false,
+            names: names.map(|names| names.iter().map(|&name| name.to_owned()).collect()),
+            not_after: (days < 1_000).then_some(Wall(days * DAY_MS)),
+        }
+    }
+
+    fn terminating(certificates: &[Certificate], hosts: &[&str]) -> Setup {
+        let mut setup = setup(Balancer::Evenkeel, Vec::new());
+        setup.listeners[0].is_tls = true;
+        setup.listeners[0].certificates = certificates.to_vec();
+        let route = |(index, host): (usize, &&str)| Route {
+            path: format!("route.{index}"),
+            listener: "web".to_owned(),
+            host: Some((*host).to_owned()),
+            path_prefix: None,
+            whole_segments: true,
+            condition: None,
+            matcher: None,
+            targets: Vec::new(),
+        };
+        setup.routes = hosts.iter().enumerate().map(route).collect();
+        setup
+    }
+
+    #[test]
+    fn tls_01_warns_three_weeks_before_the_end_and_is_an_error_after_it() {
+        let of = |days| {
+            let setup = terminating(&[certificate("a.pem", Some(&[]), days)], &[]);
+            heads(&says(&setup, "TLS-01"))
+        };
+        let path = "listener.web.tls.certificates";
+        assert!(of(21).is_empty());
+        assert_eq!(of(20), [format!("warning {path}")]);
+        assert_eq!(of(1), [format!("warning {path}")]);
+        assert_eq!(of(0), [format!("error {path}")]);
+        // Not looked at.
+        assert!(of(1_000).is_empty());
+    }
+
+    #[test]
+    fn tls_01_speaks_of_a_file_once_and_of_authorities_in_their_own_words() {
+        let own = certificate("a.pem", Some(&[]), 5);
+        let authority = Certificate {
+            is_authority: true,
+            ..certificate("ca.pem", None, 5)
+        };
+        let setup = terminating(&[own.clone(), own, authority], &[]);
+        let findings = says(&setup, "TLS-01");
+        assert_eq!(findings.len(), 2);
+        assert!(
+            findings[0]
+                .message
+                .starts_with("the certificate of `a.pem` ends in 5 days, at 1970-01-06T")
+        );
+        assert!(findings[1].effect.starts_with("clients whose certificates"));
+    }
+
+    #[test]
+    fn tls_04_wants_a_name_for_each_host_by_one_label_of_a_wildcard_at_most() {
+        let shop = certificate("a.pem", Some(&["shop.example", "*.shop.example"]), 99);
+        let hosts = ["shop.example", "www.shop.example", "*.shop.example"];
+        let says = |certificates: &[Certificate], hosts: &[&str]| {
+            heads(&says(&terminating(certificates, hosts), "TLS-04"))
+        };
+        assert!(says(std::slice::from_ref(&shop), &hosts).is_empty());
+        let others = ["a.b.shop.example", "pay.example", "pay.example"];
+        let told = ["warning route.0.host", "warning route.1.host"];
+        assert_eq!(says(std::slice::from_ref(&shop), &others), told);
+        let pay = certificate("b.pem", Some(&["pay.example"]), 99);
+        assert_eq!(says(&[shop.clone(), pay], &others), told[..1]);
+        // A certificate that was not looked at may be for any host; a listener without TLS needs none.
+        assert!(says(&[shop, certificate("c.pem", None, 99)], &others).is_empty());
+        assert!(says(&[], &others).is_empty());
     }
 }

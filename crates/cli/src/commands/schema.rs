@@ -98,6 +98,15 @@ fn shape(kind: &Kind) -> Value {
             "minItems": 1,
             "uniqueItems": true,
         }),
+        Kind::TextsOr(example, inner) => json!({
+            "type": "array",
+            "items": {"anyOf": [
+                {"type": "string", "minLength": 1, "examples": [example]},
+                table(inner),
+            ]},
+            "minItems": 1,
+            "uniqueItems": true,
+        }),
         Kind::Headers => json!({
             "type": "object",
             "additionalProperties": {"type": "string"},

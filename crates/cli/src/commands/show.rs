@@ -6,7 +6,7 @@ use std::time::Duration;
 use anstyle::{AnsiColor, Style};
 use evenkeel_model::{diff as difference, parse};
 use evenkeel_web::views::{
-    ChangeView, DeploymentView, EventView, PoolView, RevisionView, StatusView,
+    CertificateView, ChangeView, DeploymentView, EventView, PoolView, RevisionView, StatusView,
 };
 use serde_json::Value;
 
@@ -102,10 +102,36 @@ fn status_text(view: &StatusView, terminal: Terminal) -> String {
     for missing in view.verifying.iter().flatten() {
         out.line(format_args!("evidence missing: {missing}"));
     }
+    for listener in &view.listeners {
+        for certificate in &listener.certificates {
+            certificate_text(&mut out, &listener.name, certificate);
+        }
+    }
     for pool in &view.pools {
         pool_text(&mut out, pool);
     }
     out
+}
+
+/// So many days before its end a certificate is worth a line.
+const CERTIFICATE_DAYS: i64 = 21;
+
+fn certificate_text(out: &mut String, listener: &str, certificate: &CertificateView) {
+    let (Some(days), Some(end)) = (certificate.days_left, &certificate.not_after) else {
+        return;
+    };
+    if days >= CERTIFICATE_DAYS {
+        return;
+    }
+    let ends = if days < 0 {
+        "ended".to_owned()
+    } else {
+        format!("ends in {days} d")
+    };
+    out.line(format_args!(
+        "certificate: `{}` of listener {listener} {ends}, at {end}",
+        certificate.file
+    ));
 }
 
 fn pool_text(out: &mut String, pool: &PoolView) {

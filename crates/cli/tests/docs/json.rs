@@ -44,6 +44,8 @@ fn keys<'de, T: Deserialize<'de>>() -> BTreeSet<String> {
 pub(crate) fn views() -> Vec<(&'static str, BTreeSet<String>)> {
     vec![
         ("Status", keys::<views::StatusView>()),
+        ("Listener", keys::<views::ListenerView>()),
+        ("Certificate", keys::<views::CertificateView>()),
         ("Audit", keys::<views::AuditView>()),
         ("Pool", keys::<views::PoolView>()),
         ("Drain", keys::<views::DrainView>()),

@@ -9,3 +9,4 @@ mod seen;
 mod shop;
 mod sockets;
 mod swaps;
+mod tls;

@@ -190,6 +190,7 @@ impl Shell {
             access_log_lost: self.proxy.access_log_lost(),
             rate_limited: self.proxy.rate_limited(),
             hedges: self.proxy.hedges(),
+            handshakes: self.proxy.handshakes(),
             probes: self.proxy.probes(),
             tunnels: self.proxy.tunnels(),
             looks: self.members.looks(),

@@ -91,6 +91,7 @@ impl Shell {
             mut boot,
             way_back,
             source,
+            disk,
             bound,
             tokens,
             admin,
@@ -100,7 +101,7 @@ impl Shell {
         let config = Arc::clone(&boot.running.config);
         let revision = boot.running.record.id;
         let sticky = token::sticky_key(&options.data)?;
-        let mut fleet = Fleet::new(sticky);
+        let mut fleet = Fleet::new(sticky, disk.ring());
         let at = At {
             mono: clock.mono(),
             wall: crate::clock::wall(),
@@ -149,6 +150,7 @@ impl Shell {
             reader: Arc::new(Mutex::new(reader)),
             tokens: Arc::new(tokens),
             data: Arc::new(options.data),
+            disk: Arc::clone(&disk),
         };
         let seen = Seen::new(way_back, &config);
         let shell = Self {
@@ -159,6 +161,7 @@ impl Shell {
             recorder: Recorder::default(),
             recordings,
             fleet,
+            disk,
             proxy,
             checks,
             members,

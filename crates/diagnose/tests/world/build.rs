@@ -112,6 +112,7 @@ pub(crate) fn config(pool: Pool) -> Config {
         waivers: Vec::new(),
         drills_allowed: false,
         listeners: Vec::new(),
+        certificates: Vec::new(),
         routes: Vec::new(),
         expectations: Vec::new(),
         pools: vec![pool],

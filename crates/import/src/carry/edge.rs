@@ -202,8 +202,7 @@ impl Work<'_> {
         if listener.is_tls {
             address = on_loopback(&address);
             remarks.push(
-                "left out: TLS. It listens on loopback for a TLS terminator in front of it."
-                    .to_owned(),
+                "left out: TLS. It listens on loopback until `tls` is written here.".to_owned(),
             );
             self.loss(
                 &listener.path,
@@ -212,9 +211,9 @@ impl Work<'_> {
                     "TLS of listener `{}` on {}",
                     listener.name, listener.address
                 ),
-                "Evenkeel terminates no TLS in this version",
+                "certificates and keys are not carried over",
                 "NOT PROTECTED: the listener speaks plain HTTP, and is put on loopback for that",
-                "put a TLS terminator in front of it",
+                "write `tls = { certificates = [...] }` and give it its address back",
             );
             self.told_as(AsideKind::Access);
         }

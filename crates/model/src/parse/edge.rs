@@ -13,7 +13,7 @@ use super::reference::{bounded, names, sub};
 use super::typed::Limits;
 use super::{
     BACKENDS_MAX, LISTENERS_MAX, OPERATIONS_MAX, POOLS_MAX, expect, keys, networks, place, policy,
-    pool, route, text,
+    pool, route, text, tls,
 };
 use crate::config::{Address, Config, Lifetime, Listener, Overload, Route};
 use crate::ids::Name;
@@ -113,6 +113,7 @@ pub(super) fn config(reader: &mut Reader, table: &DeTable<'_>) -> Config {
         .map(|audit| policy::waivers(reader, audit, Some(&pool_names)))
         .unwrap_or_default();
     let drills = sub(reader, &root, "drills", &keys::DRILLS);
+    let certificates = tls::seen(reader, &root);
     Config {
         here,
         workers: root
@@ -131,6 +132,7 @@ pub(super) fn config(reader: &mut Reader, table: &DeTable<'_>) -> Config {
             .and_then(|s| s.boolean(reader, "allowed"))
             .unwrap_or(false),
         listeners,
+        certificates,
         routes,
         expectations,
         pools,
@@ -194,6 +196,7 @@ fn listeners(
     addresses: &mut Vec<(Range<usize>, String, Address)>,
 ) -> Vec<Listener> {
     let mut listeners = Vec::with_capacity(named.len());
+    let mut budget = tls::CERTIFICATES_MAX;
     for named in named {
         let Some(s) = reader.section(named.path.clone(), named.value, &keys::LISTENER) else {
             continue;
@@ -227,6 +230,7 @@ fn listeners(
         };
         let accept_rate = s.integer(reader, "accept_rate", &ACCEPT_RATE);
         let proxy_protocol = networks::proxy_protocol(reader, &s, address.as_ref());
+        let tls = tls::tls(reader, &s, &mut budget);
         let Some(address) = address else { continue };
         addresses.push((span, named.path.clone(), address.clone()));
         let Some(name) = named.name.clone() else {
@@ -245,6 +249,7 @@ fn listeners(
             lifetime,
             accept_rate,
             proxy_protocol,
+            tls,
         });
     }
     listeners

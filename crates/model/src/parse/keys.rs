@@ -12,6 +12,7 @@ use crate::units::{ByteSize, Ratio};
 mod file;
 mod pool;
 mod side;
+mod tls;
 
 pub(super) use file::{
     ADMIN, AUDIT, DRILLS, EXPECT, LEVEL, LISTENER, OVERLOAD, PROXY_PROTOCOL, RATE_LIMIT, RECEIVER,
@@ -22,6 +23,7 @@ pub(super) use pool::{
     POOL, POOL_AUDIT, POOL_ZONE, PROBE, QUEUE, REMEDIES, REPORTED, RETRY, SESSION, STICKY, SUBSET,
 };
 pub(super) use side::{SIDE_AUDIT, SIDE_BACKEND, SIDE_POOL};
+pub(super) use tls::{CERTIFICATE_FILES, SEEN_FILE, TLS, TLS_CLIENT};
 
 pub use file::FILE;
 pub use side::SIDE;
@@ -79,6 +81,8 @@ pub enum Kind {
     Texts(&'static str),
     /// Names of a request's parts with the text that each must be, or with a table that says more.
     Values(&'static Table),
+    /// A list, not empty, each element a text such as this or a table.
+    TextsOr(&'static str, &'static Table),
     /// A name of a thing.
     Name,
     /// A list of names of things.

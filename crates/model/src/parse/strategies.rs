@@ -14,8 +14,8 @@ use proptest::prelude::*;
 
 use self::matching::{expectations, matcher};
 use self::tunnels::{tunnels, upgrades};
+use self::waived::{policy, waivers};
 use super::weights::derive;
-use crate::clock::Wall;
 use crate::config::{
     Adaptive, Address, Admin, AdminToken, Affinity, Algorithm, Backend, Choices, Config, Ejection,
     EscalationLevel, HashKey, Health, HealthCheck, Hedge, HedgeAfter, Here, HttpCheck, Intent,
@@ -24,14 +24,15 @@ use crate::config::{
     ReportedSignal, Retry, RetryCause, RetryOn, Role, Route, Session, StickyCookie, Subset,
     Webhook,
 };
-use crate::finding::Severity;
 use crate::ids::Name;
-use crate::policy::{Policy, RULES, Waiver};
+use crate::policy::Waiver;
 use crate::units::{ByteSize, Ratio};
 
 mod matching;
 mod networks;
+mod tls;
 mod tunnels;
+mod waived;
 
 /// Few names, so that two configurations name the same things; some need quotes in TOML.
 fn name() -> impl Strategy<Value = Name> {
@@ -491,50 +492,6 @@ fn members() -> impl Strategy<Value = Members> {
     })
 }
 
-/// Severities and limits of some rules, as a file may hold them.
-fn policy() -> impl Strategy<Value = Policy> {
-    let limited: Vec<&str> = RULES
-        .iter()
-        .filter(|r| r.limit.is_some())
-        .map(|r| r.id)
-        .collect();
-    let severity =
-        proptest::sample::select(vec![Severity::Info, Severity::Warning, Severity::Error]);
-    let id = proptest::sample::select(RULES).prop_map(|rule| rule.id.to_owned());
-    let limit = prop_oneof![(0u32..10).prop_map(f64::from), 0.0f64..1e9];
-    let limited = proptest::sample::select(limited).prop_map(str::to_owned);
-    (
-        btree_map(id, severity, 0..3),
-        btree_map(limited, limit, 0..3),
-    )
-        .prop_map(|(severities, limits)| Policy { severities, limits })
-}
-
-/// Waivers of different rules; the pool is picked by the caller.
-fn waivers() -> impl Strategy<Value = Vec<(Waiver, Option<usize>)>> {
-    let rule = proptest::sample::select(RULES).prop_map(|rule| rule.id.to_owned());
-    let day = (0u64..2_932_896).prop_map(|day| Wall((day + 1) * 86_400_000));
-    let about = (
-        "[!-~]([ -~äß€\t]{0,20}[!-~])?",
-        day,
-        option::of(any::<usize>()),
-    );
-    btree_map(rule, about, 0..3).prop_map(|waivers| {
-        let waiver = |(index, (rule, (reason, until, pool)))| {
-            let path = format!("audit.waiver.{index}");
-            let waiver = Waiver {
-                path,
-                rule,
-                pool: None,
-                reason,
-                until,
-            };
-            (waiver, pool)
-        };
-        waivers.into_iter().enumerate().map(waiver).collect()
-    })
-}
-
 fn lifetime() -> impl Strategy<Value = Lifetime> {
     (
         option::of(micros(100_000, 86_400_000_000)),
@@ -558,9 +515,10 @@ fn listener() -> impl Strategy<Value = Listener> {
         1u32..=1_000_000,
         lifetime(),
         option::of(1u32..=1_000_000),
+        option::of(tls::tls()),
     )
         .prop_map(
-            |(t, head, body, connections_max, lifetime, accept_rate)| Listener {
+            |(t, head, body, connections_max, lifetime, accept_rate, tls)| Listener {
                 name: Name::new("l").unwrap(),
                 address: Address::Unix("/l".into()),
                 head_timeout: t[0],
@@ -573,6 +531,7 @@ fn listener() -> impl Strategy<Value = Listener> {
                 lifetime,
                 accept_rate,
                 proxy_protocol: networks::proxied(connections_max),
+                tls,
             },
         )
 }
@@ -714,63 +673,66 @@ pub(crate) fn config() -> impl Strategy<Value = Config> {
             waivers(),
             here(),
         ),
-        (operations(), overload()),
+        (operations(), overload(), tls::seen()),
         btree_map(name(), listener(), 1..3),
         vec(route(), 1..4),
         btree_map(name(), pool(), 1..4),
     )
-        .prop_map(|(top, (operations, overload), listeners, routes, pools)| {
-            let (admin, receivers, webhooks, escalation) = operations;
-            let listeners: Vec<Listener> = listeners
-                .into_iter()
-                .map(|(name, l)| Listener {
-                    address: networks::address(&name, l.proxy_protocol.as_ref()),
-                    name,
-                    ..l
-                })
-                .collect();
-            let pools: Vec<Pool> = pools
-                .into_iter()
-                .map(|(name, p)| Pool { name, ..p })
-                .map(|pool| placed(pool, &top.6))
-                .collect();
-            let name_pool = |(waiver, pool): (Waiver, Option<usize>)| Waiver {
-                pool: pool.map(|p| pools[p % pools.len()].name.to_string()),
-                ..waiver
-            };
-            let waivers = top.5.into_iter().map(name_pool).collect();
-            let routes: Vec<Route> = routes
-                .into_iter()
-                .map(|(host, matcher, l, p)| Route {
-                    listener: listeners[l % listeners.len()].name.clone(),
-                    host,
-                    matcher,
-                    pool: pools[p % pools.len()].name.clone(),
-                    rate_limit: rate_limit(p, l),
-                    priority: Priority::ALL[l % 3],
-                    upgrades: upgrades(p),
-                })
-                .collect();
-            let expectations = expectations(&routes, &pools);
-            Config {
-                here: top.6.0,
-                workers: top.0.and_then(NonZeroU16::new),
-                watch: top.1,
-                access_log: top.2,
-                admin,
-                overload,
-                audit_every: top.3,
-                waivers,
-                drills_allowed: top.4,
-                listeners,
-                routes,
-                expectations,
-                pools,
-                receivers,
-                webhooks,
-                escalation,
-            }
-        })
+        .prop_map(
+            |(top, (operations, overload, certificates), listeners, routes, pools)| {
+                let (admin, receivers, webhooks, escalation) = operations;
+                let listeners: Vec<Listener> = listeners
+                    .into_iter()
+                    .map(|(name, l)| Listener {
+                        address: networks::address(&name, l.proxy_protocol.as_ref()),
+                        name,
+                        ..l
+                    })
+                    .collect();
+                let pools: Vec<Pool> = pools
+                    .into_iter()
+                    .map(|(name, p)| Pool { name, ..p })
+                    .map(|pool| placed(pool, &top.6))
+                    .collect();
+                let name_pool = |(waiver, pool): (Waiver, Option<usize>)| Waiver {
+                    pool: pool.map(|p| pools[p % pools.len()].name.to_string()),
+                    ..waiver
+                };
+                let waivers = top.5.into_iter().map(name_pool).collect();
+                let routes: Vec<Route> = routes
+                    .into_iter()
+                    .map(|(host, matcher, l, p)| Route {
+                        listener: listeners[l % listeners.len()].name.clone(),
+                        host,
+                        matcher,
+                        pool: pools[p % pools.len()].name.clone(),
+                        rate_limit: rate_limit(p, l),
+                        priority: Priority::ALL[l % 3],
+                        upgrades: upgrades(p),
+                    })
+                    .collect();
+                let expectations = expectations(&routes, &pools);
+                Config {
+                    here: top.6.0,
+                    workers: top.0.and_then(NonZeroU16::new),
+                    watch: top.1,
+                    access_log: top.2,
+                    admin,
+                    overload,
+                    audit_every: top.3,
+                    waivers,
+                    drills_allowed: top.4,
+                    listeners,
+                    certificates,
+                    routes,
+                    expectations,
+                    pools,
+                    receivers,
+                    webhooks,
+                    escalation,
+                }
+            },
+        )
 }
 
 /// Two configurations that share about half of their parts.

@@ -10,6 +10,7 @@ mod matching;
 mod networks;
 mod place;
 mod standing;
+mod tls;
 mod upgrade;
 
 use super::{BACKENDS_MAX, Parsed, TEXT_MAX, parse};

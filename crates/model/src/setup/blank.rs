@@ -42,6 +42,7 @@ impl Listener {
             client_timeout: Wait::Endless,
             idle_timeout: Wait::Endless,
             connections_max: None,
+            certificates: Vec::new(),
         }
     }
 }

@@ -1,13 +1,14 @@
 //! Evenkeel's own configuration as a setup.
 
+use std::path::Path;
 use std::time::Duration;
 
 use crate::canonical::path_segment;
 use crate::config::{self, Algorithm, Choices, Config, RetryCause};
 use crate::setup::{
-    Among, Backend, Balancer, CheckKind, Cost, Ejection, Failover, Gap, Hash, HashKey, HashTable,
-    Health, LeastLoaded, Listener, Nobody, Pool, Retry, Route, Selection, Setup, Sticky, Tie,
-    Timeouts, Touches, Wait,
+    Among, Backend, Balancer, Certificate, CheckKind, Cost, Ejection, Failover, Gap, Hash, HashKey,
+    HashTable, Health, LeastLoaded, Listener, Nobody, Pool, Retry, Route, Selection, Setup, Sticky,
+    Tie, Timeouts, Touches, Wait,
 };
 
 impl Setup {
@@ -16,7 +17,11 @@ impl Setup {
         Self {
             workers: config.workers.map(|workers| u32::from(workers.get())),
             admin: Some(config.admin.address),
-            listeners: config.listeners.iter().map(listener).collect(),
+            listeners: config
+                .listeners
+                .iter()
+                .map(|declared| listener(config, declared))
+                .collect(),
             routes: config.routes.iter().enumerate().map(route).collect(),
             pools: config.pools.iter().map(pool).collect(),
             expectations: config.expectations.clone(),
@@ -27,15 +32,38 @@ impl Setup {
     }
 }
 
-fn listener(listener: &config::Listener) -> Listener {
+fn listener(config: &Config, listener: &config::Listener) -> Listener {
     let path = format!("listener.{}", path_segment(listener.name.as_str()));
     Listener {
+        is_tls: listener.tls.is_some(),
+        certificates: certificates(config, listener, &path),
         head_timeout: Wait::For(listener.head_timeout),
         client_timeout: Wait::For(listener.body_timeout),
         idle_timeout: Wait::For(listener.idle_timeout),
         connections_max: Some(u64::from(listener.connections_max)),
         ..Listener::blank(listener.name.as_str(), &path, &listener.address.to_string())
     }
+}
+
+fn certificates(config: &Config, listener: &config::Listener, path: &str) -> Vec<Certificate> {
+    let Some(tls) = &listener.tls else {
+        return Vec::new();
+    };
+    let certificate = |file: &Path, key: &str, is_authority: bool| {
+        let seen = config.seen_file(file);
+        Certificate {
+            file: file.display().to_string(),
+            path: format!("{path}.tls.{key}"),
+            is_authority,
+            names: seen.map(|seen| seen.names.clone()),
+            not_after: seen.and_then(|seen| seen.not_after),
+        }
+    };
+    let own = tls.certificates.iter();
+    let own = own.map(|files| certificate(&files.chain, "certificates", false));
+    let authorities = tls.client.iter();
+    let authorities = authorities.map(|client| certificate(&client.ca, "client.ca", true));
+    own.chain(authorities).collect()
 }
 
 fn route((index, route): (usize, &config::Route)) -> Route {

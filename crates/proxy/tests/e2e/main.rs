@@ -33,11 +33,15 @@ mod retries;
 #[cfg(test)]
 mod routes;
 #[cfg(test)]
+mod secure;
+#[cfg(test)]
 mod streaming;
 #[cfg(test)]
 mod support;
 #[cfg(test)]
 mod tallies;
+#[cfg(test)]
+mod tls;
 #[cfg(test)]
 mod turnover;
 #[cfg(test)]

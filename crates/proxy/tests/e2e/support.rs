@@ -15,8 +15,9 @@ use evenkeel_model::config::{
 use evenkeel_model::ids::{Epoch, Name, RevisionId};
 use evenkeel_model::tally::{BackendTally, Tally};
 use evenkeel_model::units::{ByteSize, Ratio};
+use evenkeel_proxy::tls::KeyRing;
 use evenkeel_proxy::{
-    BindError, Event, Gauges, MemorySource, PoolRuntime, Proxy, ProxyOptions, Snapshot,
+    BindError, Event, Gauges, MemorySource, PoolRuntime, Proxy, ProxyOptions, Snapshot, StickyKey,
 };
 use tokio::sync::mpsc;
 
@@ -45,6 +46,7 @@ pub(crate) fn listener(label: &str, address: Address) -> Listener {
         lifetime: evenkeel_model::config::Lifetime::default(),
         accept_rate: None,
         proxy_protocol: None,
+        tls: None,
     }
 }
 
@@ -135,6 +137,7 @@ pub(crate) fn config(listeners: Vec<Listener>, pools: Vec<Pool>) -> Config {
         routes: routes.collect(),
         expectations: Vec::new(),
         listeners,
+        certificates: Vec::new(),
         pools,
         receivers: Vec::new(),
         webhooks: Vec::new(),
@@ -167,7 +170,16 @@ impl Bench {
 
     /// With the resident memory that `memory` says.
     pub(crate) fn start_in(config: Config, workers: u16, memory: MemorySource) -> Self {
-        let gauges = Gauges::default();
+        Self::start_whole(config, workers, memory, Gauges::default())
+    }
+
+    /// With certificates whose bytes `ring` holds.
+    pub(crate) fn start_secured(config: Config, workers: u16, ring: KeyRing) -> Self {
+        let gauges = Gauges::with_keys(StickyKey::of("test"), ring);
+        Self::start_whole(config, workers, evenkeel_proxy::resident, gauges)
+    }
+
+    fn start_whole(config: Config, workers: u16, memory: MemorySource, gauges: Gauges) -> Self {
         let bound = Proxy::bind(&config).unwrap();
         let (tally, tallies) = mpsc::channel(10_000);
         let (events, event_receiver) = mpsc::channel(1_000);
@@ -468,15 +480,7 @@ impl Client {
     }
 
     pub(crate) fn response_to(&mut self, method: &str) -> Response {
-        let head = self.head().expect("a response head");
-        let status = status_of(&head);
-        let bare = method == "HEAD" || status < 200 || status == 204 || status == 304;
-        let body = if bare {
-            Vec::new()
-        } else {
-            read_body(&mut self.reader, &head, true)
-        };
-        Response { status, head, body }
+        read_response(&mut self.reader, method).expect("a response head")
     }
 
     pub(crate) fn read(&mut self, n: usize) -> Vec<u8> {
@@ -501,6 +505,19 @@ impl Client {
     }
 }
 
+/// The next response to a request with `method`; `None`: the connection ends before it.
+pub(crate) fn read_response(reader: &mut impl BufRead, method: &str) -> Option<Response> {
+    let head = read_head(reader)?;
+    let status = status_of(&head);
+    let bare = method == "HEAD" || status < 200 || status == 204 || status == 304;
+    let body = if bare {
+        Vec::new()
+    } else {
+        read_body(reader, &head, true)
+    };
+    Some(Response { status, head, body })
+}
+
 pub(crate) fn status_of(head: &str) -> u16 {
     head.split(' ').nth(1).unwrap().parse().unwrap()
 }
@@ -512,7 +529,7 @@ pub(crate) fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
     })
 }
 
-fn read_head(reader: &mut impl BufRead) -> Option<String> {
+pub(crate) fn read_head(reader: &mut impl BufRead) -> Option<String> {
     let mut head = String::new();
     loop {
         let mut line = String::new();

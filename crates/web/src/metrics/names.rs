@@ -87,6 +87,8 @@ metrics! {
         "Client connections open.";
     WorkerPicks: Counter "evenkeel_worker_picks",
         "Picks by worker of the data plane.";
+    TlsHandshakes: Counter "evenkeel_tls_handshakes",
+        "TLS handshakes of clients by listener and result: full, resumed, timeout, closed, plain_http, incompatible, unknown_name, client_certificate, refused_by_client, invalid, not_tls_here.";
     RateLimited: Counter "evenkeel_rate_limited",
         "Requests refused with 429 by the rate limit of a route.";
     Hedges: Counter "evenkeel_hedges",

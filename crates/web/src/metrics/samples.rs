@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use evenkeel_control::{
-    BackendCounters, Hedges, Looks, OverloadView, Probes, Published, RefusedHeaders, RouteCounter,
-    TunnelCounts,
+    BackendCounters, Handshake, Handshakes, Hedges, Looks, OverloadView, Probes, Published,
+    RefusedHeaders, RouteCounter, TunnelCounts, WorkerCounters,
 };
 use evenkeel_guard::{BackendView, GuardView, HealthView, PoolView, Status};
 use evenkeel_model::ids::Name;
@@ -83,14 +83,8 @@ pub(super) fn of(metric: Metric, published: &Published, messages: &Messages) -> 
             view.map(|view| whole(metric, view)).unwrap_or_default()
         }
         Metric::Connections => one(Value::Gauge(f64::from(published.connections))),
-        Metric::WorkerPicks => {
-            let workers = published.workers.iter();
-            workers
-                .map(|(id, worker)| {
-                    sample([("worker", id.to_string())], Value::Count(worker.picks))
-                })
-                .collect()
-        }
+        Metric::WorkerPicks => published.workers.iter().map(picked).collect(),
+        Metric::TlsHandshakes => published.handshakes.iter().flat_map(shaken).collect(),
         Metric::RateLimited => published.rate_limited.iter().map(limited).collect(),
         Metric::Hedges => {
             let pools = published.hedges.iter();
@@ -121,6 +115,10 @@ pub(super) fn of(metric: Metric, published: &Published, messages: &Messages) -> 
         Metric::AccessLogLost => one(Value::Count(published.access_log_lost)),
         Metric::StartTime => one(Value::Gauge(published.started_at.0 as f64 / 1_000.0)),
     }
+}
+
+fn picked((id, worker): &(u16, WorkerCounters)) -> Sample {
+    sample([("worker", id.to_string())], Value::Count(worker.picks))
 }
 
 fn limited((route, count): &(Arc<RouteKey>, u64)) -> Sample {
@@ -202,6 +200,18 @@ fn tunnelled(metric: Metric, (pool, backend, counts): &(Name, Name, TunnelCounts
 }
 
 /// Connections refused because of how they began.
+fn shaken((listener, counts): &(Name, Handshakes)) -> Vec<Sample> {
+    let counts = Handshake::ALL.iter().zip(counts);
+    let one = |(result, count): (&Handshake, &u64)| {
+        let labels = [
+            ("listener", listener.to_string()),
+            ("result", result.as_str().to_owned()),
+        ];
+        sample(labels, Value::Count(*count))
+    };
+    counts.map(one).collect()
+}
+
 fn headers(refused: &RefusedHeaders) -> [Sample; 3] {
     [
         ("source", refused.source),

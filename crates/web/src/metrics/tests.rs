@@ -97,6 +97,7 @@ fn published(state: sample::State) -> Published {
             }),
             8,
         )],
+        handshakes: vec![(Name::new("web").unwrap(), std::array::from_fn(|i| i as u64))],
         hedges: of_shop(Hedges {
             made: 6,
             won: 4,

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use evenkeel_control::WorkerCounters;
 use evenkeel_guard::GuardView;
+use evenkeel_model::clock::Wall;
+use evenkeel_model::config::{Config, Listener, SeenFile};
 use evenkeel_model::ids::Name;
 use serde::{Deserialize, Serialize};
 
@@ -38,6 +40,52 @@ pub struct StatusView {
     pub pools: Vec<PoolView>,
     /// What each worker of the data plane took since the start.
     pub workers: Vec<WorkerView>,
+    /// Where clients connect.
+    pub listeners: Vec<ListenerView>,
+}
+
+/// A listener of `status`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the fields are those of the public JSON")]
+pub struct ListenerView {
+    pub name: String,
+    pub address: String,
+    /// The certificates that it shows, the default first; empty: it speaks no TLS.
+    pub certificates: Vec<CertificateView>,
+}
+
+/// A certificate of a listener of `status`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the fields are those of the public JSON")]
+pub struct CertificateView {
+    pub file: String,
+    /// The DNS names that it is for.
+    pub names: Vec<String>,
+    pub not_after: Option<String>,
+    /// Whole days until then; 0 on the last day, below that when it has ended.
+    pub days_left: Option<i64>,
+}
+
+impl ListenerView {
+    fn of(config: &Config, listener: &Listener, now: Wall) -> Self {
+        let certificate = |seen: &SeenFile| CertificateView {
+            file: seen.path.display().to_string(),
+            names: seen.names.clone(),
+            not_after: maybe_time(seen.not_after),
+            days_left: seen.not_after.map(|end| days_between(now, end)),
+        };
+        Self {
+            name: listener.name.to_string(),
+            address: listener.address.to_string(),
+            certificates: config.certificates_of(listener).map(certificate).collect(),
+        }
+    }
+}
+
+fn days_between(now: Wall, end: Wall) -> i64 {
+    const DAY_MS: i64 = 24 * 60 * 60 * 1_000;
+    let ms = |at: Wall| i64::try_from(at.0).unwrap_or(i64::MAX);
+    (ms(end) - ms(now)).div_euclid(DAY_MS)
 }
 
 /// A worker of `status`.
@@ -177,8 +225,9 @@ pub struct BackendView {
 }
 
 impl StatusView {
-    /// The view of the present; `workers` are the totals of the data plane.
-    pub fn of(view: &GuardView, workers: &[(u16, WorkerCounters)]) -> Self {
+    /// The view of the present under `config`; `workers` are the totals of the data plane.
+    pub fn of(view: &GuardView, config: &Config, workers: &[(u16, WorkerCounters)]) -> Self {
+        let listeners = config.listeners.iter();
         let audit = AuditView {
             at: view.audit.map(|audit| time(audit.at)),
             errors: view.audit.map_or(0, |audit| audit.errors),
@@ -207,6 +256,9 @@ impl StatusView {
             rollouts: view.rollouts.iter().map(RolloutView::of).collect(),
             pools: view.pools.iter().map(pool_status).collect(),
             workers: worker_status(workers),
+            listeners: listeners
+                .map(|listener| ListenerView::of(config, listener, view.at))
+                .collect(),
         }
     }
 }

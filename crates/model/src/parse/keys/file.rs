@@ -8,6 +8,7 @@ use super::super::expect::STATUS;
 use super::super::operations::ACK_WITHIN;
 use super::super::route::{BURST, RATE};
 use super::pool::{HASH, POOL};
+use super::tls::{SEEN_FILE, TLS};
 use super::{Key, Kind, Table};
 
 /// The whole file.
@@ -61,6 +62,11 @@ pub static FILE: Table = Table {
             "Whether drills may run here.",
         ),
         Key::new("listener", Kind::Named(&LISTENER), "Where clients connect.").required(),
+        Key::new(
+            "certificate",
+            Kind::NamedFreely(&SEEN_FILE),
+            "What was seen of each file of TLS, by path; written by Evenkeel into the text of a revision, not by hand.",
+        ),
         Key::new(
             "route",
             Kind::List(&ROUTE),
@@ -249,6 +255,11 @@ pub(in super::super) static LISTENER: Table = Table {
             "proxy_protocol",
             Kind::Table(&PROXY_PROTOCOL),
             "Connections begin with a PROXY protocol header, version 1 or 2, that says who the client is; without it, they do not.",
+        ),
+        Key::new(
+            "tls",
+            Kind::Table(&TLS),
+            "Clients speak HTTPS; without it, plain HTTP.",
         ),
     ],
 };

@@ -1,0 +1,281 @@
+//! TLS of listeners, by rustls with ring.
+//!
+//! rustls' buffered connection is used as it is, without tokio-rustls: [`Stream`] already is the place where bytes come
+//! from and go to, and an enum variant there costs plain connections nothing. Blocks are
+//! held only while there are bytes, as without TLS. A connection that waits for its next request takes 8 KiB of resident
+//! memory more than a plain one (12 instead of 4; 3,000 of them, one worker).
+//!
+//! What a listener needs is built once per change of it ([`Terminator`]) and shared by all workers, session tickets
+//! included, so that a client resumes on whichever worker takes it and across reloads. Tickets are never shared between
+//! two listeners, nor between two settings of client certificates: one that was given without a certificate must not
+//! open a door that asks for one.
+//!
+//! Limits: HTTP/1.1 only (ALPN), no early data, no revocation lists, no OCSP stapling; of two certificates for one name
+//! the first is used.
+//!
+//! [`Stream`]: crate::stream::Stream
+
+mod files;
+mod handshake;
+mod stream;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use evenkeel_model::config::{CertificateFiles, Config, Listener, Tls, TlsVersion};
+use rustls::crypto::CryptoProvider;
+use rustls::crypto::ring as provider;
+use rustls::server::{
+    ClientHello, NoServerSessionStorage, ProducesTickets, ResolvesServerCert, ServerConfig,
+    WebPkiClientVerifier,
+};
+use rustls::sign::CertifiedKey;
+use rustls::version::{TLS12, TLS13};
+use rustls::{RootCertStore, SupportedProtocolVersion};
+
+pub use files::{FileError, KeyRing, Role, see};
+pub(crate) use handshake::{ALERT, HandshakeCells, accept, is_tls};
+pub use handshake::{Handshake, Handshakes};
+pub(crate) use stream::TlsStream;
+
+/// The protocols that are offered to clients, the preferred one first.
+const ALPN: [&[u8]; 1] = [b"http/1.1"];
+
+/// Why a listener cannot speak TLS.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// Nothing was seen of a file: the text was not sealed.
+    #[error("listener `{listener}`: it is not known which `{file}` is meant")]
+    Unsealed {
+        /// The listener.
+        listener: String,
+        /// The file.
+        file: String,
+    },
+    /// The bytes that were seen are neither in memory nor on disk any more.
+    #[error(
+        "listener `{listener}`: the `{file}` of this revision (sha256 {}...) is neither in memory nor on disk any more; apply the configuration again to use the one that is there", .sha256.get(..12).unwrap_or_default()
+    )]
+    Gone {
+        /// The listener.
+        listener: String,
+        /// The file.
+        file: String,
+        /// Of what was seen.
+        sha256: String,
+    },
+    /// A file cannot be used.
+    #[error("listener `{listener}`: `{file}` {cause}")]
+    File {
+        /// The listener.
+        listener: String,
+        /// The file.
+        file: String,
+        /// Why.
+        cause: FileError,
+    },
+    /// rustls refuses what it was given.
+    #[error("listener `{listener}`: {cause}")]
+    Refused {
+        /// The listener.
+        listener: String,
+        /// In its words.
+        cause: String,
+    },
+}
+
+/// What a listener speaks TLS with.
+pub(crate) struct Terminator {
+    /// What it was made of: the settings, and the hashes of the files in their order.
+    made_of: (Tls, Vec<String>),
+    /// What its tickets stand for: who was asked for a certificate, from which authorities.
+    asks: Option<(bool, String)>,
+    tickets: Arc<dyn ProducesTickets>,
+    pub(crate) config: Arc<ServerConfig>,
+}
+
+impl fmt::Debug for Terminator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Terminator")
+            .field("made_of", &self.made_of)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Terminator {
+    /// That of `listener` in `config`, with the bytes that `ring` holds: `before` while it fits, else a new one, which
+    /// goes on with the tickets of `before` where they mean the same.
+    pub(crate) fn of(
+        listener: &Listener,
+        tls: &Tls,
+        config: &Config,
+        ring: &KeyRing,
+        before: Option<&Arc<Self>>,
+    ) -> Result<Arc<Self>, TlsError> {
+        let name = listener.name.as_str();
+        let hashes = tls.files().map(|path| {
+            let seen = config.seen_file(path).map(|seen| seen.sha256.clone());
+            seen.ok_or_else(|| TlsError::Unsealed {
+                listener: name.to_owned(),
+                file: path.display().to_string(),
+            })
+        });
+        let hashes = hashes.collect::<Result<Vec<_>, _>>()?;
+        let made_of = (tls.clone(), hashes);
+        if let Some(same) = before.filter(|before| before.made_of == made_of) {
+            return Ok(Arc::clone(same));
+        }
+        let asks = tls.client.as_ref().map(|client| {
+            let ca = made_of.1.last().cloned().unwrap_or_default();
+            (client.require, ca)
+        });
+        let refused = |error: rustls::Error| TlsError::Refused {
+            listener: name.to_owned(),
+            cause: error.to_string(),
+        };
+        let tickets = match before.filter(|before| before.asks == asks) {
+            Some(before) => Arc::clone(&before.tickets),
+            None => provider::Ticketer::new().map_err(refused)?,
+        };
+        let mut server = server_config(listener, tls, config, ring)?;
+        server.ticketer = Arc::clone(&tickets);
+        Ok(Arc::new(Self {
+            made_of,
+            asks,
+            tickets,
+            config: Arc::new(server),
+        }))
+    }
+}
+
+fn server_config(
+    listener: &Listener,
+    tls: &Tls,
+    config: &Config,
+    ring: &KeyRing,
+) -> Result<ServerConfig, TlsError> {
+    let provider = Arc::new(provider::default_provider());
+    let bytes = |path: &std::path::Path| {
+        let sha256 = config.seen_file(path).map(|seen| seen.sha256.as_str());
+        let held = sha256.and_then(|sha256| ring.get(sha256));
+        held.ok_or_else(|| TlsError::Gone {
+            listener: listener.name.to_string(),
+            file: path.display().to_string(),
+            sha256: sha256.unwrap_or_default().to_owned(),
+        })
+    };
+    let file = |path: &std::path::Path, cause| TlsError::File {
+        listener: listener.name.to_string(),
+        file: path.display().to_string(),
+        cause,
+    };
+    let refused = |cause: String| TlsError::Refused {
+        listener: listener.name.to_string(),
+        cause,
+    };
+    let mut keys = Vec::with_capacity(tls.certificates.len());
+    for CertificateFiles { chain, key } in &tls.certificates {
+        let key = key.as_deref().map(bytes).transpose()?;
+        let pair = files::certified(&bytes(chain)?, key.as_deref(), &provider);
+        let pair = pair.map_err(|cause| file(chain, cause))?;
+        keys.push(Arc::new(pair));
+    }
+    let resolver = Resolver::new(&keys, tls.strict_sni)
+        .ok_or_else(|| refused("it has no certificate".to_owned()))?;
+    let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+        .with_protocol_versions(versions(tls.min_version))
+        .map_err(|error| refused(error.to_string()))?;
+    let builder = match &tls.client {
+        None => builder.with_no_client_auth(),
+        Some(client) => {
+            let mut roots = RootCertStore::empty();
+            let authorities = files::authorities(&bytes(&client.ca)?);
+            for authority in authorities.map_err(|cause| file(&client.ca, cause))? {
+                roots
+                    .add(authority)
+                    .map_err(|error| refused(error.to_string()))?;
+            }
+            let verifier = WebPkiClientVerifier::builder_with_provider(roots.into(), provider);
+            let verifier = if client.require {
+                verifier
+            } else {
+                verifier.allow_unauthenticated()
+            };
+            let verifier = verifier
+                .build()
+                .map_err(|error| refused(error.to_string()))?;
+            builder.with_client_cert_verifier(verifier)
+        }
+    };
+    let mut server = builder.with_cert_resolver(Arc::new(resolver));
+    server.alpn_protocols = ALPN.iter().map(|protocol| protocol.to_vec()).collect();
+    // Tickets carry the sessions; a table of them here would be one more thing that workers share.
+    server.session_storage = Arc::new(NoServerSessionStorage {});
+    Ok(server)
+}
+
+static FROM_12: [&SupportedProtocolVersion; 2] = [&TLS13, &TLS12];
+static FROM_13: [&SupportedProtocolVersion; 1] = [&TLS13];
+
+fn versions(oldest: TlsVersion) -> &'static [&'static SupportedProtocolVersion] {
+    match oldest {
+        TlsVersion::V12 => &FROM_12,
+        TlsVersion::V13 => &FROM_13,
+    }
+}
+
+/// Which certificate a client gets by the name that it asks for.
+struct Resolver {
+    exact: BTreeMap<String, Arc<CertifiedKey>>,
+    /// By what follows `*.`.
+    wildcard: BTreeMap<String, Arc<CertifiedKey>>,
+    default: Arc<CertifiedKey>,
+    is_strict: bool,
+}
+
+impl fmt::Debug for Resolver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Resolver").finish_non_exhaustive()
+    }
+}
+
+impl Resolver {
+    fn new(keys: &[Arc<CertifiedKey>], is_strict: bool) -> Option<Self> {
+        let mut resolver = Self {
+            exact: BTreeMap::new(),
+            wildcard: BTreeMap::new(),
+            default: Arc::clone(keys.first()?),
+            is_strict,
+        };
+        for key in keys {
+            for name in key.cert.first().map(files::names).unwrap_or_default() {
+                let (names, name) = match name.strip_prefix("*.") {
+                    Some(parent) => (&mut resolver.wildcard, parent.to_owned()),
+                    None => (&mut resolver.exact, name),
+                };
+                names.entry(name).or_insert_with(|| Arc::clone(key));
+            }
+        }
+        Some(resolver)
+    }
+
+    fn find(&self, name: &str) -> Option<&Arc<CertifiedKey>> {
+        let name = name.to_ascii_lowercase();
+        let parent = || self.wildcard.get(name.split_once('.')?.1);
+        self.exact.get(&name).or_else(parent)
+    }
+}
+
+impl ResolvesServerCert for Resolver {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let found = hello.server_name().and_then(|name| self.find(name));
+        let default = (!self.is_strict).then_some(&self.default);
+        found.or(default).map(Arc::clone)
+    }
+}
+
+/// Room of `provider` for whoever reads files: the keys that it can use.
+fn default_provider() -> CryptoProvider {
+    provider::default_provider()
+}
