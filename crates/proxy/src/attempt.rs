@@ -212,6 +212,15 @@ impl Exchange<'_> {
             }
             match self.parse_head(upstream, waiting, response) {
                 Ok(Some(length)) => return Poll::Ready(Ok(length)),
+                // Passed on at once: nothing else may ever wake us, and the final head may stand behind it.
+                Ok(None) if !waiting.interim.is_empty() => {
+                    if let Err(fault) = self.poll_interim(cx, waiting) {
+                        return Poll::Ready(Err(fault));
+                    }
+                    if waiting.interim.is_empty() {
+                        continue;
+                    }
+                }
                 Ok(None) => {}
                 Err(fault) => return Poll::Ready(Err(fault)),
             }

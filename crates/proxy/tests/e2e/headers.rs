@@ -184,6 +184,31 @@ fn interim_responses_are_passed_on_but_not_to_http_1_0() {
 }
 
 #[test]
+fn an_interim_response_waits_for_nothing_whether_more_comes_or_not() {
+    let (told, tell) = mpsc::channel::<()>();
+    let told_by = std::sync::Mutex::new(tell);
+    let origin = Origin::start(move |mut conn| {
+        conn.request();
+        conn.send("HTTP/1.1 103 Early Hints\r\n\r\n");
+        told_by.lock().unwrap().recv().unwrap();
+        conn.send(&format!("HTTP/1.1 103 Early Hints\r\n\r\n{OK}"));
+    });
+    // Longer than the client waits: no deadline is to wake anybody.
+    let long = 10 * PATIENCE;
+    let mut config = simple(&[origin.address]);
+    config.listeners[0].write_timeout = long;
+    config.pools[0].response_timeout = long;
+    config.pools[0].request_timeout = long;
+    let bench = Bench::start(config);
+    let mut client = bench.client();
+    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!(client.response().status, 103);
+    told.send(()).unwrap();
+    assert_eq!(client.response().status, 103);
+    assert_eq!(client.response().text(), "ok");
+}
+
+#[test]
 fn the_100_of_the_backend_is_passed_on_before_the_body() {
     let origin = Origin::start(|mut conn| {
         let head = conn.head().unwrap();
