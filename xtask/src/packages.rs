@@ -34,6 +34,11 @@ const NEEDED: &[Package] = &[
         purpose: "a client that this project did not write",
     },
     Package {
+        name: "nghttp2-client",
+        program: "h2load",
+        purpose: "clients of HTTP/2 that this project did not write",
+    },
+    Package {
         name: "python3",
         program: "python3",
         purpose: "a client and an origin that this project did not write",

@@ -22,7 +22,7 @@ use evenkeel_model::parse;
 use evenkeel_model::record::Told;
 use evenkeel_model::tally::RouteKey;
 use evenkeel_proxy::tls::Handshakes;
-use evenkeel_proxy::{Hedges, OverloadView, Probes, RefusedHeaders, TunnelCounts};
+use evenkeel_proxy::{Hedges, Http2Counts, OverloadView, Probes, RefusedHeaders, TunnelCounts};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::certificates::Disk;
@@ -79,6 +79,8 @@ pub struct Published {
     pub looks: Vec<(Name, Looks)>,
     /// Connections refused because of how they began, where a listener asks for PROXY protocol headers.
     pub refused_headers: Option<RefusedHeaders>,
+    /// Clients that speak HTTP/2, where a listener lets them.
+    pub http2: Option<Http2Counts>,
     /// What overload protection sees and did.
     pub overload: OverloadView,
     /// When the process started.
@@ -111,6 +113,7 @@ impl Published {
             tunnels: Vec::new(),
             looks: Vec::new(),
             refused_headers: None,
+            http2: None,
             overload: OverloadView::default(),
             started_at,
         }

@@ -27,7 +27,9 @@ pub use clock::wall;
 pub use counters::{BackendCounters, PoolCounters, WorkerCounters};
 pub use drains::{Drain, Drained, JudgedDrain, Undrain, judge_drain};
 pub use evenkeel_proxy::tls::{Handshake, Handshakes};
-pub use evenkeel_proxy::{Hedges, OverloadView, Probes, RefusedHeaders, ShedBy, TunnelCounts};
+pub use evenkeel_proxy::{
+    Hedges, Http2Counts, OverloadView, Probes, RefusedHeaders, ShedBy, TunnelCounts,
+};
 pub use facts::{RouteCounter, forecast_load};
 pub use handle::{
     Applied, Apply, CommandError, DeploymentCommand, Handle, IncidentAction, Published, Reading,

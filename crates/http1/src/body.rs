@@ -143,6 +143,15 @@ impl BodyDecoder {
         self.state == State::Done
     }
 
+    /// How many bytes of payload come before anything else does; `None`: framing comes next, or nothing does.
+    pub fn payload_ahead(&self) -> Option<u64> {
+        match self.state {
+            State::Fixed { left } | State::Data { left } => Some(left),
+            State::UntilClose => Some(u64::MAX),
+            _ => None,
+        }
+    }
+
     /// The trailer section, valid once the body is complete: lines `name: value CRLF` ready for
     /// [`write_last_chunk`](crate::write_last_chunk), forbidden names already dropped.
     pub fn trailers(&self) -> &[u8] {

@@ -91,6 +91,12 @@ impl ClientFields {
         }
     }
 
+    /// The same client, whose requests come by HTTP/2 and are written in the form of HTTP/1.1 for who reads them here.
+    pub fn over_http2(mut self) -> ClientFields {
+        self.via_11 = self.via_11.replace("Via: 1.1 ", "Via: 2.0 ");
+        self
+    }
+
     pub(crate) fn via(&self, received: Version) -> &str {
         match received {
             Version::Http10 => &self.via_10,

@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 use crate::config::{
     Affinity, Backend, Choices, Config, Ejection, Expectation, HashKey, Health, HealthCheck,
     Lifetime, Listener, Members, MembersSource, NPlusOne, Outcome, Overload, Pool, Priority,
-    Remedies, Remedy, Reported, RetryOn, Role, Session, Tunnels, Upgrades,
+    Protocols, Remedies, Remedy, Reported, RetryOn, Role, Session, Tunnels, Upgrades,
 };
 use crate::day::Day;
 use crate::finding::Severity;
@@ -372,8 +372,24 @@ fn listener_section(listener: &Listener) -> Section {
         let from: Vec<String> = from.collect();
         ("proxy_protocol.from", format!("[{}]", from.join(", ")))
     }));
+    entries.extend(protocol_entries(listener.protocols));
     let path = path_segment(listener.name.as_str());
     table(format!("listener.{path}"), entries)
+}
+
+/// Nothing where HTTP/1.1 is spoken as before, so that the hashes of older revisions stay.
+fn protocol_entries(protocols: Protocols) -> impl Iterator<Item = (&'static str, String)> {
+    let default = Protocols::default();
+    let words: Vec<String> = protocols.words().map(quote).collect();
+    let spoken = Protocols {
+        streams_max: default.streams_max,
+        ..protocols
+    };
+    let spoken = (spoken != default).then(|| ("protocols", format!("[{}]", words.join(", "))));
+    let streams_max = protocols.streams_max;
+    let streams = (streams_max != default.streams_max).then(|| streams_max.to_string());
+    let streams = streams.map(|max| ("streams_max", max));
+    spoken.into_iter().chain(streams)
 }
 
 fn lifetime_entries(

@@ -19,6 +19,7 @@ mod expectation;
 mod limits;
 mod matching;
 mod networks;
+mod protocols;
 mod remedies;
 mod standing;
 mod tls;
@@ -31,6 +32,7 @@ pub use limits::{
 };
 pub use matching::{CompiledPattern, Field, Matcher, PathMatch, Pattern, PatternError, ValueMatch};
 pub use networks::{Network, NetworkError, ProxyProtocol};
+pub use protocols::Protocols;
 pub use remedies::{Leave, Remedies, Remedy};
 pub use standing::{
     Ejection, Health, HealthCheck, HttpCheck, Locality, Members, MembersSource, Place, Reported,
@@ -187,6 +189,8 @@ pub struct Listener {
     pub proxy_protocol: Option<ProxyProtocol>,
     /// How clients are spoken to by TLS; `None`: they speak plain HTTP.
     pub tls: Option<Tls>,
+    /// What clients speak. Default: HTTP/1.1.
+    pub protocols: Protocols,
 }
 
 /// How long a connection is used before it is closed at the end of a message, so that it pins nothing for ever.

@@ -24,6 +24,7 @@ mod operations;
 mod place;
 mod policy;
 mod pool;
+mod protocols;
 mod reader;
 mod reference;
 mod remedies;

@@ -26,6 +26,11 @@ impl Age {
         }
     }
 
+    /// Whether it has not carried a request yet.
+    pub(crate) const fn is_new(&self) -> bool {
+        self.served == 0
+    }
+
     /// One more request.
     pub(crate) fn serve(&mut self) {
         self.served = self.served.saturating_add(1);

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use evenkeel_http1::{ClientFields, Limits, Scheme, Trust, parse_request};
+use evenkeel_http1::{ClientFields, Limits, Refusal, Scheme, Trust, parse_request};
 use evenkeel_model::config::Listener;
 use tokio::sync::futures::Notified;
 
@@ -23,6 +23,7 @@ use crate::buf::{BLOCK, Buf};
 use crate::exchange;
 use crate::fault::Fault;
 use crate::front;
+use crate::http2;
 use crate::state::{Heads, Worker};
 use crate::stream::{Peer, Stream};
 use crate::timer::Timer;
@@ -50,12 +51,12 @@ pub(crate) struct Connection {
     /// The client: the other end of the socket, or who the proxy there says.
     pub(crate) peer: Peer,
     pub(crate) socket: Arc<ListenSocket>,
-    pub(crate) fields: ClientFields,
+    pub(crate) fields: Rc<ClientFields>,
     pub(crate) age: Age,
     /// When the client was seen to have ended its side.
     pub(crate) half_closed: Option<Instant>,
     /// When an idle connection ends because of a drain, because memory is scarce or because its listener is gone.
-    farewell: Option<Instant>,
+    pub(crate) farewell: Option<Instant>,
 }
 
 /// What follows a request.
@@ -108,7 +109,7 @@ pub(crate) async fn run(
         timer,
         peer,
         socket,
-        fields: ClientFields::new(ip, scheme, Trust::Replace, PSEUDONYM),
+        fields: Rc::new(ClientFields::new(ip, scheme, Trust::Replace, PSEUDONYM)),
         age: Age::new(now, worker.spread()),
         half_closed: None,
         farewell: None,
@@ -117,6 +118,10 @@ pub(crate) async fn run(
     let mut look = pin!(worker.look.notified());
     loop {
         let next = match connection.next_request(now, &worker, look.as_mut()).await {
+            Ok((heads, _)) if !connection.speaks_http1() => {
+                worker.give_heads(heads);
+                exchange::refuse(&mut connection, Fault::Refused(Refusal::VersionMajor)).await
+            }
             Ok((mut heads, length)) => {
                 let mut text = worker.blocks.take_text();
                 text.extend_from_slice(connection.buf.filled().get(..length).unwrap_or_default());
@@ -126,6 +131,10 @@ pub(crate) async fn run(
                 worker.give_heads(heads);
                 now = served.1;
                 served.0
+            }
+            Err(Some(Fault::Refused(refusal))) if http2::is_begun(&connection, refusal) => {
+                // Boxed: the few must not make the task of every connection larger.
+                return Box::pin(http2::run(connection)).await;
             }
             Err(Some(fault)) => exchange::refuse(&mut connection, fault).await,
             Err(None) => Next::Close,
@@ -169,6 +178,12 @@ impl Connection {
         }
         let mut cx = Context::from_waker(Waker::noop());
         drop(self.stream.poll_write(&mut cx, &[IoSlice::new(tls::ALERT)]));
+    }
+
+    fn speaks_http1(&self) -> bool {
+        let view = self.worker.view();
+        let listener = view.listener(&self.socket.listener);
+        listener.is_none_or(|(_, listener)| listener.protocols.http1)
     }
 
     /// Waits for a complete request head, from `since` on: the head and its length. `Err(None)`: the connection is over.

@@ -23,6 +23,7 @@ use crate::bind::{self, BindError, Bound, HandedStream, ListenSocket};
 use crate::descriptors;
 use crate::front::{HeaderCounts, RefusedHeaders};
 use crate::hedge::Hedges;
+use crate::http2::{Http2Cells, Http2Counts};
 use crate::pressure::{Governor, MemorySource, OverloadView};
 use crate::probe::Probes;
 use crate::snapshot::Snapshot;
@@ -151,6 +152,7 @@ pub(crate) struct Shared {
     pub(crate) client_room: u32,
     pub(crate) governor: Governor,
     pub(crate) headers: HeaderCounts,
+    pub(crate) http2: Http2Cells,
     /// Wakes a worker to look at `generation` and `drain_by` without waiting for a request.
     pub(crate) wakes: Vec<Notify>,
     /// When a drain ends, in nanoseconds since `origin`; [`u64::MAX`]: none is asked for.
@@ -179,6 +181,7 @@ impl Shared {
             request_id_prefix: 0,
             governor: Governor::new(|| None),
             headers: HeaderCounts::default(),
+            http2: Http2Cells::default(),
             loads: vec![WorkerLoad::default()],
             client_room: u32::MAX,
             wakes: vec![Notify::new()],
@@ -295,6 +298,7 @@ impl Proxy {
             client_room,
             governor: Governor::new(options.memory),
             headers: HeaderCounts::default(),
+            http2: Http2Cells::default(),
             wakes: (0..workers).map(|_| Notify::new()).collect(),
             drain_by: AtomicU64::new(u64::MAX),
             handed,
@@ -430,6 +434,15 @@ impl Proxy {
         let refused = self.shared.headers.view();
         let is_asked = listeners.any(|listener| listener.proxy_protocol.is_some());
         (is_asked || refused != RefusedHeaders::default()).then_some(refused)
+    }
+
+    /// Clients that speak HTTP/2; `None`: no listener of the running snapshot or of an earlier one let them.
+    pub fn http2(&self) -> Option<Http2Counts> {
+        let published = self.shared.published.load();
+        let mut listeners = published.snapshot.config.listeners.iter();
+        let counts = self.shared.http2.view();
+        let is_spoken = listeners.any(|listener| listener.protocols.http2);
+        (is_spoken || counts != Http2Counts::default()).then_some(counts)
     }
 
     /// What overload protection sees and did.

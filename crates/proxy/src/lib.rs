@@ -13,7 +13,7 @@
 //! snapshot, look at the vitals, drain.
 //!
 //! # Limits
-//! HTTP/1.0 and HTTP/1.1 on TCP and Unix sockets, by TLS towards clients only. `Upgrade` is passed on where the route
+//! HTTP/1.0 and HTTP/1.1 on TCP and Unix sockets, from clients also HTTP/2 and TLS. `Upgrade` is passed on where the route
 //! allows the protocol, and a 101 that names it makes a tunnel; CONNECT is refused.
 //! Request bodies are streamed, never stored, so a request whose body has begun to flow is not repeated.
 
@@ -35,6 +35,7 @@ mod gate;
 mod gauge;
 mod handle;
 mod hedge;
+mod http2;
 mod ident;
 mod line;
 mod orca;
@@ -63,6 +64,7 @@ pub use front::RefusedHeaders;
 pub use gauge::{BackendGauge, Gauges, REPORT_FRESH};
 pub use handle::{DrainReport, Event, Proxy, ProxyOptions, StartError};
 pub use hedge::Hedges;
+pub use http2::Http2Counts;
 pub use pressure::{MemorySource, OverloadView, ShedBy, resident};
 pub use probe::Probes;
 pub use snapshot::{PoolRuntime, PoolState, Snapshot, SnapshotError};

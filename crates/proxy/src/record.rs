@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use evenkeel_balance::adaptive::Ticket;
 use evenkeel_balance::{How, Pick, Why};
-use evenkeel_http1::RequestHead;
+use evenkeel_http1::{RequestHead, Version};
 use evenkeel_model::clock::Mono;
 use evenkeel_model::config::Session;
 
@@ -136,6 +136,10 @@ impl Record {
             "listener",
             connection.socket.listener.as_str().as_bytes(),
         );
+        match protocol(connection, request.map(|(head, _)| head)) {
+            Some(protocol) => text_field(out, "protocol", protocol.as_bytes()),
+            None => null_field(out, "protocol"),
+        }
         match request {
             Some((head, bytes)) => {
                 text_field(out, "method", head.method_text(bytes).as_bytes());
@@ -196,6 +200,17 @@ impl Record {
         let revision = pool.state.revision.to_string();
         text_field(out, "revision", revision.as_bytes());
     }
+}
+
+/// What the client spoke; over HTTP/1 a head that was refused does not say.
+fn protocol(connection: &Connection, head: Option<&RequestHead>) -> Option<&'static str> {
+    if connection.stream.is_http2() {
+        return Some("HTTP/2.0");
+    }
+    Some(match head?.version {
+        Version::Http10 => "HTTP/1.0",
+        Version::Http11 => "HTTP/1.1",
+    })
 }
 
 /// One try at a backend: counted in flight while it lives, and counted as ended exactly once. Dropped without an

@@ -1,6 +1,6 @@
-//! One byte stream, TCP or Unix, for clients and backends alike.
+//! One byte stream, TCP or Unix, for clients and backends alike; for a client also one stream of HTTP/2.
 //!
-//! An enum and not a trait object: the two are known, and the branch costs less than a call through a table.
+//! An enum and not a trait object: all are known, and the branch costs less than a call through a table.
 
 use std::future::poll_fn;
 use std::io;
@@ -13,6 +13,7 @@ use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
+use crate::http2::Side;
 use crate::tls::TlsStream;
 
 /// A connected stream.
@@ -22,6 +23,8 @@ pub(crate) enum Stream {
     Unix(UnixStream),
     /// Over one of the others; boxed, so that plain connections stay small.
     Tls(Box<TlsStream>),
+    /// One request of a client that speaks HTTP/2; boxed, so that the others stay small.
+    Http2(Box<Side>),
 }
 
 /// Who is at the other end of a client connection.
@@ -53,6 +56,11 @@ impl Stream {
         }
     }
 
+    /// Whether it is one request of a client that speaks HTTP/2.
+    pub(crate) const fn is_http2(&self) -> bool {
+        matches!(self, Self::Http2(_))
+    }
+
     /// Reads into `buf`; 0 is the end of the stream.
     pub(crate) fn poll_read(
         &mut self,
@@ -62,6 +70,7 @@ impl Stream {
         let mut buf = ReadBuf::new(buf);
         let poll = match self {
             Self::Tls(stream) => return stream.poll_read(cx, buf.initialize_unfilled()),
+            Self::Http2(side) => return side.poll_read(cx, buf.initialize_unfilled()),
             Self::Tcp(stream) => Pin::new(stream).poll_read(cx, &mut buf),
             Self::Unix(stream) => Pin::new(stream).poll_read(cx, &mut buf),
         };
@@ -78,6 +87,7 @@ impl Stream {
         // The plain call is cheaper in the kernel than the vectored one with a single part.
         match (self, parts) {
             (Self::Tls(stream), _) => stream.poll_write(cx, parts),
+            (Self::Http2(side), _) => side.poll_write(cx, parts),
             (Self::Tcp(stream), [part]) => Pin::new(stream).poll_write(cx, part),
             (Self::Tcp(stream), _) => Pin::new(stream).poll_write_vectored(cx, parts),
             (Self::Unix(stream), [part]) => Pin::new(stream).poll_write(cx, part),
@@ -88,14 +98,18 @@ impl Stream {
     /// Ready once everything that was written has been handed to the system.
     pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
-            Self::Tcp(_) | Self::Unix(_) => Poll::Ready(Ok(())),
+            Self::Tcp(_) | Self::Unix(_) | Self::Http2(_) => Poll::Ready(Ok(())),
             Self::Tls(stream) => stream.poll_flush(cx),
         }
     }
 
     /// Whether what it carries is encrypted.
     pub(crate) const fn is_tls(&self) -> bool {
-        matches!(self, Self::Tls(_))
+        match self {
+            Self::Tls(_) => true,
+            Self::Http2(side) => side.is_tls(),
+            Self::Tcp(_) | Self::Unix(_) => false,
+        }
     }
 
     /// Says over TLS that the end is meant; without waiting, and without a word where the system takes no byte.
@@ -122,6 +136,7 @@ impl Stream {
             Self::Tls(stream) => stream.raw.shutdown_write(),
             Self::Tcp(stream) => SockRef::from(&*stream).shutdown(std::net::Shutdown::Write),
             Self::Unix(stream) => SockRef::from(&*stream).shutdown(std::net::Shutdown::Write),
+            Self::Http2(_) => Ok(()),
         }
     }
 
@@ -130,7 +145,7 @@ impl Stream {
     pub(crate) fn reset_on_close(&self) {
         let done = match self {
             Self::Tcp(stream) => SockRef::from(stream).set_linger(Some(std::time::Duration::ZERO)),
-            Self::Unix(_) => Ok(()),
+            Self::Unix(_) | Self::Http2(_) => Ok(()),
             Self::Tls(stream) => {
                 stream.raw.reset_on_close();
                 Ok(())

@@ -10,7 +10,9 @@
 //! two listeners, nor between two settings of client certificates: one that was given without a certificate must not
 //! open a door that asks for one.
 //!
-//! Limits: HTTP/1.1 only (ALPN), no early data, no revocation lists, no OCSP stapling; of two certificates for one name
+//! What is offered by ALPN is what the listener speaks; what comes is known by how it begins.
+//!
+//! Limits: no early data, no revocation lists, no OCSP stapling; of two certificates for one name
 //! the first is used.
 //!
 //! [`Stream`]: crate::stream::Stream
@@ -23,7 +25,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use evenkeel_model::config::{CertificateFiles, Config, Listener, Tls, TlsVersion};
+use evenkeel_model::config::{CertificateFiles, Config, Listener, Protocols, Tls, TlsVersion};
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::ring as provider;
 use rustls::server::{
@@ -40,7 +42,11 @@ pub use handshake::{Handshake, Handshakes};
 pub(crate) use stream::TlsStream;
 
 /// The protocols that are offered to clients, the preferred one first.
-const ALPN: [&[u8]; 1] = [b"http/1.1"];
+fn offered(protocols: Protocols) -> Vec<Vec<u8>> {
+    let all = [(protocols.http2, "h2"), (protocols.http1, "http/1.1")];
+    let spoken = all.into_iter().filter(|(is_spoken, _)| *is_spoken);
+    spoken.map(|(_, name)| name.as_bytes().to_vec()).collect()
+}
 
 /// Why a listener cannot speak TLS.
 #[derive(Debug, thiserror::Error)]
@@ -123,7 +129,10 @@ impl Terminator {
         });
         let hashes = hashes.collect::<Result<Vec<_>, _>>()?;
         let made_of = (tls.clone(), hashes);
-        if let Some(same) = before.filter(|before| before.made_of == made_of) {
+        let fits = |before: &&Arc<Self>| {
+            before.made_of == made_of && before.config.alpn_protocols == offered(listener.protocols)
+        };
+        if let Some(same) = before.filter(fits) {
             return Ok(Arc::clone(same));
         }
         let asks = tls.client.as_ref().map(|client| {
@@ -209,7 +218,7 @@ fn server_config(
         }
     };
     let mut server = builder.with_cert_resolver(Arc::new(resolver));
-    server.alpn_protocols = ALPN.iter().map(|protocol| protocol.to_vec()).collect();
+    server.alpn_protocols = offered(listener.protocols);
     // Tickets carry the sessions; a table of them here would be one more thing that workers share.
     server.session_storage = Arc::new(NoServerSessionStorage {});
     Ok(server)

@@ -291,8 +291,8 @@ fn place(worker: &Rc<Worker>, stream: Stream, peer: Peer, socket: &Arc<ListenSoc
     let raw = match stream {
         Stream::Tcp(stream) => stream.into_std().map(HandedStream::Tcp),
         Stream::Unix(stream) => stream.into_std().map(HandedStream::Unix),
-        // Placed before its handshake, so that none is here.
-        Stream::Tls(_) => Err(io::ErrorKind::Unsupported.into()),
+        // Placed before its handshake and its first byte, so that none is here.
+        Stream::Tls(_) | Stream::Http2(_) => Err(io::ErrorKind::Unsupported.into()),
     };
     match raw {
         Ok(stream) => {

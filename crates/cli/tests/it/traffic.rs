@@ -2,6 +2,7 @@
 
 mod clients;
 mod forwarded;
+mod http2;
 mod life;
 mod proxied;
 mod routes;

@@ -195,6 +195,7 @@ impl Shell {
             tunnels: self.proxy.tunnels(),
             looks: self.members.looks(),
             refused_headers: self.proxy.refused_headers(),
+            http2: self.proxy.http2(),
             overload: self.proxy.overload(),
             started_at: self.started_at,
         }));

@@ -13,7 +13,7 @@ use super::reference::{bounded, names, sub};
 use super::typed::Limits;
 use super::{
     BACKENDS_MAX, LISTENERS_MAX, OPERATIONS_MAX, POOLS_MAX, expect, keys, networks, place, policy,
-    pool, route, text, tls,
+    pool, protocols, route, text, tls,
 };
 use crate::config::{Address, Config, Lifetime, Listener, Overload, Route};
 use crate::ids::Name;
@@ -231,6 +231,7 @@ fn listeners(
         let accept_rate = s.integer(reader, "accept_rate", &ACCEPT_RATE);
         let proxy_protocol = networks::proxy_protocol(reader, &s, address.as_ref());
         let tls = tls::tls(reader, &s, &mut budget);
+        let protocols = protocols::protocols(reader, &s);
         let Some(address) = address else { continue };
         addresses.push((span, named.path.clone(), address.clone()));
         let Some(name) = named.name.clone() else {
@@ -250,6 +251,7 @@ fn listeners(
             accept_rate,
             proxy_protocol,
             tls,
+            protocols,
         });
     }
     listeners

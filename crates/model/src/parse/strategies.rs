@@ -532,6 +532,7 @@ fn listener() -> impl Strategy<Value = Listener> {
                 accept_rate,
                 proxy_protocol: networks::proxied(connections_max),
                 tls,
+                protocols: networks::protocols(connections_max),
             },
         )
 }
@@ -571,10 +572,8 @@ fn operations() -> impl Strategy<Value = Operations> {
         any::<bool>(),
     )
         .prop_map(|(address, tokens, receivers, webhooks, levels, has)| {
-            let tokens =
-                tokens
-                    .into_iter()
-                    .map(|(name, (file, role))| AdminToken { name, file, role });
+            let tokens = tokens.into_iter();
+            let tokens = tokens.map(|(name, (file, role))| AdminToken { name, file, role });
             let admin = Admin {
                 address,
                 tokens: tokens.collect(),

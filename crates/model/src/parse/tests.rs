@@ -9,6 +9,7 @@ mod decided;
 mod matching;
 mod networks;
 mod place;
+mod protocols;
 mod standing;
 mod tls;
 mod upgrade;

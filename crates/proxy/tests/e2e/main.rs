@@ -13,9 +13,15 @@ mod checks;
 #[cfg(test)]
 mod faults;
 #[cfg(test)]
+mod frames;
+#[cfg(test)]
 mod headers;
 #[cfg(test)]
 mod hedging;
+#[cfg(test)]
+mod http2;
+#[cfg(test)]
+mod http2_abuse;
 #[cfg(test)]
 mod lifecycle;
 #[cfg(test)]

@@ -47,6 +47,7 @@ pub(crate) fn listener(label: &str, address: Address) -> Listener {
         accept_rate: None,
         proxy_protocol: None,
         tls: None,
+        protocols: evenkeel_model::config::Protocols::default(),
     }
 }
 

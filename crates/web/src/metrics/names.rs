@@ -107,6 +107,10 @@ metrics! {
         "Client connections refused because too many were open.";
     HeadersRefused: Counter "evenkeel_proxy_headers_refused",
         "Client connections refused because of their PROXY protocol header, by reason: source, invalid, timeout.";
+    Http2StreamsOpen: Gauge "evenkeel_http2_streams_open",
+        "Requests of clients that speak HTTP/2 that are open now.";
+    Http2Refused: Counter "evenkeel_http2_refused",
+        "What clients that speak HTTP/2 were refused, by reason: connections ended for flood, protocol or timeout, requests reset as malformed.";
     MemoryBytes: Gauge "evenkeel_memory_bytes",
         "Resident memory, where the configuration bounds it.";
     MemoryPressure: Gauge "evenkeel_memory_pressure",

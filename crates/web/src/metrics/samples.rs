@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use evenkeel_control::{
-    BackendCounters, Handshake, Handshakes, Hedges, Looks, OverloadView, Probes, Published,
-    RefusedHeaders, RouteCounter, TunnelCounts, WorkerCounters,
+    BackendCounters, Handshake, Handshakes, Hedges, Http2Counts, Looks, OverloadView, Probes,
+    Published, RefusedHeaders, RouteCounter, TunnelCounts, WorkerCounters,
 };
 use evenkeel_guard::{BackendView, GuardView, HealthView, PoolView, Status};
 use evenkeel_model::ids::Name;
@@ -104,9 +104,8 @@ pub(super) fn of(metric: Metric, published: &Published, messages: &Messages) -> 
                 .flat_map(|counted| tunnelled(metric, counted))
                 .collect()
         }
-        Metric::HeadersRefused => {
-            let refused = published.refused_headers.iter();
-            refused.flat_map(headers).collect()
+        Metric::HeadersRefused | Metric::Http2StreamsOpen | Metric::Http2Refused => {
+            arrivals(metric, published)
         }
         Metric::Shed
         | Metric::ConnectionsRefused
@@ -199,7 +198,22 @@ fn tunnelled(metric: Metric, (pool, backend, counts): &(Name, Name, TunnelCounts
     }
 }
 
-/// Connections refused because of how they began.
+/// What comes in another way than as plain HTTP/1.
+fn arrivals(metric: Metric, published: &Published) -> Vec<Sample> {
+    let http2 = published.http2.iter();
+    match metric {
+        Metric::Http2StreamsOpen => http2
+            .map(|counts| sample([], Value::Gauge(f64::from(counts.open))))
+            .collect(),
+        Metric::Http2Refused => http2.flat_map(http2_refused).collect(),
+        _ => {
+            let refused = published.refused_headers.iter();
+            refused.flat_map(headers).collect()
+        }
+    }
+}
+
+/// What became of handshakes on a listener.
 fn shaken((listener, counts): &(Name, Handshakes)) -> Vec<Sample> {
     let counts = Handshake::ALL.iter().zip(counts);
     let one = |(result, count): (&Handshake, &u64)| {
@@ -212,11 +226,23 @@ fn shaken((listener, counts): &(Name, Handshakes)) -> Vec<Sample> {
     counts.map(one).collect()
 }
 
+/// Connections refused because of how they began.
 fn headers(refused: &RefusedHeaders) -> [Sample; 3] {
     [
         ("source", refused.source),
         ("invalid", refused.invalid),
         ("timeout", refused.timeout),
+    ]
+    .map(|(reason, count)| sample([("reason", reason.to_owned())], Value::Count(count)))
+}
+
+/// What was refused of HTTP/2.
+fn http2_refused(counts: &Http2Counts) -> [Sample; 4] {
+    [
+        ("flood", counts.flood),
+        ("protocol", counts.protocol),
+        ("timeout", counts.timeout),
+        ("malformed", counts.malformed),
     ]
     .map(|(reason, count)| sample([("reason", reason.to_owned())], Value::Count(count)))
 }

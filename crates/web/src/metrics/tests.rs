@@ -5,8 +5,8 @@ use super::render;
 use crate::api::webhooks::Messages;
 use crate::sample;
 use evenkeel_control::{
-    BackendCounters, Hedges, Looks, PoolCounters, Probes, Published, RefusedHeaders, RouteCounter,
-    Series, ShedBy, TunnelCounts, WorkerCounters,
+    BackendCounters, Hedges, Http2Counts, Looks, PoolCounters, Probes, Published, RefusedHeaders,
+    RouteCounter, Series, ShedBy, TunnelCounts, WorkerCounters,
 };
 use evenkeel_model::clock::Wall;
 use evenkeel_model::config::Priority;
@@ -57,6 +57,16 @@ fn refused_headers() -> RefusedHeaders {
         source: 5,
         invalid: 2,
         timeout: 1,
+    }
+}
+
+fn http2() -> Http2Counts {
+    Http2Counts {
+        open: 6,
+        flood: 1,
+        protocol: 2,
+        timeout: 3,
+        malformed: 4,
     }
 }
 
@@ -118,6 +128,7 @@ fn published(state: sample::State) -> Published {
             age: Some(Duration::from_millis(1_500)),
         }),
         refused_headers: Some(refused_headers()),
+        http2: Some(http2()),
         overload: evenkeel_control::OverloadView {
             memory: Some(150 << 20),
             shed: vec![

@@ -162,6 +162,34 @@ fn curl_speaks_https_with_it_in_both_versions_by_name_and_with_a_certificate_of_
 }
 
 #[test]
+fn http_2_is_offered_before_http_1_where_it_is_spoken() {
+    let origin = Origin::echoing();
+    for (speaks, version, via) in [
+        ("", "1.1", "via: 1.1 evenkeel\r\n"),
+        (
+            "protocols = [\"http/1.1\", \"h2\"]\n",
+            "2",
+            "via: 2.0 evenkeel\r\n",
+        ),
+    ] {
+        let home = Home::new("");
+        Authority::of(&home).writes(&home, "shop.pem", &[NAME]);
+        let text = secured(&origin, "certificates = [\"shop.pem\"]");
+        let listener = "[listener.web.tls]";
+        let text = text.replacen(listener, &format!("{speaks}{listener}"), 1);
+        home.write("evenkeel.toml", &text);
+        let instance = home.start(&[]);
+        let url = format!("https://{NAME}/cart");
+        let more = ["--http2", "-w", "%{http_version}"];
+        let told = curl(&home, &instance, &url, &more).expect(0).out;
+        assert!(told.ends_with(version), "{told}");
+        let head = told.to_ascii_lowercase();
+        assert!(head.contains(via), "{head}");
+        assert!(head.contains("x-forwarded-proto: https\r\n"), "{head}");
+    }
+}
+
+#[test]
 fn openssl_verifies_the_chain_and_resumes_its_session_in_both_versions() {
     let (home, instance) = two_names();
     let client = ["-servername", NAME, "-cert anna.pem -key anna.pem"];

@@ -6,10 +6,12 @@ use super::super::edge::{
 };
 use super::super::expect::STATUS;
 use super::super::operations::ACK_WITHIN;
+use super::super::protocols::STREAMS_MAX;
 use super::super::route::{BURST, RATE};
 use super::pool::{HASH, POOL};
 use super::tls::{SEEN_FILE, TLS};
 use super::{Key, Kind, Table};
+use crate::config::Protocols;
 
 /// The whole file.
 pub static FILE: Table = Table {
@@ -261,6 +263,18 @@ pub(in super::super) static LISTENER: Table = Table {
             Kind::Table(&TLS),
             "Clients speak HTTPS; without it, plain HTTP.",
         ),
+        Key::new(
+            "protocols",
+            Kind::Choices(&Protocols::WORDS),
+            "What clients may speak; HTTP/2 by ALPN with TLS, by prior knowledge without.",
+        )
+        .or("[\"http/1.1\"]"),
+        Key::new(
+            "streams_max",
+            Kind::whole(&STREAMS_MAX),
+            "Requests that one connection of HTTP/2 may have open at once.",
+        )
+        .or("100"),
     ],
 };
 

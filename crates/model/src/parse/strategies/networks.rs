@@ -1,6 +1,6 @@
-//! Proxies in front of listeners, for the property tests.
+//! Proxies in front of listeners and what is spoken there, for the property tests.
 
-use crate::config::{Address, Network, ProxyProtocol};
+use crate::config::{Address, Network, Protocols, ProxyProtocol};
 use crate::ids::Name;
 
 /// None, one network, or several.
@@ -19,5 +19,14 @@ pub(super) fn address(name: &Name, proxied: Option<&ProxyProtocol>) -> Address {
     match proxied {
         Some(_) => Address::Tcp("127.0.0.1:0".parse().unwrap()),
         None => Address::Unix(format!("/{name}").into()),
+    }
+}
+
+/// Each of what may be spoken, with and without a limit of its own.
+pub(super) fn protocols(which: u32) -> Protocols {
+    Protocols {
+        http1: !which.is_multiple_of(3),
+        http2: which.is_multiple_of(3) || which.is_multiple_of(2),
+        streams_max: 100 + which % 5,
     }
 }
