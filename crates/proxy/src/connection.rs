@@ -72,78 +72,45 @@ pub(crate) enum Next {
     Reset,
 }
 
-/// Serves a connection to its end.
+/// Serves a connection to its end. Most connections wait most of the time, so whatever is not needed for waiting for the
+/// next request is boxed for as long as it is.
 pub(crate) async fn run(
     worker: Rc<Worker>,
-    mut stream: Stream,
+    stream: Stream,
     peer: Peer,
     socket: Arc<ListenSocket>,
     _counted: Counted,
 ) {
-    if let Stream::Tcp(tcp) = &stream
-        && let Err(error) = tcp.set_nodelay(true)
-    {
-        tracing::debug!(%error, "a connection was gone before it was served");
-        return;
-    }
-    let mut timer = Timer::new(Instant::now() + FAREWELL);
-    // Before all else: what comes after the header belongs to TLS or to HTTP.
-    let client = front::client(&worker, &mut stream, &socket, peer, &mut timer);
-    let Some(peer) = client.await else { return };
-    let ip = match peer {
-        Peer::Ip(ip) => Some(ip),
-        Peer::Unix => None,
-    };
-    let Some(stream) = secured(&worker, stream, &socket).await else {
+    let connection = Box::pin(open(worker, stream, peer, socket)).await;
+    let Some(mut connection) = connection else {
         return;
     };
-    let scheme = if stream.is_tls() {
-        Scheme::Https
-    } else {
-        Scheme::Http
-    };
+    let worker = Rc::clone(&connection.worker);
     let mut now = Instant::now();
-    let mut connection = Connection {
-        stream,
-        buf: Buf::default(),
-        timer,
-        peer,
-        socket,
-        fields: Rc::new(ClientFields::new(ip, scheme, Trust::Replace, PSEUDONYM)),
-        age: Age::new(now, worker.spread()),
-        half_closed: None,
-        farewell: None,
-        worker: Rc::clone(&worker),
-    };
     let mut look = pin!(worker.look.notified());
     loop {
         let next = match connection.next_request(now, &worker, look.as_mut()).await {
             Ok((heads, _)) if !connection.speaks_http1() => {
                 worker.give_heads(heads);
-                exchange::refuse(&mut connection, Fault::Refused(Refusal::VersionMajor)).await
+                let fault = Fault::Refused(Refusal::VersionMajor);
+                Box::pin(exchange::refuse(&mut connection, fault)).await
             }
-            Ok((mut heads, length)) => {
-                let mut text = worker.blocks.take_text();
-                text.extend_from_slice(connection.buf.filled().get(..length).unwrap_or_default());
-                connection.buf.consume(length);
-                let served = exchange::serve(&mut connection, &mut heads, &text).await;
-                worker.blocks.give_text(text);
-                worker.give_heads(heads);
+            Ok((heads, length)) => {
+                let served = Box::pin(connection.serve(heads, length)).await;
                 now = served.1;
                 served.0
             }
             Err(Some(Fault::Refused(refusal))) if http2::is_begun(&connection, refusal) => {
-                // Boxed: the few must not make the task of every connection larger.
                 return Box::pin(http2::run(connection)).await;
             }
-            Err(Some(fault)) => exchange::refuse(&mut connection, fault).await,
+            Err(Some(fault)) => Box::pin(exchange::refuse(&mut connection, fault)).await,
             Err(None) => Next::Close,
         };
         match next {
             Next::KeepAlive => continue,
             Next::Close => connection.stream.say_end(),
             Next::Cut => {}
-            Next::Linger => connection.linger().await,
+            Next::Linger => Box::pin(connection.linger()).await,
             Next::Reset => connection.stream.reset_on_close(),
         }
         connection.buf.clear(&worker.blocks);
@@ -151,8 +118,47 @@ pub(crate) async fn run(
     }
 }
 
-/// The connection as requests come on it: after its handshake, where its listener speaks TLS. Boxed there, so that the
-/// task of a plain connection does not grow. `None`: the handshake failed.
+/// What comes before the first request: who the client is, and TLS. `None`: it is over.
+async fn open(
+    worker: Rc<Worker>,
+    mut stream: Stream,
+    peer: Peer,
+    socket: Arc<ListenSocket>,
+) -> Option<Connection> {
+    if let Stream::Tcp(tcp) = &stream
+        && let Err(error) = tcp.set_nodelay(true)
+    {
+        tracing::debug!(%error, "a connection was gone before it was served");
+        return None;
+    }
+    let mut timer = Timer::new(Instant::now() + FAREWELL);
+    // Before all else: what comes after the header belongs to TLS or to HTTP.
+    let peer = front::client(&worker, &mut stream, &socket, peer, &mut timer).await?;
+    let ip = match peer {
+        Peer::Ip(ip) => Some(ip),
+        Peer::Unix => None,
+    };
+    let stream = secured(&worker, stream, &socket).await?;
+    let scheme = if stream.is_tls() {
+        Scheme::Https
+    } else {
+        Scheme::Http
+    };
+    Some(Connection {
+        stream,
+        buf: Buf::default(),
+        timer,
+        peer,
+        socket,
+        fields: Rc::new(ClientFields::new(ip, scheme, Trust::Replace, PSEUDONYM)),
+        age: Age::new(Instant::now(), worker.spread()),
+        half_closed: None,
+        farewell: None,
+        worker,
+    })
+}
+
+/// The connection as requests come on it: after its handshake, where its listener speaks TLS. `None`: it failed.
 async fn secured(worker: &Worker, stream: Stream, socket: &ListenSocket) -> Option<Stream> {
     let view = worker.view();
     let Some((index, listener)) = view.listener(&socket.listener) else {
@@ -163,11 +169,22 @@ async fn secured(worker: &Worker, stream: Stream, socket: &ListenSocket) -> Opti
         return Some(stream);
     };
     let terminator = edge.terminator.as_ref()?;
-    let handshake = tls::accept(stream, terminator, &edge.handshakes, tls.handshake_timeout);
-    Box::pin(handshake).await
+    tls::accept(stream, terminator, &edge.handshakes, tls.handshake_timeout).await
 }
 
 impl Connection {
+    /// Serves the request whose head, of `length` bytes, was read; what follows, and when it ended.
+    async fn serve(&mut self, mut heads: Box<Heads>, length: usize) -> (Next, Instant) {
+        let worker = Rc::clone(&self.worker);
+        let mut text = worker.blocks.take_text();
+        text.extend_from_slice(self.buf.filled().get(..length).unwrap_or_default());
+        self.buf.consume(length);
+        let served = exchange::serve(self, &mut heads, &text).await;
+        worker.blocks.give_text(text);
+        worker.give_heads(heads);
+        served
+    }
+
     /// Counts a client that speaks TLS to a listener without, and says so in its language.
     fn refuse_tls(&mut self) {
         let view = self.worker.view();
@@ -192,8 +209,8 @@ impl Connection {
         since: Instant,
         worker: &'w Worker,
         mut look: Pin<&mut Notified<'w>>,
-    ) -> Result<(Heads, usize), Option<Fault>> {
-        let mut heads: Option<Heads> = None;
+    ) -> Result<(Box<Heads>, usize), Option<Fault>> {
+        let mut heads: Option<Box<Heads>> = None;
         let mut due = None;
         let arrival = poll_fn(|cx| {
             let view = worker.view();
@@ -227,7 +244,7 @@ impl Connection {
         &mut self,
         cx: &mut Context<'_>,
         listener: Option<&Listener>,
-        heads: &mut Option<Heads>,
+        heads: &mut Option<Box<Heads>>,
         due: &mut Option<Instant>,
         since: Instant,
     ) -> Poll<Result<usize, Option<Fault>>> {

@@ -48,7 +48,11 @@ pub(crate) struct Worker {
     /// Wakes the worker when its last connection has ended.
     pub(crate) empty: Notify,
     pub(crate) connections: Cell<u32>,
-    heads: RefCell<Vec<Heads>>,
+    #[expect(
+        clippy::vec_box,
+        reason = "they are lent out as they are; a connection that waits holds a pointer"
+    )]
+    heads: RefCell<Vec<Box<Heads>>>,
     pub(crate) view: RefCell<Rc<View>>,
     pub(crate) generation: Cell<u64>,
     pub(crate) pools: RefCell<BTreeMap<Name, Rc<WorkerPool>>>,
@@ -277,12 +281,12 @@ impl Worker {
     }
 
     /// Room for heads.
-    pub(crate) fn take_heads(&self) -> Heads {
+    pub(crate) fn take_heads(&self) -> Box<Heads> {
         self.heads.borrow_mut().pop().unwrap_or_default()
     }
 
     /// Takes room for heads back.
-    pub(crate) fn give_heads(&self, mut heads: Heads) {
+    pub(crate) fn give_heads(&self, mut heads: Box<Heads>) {
         let mut kept = self.heads.borrow_mut();
         if kept.len() < HEADS_KEPT {
             heads.request.clear();
