@@ -43,6 +43,7 @@ fn setup(pools: u32, backends: u32) -> Setup {
         whole_segments: true,
         condition: None,
         matcher: None,
+        answer: None,
         targets: vec![(format!("p{}", i % pools), 1.0)],
     };
     setup.routes = (0..10_000).map(route).collect();

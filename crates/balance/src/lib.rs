@@ -18,6 +18,7 @@ pub mod pick;
 pub mod queue;
 pub mod rate;
 pub mod reason;
+pub mod redirect;
 pub mod retry;
 pub mod roster;
 pub mod route;

@@ -10,7 +10,7 @@
 use std::collections::BTreeMap;
 
 use evenkeel_model::config::{
-    CompiledPattern, Config, Field, Matcher, PathMatch, Pattern, ValueMatch,
+    CompiledPattern, Config, Field, Matcher, PathMatch, Pattern, Target, ValueMatch,
 };
 use evenkeel_model::ids::Name;
 use evenkeel_model::setup::Setup;
@@ -97,6 +97,11 @@ pub enum Found {
         /// The place of its pool.
         pool: usize,
     },
+    /// By this route, which the balancer answers itself.
+    Answer {
+        /// Its place in the configuration.
+        route: usize,
+    },
     /// No route takes it.
     Nothing,
     /// Read differently, the path would lead elsewhere.
@@ -142,7 +147,8 @@ struct Entry {
     path: Path,
     /// Boxed: most routes have none.
     rest: Option<Box<Rest>>,
-    pool: usize,
+    /// `None`: answered without one.
+    pool: Option<usize>,
     route: usize,
 }
 
@@ -206,7 +212,10 @@ impl RouteTable {
         let pool_of = |pool: &Name| config.pools.iter().position(|p| p.name == *pool);
         let routes = config.routes.iter().enumerate();
         let entries = routes.filter_map(|(index, route)| {
-            let pool = pool_of(&route.pool)?;
+            let pool = match &route.target {
+                Target::Pool(name) => Some(pool_of(name)?),
+                Target::Answer(_) => None,
+            };
             let entry = Entry::new(route.host.as_deref(), &route.matcher, pool, index);
             Some((route.listener.as_str(), entry))
         });
@@ -225,8 +234,11 @@ impl RouteTable {
         let routes = setup.routes.iter().enumerate();
         let entries = routes.filter_map(|(index, route)| {
             let matcher = route.matcher.as_ref()?;
-            let (pool, _) = route.targets.first()?;
-            let pool = *pools.get(pool.as_str())?;
+            let pool = match (&route.answer, route.targets.first()) {
+                (Some(_), _) => None,
+                (None, Some((pool, _))) => Some(*pools.get(pool.as_str())?),
+                (None, None) => return None,
+            };
             let entry = Entry::new(route.host.as_deref(), matcher, pool, index);
             Some((route.listener.as_str(), entry))
         });
@@ -272,9 +284,12 @@ impl RouteTable {
         if routes.other_reading(host, found, request).is_some() {
             return Found::Ambiguous;
         }
-        found.map_or(Found::Nothing, |entry| Found::Route {
-            route: entry.route,
-            pool: entry.pool,
+        found.map_or(Found::Nothing, |entry| {
+            let route = entry.route;
+            match entry.pool {
+                Some(pool) => Found::Route { route, pool },
+                None => Found::Answer { route },
+            }
         })
     }
 }
@@ -366,7 +381,7 @@ impl Routes {
 }
 
 impl Entry {
-    fn new(host: Option<&str>, matcher: &Matcher, pool: usize, route: usize) -> Self {
+    fn new(host: Option<&str>, matcher: &Matcher, pool: Option<usize>, route: usize) -> Self {
         Self {
             host: Host::new(host),
             path: Path::new(&matcher.path),
@@ -554,7 +569,7 @@ impl Host {
 }
 
 /// The host without port and without one trailing dot. `[::1]:80` is `[::1]`.
-fn bare_host(host: &str) -> &str {
+pub(crate) fn bare_host(host: &str) -> &str {
     let host = host.trim_matches([' ', '\t']);
     let end = if host.starts_with('[') {
         host.find(']').map_or(host.len(), |i| i + 1)

@@ -54,7 +54,7 @@ fn routes_are_those_of_the_listener_in_file_order() {
         let listener = table.listener(listener)?;
         match table.find(listener, &Example::get(host, path)) {
             Found::Route { route, pool } => Some((route, config.pools[pool].name.as_str())),
-            Found::Nothing | Found::Ambiguous => None,
+            Found::Answer { .. } | Found::Nothing | Found::Ambiguous => None,
         }
     };
     let pool = |listener, host, path| found(listener, host, path).map(|(_, pool)| pool);

@@ -19,8 +19,8 @@ use evenkeel_model::tally::{Latency, Tally};
 
 mod routes;
 
-pub use routes::RouteCounter;
 use routes::Routes;
+pub use routes::{Leads, RouteCounter};
 
 /// Utilisation of every backend at the rates and with the backends of `pools`. Where load decides the share, the
 /// intended one is taken: that is what such an algorithm tends to.

@@ -30,7 +30,7 @@ pub use evenkeel_proxy::tls::{Handshake, Handshakes};
 pub use evenkeel_proxy::{
     Hedges, Http2Counts, OverloadView, Probes, RefusedHeaders, ShedBy, TunnelCounts,
 };
-pub use facts::{RouteCounter, forecast_load};
+pub use facts::{Leads, RouteCounter, forecast_load};
 pub use handle::{
     Applied, Apply, CommandError, DeploymentCommand, Handle, IncidentAction, Published, Reading,
 };

@@ -33,8 +33,8 @@ pub struct Facts {
 pub struct RouteFacts {
     /// Highest rate over a whole minute, requests per second.
     pub highest_minute_rps: f64,
-    /// The pool that it leads to now.
-    pub pool: String,
+    /// The pool that it leads to now; `None`: the balancer answers.
+    pub pool: Option<String>,
 }
 
 /// What is known of one pool.

@@ -48,8 +48,10 @@ type Feeds<'a> = BTreeMap<&'a RouteKey, f64>;
 fn feeds_now(facts: &Facts) -> BTreeMap<&str, Feeds<'_>> {
     let mut feeds: BTreeMap<&str, Feeds<'_>> = BTreeMap::new();
     for (key, route) in counted(facts) {
-        let pool = feeds.entry(route.pool.as_str()).or_default();
-        pool.insert(key, route.highest_minute_rps);
+        if let Some(pool) = &route.pool {
+            let pool = feeds.entry(pool.as_str()).or_default();
+            pool.insert(key, route.highest_minute_rps);
+        }
     }
     feeds
 }

@@ -55,7 +55,7 @@ pub(crate) struct Verifying {
 pub(crate) fn touched(before: &Config, after: &Config) -> Vec<Name> {
     let routes = |config: &Config, pool: &Name| -> Vec<String> {
         let mine = config.routes.iter().enumerate();
-        mine.filter(|(_, route)| route.pool == *pool)
+        mine.filter(|(_, route)| route.target.pool() == Some(pool))
             .map(|(_, route)| RouteKey::of(route).to_string())
             .collect()
     };

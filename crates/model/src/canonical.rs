@@ -13,9 +13,10 @@ use std::time::Duration;
 use sha2::{Digest, Sha256};
 
 use crate::config::{
-    Affinity, Backend, Choices, Config, Ejection, Expectation, HashKey, Health, HealthCheck,
-    Lifetime, Listener, Members, MembersSource, NPlusOne, Outcome, Overload, Pool, Priority,
-    Protocols, Remedies, Remedy, Reported, RetryOn, Role, Session, Tunnels, Upgrades,
+    Affinity, Answer, Backend, Choices, Config, Ejection, Expectation, HashKey, Health,
+    HealthCheck, Lifetime, Listener, Members, MembersSource, NPlusOne, NewPath, Outcome, Overload,
+    Pool, Priority, Protocols, Redirect, Remedies, Remedy, Reported, Respond, RetryOn, Role,
+    Session, Target, Tunnels, Upgrades,
 };
 use crate::day::Day;
 use crate::finding::Severity;
@@ -155,16 +156,68 @@ fn expect_entries(expectation: &Expectation) -> Vec<(&'static str, String)> {
         ("request", quote(&request)),
     ];
     if !expectation.headers.is_empty() {
-        let header =
-            |(name, value): &(String, String)| format!("{} = {}", path_segment(name), quote(value));
-        let headers: Vec<String> = expectation.headers.iter().map(header).collect();
-        entries.push(("headers", format!("{{ {} }}", headers.join(", "))));
+        entries.push(("headers", headers_text(&expectation.headers)));
     }
-    entries.push(match &expectation.outcome {
-        Outcome::Pool(pool) => ("pool", quote(pool.as_str())),
-        other => ("status", other.status().unwrap_or_default().to_string()),
-    });
+    let outcome = &expectation.outcome;
+    match outcome {
+        Outcome::Pool(pool) => entries.push(("pool", quote(pool.as_str()))),
+        Outcome::Redirect { to, .. } => entries.push(("redirect", quote(to))),
+        Outcome::NoRoute | Outcome::Ambiguous | Outcome::Status(_) => {}
+    }
+    entries.extend(
+        outcome
+            .status()
+            .map(|status| ("status", status.to_string())),
+    );
     entries
+}
+
+fn target_entries(target: &Target) -> Vec<(&'static str, String)> {
+    match target {
+        Target::Pool(pool) => vec![("pool", quote(pool.as_str()))],
+        Target::Answer(Answer::Redirect(redirect)) => redirect_entries(redirect),
+        Target::Answer(Answer::Respond(respond)) => {
+            let mut entries = vec![
+                ("respond.status", respond.status.to_string()),
+                ("respond.body", quote(&respond.body)),
+                ("respond.content_type", quote(&respond.content_type)),
+            ];
+            if Respond::is_bodiless(respond.status) {
+                entries.truncate(1);
+            }
+            if !respond.headers.is_empty() {
+                entries.push(("respond.headers", headers_text(&respond.headers)));
+            }
+            entries
+        }
+    }
+}
+
+fn redirect_entries(redirect: &Redirect) -> Vec<(&'static str, String)> {
+    let mut entries = vec![("redirect.status", redirect.status.to_string())];
+    let scheme = redirect.scheme.map(|scheme| quote(scheme.as_str()));
+    entries.extend(scheme.map(|scheme| ("redirect.scheme", scheme)));
+    let host = redirect.host.as_deref();
+    entries.extend(host.map(|host| ("redirect.host", quote(host))));
+    entries.extend(
+        redirect
+            .port
+            .map(|port| ("redirect.port", port.to_string())),
+    );
+    entries.extend(redirect.path.as_ref().map(|path| match path {
+        NewPath::Whole(path) => ("redirect.path", quote(path)),
+        NewPath::Prefix(prefix) => ("redirect.replace_prefix", quote(prefix)),
+    }));
+    let query = redirect.query.as_deref();
+    entries.extend(query.map(|query| ("redirect.query", quote(query))));
+    entries
+}
+
+fn headers_text(headers: &[(String, String)]) -> String {
+    let header =
+        |(name, value): &(String, String)| format!("{} = {}", path_segment(name), quote(value));
+    let headers: Vec<String> = headers.iter().map(header).collect();
+    format!("{{ {} }}", headers.join(", "))
 }
 
 fn sections(config: &Config) -> Vec<Section> {
@@ -184,7 +237,7 @@ fn sections(config: &Config) -> Vec<Section> {
             entries.push(("host", quote(host)));
         }
         entries.extend(route.matcher.entries());
-        entries.push(("pool", quote(route.pool.as_str())));
+        entries.extend(target_entries(&route.target));
         if let Some(limit) = &route.rate_limit {
             entries.push(("rate_limit.rps", number(limit.rps)));
             entries.push(("rate_limit.burst", limit.burst.to_string()));

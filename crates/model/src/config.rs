@@ -22,6 +22,7 @@ mod networks;
 mod protocols;
 mod remedies;
 mod standing;
+mod target;
 mod tls;
 mod tunnels;
 
@@ -38,6 +39,7 @@ pub use standing::{
     Ejection, Health, HealthCheck, HttpCheck, Locality, Members, MembersSource, Place, Reported,
     ReportedSignal, Subset,
 };
+pub use target::{Answer, NewPath, Redirect, Respond, Scheme, Target};
 pub use tls::{CertificateFiles, ClientCertificates, SeenFile, Tls, TlsVersion, covers};
 pub use tunnels::{Tunnels, Upgrades};
 
@@ -225,8 +227,8 @@ pub struct Route {
     pub host: Option<String>,
     /// What else a request must be.
     pub matcher: Matcher,
-    /// Where the requests go.
-    pub pool: Name,
+    /// What becomes of the requests.
+    pub target: Target,
     /// How often requests may come. `None`: no limit.
     pub rate_limit: Option<RateLimit>,
     /// Who is refused first when there is too much. Default normal.

@@ -32,6 +32,7 @@ mod reported;
 mod route;
 mod side;
 mod suggest;
+mod target;
 mod text;
 mod tls;
 mod typed;

@@ -54,6 +54,7 @@ pub const RULES: &[RuleId] = &[
     plain("TRF-14"),
     plain("TRF-15"),
     plain("TRF-16"),
+    plain("TRF-17"),
     plain("CAP-01"),
     plain("CAP-02"),
     plain("CAP-03"),

@@ -69,10 +69,17 @@ pub(crate) fn write_plain_http(out: &mut Vec<u8>) {
     write(out, 400, body, &extra, to);
 }
 
-fn write(out: &mut Vec<u8>, status: u16, body: &str, extra: &[(&str, &str)], to: To<'_>) {
+/// Writes what a route says. `extra`: checked fields.
+pub(crate) fn write_local(
+    out: &mut Vec<u8>,
+    status: u16,
+    (content_type, body): (&str, &str),
+    extra: &[(&str, &str)],
+    to: To<'_>,
+) {
     let answer = Answer {
         status,
-        content_type: "text/plain; charset=utf-8",
+        content_type,
         body: body.as_bytes(),
         head_only: to.head_only,
         keep_alive: to.keep_alive,
@@ -81,4 +88,8 @@ fn write(out: &mut Vec<u8>, status: u16, body: &str, extra: &[(&str, &str)], to:
         extra,
     };
     write_answer(out, &answer);
+}
+
+fn write(out: &mut Vec<u8>, status: u16, body: &str, extra: &[(&str, &str)], to: To<'_>) {
+    write_local(out, status, ("text/plain; charset=utf-8", body), extra, to);
 }

@@ -19,6 +19,7 @@ use crate::connection::{Connection, Next};
 use crate::counts::Outcome;
 use crate::fault::Fault;
 use crate::ident::{REQUEST_ID, RequestId, cookie, hash_key, is_sane_id};
+use crate::local;
 use crate::pressure::ShedBy;
 use crate::probe;
 use crate::record::{Record, Try};
@@ -55,9 +56,9 @@ pub(crate) struct Exchange<'a> {
 }
 
 /// A request as routes see it.
-struct Asked<'a> {
-    head: &'a RequestHead,
-    text: &'a [u8],
+pub(crate) struct Asked<'a> {
+    pub(crate) head: &'a RequestHead,
+    pub(crate) text: &'a [u8],
 }
 
 impl Request for Asked<'_> {
@@ -94,6 +95,8 @@ pub(crate) struct Seeking<'a> {
 pub(crate) enum End {
     /// A response was passed on whole.
     Passed { keep_alive: bool },
+    /// This route gives the answer; nothing was sent yet.
+    Answered(usize),
     /// The backend changed the protocol as it was asked to, and the client knows.
     Switched(Box<Tunnel>),
     /// Nothing was sent to the client yet.
@@ -134,6 +137,11 @@ pub(crate) async fn serve(
                 drop(view);
                 record.count_client(connection, Some((head, text)));
                 Box::pin(tunnel.run(connection, &mut record)).await
+            }
+            End::Answered(route) => {
+                let to = to_client(connection, head, id);
+                let answer = local::Local { head, text, to };
+                answer.send(connection, &view, route, &mut record).await
             }
             end => conclude(connection, head, id, end, &mut record).await,
         }
@@ -192,33 +200,29 @@ async fn exchange(
         return End::Fault(Fault::BodyTooLarge);
     }
     let routes = &view.published.snapshot.routes;
-    let (pool, route) = match routes.find(index, &Asked { head, text }) {
-        Found::Route { route, pool } => (pool, route),
+    let (route, pool) = match routes.find(index, &Asked { head, text }) {
+        Found::Route { route, pool } => {
+            let Some(pool) = connection.worker.pool(view, pool) else {
+                return End::Fault(Fault::NoRoute);
+            };
+            (route, Some(pool))
+        }
+        Found::Answer { route } => {
+            record.revision = Some(view.published.snapshot.revision);
+            (route, None)
+        }
         Found::Nothing => return End::Fault(Fault::NoRoute),
         Found::Ambiguous => return End::Fault(Fault::AmbiguousPath),
     };
-    let Some(pool) = connection.worker.pool(view, pool) else {
-        return End::Fault(Fault::NoRoute);
-    };
-    record.pool = Some(Rc::clone(&pool));
+    record.pool.clone_from(&pool);
     record.route = Some(route);
-    if let Some(cell) = view.routes.get(route) {
-        cell.matched();
-    }
     let priority = view.published.snapshot.priority(route);
-    let shared = &connection.worker.shared;
-    if shared.governor.pressure().refuses(priority) {
-        shared.governor.count_shed(priority, ShedBy::Memory);
-        pool.pool.counts.unpicked();
-        record.harmed = true;
-        return End::Fault(Fault::Overloaded);
+    if let Err(fault) = admit(connection, head, text, view, (route, priority), record) {
+        return End::Fault(fault);
     }
-    if let Some(limit) = view.published.snapshot.limit(route)
-        && let Err(wait) = limit.admit(connection, head, text, record.started)
-    {
-        let seconds = wait.as_secs_f64().ceil();
-        return End::Fault(Fault::RateLimited(seconds.max(1.0) as u32));
-    }
+    let Some(pool) = pool else {
+        return End::Answered(route);
+    };
     let hash = pool.state.pool.affinity.hash.as_ref();
     let key = hash.and_then(|hash| hash_key(hash, head, text, connection.peer));
     if let Some(key) = key {
@@ -249,6 +253,36 @@ async fn exchange(
         Ok((pool, upstream, attempt)) => exchange.relay(&pool, upstream, attempt, response).await,
         Err(fault) => End::Fault(fault),
     }
+}
+
+/// Counts a request that took a route, and says whether there is room for it.
+fn admit(
+    connection: &Connection,
+    head: &RequestHead,
+    text: &[u8],
+    view: &View,
+    (route, priority): (usize, Priority),
+    record: &mut Record,
+) -> Result<(), Fault> {
+    if let Some(cell) = view.routes.get(route) {
+        cell.matched();
+    }
+    let shared = &connection.worker.shared;
+    if shared.governor.pressure().refuses(priority) {
+        shared.governor.count_shed(priority, ShedBy::Memory);
+        if let Some(pool) = &record.pool {
+            pool.pool.counts.unpicked();
+        }
+        record.harmed = true;
+        return Err(Fault::Overloaded);
+    }
+    if let Some(limit) = view.published.snapshot.limit(route)
+        && let Err(wait) = limit.admit(connection, head, text, record.started)
+    {
+        let seconds = wait.as_secs_f64().ceil();
+        return Err(Fault::RateLimited(seconds.max(1.0) as u32));
+    }
+    Ok(())
 }
 
 impl Exchange<'_> {
@@ -521,22 +555,27 @@ async fn conclude(
     match end {
         End::Passed { keep_alive: true } => Next::KeepAlive,
         End::Passed { keep_alive: false } => Next::Linger,
-        // Never comes here; what is left of it closes.
-        End::Switched(_) => Next::Close,
+        // Never come here; what is left of them closes.
+        End::Switched(_) | End::Answered(_) => Next::Close,
         End::Cut { fault, silent } => {
             record.fault = Some(fault);
             if silent { Next::Reset } else { Next::Cut }
         }
         End::Fault(fault) => {
-            let to = To {
-                head_only: head.method_kind == Method::Head,
-                // A body that was not read leaves the connection out of step.
-                keep_alive: may_go_on(connection, head) && head.body == BodyLength::None,
-                version: head.version,
-                request_id: id,
-            };
+            let to = to_client(connection, head, id);
             send_fault(connection, fault, to, record).await
         }
+    }
+}
+
+/// To whom an answer goes that no backend gives.
+fn to_client<'a>(connection: &Connection, head: &RequestHead, id: &'a str) -> To<'a> {
+    To {
+        head_only: head.method_kind == Method::Head,
+        // A body that was not read leaves the connection out of step.
+        keep_alive: may_go_on(connection, head) && head.body == BodyLength::None,
+        version: head.version,
+        request_id: id,
     }
 }
 
@@ -554,7 +593,7 @@ pub(crate) fn may_go_on(connection: &Connection, head: &RequestHead) -> bool {
             .is_some_and(|(_, listener)| !connection.age.is_over(&listener.lifetime))
 }
 
-async fn send_fault(
+pub(crate) async fn send_fault(
     connection: &mut Connection,
     fault: Fault,
     to: To<'_>,
@@ -588,7 +627,7 @@ async fn answer_options(
     send(connection, out, to.keep_alive, record).await
 }
 
-async fn send(
+pub(crate) async fn send(
     connection: &mut Connection,
     out: Vec<u8>,
     keep_alive: bool,

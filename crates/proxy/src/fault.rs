@@ -33,6 +33,8 @@ pub(crate) enum Fault {
     TunnelDrained,
     /// No route matches.
     NoRoute,
+    /// The request names no host, and its route redirects to another scheme or port of it.
+    NoHost,
     /// Read as other servers read paths, the path would take another route.
     AmbiguousPath,
     /// Requests come faster than the route allows; seconds until one would be let through.
@@ -79,7 +81,7 @@ impl Fault {
         match self {
             Self::Refused(refusal) => refusal.status(),
             Self::HeadTimeout | Self::BodyTimeout => 408,
-            Self::BodyInvalid(_) | Self::AmbiguousPath => 400,
+            Self::BodyInvalid(_) | Self::AmbiguousPath | Self::NoHost => 400,
             Self::BodyTooLarge => 413,
             // Never sent; as nginx, for the log.
             Self::ClientGone
@@ -121,6 +123,7 @@ impl Fault {
             Self::TunnelIdle => "tunnel_idle",
             Self::TunnelDrained => "tunnel_drained",
             Self::NoRoute => "no_route",
+            Self::NoHost => "no_host",
             Self::AmbiguousPath => "ambiguous_path",
             Self::RateLimited(_) => "rate_limited",
             Self::ListenerGone => "listener_removed",
@@ -155,6 +158,7 @@ impl Fault {
             Self::TunnelIdle => "nothing went through the tunnel for too long",
             Self::TunnelDrained => "the tunnel outlived its backend or its listener",
             Self::NoRoute => "no route matches this request",
+            Self::NoHost => "the request names no host to be redirected on",
             Self::AmbiguousPath => {
                 "the path can be read in several ways that take different routes"
             }

@@ -38,6 +38,7 @@ mod hedge;
 mod http2;
 mod ident;
 mod line;
+mod local;
 mod orca;
 mod pace;
 mod pressure;

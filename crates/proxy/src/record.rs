@@ -8,6 +8,7 @@ use evenkeel_balance::{How, Pick, Why};
 use evenkeel_http1::{RequestHead, Version};
 use evenkeel_model::clock::Mono;
 use evenkeel_model::config::Session;
+use evenkeel_model::ids::RevisionId;
 
 use crate::access::{ms_field, null_field, number_field, rfc3339, text_field};
 use crate::connection::Connection;
@@ -24,6 +25,8 @@ pub(crate) struct Record {
     pub(crate) started: Instant,
     pub(crate) pool: Option<Rc<PoolView>>,
     pub(crate) route: Option<usize>,
+    /// Of the route that was answered without a pool; a pool knows its own.
+    pub(crate) revision: Option<RevisionId>,
     pub(crate) backend: Option<usize>,
     pub(crate) attempts: u32,
     /// Status sent to the client; 499 when it left first.
@@ -65,6 +68,7 @@ impl Record {
             started,
             pool: None,
             route: None,
+            revision: None,
             backend: None,
             attempts: 0,
             status: 0,
@@ -180,16 +184,20 @@ impl Record {
     }
 
     fn write_place(&self, out: &mut Vec<u8>) {
-        let Some(pool) = &self.pool else {
-            for key in ["route", "pool", "backend", "epoch", "revision"] {
-                null_field(out, key);
-            }
-            return;
-        };
         match self.route {
             Some(route) => number_field(out, "route", route as u64),
             None => null_field(out, "route"),
         }
+        let Some(pool) = &self.pool else {
+            for key in ["pool", "backend", "epoch"] {
+                null_field(out, key);
+            }
+            match self.revision {
+                Some(revision) => text_field(out, "revision", revision.to_string().as_bytes()),
+                None => null_field(out, "revision"),
+            }
+            return;
+        };
         text_field(out, "pool", pool.state.pool.name.as_str().as_bytes());
         let backends = &pool.state.pool.backends;
         match self.backend.and_then(|index| backends.get(index)) {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use evenkeel_balance::overload;
 use evenkeel_balance::route::RouteTable;
 use evenkeel_balance::{KeyTable, Load, Member, Spec};
-use evenkeel_model::config::{Config, Listener, Pool, Priority};
+use evenkeel_model::config::{Config, Listener, Pool, Priority, Target};
 use evenkeel_model::ids::{Epoch, Name, RevisionId};
 use evenkeel_model::tally::RouteKey;
 
@@ -166,8 +166,10 @@ impl Snapshot {
         let states = config.pools.iter().zip(runtime);
         let mut highest: BTreeMap<&Name, Priority> = BTreeMap::new();
         for route in &config.routes {
-            let known = highest.entry(&route.pool).or_insert(route.priority);
-            *known = route.priority.max(*known);
+            if let Target::Pool(pool) = &route.target {
+                let known = highest.entry(pool).or_insert(route.priority);
+                *known = route.priority.max(*known);
+            }
         }
         let pools = states
             .map(|(pool, facts)| {

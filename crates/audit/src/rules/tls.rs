@@ -263,6 +263,7 @@ mod tests {
             whole_segments: true,
             condition: None,
             matcher: None,
+            answer: None,
             targets: Vec::new(),
         };
         setup.routes = hosts.iter().enumerate().map(route).collect();

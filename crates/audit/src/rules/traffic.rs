@@ -12,6 +12,7 @@ mod loops;
 mod members;
 mod one_key;
 mod reach;
+mod redirects;
 mod routes;
 mod selection;
 mod spread;
@@ -22,6 +23,8 @@ mod zones;
 pub(super) use one_key::is_one_key;
 pub use step::STEP_POINTS;
 
+#[cfg(test)]
+mod answers_tests;
 #[cfg(test)]
 mod tests;
 
@@ -43,6 +46,7 @@ pub(super) const RULES: &[Rule] = &[
     standby::BACKUPS,
     one_key::ONE_KEY,
     reach::REACHED,
+    redirects::ARRIVES,
 ];
 
 /// Slack for rounding in a comparison of two computed fractions.

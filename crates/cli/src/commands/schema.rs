@@ -92,6 +92,7 @@ fn shape(kind: &Kind) -> Value {
             "uniqueItems": true,
         }),
         Kind::Text(example) => json!({"type": "string", "minLength": 1, "examples": [example]}),
+        Kind::AnyText(example) => json!({"type": "string", "examples": [example]}),
         Kind::Texts(example) => json!({
             "type": "array",
             "items": {"type": "string", "minLength": 1, "examples": [example]},
@@ -107,10 +108,7 @@ fn shape(kind: &Kind) -> Value {
             "minItems": 1,
             "uniqueItems": true,
         }),
-        Kind::Headers => json!({
-            "type": "object",
-            "additionalProperties": {"type": "string"},
-        }),
+        Kind::Headers => json!({"type": "object", "additionalProperties": {"type": "string"}}),
         Kind::Values(inner) => json!({
             "type": "object",
             "additionalProperties": {"anyOf": [{"type": "string", "minLength": 1}, table(inner)]},

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use evenkeel_forecast::RouteFacts;
-use evenkeel_model::config::Config;
+use evenkeel_model::config::{Config, Target};
 use evenkeel_model::ids::{Name, WorkerId};
 use evenkeel_model::tally::{RouteKey, RouteTally};
 
@@ -21,13 +21,22 @@ pub(super) struct Routes {
     seconds: usize,
 }
 
-/// Requests that a route led to its pool since the start of the process.
+/// Where a route leads.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Leads {
+    /// To this pool.
+    Pool(Name),
+    /// To an answer with this status.
+    Status(u16),
+}
+
+/// Requests that a route led where it leads since the start of the process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RouteCounter {
     /// What it matches.
     pub route: Arc<RouteKey>,
     /// Where it leads now.
-    pub pool: Name,
+    pub leads: Leads,
     /// Requests that it led there.
     pub requests: u64,
 }
@@ -35,9 +44,9 @@ pub struct RouteCounter {
 #[derive(Debug)]
 struct Seen {
     /// Where it leads.
-    pool: Name,
+    leads: Leads,
     /// Requests by where it led, of the pools that are still there.
-    totals: BTreeMap<Name, u64>,
+    totals: BTreeMap<Leads, u64>,
     /// The last count of each worker.
     told: BTreeMap<WorkerId, u64>,
     /// Requests of the second that is being counted.
@@ -49,10 +58,19 @@ struct Seen {
     highest: u64,
 }
 
+impl Leads {
+    fn of(target: &Target) -> Self {
+        match target {
+            Target::Pool(pool) => Self::Pool(pool.clone()),
+            Target::Answer(answer) => Self::Status(answer.status()),
+        }
+    }
+}
+
 impl Seen {
-    const fn new(pool: Name) -> Self {
+    const fn new(leads: Leads) -> Self {
         Self {
-            pool,
+            leads,
             totals: BTreeMap::new(),
             told: BTreeMap::new(),
             second: 0,
@@ -75,14 +93,18 @@ impl Routes {
         let mut old = std::mem::take(&mut self.by_key);
         for route in &config.routes {
             let key = Arc::new(RouteKey::of(route));
+            let leads = Leads::of(&route.target);
             let (key, mut seen) = old
                 .remove_entry(&key)
-                .unwrap_or_else(|| (key, Seen::new(route.pool.clone())));
+                .unwrap_or_else(|| (key, Seen::new(leads.clone())));
             // The first of two alike gets the requests.
             self.by_key.entry(key).or_insert_with(|| {
-                seen.pool.clone_from(&route.pool);
-                let is_there = |name: &Name| config.pools.iter().any(|pool| pool.name == *name);
-                seen.totals.retain(|name, _| is_there(name));
+                seen.leads = leads;
+                let is_there = |leads: &Leads| match leads {
+                    Leads::Pool(name) => config.pool(name.as_str()).is_some(),
+                    Leads::Status(_) => true,
+                };
+                seen.totals.retain(|leads, _| is_there(leads));
                 seen
             });
         }
@@ -103,10 +125,10 @@ impl Routes {
     fn feeds(&self) -> BTreeMap<Name, Vec<Arc<RouteKey>>> {
         let mut feeds: BTreeMap<Name, Vec<Arc<RouteKey>>> = BTreeMap::new();
         for (key, seen) in self.by_key.iter().filter(|(_, seen)| seen.highest > 0) {
-            feeds
-                .entry(seen.pool.clone())
-                .or_default()
-                .push(Arc::clone(key));
+            if let Leads::Pool(pool) = &seen.leads {
+                let pool = feeds.entry(pool.clone()).or_default();
+                pool.push(Arc::clone(key));
+            }
         }
         feeds
     }
@@ -119,7 +141,7 @@ impl Routes {
                 let more = tally.requests.checked_sub(before);
                 let more = more.unwrap_or(tally.requests);
                 seen.second += more;
-                *seen.totals.entry(seen.pool.clone()).or_default() += more;
+                *seen.totals.entry(seen.leads.clone()).or_default() += more;
             }
         }
     }
@@ -145,8 +167,8 @@ impl Routes {
     pub(super) fn counters(&self) -> Vec<RouteCounter> {
         let counter = |(key, seen): (&Arc<RouteKey>, &Seen)| RouteCounter {
             route: Arc::clone(key),
-            pool: seen.pool.clone(),
-            requests: seen.totals.get(&seen.pool).copied().unwrap_or(0),
+            leads: seen.leads.clone(),
+            requests: seen.totals.get(&seen.leads).copied().unwrap_or(0),
         };
         self.by_key.iter().map(counter).collect()
     }
@@ -157,7 +179,10 @@ impl Routes {
         let facts = |(key, seen): (&Arc<RouteKey>, &Seen)| {
             let facts = RouteFacts {
                 highest_minute_rps: seen.rps(),
-                pool: seen.pool.to_string(),
+                pool: match &seen.leads {
+                    Leads::Pool(pool) => Some(pool.to_string()),
+                    Leads::Status(_) => None,
+                },
             };
             (RouteKey::clone(key), facts)
         };
@@ -174,7 +199,7 @@ mod tests {
     use evenkeel_model::parse::parse;
     use evenkeel_model::tally::{RouteKey, RouteTally};
 
-    use super::{MINUTE, Routes};
+    use super::{Leads, MINUTE, Routes};
 
     /// `/cart` and `/` lead to these pools.
     fn config(cart: &str, rest: &str) -> Config {
@@ -197,7 +222,12 @@ mod tests {
     fn seen(routes: &Routes, config: &Config, route: usize) -> Option<(f64, String)> {
         let facts = routes.facts();
         let facts = facts.get(&RouteKey::of(&config.routes[route]));
-        facts.map(|facts| (facts.highest_minute_rps, facts.pool.clone()))
+        facts.map(|facts| {
+            (
+                facts.highest_minute_rps,
+                facts.pool.clone().unwrap_or_default(),
+            )
+        })
     }
 
     #[test]
@@ -250,7 +280,10 @@ mod tests {
     fn totals(routes: &Routes) -> Vec<(String, u64)> {
         let counters = routes.counters().into_iter();
         counters
-            .map(|counter| (counter.pool.to_string(), counter.requests))
+            .map(|counter| match counter.leads {
+                Leads::Pool(pool) => (pool.to_string(), counter.requests),
+                Leads::Status(status) => (status.to_string(), counter.requests),
+            })
             .collect()
     }
 

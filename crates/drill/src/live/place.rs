@@ -277,8 +277,8 @@ impl<'s> Place<'s> {
         let pool = config
             .routes
             .iter()
-            .find(|route| route.listener == listener.name)
-            .and_then(|route| config.pool(route.pool.as_str()));
+            .filter(|route| route.listener == listener.name)
+            .find_map(|route| config.pool(route.target.pool()?.as_str()));
         let session_cookie = pool.and_then(|pool| match &pool.session {
             Session::Cookie(cookie) => Some(cookie.clone()),
             // Who keeps a cookie of the balancer is somebody, whatever the pool knows users by.

@@ -59,7 +59,7 @@ fn running(routes: &[(&str, &str)], rates: &[f64]) -> Facts {
     for ((matched, pool), rps) in routes.iter().zip(rates) {
         let seen = RouteFacts {
             highest_minute_rps: *rps,
-            pool: (*pool).to_owned(),
+            pool: Some((*pool).to_owned()),
         };
         facts.routes.insert(key(matched), seen);
         let pool: &mut PoolFacts = facts.pools.entry((*pool).to_owned()).or_default();

@@ -36,6 +36,7 @@ fn shop(weights: &[u32]) -> Setup {
             whole_segments: false,
             condition: None,
             matcher: None,
+            answer: None,
             targets: vec![("app".to_owned(), 1.0)],
         }],
         pools: vec![pool],
@@ -473,6 +474,7 @@ prop_compose! {
                 whole_segments: true,
                 condition: None,
                 matcher: None,
+                answer: None,
                 targets: vec![(pool.name.clone(), 1.0)],
             });
         }

@@ -353,11 +353,10 @@ fn tcp(reading: &mut Reading<'_, '_>, mut fields: Fields<'_>, chain: &mut Chain<
         });
     }
     let names = std::mem::take(&mut chain.server_names);
-    let hosts: Vec<Option<String>> = if names.is_empty() {
-        vec![None]
-    } else {
-        names.into_iter().map(Some).collect()
-    };
+    let mut hosts: Vec<Option<String>> = names.into_iter().map(Some).collect();
+    if hosts.is_empty() {
+        hosts.push(None);
+    }
     for host in hosts {
         let condition = chain.condition.clone().filter(|_| host.is_none());
         let route = Route {
@@ -368,6 +367,7 @@ fn tcp(reading: &mut Reading<'_, '_>, mut fields: Fields<'_>, chain: &mut Chain<
             whole_segments: false,
             condition,
             matcher: None,
+            answer: None,
             targets: route::parts(&targets),
         };
         add(reading, route, chain.is_refused);

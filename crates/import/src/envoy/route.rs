@@ -213,6 +213,7 @@ fn lay_out(reading: &mut Reading<'_, '_>, hosts: &[Host], web: &Web) {
             whole_segments: found.whole_segments,
             condition: both(condition.clone(), found.condition),
             matcher: None,
+            answer: None,
             targets: parts(targets),
         };
         for ready in &host.routes {

@@ -148,6 +148,7 @@ fn route(when: &When, target: Option<&str>, (path, listener): (&str, &str)) -> R
         whole_segments: false,
         condition: when.condition.clone(),
         matcher: None,
+        answer: None,
         targets: targets.into_iter().collect(),
     }
 }

@@ -174,6 +174,7 @@ impl<'t> Places<'t> {
             whole_segments: false,
             condition: case.condition,
             matcher: None,
+            answer: None,
             targets: case.targets,
         });
     }

@@ -124,6 +124,7 @@ fn server(
             whole_segments: false,
             condition: case.condition.clone(),
             matcher: None,
+            answer: None,
             targets: case.targets.clone(),
         });
         reader.routes.extend(routes);

@@ -26,6 +26,15 @@ pub enum Outcome {
     NoRoute,
     /// To no pool: 400, its path can be read in two ways.
     Ambiguous,
+    /// To no pool: its route answers with this status.
+    Status(u16),
+    /// To no pool: its route sends the client elsewhere.
+    Redirect {
+        /// Where to: a URL, or a path on the same host.
+        to: String,
+        /// With this status; `None`: with any.
+        status: Option<u16>,
+    },
 }
 
 impl Expectation {
@@ -52,12 +61,14 @@ impl Expectation {
 }
 
 impl Outcome {
-    /// The status that the balancer answers with; `None`: a pool answers.
+    /// The status that the balancer answers with; `None`: a pool answers, or any status will do.
     pub const fn status(&self) -> Option<u16> {
         match self {
             Self::Pool(_) => None,
             Self::NoRoute => Some(404),
             Self::Ambiguous => Some(400),
+            Self::Status(status) => Some(*status),
+            Self::Redirect { status, .. } => *status,
         }
     }
 }

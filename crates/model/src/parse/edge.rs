@@ -5,7 +5,8 @@ use std::num::NonZeroU16;
 use std::ops::Range;
 use std::time::Duration;
 
-use toml::de::DeTable;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
 
 use super::operations::{admin, escalation, receiver, webhook};
 use super::reader::{Named, Reader, Report, Section};
@@ -83,7 +84,7 @@ pub(super) fn config(reader: &mut Reader, table: &DeTable<'_>) -> Config {
         reader,
         &root,
         listeners_named.is_empty(),
-        pools_named.is_empty(),
+        pools_named.is_empty() && needs_pool(&root),
     );
     let (admin, admin_span) = admin(reader, &root);
     let mut addresses = vec![(admin_span, "admin".to_owned(), Address::Tcp(admin.address))];
@@ -178,6 +179,21 @@ fn whole(reader: &mut Reader, root: &Section<'_>, no_listener: bool, no_pool: bo
             missing(reader, key, effect, example);
         }
     }
+}
+
+/// Whether some route of the file does not answer itself, or there is none.
+fn needs_pool(root: &Section<'_>) -> bool {
+    let Some(DeValue::Array(routes)) = root.raw("route").map(Spanned::get_ref) else {
+        return true;
+    };
+    let answers = |route: &Spanned<DeValue<'_>>| match route.get_ref() {
+        DeValue::Table(keys) => {
+            let has = |key| keys.contains_key(key);
+            (has("redirect") || has("respond")) && !has("pool")
+        }
+        _ => false,
+    };
+    routes.is_empty() || !routes.iter().all(answers)
 }
 
 fn missing(reader: &mut Reader, key: &str, effect: &str, example: &str) {

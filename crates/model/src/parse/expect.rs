@@ -15,8 +15,8 @@ use crate::ids::Name;
 
 /// What the balancer answers itself.
 pub(super) const STATUS: Limits<u32> = Limits {
-    min: 400,
-    max: 404,
+    min: 200,
+    max: 599,
     outside: "the balancer answers nothing else by itself where it decides who gets a request",
 };
 
@@ -71,32 +71,47 @@ fn expectation(
     let request = s.read(reader, "request", request);
     let headers = headers(reader, s);
     let pool = reference(reader, s, "pool", "pool", pools);
-    let status = status(reader, s);
-    one_of(reader, s, &["pool", "status"], "where the request must go");
-    if !s.has("pool") && !s.has("status") {
+    let status = s.integer(reader, "status", &STATUS);
+    let redirect = s.read(reader, "redirect", location);
+    for other in ["status", "redirect"] {
+        one_of(reader, s, &["pool", other], "where the request must go");
+    }
+    if !["pool", "status", "redirect"].iter().any(|key| s.has(key)) {
         s.require(reader, "pool", effect, "pool = \"shop\"");
     }
+    let answer = match (
+        redirect,
+        status.and_then(|status| u16::try_from(status).ok()),
+    ) {
+        (Some(to), status) => Some(Outcome::Redirect { to, status }),
+        (None, None) => None,
+        (None, Some(404)) => Some(Outcome::NoRoute),
+        (None, Some(400)) => Some(Outcome::Ambiguous),
+        (None, Some(status)) => Some(Outcome::Status(status)),
+    };
     let (method, url) = request?;
     Some(Expectation {
         listener: listener?,
         method,
         url,
         headers,
-        outcome: pool.map(Outcome::Pool).or(status)?,
+        outcome: pool.map(Outcome::Pool).or(answer)?,
     })
 }
 
-fn status(reader: &mut Reader, s: &Section<'_>) -> Option<Outcome> {
-    match s.integer(reader, "status", &STATUS)? {
-        404 => Some(Outcome::NoRoute),
-        400 => Some(Outcome::Ambiguous),
-        _ => {
-            let found = s.get(reader, "status")?;
-            let expected = "404 (no route) or 400 (a path that can be read in two ways)";
-            reader.wrong(&found, expected, "write `status = 404`".to_owned());
-            None
-        }
+/// `https://shop.example/cart`, `/cart`.
+fn location(text: &str) -> Result<String, Expected> {
+    let rest = text
+        .strip_prefix("https://")
+        .or_else(|| text.strip_prefix("http://"))
+        .or_else(|| text.strip_prefix('/'));
+    if rest.is_some() && text.bytes().all(|b| b.is_ascii_graphic()) {
+        return Ok(text.to_owned());
     }
+    Err(Expected::new(
+        "a URL, or a path on the same host",
+        "write \"https://shop.example/cart\" or \"/cart\"",
+    ))
 }
 
 /// `GET https://shop.example/cart?id=1`, `GET /cart`.

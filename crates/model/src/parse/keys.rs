@@ -16,7 +16,7 @@ mod tls;
 
 pub(super) use file::{
     ADMIN, AUDIT, DRILLS, EXPECT, LEVEL, LISTENER, OVERLOAD, PROXY_PROTOCOL, RATE_LIMIT, RECEIVER,
-    ROUTE, TOKEN, VALUE, WAIVER, WEBHOOK,
+    REDIRECT, RESPOND, ROUTE, TOKEN, VALUE, WAIVER, WEBHOOK,
 };
 pub(super) use pool::{
     ADAPTIVE, BACKEND, EJECTION, HASH, HEALTH, HEDGE, MEMBER, MEMBER_LIST, MEMBERS, OBJECTIVE,
@@ -75,6 +75,8 @@ pub enum Kind {
     Choices(&'static [&'static str]),
     /// A text; an example of it.
     Text(&'static str),
+    /// A text that may be empty; an example of it.
+    AnyText(&'static str),
     /// Names of a request's parts with the text that each is.
     Headers,
     /// A list of texts; an example of one.

@@ -8,7 +8,7 @@ use super::keys::{self, VALUE};
 use super::reader::{Found, Reader, Report, Section};
 use super::reference::{reference, sub};
 use super::typed::{Expected, Limits};
-use super::{PATTERNS_MAX, ROUTES_MAX, affinity, text, too_many, upgrade};
+use super::{PATTERNS_MAX, ROUTES_MAX, affinity, target, text, too_many, upgrade};
 use crate::config::{
     Field, Matcher, PathMatch, Pattern, PatternError, Priority, RateLimit, Route, ValueMatch,
 };
@@ -60,23 +60,22 @@ pub(super) fn read(
         };
         let effect = "the route would lead nowhere";
         section.require(reader, "listener", effect, "listener = \"web\"");
-        section.require(reader, "pool", effect, "pool = \"shop\"");
         let listener = reference(reader, &section, "listener", "listener", listeners);
-        let pool = reference(reader, &section, "pool", "pool", pools);
         let host = section.read(reader, "host", text::host);
         let matcher = matcher(reader, &section);
+        let target = target::read(reader, &section, pools, &matcher.path);
         let rate_limit = rate_limit(reader, &section);
         let words = Priority::ALL.iter().map(|p| (p.as_str(), *p));
         let priority = section.choice(reader, "priority", &words.collect::<Vec<_>>());
         let upgrades = upgrade::read(reader, &section);
-        let (Some(listener), Some(pool)) = (listener, pool) else {
+        let (Some(listener), Some(target)) = (listener, target) else {
             continue;
         };
         let route = Route {
             listener,
             host,
             matcher,
-            pool,
+            target,
             rate_limit,
             priority: priority.unwrap_or_default(),
             upgrades,

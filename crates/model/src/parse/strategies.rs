@@ -13,16 +13,15 @@ use proptest::option;
 use proptest::prelude::*;
 
 use self::matching::{expectations, matcher};
-use self::tunnels::{tunnels, upgrades};
+use self::tunnels::tunnels;
 use self::waived::{policy, waivers};
 use super::weights::derive;
 use crate::config::{
     Adaptive, Address, Admin, AdminToken, Affinity, Algorithm, Backend, Choices, Config, Ejection,
     EscalationLevel, HashKey, Health, HealthCheck, Hedge, HedgeAfter, Here, HttpCheck, Intent,
     Leave, Lifetime, Listener, Locality, Matcher, Members, MembersSource, NPlusOne, Objective,
-    Overload, Place, Pool, Priority, Probe, Queue, RateLimit, Receiver, Remedies, Remedy, Reported,
-    ReportedSignal, Retry, RetryCause, RetryOn, Role, Route, Session, StickyCookie, Subset,
-    Webhook,
+    Overload, Place, Pool, Probe, Queue, Receiver, Remedies, Remedy, Reported, ReportedSignal,
+    Retry, RetryCause, RetryOn, Role, Route, Session, StickyCookie, Subset, Webhook,
 };
 use crate::ids::Name;
 use crate::policy::Waiver;
@@ -638,20 +637,6 @@ fn placed(mut pool: Pool, (here, every, origins): &Somewhere) -> Pool {
     pool
 }
 
-/// Of every third route, with each kind of key.
-fn rate_limit(number: usize, burst: usize) -> Option<RateLimit> {
-    number.is_multiple_of(3).then(|| RateLimit {
-        rps: 0.5 + (number % 1_000) as f64,
-        burst: 1 + (burst % 1_000) as u32,
-        by: match number % 4 {
-            0 => None,
-            1 => Some(HashKey::ClientAddress),
-            2 => Some(HashKey::Path),
-            _ => Some(HashKey::Header("x-key".to_owned())),
-        },
-    })
-}
-
 fn overload() -> impl Strategy<Value = Overload> {
     let memory = option::of((16u64 << 20..=1 << 50).prop_map(ByteSize));
     (memory, option::of(1u32..=1_000_000)).prop_map(|(memory, connections)| Overload {
@@ -700,15 +685,7 @@ pub(crate) fn config() -> impl Strategy<Value = Config> {
                 let waivers = top.5.into_iter().map(name_pool).collect();
                 let routes: Vec<Route> = routes
                     .into_iter()
-                    .map(|(host, matcher, l, p)| Route {
-                        listener: listeners[l % listeners.len()].name.clone(),
-                        host,
-                        matcher,
-                        pool: pools[p % pools.len()].name.clone(),
-                        rate_limit: rate_limit(p, l),
-                        priority: Priority::ALL[l % 3],
-                        upgrades: upgrades(p),
-                    })
+                    .map(|drawn| matching::route(drawn, &listeners, &pools))
                     .collect();
                 let expectations = expectations(&routes, &pools);
                 Config {

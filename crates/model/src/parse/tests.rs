@@ -11,6 +11,7 @@ mod networks;
 mod place;
 mod protocols;
 mod standing;
+mod target;
 mod tls;
 mod upgrade;
 

@@ -75,7 +75,13 @@ fn route((index, route): (usize, &config::Route)) -> Route {
         whole_segments: true,
         condition: route.matcher.condition(),
         matcher: Some(route.matcher.clone()),
-        targets: vec![(route.pool.to_string(), 1.0)],
+        answer: route.target.answer().cloned(),
+        targets: route
+            .target
+            .pool()
+            .map(|pool| (pool.to_string(), 1.0))
+            .into_iter()
+            .collect(),
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use evenkeel_model::config::{Address, Config};
+use evenkeel_model::config::{Address, Config, Target};
 use evenkeel_proxy::{Event, Proxy};
 
 use crate::support::{
@@ -134,7 +134,7 @@ fn a_request_in_flight_survives_the_removal_of_its_backend_and_pool() {
     eventually("the request", || slow.connections() == 1);
     let mut next = simple(&[other.address]);
     next.pools[0] = pool("other", &[other.address]);
-    next.routes[0].pool = next.pools[0].name.clone();
+    next.routes[0].target = Target::Pool(next.pools[0].name.clone());
     bench.swap(next);
     assert_eq!(bench.client().get("/").text(), "ok");
     release.send(()).unwrap();

@@ -5,6 +5,8 @@ mod adaptive;
 #[cfg(test)]
 mod affinity;
 #[cfg(test)]
+mod answers;
+#[cfg(test)]
 mod aware;
 #[cfg(test)]
 mod basics;

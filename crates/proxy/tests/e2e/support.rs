@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use evenkeel_balance::effective_members;
 use evenkeel_model::config::{
     Address, Admin, Affinity, Algorithm, Backend, Choices, Config, Health, Intent, Listener,
-    NPlusOne, Objective, Pool, Remedies, Retry, Route, Session,
+    NPlusOne, Objective, Pool, Remedies, Retry, Route, Session, Target,
 };
 use evenkeel_model::ids::{Epoch, Name, RevisionId};
 use evenkeel_model::tally::{BackendTally, Tally};
@@ -117,7 +117,7 @@ pub(crate) fn config(listeners: Vec<Listener>, pools: Vec<Pool>) -> Config {
         listener: listener.name.clone(),
         host: None,
         matcher: evenkeel_model::config::Matcher::prefix("/"),
-        pool: pools[0].name.clone(),
+        target: Target::Pool(pools[0].name.clone()),
         rate_limit: None,
         priority: evenkeel_model::config::Priority::Normal,
         upgrades: evenkeel_model::config::Upgrades::default(),

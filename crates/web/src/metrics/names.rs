@@ -48,7 +48,7 @@ metrics! {
     Unpicked: Counter "evenkeel_unpicked",
         "Requests for which no backend could be picked.";
     RouteRequests: Counter "evenkeel_route_requests",
-        "Requests that a route led to its pool; route: host, if it names one, and path prefix.";
+        "Requests that a route led to its pool, or answered with its status; route: host, if it names one, and path prefix.";
     HotKey: Gauge "evenkeel_hot_key",
         "Part of the requests with a key, 0 to 1, that one hot key brings to its backend; absent without such a key.";
     MembersFailed: Counter "evenkeel_members_failed",

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use evenkeel_control::{
-    BackendCounters, Handshake, Handshakes, Hedges, Http2Counts, Looks, OverloadView, Probes,
-    Published, RefusedHeaders, RouteCounter, TunnelCounts, WorkerCounters,
+    BackendCounters, Handshake, Handshakes, Hedges, Http2Counts, Leads, Looks, OverloadView,
+    Probes, Published, RefusedHeaders, RouteCounter, TunnelCounts, WorkerCounters,
 };
 use evenkeel_guard::{BackendView, GuardView, HealthView, PoolView, Status};
 use evenkeel_model::ids::Name;
@@ -275,10 +275,14 @@ fn overloaded(metric: Metric, overload: &OverloadView) -> Vec<Sample> {
 /// What came by a route.
 fn led(counter: &RouteCounter) -> Sample {
     let key = &counter.route;
+    let leads = match &counter.leads {
+        Leads::Pool(pool) => ("pool", pool.to_string()),
+        Leads::Status(status) => ("status", status.to_string()),
+    };
     let labels = [
         ("listener", key.listener.clone()),
         ("route", key.requests()),
-        ("pool", counter.pool.to_string()),
+        leads,
     ];
     sample(labels, Value::Count(counter.requests))
 }

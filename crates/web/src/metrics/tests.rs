@@ -5,8 +5,8 @@ use super::render;
 use crate::api::webhooks::Messages;
 use crate::sample;
 use evenkeel_control::{
-    BackendCounters, Hedges, Http2Counts, Looks, PoolCounters, Probes, Published, RefusedHeaders,
-    RouteCounter, Series, ShedBy, TunnelCounts, WorkerCounters,
+    BackendCounters, Hedges, Http2Counts, Leads, Looks, PoolCounters, Probes, Published,
+    RefusedHeaders, RouteCounter, Series, ShedBy, TunnelCounts, WorkerCounters,
 };
 use evenkeel_model::clock::Wall;
 use evenkeel_model::config::Priority;
@@ -150,7 +150,7 @@ fn route(host: Option<&str>, path_prefix: &str, requests: u64) -> RouteCounter {
             path_prefix: path_prefix.to_owned(),
             condition: None,
         }),
-        pool: Name::new("shop").unwrap(),
+        leads: Leads::Pool(Name::new("shop").unwrap()),
         requests,
     }
 }

@@ -23,6 +23,7 @@ fn with(edit: impl Fn(&mut Pool)) -> Setup {
         whole_segments: false,
         condition: None,
         matcher: None,
+        answer: None,
         targets: vec![("app".to_owned(), 1.0)],
     });
     setup

@@ -78,6 +78,7 @@ fn rty_02_multiplies_the_tries_of_pools_that_lead_into_each_other() {
         whole_segments: false,
         condition: None,
         matcher: None,
+        answer: None,
         targets: vec![("back".to_owned(), 1.0)],
     });
     let findings = says(&both, "RTY-02");

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use evenkeel_balance::redirect::{location, resolved};
 use evenkeel_balance::route::{Example, Found, Miss, RouteTable};
 use evenkeel_model::canonical::path_segment;
-use evenkeel_model::config::{Expectation, Outcome, PathMatch};
+use evenkeel_model::config::{Answer, Expectation, Outcome, PathMatch};
 use evenkeel_model::finding::{Finding, Severity};
-use evenkeel_model::setup::{Balancer, Listener};
+use evenkeel_model::setup::{Balancer, Listener, Route};
 
 use super::routes::prefix_of;
 use crate::rule::{Rule, Subject, Words};
@@ -18,9 +19,10 @@ pub(super) const EXPECTED: Rule = Rule {
     severity: Severity::Error,
     limit: None,
     text: "\
-`[[expect]]` in evenkeel.toml names requests and where each must go: to a pool, or to none (404), or
-that its path is refused (400). Each is asked of the very table that serves requests. An error where one
-goes elsewhere; it says which route takes it and what it lacks for the one that was meant.
+`[[expect]]` in evenkeel.toml names requests and what must become of each: to which pool it goes, what its
+route answers or where that sends the client, that no route takes it (404) or its path is refused (400).
+Each is asked of the very table that serves requests. An error where one goes elsewhere; it says which
+route takes it and what it lacks for the one that was meant.
 
 Besides, a listener should end with a route without host, path and condition: to a pool, or to an answer
 of the balancer's own. An info, because refusing what nobody named can be meant.
@@ -82,12 +84,18 @@ impl Way<'_> {
         let found = self.table.find(self.listener, &self.asked);
         let pool = match found {
             Found::Route { pool, .. } => self.subject.setup.pools.get(pool),
-            Found::Nothing | Found::Ambiguous => None,
+            Found::Answer { .. } | Found::Nothing | Found::Ambiguous => None,
         };
+        let answer = self.answer(found);
         let is_met = match &self.expectation.outcome {
             Outcome::Pool(meant) => pool.is_some_and(|pool| pool.name == meant.as_str()),
-            Outcome::NoRoute => found == Found::Nothing,
-            Outcome::Ambiguous => found == Found::Ambiguous,
+            Outcome::NoRoute => answer == Some((404, None)),
+            Outcome::Ambiguous => answer == Some((400, None)),
+            Outcome::Status(meant) => answer.as_ref().is_some_and(|(status, _)| status == meant),
+            Outcome::Redirect { to, status: meant } => answer.as_ref().is_some_and(|answer| {
+                let is_there = answer.1.as_deref().map(|at| self.whole(at)) == Some(self.whole(to));
+                is_there && meant.is_none_or(|meant| answer.0 == meant)
+            }),
         };
         if is_met {
             return None;
@@ -97,6 +105,13 @@ impl Way<'_> {
                 let pool = pool.map_or("", |pool| pool.name.as_str());
                 format!("goes to pool `{pool}` by {}", self.named(route))
             }
+            Found::Answer { route } => {
+                let named = self.named(route);
+                match answer.unwrap_or_default() {
+                    (status, Some(to)) => format!("is redirected to `{to}` ({status}) by {named}"),
+                    (status, None) => format!("is answered {status} by {named}"),
+                }
+            }
             Found::Nothing => "is answered 404: no route takes it".to_owned(),
             Found::Ambiguous => format!("is answered 400: {}", self.ambiguity()),
         };
@@ -104,6 +119,11 @@ impl Way<'_> {
             Outcome::Pool(pool) => format!("is meant for pool `{pool}`"),
             Outcome::NoRoute => "is meant for no route".to_owned(),
             Outcome::Ambiguous => "is meant to be refused for its path".to_owned(),
+            Outcome::Status(status) => format!("is meant to be answered {status}"),
+            Outcome::Redirect { to, status } => {
+                let with = status.map_or(String::new(), |status| format!(" ({status})"));
+                format!("is meant to be redirected to `{to}`{with}")
+            }
         };
         let Expectation { method, url, .. } = self.expectation;
         let words = Words {
@@ -124,6 +144,39 @@ impl Way<'_> {
         )
     }
 
+    /// What the balancer itself answers: a status, and where it sends the client.
+    fn answer(&self, found: Found) -> Option<(u16, Option<String>)> {
+        let route = match found {
+            Found::Route { .. } => return None,
+            Found::Nothing => return Some((404, None)),
+            Found::Ambiguous => return Some((400, None)),
+            Found::Answer { route } => self.subject.setup.routes.get(route)?,
+        };
+        match (route.answer.as_ref()?, &route.matcher) {
+            (Answer::Redirect(redirect), Some(matcher)) => {
+                let to = location(redirect, &matcher.path, &self.asked);
+                Some(match to {
+                    Some(to) => (redirect.status, Some(to)),
+                    None => (400, None),
+                })
+            }
+            (answer, _) => Some((answer.status(), None)),
+        }
+    }
+
+    /// A location as a whole URL, where the request is one to a host.
+    fn whole(&self, location: &str) -> String {
+        let scheme = if self.expectation.url.starts_with("https:") {
+            "https"
+        } else {
+            "http"
+        };
+        match self.expectation.host() {
+            Some(host) => resolved(location, scheme, host),
+            None => location.to_owned(),
+        }
+    }
+
     /// All that was written: one that moved down the file is the same, and one in its place is another.
     fn identity(&self) -> String {
         let Expectation {
@@ -135,6 +188,9 @@ impl Way<'_> {
         } = self.expectation;
         let ends = match outcome {
             Outcome::Pool(pool) => format!("pool={pool}"),
+            Outcome::Redirect { to, status } => {
+                format!("redirect={to} {}", status.unwrap_or_default())
+            }
             other => format!("status={}", other.status().unwrap_or_default()),
         };
         let fields = headers
@@ -145,29 +201,45 @@ impl Way<'_> {
         format!("expect.{}", path_segment(&text.join(" ")))
     }
 
-    /// Why no route to the pool that is meant takes the request.
+    /// Why no route that leads where it is meant to go takes the request.
     fn why_not(&self, found: Found) -> String {
-        let Outcome::Pool(meant) = &self.expectation.outcome else {
-            return String::new();
+        let outcome = &self.expectation.outcome;
+        let (leads, what): (&dyn Fn(&Route) -> bool, _) = match outcome {
+            Outcome::Pool(meant) => (
+                &|route| {
+                    let mut pools = route.targets.iter();
+                    pools.any(|(pool, _)| *pool == meant.as_str())
+                },
+                format!("leads to pool `{meant}`"),
+            ),
+            Outcome::Status(meant) => (
+                &|route| route.answer.as_ref().map(Answer::status) == Some(*meant),
+                format!("answers {meant}"),
+            ),
+            Outcome::Redirect { .. } => (
+                &|route| matches!(route.answer, Some(Answer::Redirect(_))),
+                "redirects".to_owned(),
+            ),
+            Outcome::NoRoute | Outcome::Ambiguous => return String::new(),
         };
-        if found == Found::Ambiguous {
-            return String::new();
+        let is_so = |route: usize| self.subject.setup.routes.get(route).is_some_and(leads);
+        match found {
+            Found::Ambiguous => return String::new(),
+            // It is the route that is meant, and says another thing.
+            Found::Answer { route } if is_so(route) => return String::new(),
+            _ => {}
         }
         let routes = self.subject.setup.routes.iter().enumerate();
         let to_it = routes.filter(|(_, route)| {
             let is_here = route.listener == self.expectation.listener.as_str();
-            is_here
-                && route
-                    .targets
-                    .iter()
-                    .any(|(pool, _)| *pool == meant.as_str())
+            is_here && leads(route)
         });
         // The nearest of several: the one that lacks least, and of these the first.
         let missing =
             to_it.map(|(index, _)| (index, self.table.miss(self.listener, &self.asked, index)));
         let Some((route, miss)) = missing.min_by_key(|(_, miss)| far(*miss)) else {
             let listener = &self.expectation.listener;
-            return format!("; no route of listener `{listener}` leads to pool `{meant}`");
+            return format!("; no route of listener `{listener}` {what}");
         };
         let named = self.named(route);
         match miss {

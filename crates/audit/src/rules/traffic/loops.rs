@@ -116,6 +116,7 @@ mod tests {
                 whole_segments: false,
                 condition: condition.map(str::to_owned),
                 matcher: None,
+                answer: None,
                 targets: vec![("app".to_owned(), 1.0)],
             });
             heads(&says(&setup, "TRF-07"))

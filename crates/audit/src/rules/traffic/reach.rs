@@ -199,6 +199,7 @@ mod tests {
             whole_segments: false,
             condition: None,
             matcher: None,
+            answer: None,
             targets: pool
                 .into_iter()
                 .map(|name| (name.to_owned(), 1.0))

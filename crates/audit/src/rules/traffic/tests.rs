@@ -50,6 +50,7 @@ fn route(host: Option<&str>, prefix: Option<&str>, pool: &str) -> Route {
         whole_segments: false,
         condition: None,
         matcher: None,
+        answer: None,
         targets: vec![(pool.to_owned(), 1.0)],
     }
 }

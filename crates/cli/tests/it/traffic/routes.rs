@@ -145,3 +145,97 @@ fn curl_reaches_the_pool_of_the_first_route_whose_every_condition_it_meets() {
         );
     }
 }
+
+#[test]
+fn curl_follows_redirects_and_gets_fixed_answers() {
+    let origin = Origin::saying("shop");
+    let mut text =
+        "[admin]\naddress = \"127.0.0.1:0\"\n[listener.web]\naddress = \"127.0.0.1:0\"\n"
+            .to_owned();
+    for keys in [
+        "path_prefix = \"/old\"\nredirect = { replace_prefix = \"/new\", status = 308 }",
+        "path = \"/moved\"\nredirect = { path = \"/old/x\", query = \"\" }",
+        "path_prefix = \"/secure\"\nredirect = { scheme = \"https\", host = \"www.shop.test\" }",
+        "path = \"/health\"\nrespond = { status = 200, body = \"fine\\n\", headers = { cache-control = \"no-store\" } }",
+        "pool = \"shop\"",
+    ] {
+        let more = format!("[[route]]\nlistener = \"web\"\n{keys}\n");
+        text += &more;
+    }
+    text += "[[expect]]\nrequest = \"GET /moved?x\"\nredirect = \"/old/x\"\nstatus = 302\n";
+    let more = format!("[pool.shop.backend.one]\naddress = \"{}\"\n", origin.text());
+    text += &more;
+    let home = Home::new(&text);
+    let instance = home.start(&[]);
+    let curl = |arguments: &[&str], target: &str| {
+        let url = format!("http://{}{target}", instance.front());
+        let fixed = ["-sS", "--max-time", "30", "--noproxy", "*"];
+        run(Command::new("curl").args(fixed).args(arguments).arg(url))
+    };
+    let told = [
+        "-L",
+        "-w",
+        " %{http_code} %{num_redirects} %{url_effective}",
+    ];
+    let own = format!("http://{}", instance.front());
+    let ran = curl(&told, "/old/a?b");
+    assert_eq!(ran.out, format!("shop 200 1 {own}/new/a?b"), "{}", ran.err);
+    let ran = curl(&told, "/moved?x");
+    assert_eq!(ran.out, format!("shop 200 2 {own}/new/x"), "{}", ran.err);
+    // 308 keeps method and body, on a connection of its own.
+    let ran = curl(&[&told[..], &["-d", "item=1"]].concat(), "/old/a");
+    assert_eq!(ran.out, format!("shop 200 1 {own}/new/a"), "{}", ran.err);
+    let last = origin.heads().pop().unwrap();
+    assert!(last.starts_with("POST /new/a HTTP/1.1\r\n"), "{last}");
+    let ran = curl(&["-i"], "/secure/x?y");
+    assert!(ran.out.starts_with("HTTP/1.1 302 Found\r\n"), "{}", ran.out);
+    assert!(
+        ran.out
+            .contains("Location: https://www.shop.test/secure/x?y\r\n"),
+        "{}",
+        ran.out
+    );
+    let ran = curl(&["-i"], "/health");
+    assert!(
+        ran.out.contains("cache-control: no-store\r\n"),
+        "{}",
+        ran.out
+    );
+    assert!(ran.out.ends_with("\r\n\r\nfine\n"), "{}", ran.out);
+    let head = curl(&["-I"], "/health");
+    assert!(head.out.contains("Content-Length: 5\r\n"), "{}", head.out);
+}
+
+#[test]
+fn an_instance_that_only_redirects_needs_no_pool_until_it_gets_one() {
+    let text = "[admin]\naddress = \"127.0.0.1:0\"\n[listener.web]\naddress = \"127.0.0.1:0\"\n\
+                [[route]]\nlistener = \"web\"\nredirect = { scheme = \"https\" }\n";
+    let home = Home::new(text);
+    let instance = home.start(&[]);
+    let request = b"GET /a HTTP/1.1\r\nhost: shop.test\r\nconnection: close\r\n\r\n";
+    let answer = exchange(instance.front(), request);
+    assert_eq!(answer.status(), 302);
+    assert_eq!(answer.field("location"), Some("https://shop.test/a"));
+    assert_eq!(instance.status()["revision"], "r1");
+    let origin = Origin::saying("shop");
+    let address = origin.text();
+    let more = format!(
+        "[[route]]\nlistener = \"web\"\npath = \"/shop\"\npool = \"shop\"\n[pool.shop.backend.one]\naddress = \"{address}\"\n"
+    );
+    let route = "[[route]]\nlistener = \"web\"\nredirect";
+    let (pool, redirect) = (more, &text[text.find(route).unwrap()..]);
+    let listeners = &text[..text.find(route).unwrap()];
+    home.write("next.toml", &format!("{listeners}{pool}{redirect}"));
+    // Nobody has asked for the pool yet, so there is no evidence; it is in force all the same.
+    instance.cli(&[
+        "apply",
+        "next.toml",
+        "--yes",
+        "--reason",
+        "shop",
+        "--wait",
+        "1s",
+    ]);
+    let request = b"GET /shop HTTP/1.1\r\nhost: shop.test\r\nconnection: close\r\n\r\n";
+    assert_eq!(exchange(instance.front(), request).body(), "shop");
+}

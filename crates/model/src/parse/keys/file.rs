@@ -8,6 +8,7 @@ use super::super::expect::STATUS;
 use super::super::operations::ACK_WITHIN;
 use super::super::protocols::STREAMS_MAX;
 use super::super::route::{BURST, RATE};
+use super::super::target::{PORT, REDIRECT_STATUS, RESPOND_STATUS};
 use super::pool::{HASH, POOL};
 use super::tls::{SEEN_FILE, TLS};
 use super::{Key, Kind, Table};
@@ -83,9 +84,8 @@ pub static FILE: Table = Table {
         Key::new(
             "pool",
             Kind::Named(&POOL),
-            "Groups of backends that share requests.",
-        )
-        .required(),
+            "Groups of backends that share requests; none where every route answers itself.",
+        ),
         Key::new("notify", Kind::Named(&RECEIVER), "Receivers of notices."),
         Key::new(
             "webhook",
@@ -333,7 +333,17 @@ pub(in super::super) static ROUTE: Table = Table {
             Kind::Values(&VALUE),
             "Parameters of the query that a request must have, or must not have.",
         ),
-        Key::new("pool", Kind::Name, "Where the requests go.").required(),
+        Key::new("pool", Kind::Name, "Where the requests go."),
+        Key::new(
+            "redirect",
+            Kind::Table(&REDIRECT),
+            "In place of pool: the clients are sent elsewhere.",
+        ),
+        Key::new(
+            "respond",
+            Kind::Table(&RESPOND),
+            "In place of pool: the requests get this answer.",
+        ),
         Key::new(
             "rate_limit",
             Kind::Table(&RATE_LIMIT),
@@ -351,6 +361,60 @@ pub(in super::super) static ROUTE: Table = Table {
             "What requests may be upgraded to, such as \"websocket\"; [] passes no upgrade on.",
         )
         .or("[\"websocket\"]"),
+    ],
+};
+
+pub(in super::super) static REDIRECT: Table = Table {
+    about: "Where clients are sent; what is not named stays as it is in the request.",
+    keys: &[
+        Key::new(
+            "status",
+            Kind::whole(&REDIRECT_STATUS),
+            "301, 302, 303, 307 or 308; browsers keep a permanent one, and no rollback reaches them.",
+        )
+        .or("302"),
+        Key::new("scheme", Kind::Choice(&["http", "https"]), "The scheme."),
+        Key::new("host", Kind::Text("www.example.com"), "The host."),
+        Key::new(
+            "port",
+            Kind::whole(&PORT),
+            "The port; without it that of the scheme, where scheme or host is named.",
+        ),
+        Key::new("path", Kind::Text("/moved"), "The whole path."),
+        Key::new(
+            "replace_prefix",
+            Kind::Text("/new"),
+            "What stands in the place of the route's path_prefix; \"/\" takes it away.",
+        ),
+        Key::new(
+            "query",
+            Kind::AnyText("from=old"),
+            "The query; \"\" for none.",
+        ),
+    ],
+};
+
+pub(in super::super) static RESPOND: Table = Table {
+    about: "A fixed answer.",
+    keys: &[
+        Key::new("status", Kind::whole(&RESPOND_STATUS), "Its status.").required(),
+        Key::new(
+            "body",
+            Kind::AnyText("back soon\n"),
+            "Its body, at most 16 KiB.",
+        )
+        .or("\"\""),
+        Key::new(
+            "content_type",
+            Kind::Text("text/html; charset=utf-8"),
+            "What the body is.",
+        )
+        .or("\"text/plain; charset=utf-8\""),
+        Key::new(
+            "headers",
+            Kind::Headers,
+            "Further header fields, at most 16.",
+        ),
     ],
 };
 
@@ -373,7 +437,12 @@ pub(in super::super) static EXPECT: Table = Table {
         Key::new(
             "status",
             Kind::whole(&STATUS),
-            "In place of pool: 404 where no route may take it, 400 where its path can be read in two ways.",
+            "In place of pool: the answer of its route, 404 where no route takes it, 400 where its path can be read in two ways.",
+        ),
+        Key::new(
+            "redirect",
+            Kind::Text("https://shop.example/cart"),
+            "In place of pool: where its route sends the client, a URL or a path on the same host.",
         ),
     ],
 };

@@ -98,6 +98,29 @@ fn every_word_of_the_tables_is_one_that_the_reader_takes() {
     }
 }
 
+/// The same of a table of a route, which leads to no pool then.
+fn answered(header: &str, path: &str, key: &str, default: &str) {
+    let table = header.replace("[[route]]\n", "[[route]]\nlistener = 'web'\npath = '/x'\n");
+    let base = format!("{WHOLE}{table}\n");
+    let base = if path.contains("respond") {
+        format!("{base}status = 200\n")
+    } else {
+        format!("{base}host = 'a.test'\n")
+    };
+    let hash = |text: &str| {
+        let parsed = parse(text, None);
+        let config = parsed
+            .config
+            .unwrap_or_else(|| panic!("{path}: {:#?}", parsed.findings));
+        content_hash(&config)
+    };
+    assert_eq!(
+        hash(&format!("{base}{key} = {default}\n")),
+        hash(&base),
+        "{path}"
+    );
+}
+
 #[test]
 fn a_default_that_is_written_out_changes_nothing() {
     let before = content_hash(&parse(WHOLE, None).config.unwrap());
@@ -115,6 +138,11 @@ fn a_default_that_is_written_out_changes_nothing() {
                 &format!("pool = 'site'\n{} = {default}\n", key.name),
             ),
             "[[escalation]]" => return, // without a level there is none
+            _ if header.starts_with("[[route]]\n") => {
+                answered(header, &path, key.name, default);
+                seen += 1;
+                return;
+            }
             _ => {
                 let (table, _) = path.rsplit_once('.').unwrap_or(("", ""));
                 let at = WHOLE

@@ -41,6 +41,7 @@ fn a_peak_of_the_whole_brings_a_canary_its_part_of_it() {
         whole_segments: false,
         condition: condition.map(str::to_owned),
         matcher: None,
+        answer: None,
         targets: targets
             .iter()
             .map(|(n, part)| ((*n).to_owned(), *part))

@@ -1,11 +1,16 @@
 //! Arbitrary matchers of routes.
 
+use std::num::NonZeroU16;
+
 use proptest::collection::{btree_map, btree_set};
 use proptest::prelude::*;
 
+use super::tunnels::upgrades;
 use crate::config::{
-    Expectation, Field, Matcher, Outcome, PathMatch, Pattern, Pool, Route, ValueMatch,
+    Answer, Expectation, Field, HashKey, Listener, Matcher, NewPath, Outcome, PathMatch, Pattern,
+    Pool, Priority, RateLimit, Redirect, Respond, Route, Scheme, Target, Upgrades, ValueMatch,
 };
+use crate::ids::Name;
 
 pub(super) fn matcher() -> impl Strategy<Value = Matcher> {
     let prefix = prop_oneof![Just("/".to_owned()), "(/[a-z0-9~%\"']{1,5}){1,3}"];
@@ -61,8 +66,84 @@ pub(super) fn expectations(routes: &[Route], pools: &[Pool]) -> Vec<Expectation>
         outcome: match n {
             1 => Outcome::NoRoute,
             2 => Outcome::Ambiguous,
+            3 => Outcome::Status(503),
+            4 => Outcome::Redirect {
+                to: "https://a.b/c?d".to_owned(),
+                status: None,
+            },
+            5 => Outcome::Redirect {
+                to: "/c".to_owned(),
+                status: Some(301),
+            },
             _ => Outcome::Pool(pools[n % pools.len()].name.clone()),
         },
     })
     .collect()
+}
+
+/// Every second one a pool, the others answers of every form.
+fn target(matcher: &Matcher, pool: Name, seed: usize) -> Target {
+    let bit = |n: usize| (seed >> n).is_multiple_of(2);
+    match seed % 4 {
+        0 => Target::Answer(Answer::Redirect(Redirect {
+            status: Redirect::STATUSES[seed / 4 % 5],
+            scheme: bit(2).then_some(Scheme::ALL[seed / 8 % 2]),
+            host: bit(3).then(|| "www.a-b.test".to_owned()),
+            port: bit(4).then_some(NonZeroU16::MAX),
+            path: match (bit(5), &matcher.path) {
+                (true, PathMatch::Prefix(_)) => Some(NewPath::Prefix("/new".to_owned())),
+                (true, _) => Some(NewPath::Whole("/a%20\"b".to_owned())),
+                _ => None,
+            },
+            query: Some(["", "a=\"b"][seed / 64 % 2].to_owned()),
+        })),
+        1 if bit(2) => Target::Answer(Answer::Respond(Respond {
+            status: 204,
+            body: String::new(),
+            content_type: Respond::CONTENT_TYPE_DEFAULT.to_owned(),
+            headers: vec![("x-a".to_owned(), "b c \"".to_owned())],
+        })),
+        1 => Target::Answer(Answer::Respond(Respond {
+            status: 503,
+            body: ["", "back soon\n\t\"é\""][seed / 8 % 2].to_owned(),
+            content_type: "text/html".to_owned(),
+            headers: Vec::new(),
+        })),
+        _ => Target::Pool(pool),
+    }
+}
+
+/// A route as it was drawn, between some of these.
+pub(super) fn route(
+    (host, matcher, l, p): (Option<String>, Matcher, usize, usize),
+    listeners: &[Listener],
+    pools: &[Pool],
+) -> Route {
+    let target = target(&matcher, pools[p % pools.len()].name.clone(), l ^ p);
+    Route {
+        listener: listeners[l % listeners.len()].name.clone(),
+        host,
+        matcher,
+        upgrades: match target {
+            Target::Pool(_) => upgrades(p),
+            Target::Answer(_) => Upgrades::default(),
+        },
+        target,
+        rate_limit: rate_limit(p, l),
+        priority: Priority::ALL[l % 3],
+    }
+}
+
+/// Of every third route, with each kind of key.
+fn rate_limit(number: usize, burst: usize) -> Option<RateLimit> {
+    number.is_multiple_of(3).then(|| RateLimit {
+        rps: 0.5 + (number % 1_000) as f64,
+        burst: 1 + (burst % 1_000) as u32,
+        by: match number % 4 {
+            0 => None,
+            1 => Some(HashKey::ClientAddress),
+            2 => Some(HashKey::Path),
+            _ => Some(HashKey::Header("x-key".to_owned())),
+        },
+    })
 }

@@ -250,16 +250,16 @@ const WRONG_EXPECTATIONS: &[(&str, &str, &str, &str)] = &[
         "keep one",
     ),
     (
-        "request = 'GET /'\nstatus = 403",
-        "status",
+        "request = 'GET /'\nredirect = 'shop.test'",
+        "redirect",
         "CFG-03",
-        "status = 404",
+        "https://shop.example",
     ),
     (
-        "request = 'GET /'\nstatus = 200",
+        "request = 'GET /'\nstatus = 100",
         "status",
         "CFG-06",
-        "400 to 404",
+        "200 to 599",
     ),
     (
         "request = 'GET /'\npool = 'none'",
