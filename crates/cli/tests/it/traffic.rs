@@ -5,6 +5,7 @@ mod forwarded;
 mod http2;
 mod life;
 mod proxied;
+mod reloads;
 mod routes;
 mod seen;
 mod shop;

@@ -143,6 +143,16 @@ impl Conn {
         self.stream.write_all(bytes).is_ok()
     }
 
+    /// Sends back what comes, until the other end closes.
+    pub(crate) fn echo(&mut self) {
+        let mut bytes = [0; 4_096];
+        while let Ok(count @ 1..) = self.reader.read(&mut bytes) {
+            if self.stream.write_all(&bytes[..count]).is_err() {
+                return;
+            }
+        }
+    }
+
     /// Waits until the other end closes.
     pub(crate) fn hang(&mut self) {
         let mut byte = [0];
