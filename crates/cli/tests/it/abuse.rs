@@ -4,6 +4,7 @@ mod admin;
 mod backends;
 mod conformance;
 mod endless;
+mod floods;
 mod heads;
 mod slow;
 mod start;

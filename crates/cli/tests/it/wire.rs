@@ -260,6 +260,11 @@ impl Honest {
         Self(load(to, rate))
     }
 
+    /// The 99th percentile of the response times so far, microseconds.
+    pub(crate) fn p99_us(&self) -> u64 {
+        self.0.total().latency.quantile_us(0.99).unwrap_or(0)
+    }
+
     /// Ends it: nothing failed, nothing was refused, and enough was answered to say so.
     #[track_caller]
     pub(crate) fn unharmed(self) -> u64 {
