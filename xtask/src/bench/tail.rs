@@ -87,7 +87,7 @@ struct Round {
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let dir = super::place(options.rounds)?;
     let peers = Peers {
-        evenkeel: evenkeel(options)?,
+        evenkeel: super::binary(options.evenkeel.as_deref())?,
         envoy: find_envoy(options.envoy.as_deref(), &dir, !options.no_fetch),
         dir: dir.join(format!("tail-{}", std::process::id())),
     };
@@ -106,13 +106,6 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
         crate::say(&format!("the tables are in {PAGE}"));
     }
     Ok(())
-}
-
-fn evenkeel(options: &Options) -> anyhow::Result<PathBuf> {
-    if let Some(told) = &options.evenkeel {
-        return Ok(told.clone());
-    }
-    super::release()
 }
 
 /// Requests per second that the origins can serve together.
