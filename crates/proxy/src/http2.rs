@@ -32,7 +32,7 @@ use tokio::task::JoinSet;
 use crate::age::Age;
 use crate::bind::ListenSocket;
 use crate::buf::Buf;
-use crate::connection::{Connection, FAREWELL, HALF_CLOSED_GRACE, limits};
+use crate::connection::{Connection, FAREWELL, limits};
 use crate::exchange;
 use crate::fault::Fault;
 use crate::state::Worker;
@@ -59,6 +59,8 @@ const FAULTS_MAX: usize = 256;
 /// reset it, and the client would lose them.
 const LINGER: Duration = Duration::from_secs(1);
 const LINGER_BYTES: usize = 1024 * 1024;
+/// How long a client that was told to leave may go on to ask for more.
+const LEAVING_MAX: Duration = FAREWELL.saturating_mul(10);
 
 /// Clients that speak HTTP/2, counted by all workers.
 #[derive(Debug, Default)]
@@ -294,11 +296,16 @@ impl Driver {
     /// The next request. While too many that were taken back are still being let go, none is taken.
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Asked, h2::Error>>> {
         let room = self.h2.max_concurrent_recv_streams().saturating_mul(2);
-        if self.jobs.len() < room {
+        if self.jobs.len() < room && !self.has_outstayed() {
             return self.h2.poll_accept(cx);
         }
         let closed = self.h2.poll_closed(cx);
         closed.map(|closed| closed.err().map(Err))
+    }
+
+    /// Whether the client was told to leave so long ago that it is asking for more in spite of it.
+    fn has_outstayed(&self) -> bool {
+        self.leaving.is_some_and(|at| at.elapsed() > LEAVING_MAX)
     }
 
     fn open(&mut self, request: Request<RecvStream>, mut respond: SendResponse<Bytes>) {
@@ -393,9 +400,10 @@ impl Driver {
         let block = self.meter.scanner.borrow().block_since;
         let block = block.map(|at| (at + patience(|l| l.head_timeout), Late::Block));
         let idle = self.idle_since + patience(|l| l.idle_timeout);
-        let idle = self
-            .leaving
-            .map_or(idle, |at| idle.min(self.idle_since.max(at) + FAREWELL));
+        let idle = self.leaving.map_or(idle, |at| {
+            let farewell = self.idle_since.max(at) + FAREWELL;
+            idle.min(farewell).min(at + LEAVING_MAX)
+        });
         let idle = self.jobs.is_empty().then_some((idle, Late::Idle));
         let open = [block, idle].into_iter().flatten();
         let open = open.filter(|_| self.closing.is_none());
@@ -432,10 +440,8 @@ impl Driver {
         if let Some(stream) = meter.rest.take() {
             linger(stream, timer).await;
         }
-        let all = async { while jobs.join_next().await.is_some() {} };
-        if tokio::time::timeout(HALF_CLOSED_GRACE, all).await.is_err() {
-            tracing::debug!("requests of a client that is gone were cut off");
-        }
+        // Each ends by itself: its reads and writes fail from now on, and what it waits for has a deadline.
+        while jobs.join_next().await.is_some() {}
     }
 }
 

@@ -78,6 +78,8 @@ pub(super) struct Scanner {
     empty: Bucket,
     /// Since when a header block is not complete.
     pub(super) block_since: Option<Instant>,
+    /// Whether it is complete with the frame that is being skipped.
+    block_ends: bool,
     pub(super) is_flooded: bool,
 }
 
@@ -90,6 +92,7 @@ impl Scanner {
             resets: RESETS,
             empty: EMPTY,
             block_since: None,
+            block_ends: false,
             is_flooded: false,
         }
     }
@@ -100,6 +103,10 @@ impl Scanner {
             let skipped = self.skip.min(bytes.len());
             self.skip -= skipped;
             bytes = bytes.get(skipped..).unwrap_or_default();
+            if self.skip == 0 && self.block_ends {
+                self.block_ends = false;
+                self.block_since = None;
+            }
             let wanted = (HEADER - self.filled).min(bytes.len());
             let (head, rest) = bytes.split_at(wanted);
             if let Some(place) = self.header.get_mut(self.filled..self.filled + wanted) {
@@ -125,11 +132,8 @@ impl Scanner {
         let cost = match kind {
             RST_STREAM => return self.reset(now),
             HEADERS | CONTINUATION => {
-                self.block_since = if flags & END_HEADERS == 0 {
-                    self.block_since.or(Some(now))
-                } else {
-                    None
-                };
+                self.block_since = self.block_since.or(Some(now));
+                self.block_ends = flags & END_HEADERS != 0;
                 u32::from(kind == CONTINUATION && self.skip == 0)
             }
             // Flow control is the client's own business, and cheap.
@@ -212,7 +216,15 @@ mod tests {
         scanner.scan(&frame(1, 1, &[0x82]), start);
         scanner.scan(&frame(9, 0, &[0x86]), later);
         assert_eq!(scanner.block_since, Some(start));
-        scanner.scan(&frame(9, 4, &[0x84]), later);
+        let last = frame(9, 4, &[0x84, 0x86]);
+        let (most, rest) = last.split_at(last.len() - 1);
+        scanner.scan(most, later);
+        assert_eq!(scanner.block_since, Some(start));
+        scanner.scan(rest, later);
+        assert_eq!(scanner.block_since, None);
+        // A frame that has no payload is complete with its header.
+        scanner.scan(&frame(1, 1, &[0x82]), later);
+        scanner.scan(&frame(9, 4, &[]), later);
         assert_eq!(scanner.block_since, None);
     }
 }

@@ -2,15 +2,16 @@
 
 use std::net::SocketAddr;
 use std::sync::mpsc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use evenkeel_model::config::{Config, Protocols};
 use http::{HeaderMap, HeaderValue, Request};
 
 use crate::frames::{
-    Answer, DATA, END_HEADERS, END_STREAM, GET, GOAWAY, HEADERS, Library, RESET, Raw, WHOLE, whole,
+    Answer, DATA, END_HEADERS, END_STREAM, GET, GOAWAY, HEADERS, Library, RESET, Raw, WHOLE, block,
+    frame, whole,
 };
-use crate::support::{Bench, Origin, eventually, header, refused, simple};
+use crate::support::{Bench, Origin, PATIENCE, eventually, header, refused, simple};
 
 const BOTH: Protocols = Protocols {
     http1: true,
@@ -408,7 +409,7 @@ fn a_connection_without_requests_ends_after_its_time_whatever_else_it_sends() {
     assert_eq!(raw.verdict(), "200");
     let mut pings = 0;
     let goaway = loop {
-        raw.flood(&crate::frames::frame(crate::frames::PING, 0, 0, &[1; 8]));
+        raw.flood(&frame(crate::frames::PING, 0, 0, &[1; 8]));
         match raw.until(&[crate::frames::PING, GOAWAY]) {
             Some(frame) if frame.kind == GOAWAY => break frame,
             Some(_) => pings += 1,
@@ -433,6 +434,28 @@ fn a_connection_takes_no_more_requests_than_its_lifetime_allows() {
     }
     assert_eq!(raw.until(&[GOAWAY]).unwrap().code(), 0);
     while raw.next().is_some() {}
+}
+
+#[test]
+fn a_client_that_asks_on_though_it_was_told_to_leave_is_closed() {
+    let origin = Origin::answering(OK);
+    let mut config = speaking(&[origin.address]);
+    config.listeners[0].lifetime.requests_max = Some(1);
+    let bench = Bench::start(config);
+    let mut raw = Raw::connect(bench.address());
+    let start = Instant::now();
+    let mut stream = 1;
+    // What is asked for in between is answered: the client may not have heard of it yet.
+    while start.elapsed() < PATIENCE {
+        raw.flood(&frame(HEADERS, WHOLE, stream, &block(&GET)));
+        if raw.until(&[HEADERS]).is_none() {
+            break;
+        }
+        stream += 2;
+        std::thread::park_timeout(Duration::from_millis(20));
+    }
+    assert!(stream > 3, "{stream}");
+    assert!(start.elapsed() < PATIENCE, "{stream}");
 }
 
 #[test]

@@ -372,6 +372,11 @@ fn what_does_not_come_in_time_ends_the_connection() {
     raw.send(HEADERS, 1, 1, &block(&GET));
     assert_eq!(raw.until(&[GOAWAY]).unwrap().code(), CALM);
     eventually("a count", || counts(&bench).timeout == 2);
+    let mut raw = Raw::connect(bench.address());
+    let whole = frame(HEADERS, WHOLE, 1, &block(&GET));
+    raw.flood(&whole[..whole.len() - 1]);
+    assert_eq!(raw.until(&[GOAWAY]).unwrap().code(), CALM);
+    eventually("a count", || counts(&bench).timeout == 3);
 }
 
 #[test]
