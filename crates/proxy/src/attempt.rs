@@ -286,7 +286,11 @@ impl Exchange<'_> {
         }
         waiting.interim.clear();
         waiting.interim_written = 0;
-        Ok(())
+        // What was taken over TLS leaves while the backend is waited for.
+        match self.connection.stream.poll_flush(cx) {
+            Poll::Ready(Err(_)) => Err(Fault::ClientGone),
+            _ => Ok(()),
+        }
     }
 
     /// The length of the final response head, once it is there and everything interim has been passed on.

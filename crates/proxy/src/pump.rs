@@ -123,6 +123,11 @@ impl Pump {
                 self.blocked = Blocked::Sink;
                 return sink.poll_flush(cx).map_err(|_broken| PumpError::Sink);
             } else {
+                // What was taken over TLS leaves while more is waited for.
+                if let Poll::Ready(Err(_)) = sink.poll_flush(cx) {
+                    self.blocked = Blocked::Sink;
+                    return Poll::Ready(Err(PumpError::Sink));
+                }
                 self.blocked = Blocked::Source;
                 let read = ready!(buf.poll_fill(cx, source, blocks));
                 let read = read.map_err(|_broken| PumpError::Source)?;

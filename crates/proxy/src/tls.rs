@@ -37,8 +37,8 @@ use rustls::version::{TLS12, TLS13};
 use rustls::{RootCertStore, SupportedProtocolVersion};
 
 pub use files::{FileError, KeyRing, Role, see};
-pub(crate) use handshake::{ALERT, HandshakeCells, accept, is_tls};
 pub use handshake::{Handshake, Handshakes};
+pub(crate) use handshake::{HandshakeCells, accept, is_tls};
 pub(crate) use stream::TlsStream;
 
 /// The protocols that are offered to clients, the preferred one first.
@@ -93,7 +93,7 @@ pub enum TlsError {
 
 /// What a listener speaks TLS with.
 pub(crate) struct Terminator {
-    /// What it was made of: the settings, and the hashes of the files in their order.
+    /// What it was made of: the settings, and the hashes of the files' bytes in their order.
     made_of: (Tls, Vec<String>),
     /// What its tickets stand for: who was asked for a certificate, from which authorities.
     asks: Option<(bool, String)>,
@@ -121,11 +121,13 @@ impl Terminator {
     ) -> Result<Arc<Self>, TlsError> {
         let name = listener.name.as_str();
         let hashes = tls.files().map(|path| {
-            let seen = config.seen_file(path).map(|seen| seen.sha256.clone());
-            seen.ok_or_else(|| TlsError::Unsealed {
+            let seen = config.seen_file(path).ok_or_else(|| TlsError::Unsealed {
                 listener: name.to_owned(),
                 file: path.display().to_string(),
-            })
+            })?;
+            // Other bytes may be held in the place of those that are gone.
+            let held = ring.get(&seen.sha256);
+            Ok(held.map_or_else(|| seen.sha256.clone(), |bytes| files::hash(&bytes)))
         });
         let hashes = hashes.collect::<Result<Vec<_>, _>>()?;
         let made_of = (tls.clone(), hashes);

@@ -95,7 +95,7 @@ pub fn see(path: &Path, bytes: &[u8], role: Role<'_>) -> Result<SeenFile, FileEr
     Ok(seen)
 }
 
-fn hash(bytes: &[u8]) -> String {
+pub(super) fn hash(bytes: &[u8]) -> String {
     let digest = Sha256::digest(bytes);
     digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
