@@ -168,8 +168,12 @@ async fn secured(worker: &Worker, stream: Stream, socket: &ListenSocket) -> Opti
     let (Some(edge), Some(tls)) = (edge, &listener.tls) else {
         return Some(stream);
     };
-    let terminator = edge.terminator.as_ref()?;
-    tls::accept(stream, terminator, &edge.handshakes, tls.handshake_timeout).await
+    let terminator = Arc::clone(edge.terminator.as_ref()?);
+    let cells = Arc::clone(&edge.handshakes);
+    let patience = tls.handshake_timeout;
+    // A handshake may take long; it must not keep a configuration alive.
+    drop(view);
+    tls::accept(stream, &terminator, &cells, patience, worker, socket).await
 }
 
 impl Connection {
@@ -185,16 +189,17 @@ impl Connection {
         served
     }
 
-    /// Counts a client that speaks TLS to a listener without, and says so in its language.
-    fn refuse_tls(&mut self) {
+    /// Counts a client whose request is refused because it speaks TLS to a listener without.
+    fn note_tls(&self) {
+        if self.stream.is_tls() || !tls::is_tls(self.buf.filled()) {
+            return;
+        }
         let view = self.worker.view();
         let edge = view.listener(&self.socket.listener);
         let edge = edge.and_then(|(index, _)| view.published.snapshot.edges.get(index));
         if let Some(edge) = edge {
             edge.handshakes.count(Handshake::NotTlsHere);
         }
-        let mut cx = Context::from_waker(Waker::noop());
-        drop(self.stream.poll_write(&mut cx, &[IoSlice::new(tls::ALERT)]));
     }
 
     fn speaks_http1(&self) -> bool {
@@ -256,11 +261,10 @@ impl Connection {
                     Ok(Some(length)) => return Poll::Ready(Ok(length)),
                     Ok(None) if self.buf.is_full() => self.buf.grow(limits.head_max + BLOCK),
                     Ok(None) => {}
-                    Err(_) if !self.stream.is_tls() && tls::is_tls(self.buf.filled()) => {
-                        self.refuse_tls();
-                        return Poll::Ready(Err(None));
+                    Err(refusal) => {
+                        self.note_tls();
+                        return Poll::Ready(Err(Some(Fault::Refused(refusal))));
                     }
-                    Err(refusal) => return Poll::Ready(Err(Some(Fault::Refused(refusal)))),
                 }
                 if due.is_none() {
                     let timeout = listener.map_or(FAREWELL, |l| l.head_timeout);

@@ -26,6 +26,7 @@ use tokio::sync::Notify;
 use tokio::sync::mpsc::error::TrySendError;
 
 use crate::access::LogBuffer;
+use crate::bind::ListenSocket;
 use crate::buf::Blocks;
 use crate::catch_up::CatchUp;
 use crate::counts::{EpochCells, PoolCounts};
@@ -303,6 +304,12 @@ impl Worker {
     /// Whether memory is so scarce that no connection is kept for another request.
     pub(crate) fn is_tight(&self) -> bool {
         self.shared.governor.pressure().is_tight()
+    }
+
+    /// Whether who came by `socket` and asks for nothing now is to leave.
+    pub(crate) fn is_over(&self, socket: &ListenSocket) -> bool {
+        let is_removed = || self.view().listener(&socket.listener).is_none();
+        self.is_draining() || self.is_tight() || is_removed()
     }
 
     /// Housekeeping several times a second.

@@ -2,6 +2,7 @@
 
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker, ready};
@@ -11,6 +12,9 @@ use rustls::{Error, HandshakeKind, ServerConnection};
 
 use super::{Terminator, TlsStream};
 use crate::answer;
+use crate::bind::ListenSocket;
+use crate::connection::FAREWELL;
+use crate::state::Worker;
 use crate::stream::Stream;
 use crate::timer::Timer;
 
@@ -79,9 +83,6 @@ impl HandshakeCells {
     }
 }
 
-/// A fatal alert, handshake_failure: what a client of TLS understands.
-pub(crate) const ALERT: &[u8] = &[0x15, 3, 3, 0, 2, 2, 40];
-
 /// Whether bytes that are no request are the beginning of TLS.
 pub(crate) fn is_tls(bytes: &[u8]) -> bool {
     matches!(bytes, [RECORD_HANDSHAKE, 3, ..])
@@ -93,8 +94,11 @@ pub(crate) async fn accept(
     terminator: &Terminator,
     cells: &HandshakeCells,
     patience: Duration,
+    worker: &Worker,
+    socket: &ListenSocket,
 ) -> Option<Stream> {
-    let mut timer = Timer::new(Instant::now() + patience);
+    let due = Instant::now() + patience;
+    let mut timer = Timer::new(due);
     let tls = match ServerConnection::new(Arc::clone(&terminator.config)) {
         Ok(tls) => tls,
         Err(error) => {
@@ -103,11 +107,27 @@ pub(crate) async fn accept(
         }
     };
     let mut stream = Box::new(TlsStream::new(raw, tls));
-    let result = poll_fn(|cx| match poll_handshake(&mut stream, cx) {
-        Poll::Pending => timer.poll(cx).map(|()| Handshake::Timeout),
-        done @ Poll::Ready(_) => done,
+    let mut look = pin!(worker.look.notified());
+    let mut farewell = None;
+    let result = poll_fn(|cx| {
+        if let Poll::Ready(result) = poll_handshake(&mut stream, cx) {
+            return Poll::Ready(Some(result));
+        }
+        loop {
+            // Whoever has said nothing yet holds up no drain.
+            let is_over = stream.first.is_none() && worker.is_over(socket);
+            farewell = is_over.then(|| farewell.unwrap_or_else(|| Instant::now() + FAREWELL));
+            timer.set(farewell.map_or(due, |by| due.min(by)));
+            if timer.poll(cx).is_ready() {
+                return Poll::Ready(farewell.is_none().then_some(Handshake::Timeout));
+            }
+            if look.as_mut().poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+            look.set(worker.look.notified());
+        }
     })
-    .await;
+    .await?;
     cells.count(result);
     if result == Handshake::PlainHttp {
         say_plain(&mut stream.raw);

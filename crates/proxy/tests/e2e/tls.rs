@@ -3,7 +3,7 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use evenkeel_balance::effective_members;
 use evenkeel_model::config::{Config, ProxyProtocol, StickyCookie, TlsVersion};
@@ -178,7 +178,7 @@ fn a_session_is_resumed_on_any_worker_and_after_a_reload_but_not_where_more_is_a
 }
 
 #[test]
-fn plain_http_where_tls_is_spoken_is_told_so_and_tls_elsewhere_gets_an_alert() {
+fn plain_http_where_tls_is_spoken_is_told_so_and_tls_elsewhere_is_refused_and_counted() {
     let (authority, files) = shop();
     let origin = Origin::answering(OK);
     let bench = files.start(&[origin.address]);
@@ -192,8 +192,11 @@ fn plain_http_where_tls_is_spoken_is_told_so_and_tls_elsewhere_gets_an_alert() {
     let open = Bench::start(simple(&[origin.address]));
     let config = trusting(&authority, None, BOTH);
     let mut client = Secure::new(open.address(), NAME, &config);
-    let error = client.try_send(GET).unwrap_err();
-    assert!(error.to_string().contains("HandshakeFailure"), "{error}");
+    assert!(client.try_send(GET).is_err());
+    assert_eq!(count(&open, Handshake::NotTlsHere), 1);
+    let mut noise = Client::connect(open.address());
+    noise.send("\x16 / HTTP/1.1\r\n\r\n");
+    assert_eq!(noise.response().status, 400);
     assert_eq!(count(&open, Handshake::NotTlsHere), 1);
 }
 
@@ -275,11 +278,31 @@ fn what_a_backend_sent_arrives_at_a_slow_client_though_the_backend_falls_silent(
     });
     let bench = files.start(&[origin.address]);
     let config = trusting(&authority, None, BOTH);
-    let mut client = Secure::new(bench.address(), NAME, &config);
-    client.send(GET);
-    client.head();
-    let body = client.read(PART);
-    assert!(body.iter().all(|byte| *byte == b'x'));
+    for says_the_end in [false, true] {
+        let mut client = Secure::new(bench.address(), NAME, &config);
+        client.send(GET);
+        if says_the_end {
+            client.0.get_mut().conn.send_close_notify();
+            client.0.get_mut().flush().unwrap();
+        }
+        client.head();
+        let body = client.read(PART);
+        assert!(body.iter().all(|byte| *byte == b'x'));
+    }
+}
+
+#[test]
+fn a_client_that_has_not_begun_its_handshake_holds_up_no_drain() {
+    let (_, files) = shop();
+    let origin = Origin::answering(OK);
+    let bench = files.start(&[origin.address]);
+    let mut silent = Client::connect(bench.address());
+    eventually("the client", || bench.proxy.connections() == 1);
+    let start = Instant::now();
+    bench.proxy.drain(PATIENCE);
+    assert_eq!(bench.proxy.join().cut_off, 0);
+    assert!(start.elapsed() < PATIENCE / 2);
+    assert!(silent.closed());
 }
 
 #[test]
