@@ -100,6 +100,7 @@ where
             _ = signals.term.recv() => break,
             _ = signals.int.recv() => break,
             _ = signals.hup.recv() => shell.reload(&handle, "SIGHUP"),
+            _ = signals.usr1.recv() => shell.proxy.reopen_access_log(),
             Some(input) = inboxes.inputs.recv() => shell.input(input),
             Some(command) = inboxes.commands.recv() => shell.command(command),
             Some(tally) = inboxes.tallies.recv() => shell.tally(tally),
@@ -135,6 +136,7 @@ struct Signals {
     term: Signal,
     int: Signal,
     hup: Signal,
+    usr1: Signal,
 }
 
 impl Signals {
@@ -143,6 +145,7 @@ impl Signals {
             term: signal(SignalKind::terminate())?,
             int: signal(SignalKind::interrupt())?,
             hup: signal(SignalKind::hangup())?,
+            usr1: signal(SignalKind::user_defined1())?,
         })
     }
 }

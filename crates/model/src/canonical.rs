@@ -103,6 +103,11 @@ pub fn path_segment(name: &str) -> String {
     }
 }
 
+/// A list of what is written already.
+fn list(items: impl Iterator<Item = String>) -> String {
+    format!("[{}]", items.collect::<Vec<_>>().join(", "))
+}
+
 /// A basic TOML string.
 pub(crate) fn quote(text: &str) -> String {
     let mut quoted = String::with_capacity(text.len() + 2);
@@ -248,8 +253,7 @@ fn sections(config: &Config) -> Vec<Section> {
         }
         if route.upgrades != Upgrades::default() {
             let names = route.upgrades.0.iter().map(|name| quote(name));
-            let names: Vec<String> = names.collect();
-            entries.push(("upgrade", format!("[{}]", names.join(", "))));
+            entries.push(("upgrade", list(names)));
         }
         sections.push(element("route", index, entries));
     }
@@ -292,6 +296,11 @@ fn top(config: &Config) -> Section {
     entries.push(("watch", config.watch.to_string()));
     if let Some(path) = &config.access_log {
         entries.push(("access_log", quote(&path.to_string_lossy())));
+    }
+    if !config.access_log_fields.is_empty() {
+        let fields = config.access_log_fields.iter();
+        let fields = fields.map(|field| quote(&field.name()));
+        entries.push(("access_log_fields", list(fields)));
     }
     Section {
         path: String::new(),
@@ -351,14 +360,10 @@ fn operations(config: &Config) -> Vec<Section> {
         ));
     }
     for (index, level) in config.escalation.iter().enumerate() {
-        let names: Vec<String> = level
-            .notify
-            .iter()
-            .map(|name| quote(name.as_str()))
-            .collect();
+        let names = level.notify.iter().map(|name| quote(name.as_str()));
         let entries = vec![
             ("name", quote(level.name.as_str())),
-            ("notify", format!("[{}]", names.join(", "))),
+            ("notify", list(names)),
             ("ack_within", duration(level.ack_within)),
         ];
         sections.push(element("escalation", index, entries));
@@ -418,12 +423,9 @@ fn listener_section(listener: &Listener) -> Section {
     let accept_rate = listener.accept_rate;
     entries.extend(accept_rate.map(|rate| ("accept_rate", rate.to_string())));
     entries.extend(listener.proxy_protocol.as_ref().map(|proxied| {
-        let from = proxied
-            .from
-            .iter()
-            .map(|network| quote(&network.to_string()));
-        let from: Vec<String> = from.collect();
-        ("proxy_protocol.from", format!("[{}]", from.join(", ")))
+        let from = proxied.from.iter();
+        let from = from.map(|network| quote(&network.to_string()));
+        ("proxy_protocol.from", list(from))
     }));
     entries.extend(protocol_entries(listener.protocols));
     let path = path_segment(listener.name.as_str());
@@ -433,12 +435,11 @@ fn listener_section(listener: &Listener) -> Section {
 /// Nothing where HTTP/1.1 is spoken as before, so that the hashes of older revisions stay.
 fn protocol_entries(protocols: Protocols) -> impl Iterator<Item = (&'static str, String)> {
     let default = Protocols::default();
-    let words: Vec<String> = protocols.words().map(quote).collect();
     let spoken = Protocols {
         streams_max: default.streams_max,
         ..protocols
     };
-    let spoken = (spoken != default).then(|| ("protocols", format!("[{}]", words.join(", "))));
+    let spoken = (spoken != default).then(|| ("protocols", list(protocols.words().map(quote))));
     let streams_max = protocols.streams_max;
     let streams = (streams_max != default.streams_max).then(|| streams_max.to_string());
     let streams = streams.map(|max| ("streams_max", max));
@@ -651,8 +652,7 @@ fn reported_entries(reported: &Reported) -> [(&'static str, String); 6] {
 }
 
 fn causes(on: RetryOn) -> String {
-    let words: Vec<String> = on.causes().map(|cause| quote(cause.as_str())).collect();
-    format!("[{}]", words.join(", "))
+    list(on.causes().map(|cause| quote(cause.as_str())))
 }
 
 fn health_entries(health: &Health) -> Vec<(&'static str, String)> {

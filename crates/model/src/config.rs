@@ -17,6 +17,7 @@ use crate::units::{ByteSize, Ratio};
 mod choice;
 mod expectation;
 mod limits;
+mod log;
 mod matching;
 mod networks;
 mod protocols;
@@ -31,6 +32,7 @@ pub use expectation::{Expectation, Outcome};
 pub use limits::{
     Adaptive, Hedge, HedgeAfter, Overload, Priority, Queue, RateLimit, Retry, RetryCause, RetryOn,
 };
+pub use log::LogField;
 pub use matching::{CompiledPattern, Field, Matcher, PathMatch, Pattern, PatternError, ValueMatch};
 pub use networks::{Network, NetworkError, ProxyProtocol};
 pub use protocols::Protocols;
@@ -54,6 +56,8 @@ pub struct Config {
     pub watch: bool,
     /// Where the access log goes, one JSON object a line; `-` is standard output; `None`: no access log.
     pub access_log: Option<PathBuf>,
+    /// What its lines say, in their order; none: [`LogField::USUAL`].
+    pub access_log_fields: Vec<LogField>,
     /// Page, API, metrics.
     pub admin: Admin,
     /// What the whole process holds at most, and what is refused then.

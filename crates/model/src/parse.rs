@@ -18,6 +18,7 @@ mod expect;
 mod foreign;
 mod health;
 pub mod keys;
+mod log;
 mod members;
 mod networks;
 mod operations;

@@ -8,7 +8,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
@@ -32,6 +32,8 @@ pub struct AccessLogError {
 pub(crate) struct AccessLog {
     sender: Option<SyncSender<Batch>>,
     lost: Arc<AtomicU64>,
+    /// Set when the file is to be opened anew, because it was renamed.
+    reopen: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -56,23 +58,34 @@ impl AccessLog {
             path: path.to_owned(),
             source,
         };
-        let output: Box<dyn Write + Send> = if path == Path::new("-") {
-            Box::new(io::stdout())
+        let output = if path == Path::new("-") {
+            Output::Standard(io::stdout())
         } else {
-            Box::new(open_append(path).map_err(error)?)
+            Output::File(path.to_owned(), open_append(path).map_err(error)?)
         };
         let (sender, receiver) = sync_channel(BATCHES_WAITING);
         let lost = Arc::new(AtomicU64::new(0));
-        let counter = Arc::clone(&lost);
+        let reopen = Arc::new(AtomicBool::new(false));
+        let (counter, asked) = (Arc::clone(&lost), Arc::clone(&reopen));
         let thread = std::thread::Builder::new()
             .name("access-log".to_owned())
-            .spawn(move || write_batches(&receiver, output, &counter))
+            .spawn(move || write_batches(&receiver, output, &counter, &asked))
             .map_err(error)?;
         Ok(Self {
             sender: Some(sender),
             lost,
+            reopen,
             thread: Some(thread),
         })
+    }
+
+    /// Has the file opened anew under its name. Lines that wait already go there too.
+    pub(crate) fn reopen(&self) {
+        self.reopen.store(true, Ordering::Relaxed);
+        if let Some(sender) = &self.sender {
+            // Where the queue is full the writer is awake, and sees it with its next batch.
+            drop(sender.try_send(Batch::default()));
+        }
     }
 
     /// A buffer for one worker.
@@ -104,9 +117,46 @@ fn open_append(path: &Path) -> io::Result<File> {
     OpenOptions::new().create(true).append(true).open(path)
 }
 
-fn write_batches(receiver: &Receiver<Batch>, mut output: Box<dyn Write + Send>, lost: &AtomicU64) {
+/// Where lines go.
+#[derive(Debug)]
+enum Output {
+    Standard(io::Stdout),
+    File(PathBuf, File),
+}
+
+impl Output {
+    fn write(&mut self, text: &[u8]) -> io::Result<()> {
+        match self {
+            Self::Standard(output) => output.write_all(text).and_then(|()| output.flush()),
+            Self::File(_, file) => file.write_all(text),
+        }
+    }
+
+    /// Where the name cannot be opened, the file that is open stays: better lines in the wrong place than none.
+    fn reopen(&mut self) {
+        if let Self::File(path, file) = self {
+            match open_append(path) {
+                Ok(new) => *file = new,
+                Err(error) => {
+                    let path = path.display();
+                    tracing::warn!(%path, %error, "the access log cannot be opened anew; lines go on into the file that was open");
+                }
+            }
+        }
+    }
+}
+
+fn write_batches(
+    receiver: &Receiver<Batch>,
+    mut output: Output,
+    lost: &AtomicU64,
+    reopen: &AtomicBool,
+) {
     while let Ok(batch) = receiver.recv() {
-        if let Err(error) = output.write_all(&batch.text).and_then(|()| output.flush()) {
+        if reopen.swap(false, Ordering::Relaxed) {
+            output.reopen();
+        }
+        if let Err(error) = output.write(&batch.text) {
             // A full disk must not stop traffic; the lines are lost and said to be.
             lost.fetch_add(batch.lines, Ordering::Relaxed);
             tracing::warn!(%error, "cannot write the access log");
@@ -151,11 +201,17 @@ impl Drop for LogBuffer {
     }
 }
 
-/// Writes `"key":"value"` with the value escaped; bytes that are not UTF-8 become U+FFFD.
-pub(crate) fn text_field(out: &mut Vec<u8>, key: &str, value: &[u8]) {
+/// Writes `,"key":`.
+fn key(out: &mut Vec<u8>, key: &str) {
     out.extend_from_slice(b",\"");
     out.extend_from_slice(key.as_bytes());
-    out.extend_from_slice(b"\":\"");
+    out.extend_from_slice(b"\":");
+}
+
+/// Writes `,"key":"value"` with the value escaped; bytes that are not UTF-8 become U+FFFD.
+pub(crate) fn text_field(out: &mut Vec<u8>, name: &str, value: &[u8]) {
+    key(out, name);
+    out.push(b'"');
     for chunk in value.utf8_chunks() {
         for byte in chunk.valid().bytes() {
             match byte {
@@ -172,20 +228,21 @@ pub(crate) fn text_field(out: &mut Vec<u8>, key: &str, value: &[u8]) {
     out.push(b'"');
 }
 
-/// Writes `"key":number`.
+/// Writes `,"key":number`.
 pub(crate) fn number_field(out: &mut Vec<u8>, key: &str, value: u64) {
     out.extend_from_slice(format!(",\"{key}\":{value}").as_bytes());
 }
 
-/// Writes `"key":milliseconds` with three decimals.
+/// Writes `,"key":milliseconds` with three decimals.
 pub(crate) fn ms_field(out: &mut Vec<u8>, key: &str, value: std::time::Duration) {
     let us = value.as_micros();
     out.extend_from_slice(format!(",\"{key}\":{}.{:03}", us / 1_000, us % 1_000).as_bytes());
 }
 
-/// Writes `"key":null`.
-pub(crate) fn null_field(out: &mut Vec<u8>, key: &str) {
-    out.extend_from_slice(format!(",\"{key}\":null").as_bytes());
+/// Writes `,"key":null`.
+pub(crate) fn null_field(out: &mut Vec<u8>, name: &str) {
+    key(out, name);
+    out.extend_from_slice(b"null");
 }
 
 /// RFC 3339 in UTC with milliseconds (days to civil date after Howard Hinnant, `chrono`-compatible algorithms).

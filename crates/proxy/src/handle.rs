@@ -486,6 +486,13 @@ impl Proxy {
         self.access_log.as_ref().map_or(0, AccessLog::lost)
     }
 
+    /// Has the access log opened anew, after its file was renamed.
+    pub fn reopen_access_log(&self) {
+        if let Some(log) = &self.access_log {
+            log.reopen();
+        }
+    }
+
     /// Stops accepting, answers requests in flight with `Connection: close`, closes idle connections, and cuts off
     /// what is left after `within`. Returns at once; [`Proxy::join`] waits.
     pub fn drain(&self, within: Duration) {

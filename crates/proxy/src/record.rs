@@ -5,18 +5,17 @@ use std::time::{Duration, Instant};
 
 use evenkeel_balance::adaptive::Ticket;
 use evenkeel_balance::{How, Pick, Why};
-use evenkeel_http1::{RequestHead, Version};
+use evenkeel_http1::{RequestHead, ResponseHead};
 use evenkeel_model::clock::Mono;
-use evenkeel_model::config::Session;
+use evenkeel_model::config::{LogField, Session};
 use evenkeel_model::ids::RevisionId;
 
-use crate::access::{ms_field, null_field, number_field, rfc3339, text_field};
 use crate::connection::Connection;
 use crate::counts::Outcome;
+use crate::entry::{Entry, joined};
 use crate::fault::Fault;
 use crate::ident::client_hash;
 use crate::state::PoolView;
-use crate::stream::Peer;
 use crate::turnover;
 
 /// Facts about one request, gathered on its way.
@@ -44,6 +43,8 @@ pub(crate) struct Record {
     pub(crate) hedging: Option<Hedging>,
     /// Its client is counted already: it would come late at the end of a tunnel.
     counted: bool,
+    /// Of the response: those that the access log shows.
+    pub(crate) response_headers: Vec<(String, Option<Vec<u8>>)>,
 }
 
 /// What became of a second try.
@@ -54,7 +55,7 @@ pub(crate) enum Hedging {
 }
 
 impl Hedging {
-    const fn as_str(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Won => "won",
             Self::Lost => "lost",
@@ -80,6 +81,7 @@ impl Record {
             harmed: false,
             hedging: None,
             counted: false,
+            response_headers: Vec::new(),
         }
     }
 
@@ -115,110 +117,32 @@ impl Record {
     ) {
         self.count_client(connection, request);
         if let Some(log) = connection.worker.log.borrow_mut().as_mut() {
-            log.line(|out| self.write(out, connection, request, request_id, now));
+            let entry = Entry {
+                record: self,
+                connection,
+                request,
+                request_id,
+                now,
+            };
+            log.line(|out| entry.write(out));
         }
     }
 
-    fn write(
-        &self,
-        out: &mut Vec<u8>,
-        connection: &Connection,
-        request: Option<(&RequestHead, &[u8])>,
-        request_id: &str,
-        now: Instant,
+    /// Keeps the headers of the response that the access log shows.
+    pub(crate) fn keep_headers(
+        &mut self,
+        fields: &[LogField],
+        response: &ResponseHead,
+        bytes: &[u8],
     ) {
-        let time = rfc3339(connection.worker.wall(self.started).0);
-        out.extend_from_slice(format!("{{\"time\":\"{time}\"").as_bytes());
-        text_field(out, "request_id", request_id.as_bytes());
-        let client = match connection.peer {
-            Peer::Ip(ip) => ip.to_string(),
-            Peer::Unix => "unix".to_owned(),
-        };
-        text_field(out, "client", client.as_bytes());
-        text_field(
-            out,
-            "listener",
-            connection.socket.listener.as_str().as_bytes(),
-        );
-        match protocol(connection, request.map(|(head, _)| head)) {
-            Some(protocol) => text_field(out, "protocol", protocol.as_bytes()),
-            None => null_field(out, "protocol"),
-        }
-        match request {
-            Some((head, bytes)) => {
-                text_field(out, "method", head.method_text(bytes).as_bytes());
-                text_field(out, "path", head.path(bytes).as_bytes());
-                text_field(out, "host", head.host(bytes).as_bytes());
+        self.response_headers.clear();
+        for field in fields {
+            if let LogField::ResponseHeader(name) = field {
+                let value = joined(response.values(bytes, name));
+                self.response_headers.push((name.clone(), value));
             }
-            None => ["method", "path", "host"]
-                .into_iter()
-                .for_each(|key| null_field(out, key)),
         }
-        number_field(out, "status", u64::from(self.status));
-        self.write_place(out);
-        number_field(out, "attempts", u64::from(self.attempts));
-        match self.hedging {
-            Some(hedging) => text_field(out, "hedge", hedging.as_str().as_bytes()),
-            None => null_field(out, "hedge"),
-        }
-        ms_field(
-            out,
-            "duration_ms",
-            now.saturating_duration_since(self.started),
-        );
-        match self.upstream {
-            Some(took) => ms_field(out, "upstream_ms", took),
-            None => null_field(out, "upstream_ms"),
-        }
-        match self.queued {
-            Some(took) => ms_field(out, "queued_ms", took),
-            None => null_field(out, "queued_ms"),
-        }
-        number_field(out, "bytes_in", self.bytes_in);
-        number_field(out, "bytes_out", self.bytes_out);
-        match self.fault {
-            Some(fault) => text_field(out, "error", fault.code().as_bytes()),
-            None => null_field(out, "error"),
-        }
-        out.push(b'}');
     }
-
-    fn write_place(&self, out: &mut Vec<u8>) {
-        match self.route {
-            Some(route) => number_field(out, "route", route as u64),
-            None => null_field(out, "route"),
-        }
-        let Some(pool) = &self.pool else {
-            for key in ["pool", "backend", "epoch"] {
-                null_field(out, key);
-            }
-            match self.revision {
-                Some(revision) => text_field(out, "revision", revision.to_string().as_bytes()),
-                None => null_field(out, "revision"),
-            }
-            return;
-        };
-        text_field(out, "pool", pool.state.pool.name.as_str().as_bytes());
-        let backends = &pool.state.pool.backends;
-        match self.backend.and_then(|index| backends.get(index)) {
-            Some(backend) => text_field(out, "backend", backend.name.as_str().as_bytes()),
-            None => null_field(out, "backend"),
-        }
-        number_field(out, "epoch", pool.state.epoch.0);
-        let revision = pool.state.revision.to_string();
-        text_field(out, "revision", revision.as_bytes());
-    }
-}
-
-/// What the client spoke; over HTTP/1 a head that was refused does not say.
-fn protocol(connection: &Connection, head: Option<&RequestHead>) -> Option<&'static str> {
-    if connection.stream.is_http2() {
-        return Some("HTTP/2.0");
-    }
-    Some(match head?.version {
-        Version::Http10 => "HTTP/1.0",
-        Version::Http11 => "HTTP/1.1",
-    })
 }
 
 /// One try at a backend: counted in flight while it lives, and counted as ended exactly once. Dropped without an

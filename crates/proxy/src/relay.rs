@@ -131,6 +131,10 @@ impl Exchange<'_> {
         attempt.learn(took, How::of_status(response.status));
         self.record.status = response.status;
         self.record.upstream = Some(took);
+        let view = self.connection.worker.view();
+        let fields = &view.published.snapshot.config.access_log_fields;
+        self.record
+            .keep_headers(fields, response, upstream.buf.filled());
         let slow = took > pool.state.pool.objective.p99;
         let failed = response.status >= 500;
         if failed || (slow && response.status < 400) {

@@ -13,8 +13,8 @@ use super::reader::{Named, Reader, Report, Section};
 use super::reference::{bounded, names, sub};
 use super::typed::Limits;
 use super::{
-    BACKENDS_MAX, LISTENERS_MAX, OPERATIONS_MAX, POOLS_MAX, expect, keys, networks, place, policy,
-    pool, protocols, route, text, tls,
+    BACKENDS_MAX, LISTENERS_MAX, OPERATIONS_MAX, POOLS_MAX, expect, keys, log, networks, place,
+    policy, pool, protocols, route, text, tls,
 };
 use crate::config::{Address, Config, Lifetime, Listener, Overload, Route};
 use crate::ids::Name;
@@ -123,6 +123,7 @@ pub(super) fn config(reader: &mut Reader, table: &DeTable<'_>) -> Config {
             .and_then(NonZeroU16::new),
         watch: root.boolean(reader, "watch").unwrap_or(false),
         access_log: root.path(reader, "access_log"),
+        access_log_fields: log::fields(reader, &root),
         admin,
         overload: overload(reader, &root),
         audit_every: audit

@@ -8,9 +8,10 @@ use std::num::NonZeroU16;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use proptest::collection::{btree_map, vec};
+use proptest::collection::{btree_map, btree_set, vec};
 use proptest::option;
 use proptest::prelude::*;
+use proptest::sample;
 
 use self::matching::{expectations, matcher};
 use self::tunnels::tunnels;
@@ -19,9 +20,10 @@ use super::weights::derive;
 use crate::config::{
     Adaptive, Address, Admin, AdminToken, Affinity, Algorithm, Backend, Choices, Config, Ejection,
     EscalationLevel, HashKey, Health, HealthCheck, Hedge, HedgeAfter, Here, HttpCheck, Intent,
-    Leave, Lifetime, Listener, Locality, Matcher, Members, MembersSource, NPlusOne, Objective,
-    Overload, Place, Pool, Probe, Queue, Receiver, Remedies, Remedy, Reported, ReportedSignal,
-    Retry, RetryCause, RetryOn, Role, Route, Session, StickyCookie, Subset, Webhook,
+    Leave, Lifetime, Listener, Locality, LogField, Matcher, Members, MembersSource, NPlusOne,
+    Objective, Overload, Place, Pool, Probe, Queue, Receiver, Remedies, Remedy, Reported,
+    ReportedSignal, Retry, RetryCause, RetryOn, Role, Route, Session, StickyCookie, Subset,
+    Webhook,
 };
 use crate::ids::Name;
 use crate::policy::Waiver;
@@ -189,7 +191,7 @@ fn standing() -> impl Strategy<Value = Standing> {
 }
 
 fn remedies() -> impl Strategy<Value = Remedies> {
-    let leaves = vec(proptest::sample::select(&Leave::ALL[..]), Remedy::ALL.len());
+    let leaves = vec(sample::select(&Leave::ALL[..]), Remedy::ALL.len());
     leaves.prop_map(|leaves| {
         let pairs = Remedy::ALL.into_iter().zip(leaves);
         pairs.fold(Remedies::default(), |all, (remedy, leave)| {
@@ -203,7 +205,7 @@ fn reported() -> impl Strategy<Value = Reported> {
         micros(1_000_000, 600_000_000),
         micros(1_000_000, 3_600_000_000),
     );
-    let signal = proptest::sample::select(ReportedSignal::ALL);
+    let signal = sample::select(ReportedSignal::ALL);
     (
         signal,
         periods,
@@ -296,7 +298,7 @@ fn algorithm() -> impl Strategy<Value = (Algorithm, Affinity)> {
             ttl: Duration::from_secs(seconds),
         }),
     );
-    let all = (proptest::sample::select(Algorithm::ALL), key, bound, sticky);
+    let all = (sample::select(Algorithm::ALL), key, bound, sticky);
     all.prop_map(|(algorithm, key, bound, sticky)| {
         let mut affinity = Affinity {
             sticky,
@@ -313,7 +315,7 @@ fn algorithm() -> impl Strategy<Value = (Algorithm, Affinity)> {
 fn spread() -> impl Strategy<Value = Spread> {
     (
         algorithm(),
-        proptest::sample::select(Intent::ALL),
+        sample::select(Intent::ALL),
         option::of(rps()),
         prop_oneof![Just(NPlusOne::Warn), Just(NPlusOne::Refuse)],
         any::<bool>(),
@@ -322,7 +324,7 @@ fn spread() -> impl Strategy<Value = Spread> {
 
 fn subset() -> impl Strategy<Value = RetryOn> {
     let add = |set: RetryOn, cause: RetryCause| set.with(cause);
-    proptest::sample::subsequence(RetryCause::ALL, 0..=RetryCause::ALL.len())
+    sample::subsequence(RetryCause::ALL, 0..=RetryCause::ALL.len())
         .prop_map(move |causes| causes.into_iter().fold(RetryOn::NOTHING, add))
 }
 
@@ -645,13 +647,26 @@ fn overload() -> impl Strategy<Value = Overload> {
     })
 }
 
+/// Fields of the access log, each once.
+fn log_fields() -> impl Strategy<Value = Vec<LogField>> {
+    let header = "[a-z][a-z-]{0,8}";
+    let names = LogField::WORDS.iter().map(|name| (*name).to_owned());
+    let field = prop_oneof![
+        sample::select(names.collect::<Vec<_>>()),
+        header.prop_map(|name| format!("request_header.{name}")),
+        header.prop_map(|name| format!("response_header.{name}")),
+    ];
+    btree_set(field, 0..5)
+        .prop_map(|names| names.iter().filter_map(|name| LogField::of(name)).collect())
+}
+
 /// A valid configuration.
 pub(crate) fn config() -> impl Strategy<Value = Config> {
     (
         (
             option::of(1u16..=1_024),
             any::<bool>(),
-            option::of(file()),
+            (option::of(file()), log_fields()),
             micros(1_000_000, 86_400_000_000),
             any::<bool>(),
             waivers(),
@@ -692,7 +707,8 @@ pub(crate) fn config() -> impl Strategy<Value = Config> {
                     here: top.6.0,
                     workers: top.0.and_then(NonZeroU16::new),
                     watch: top.1,
-                    access_log: top.2,
+                    access_log: top.2.0,
+                    access_log_fields: top.2.1,
                     admin,
                     overload,
                     audit_every: top.3,

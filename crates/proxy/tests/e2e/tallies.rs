@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use evenkeel_model::config::Session;
+use evenkeel_model::config::{LogField, Session};
 
 use crate::support::{Bench, Origin, PATIENCE, simple};
 
@@ -153,4 +153,51 @@ fn every_request_leaves_one_line_in_the_access_log() {
     assert_eq!(lines[2]["status"], 400);
     assert!(lines[2]["path"].is_null());
     assert!(!text.contains("secret"), "queries hold secrets");
+}
+
+#[test]
+fn a_line_of_the_access_log_has_the_fields_that_were_chosen_in_their_order() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("access.log");
+    let origin = Origin::answering(
+        "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-Cache: hit\r\nX-Cache: stale\r\n\r\nok",
+    );
+    let mut config = simple(&[origin.address]);
+    config.access_log = Some(path.clone());
+    let chosen = |names: &[&str]| {
+        names
+            .iter()
+            .map(|name| LogField::of(name).unwrap())
+            .collect()
+    };
+    config.access_log_fields = chosen(&[
+        "status",
+        "query",
+        "request_header.user-agent",
+        "response_header.x-cache",
+        "path",
+    ]);
+    let mut bench = Bench::start(config.clone());
+    let mut client = bench.client();
+    client.send("GET /a?b=c HTTP/1.1\r\nHost: a\r\nUser-Agent: one\"two\r\n\r\n");
+    client.response();
+    client.get("/b");
+    // A choice takes effect with the next request, without a restart.
+    config.access_log_fields = chosen(&["path"]);
+    bench.swap(config);
+    client.get("/c");
+    client.send("BAD\r\n\r\n");
+    client.response();
+    bench.finish();
+    let text = std::fs::read_to_string(&path).unwrap();
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(
+        lines,
+        [
+            r#"{"status":200,"query":"b=c","request_header.user-agent":"one\"two","response_header.x-cache":"hit, stale","path":"/a"}"#,
+            r#"{"status":200,"query":null,"request_header.user-agent":null,"response_header.x-cache":"hit, stale","path":"/b"}"#,
+            r#"{"path":"/c"}"#,
+            r#"{"path":null}"#,
+        ]
+    );
 }

@@ -1,6 +1,7 @@
 //! What can be seen of an instance: metrics in the text format, the page, the access log.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
@@ -236,6 +237,42 @@ fn the_access_log_has_a_line_of_json_per_request_in_a_file() {
     assert_eq!(mine["client"], "127.0.0.1");
     assert_eq!(mine["pool"], "shop");
     assert_eq!(mine["revision"], "r1");
+}
+
+#[test]
+fn after_sigusr1_the_access_log_is_written_into_a_new_file_and_no_line_is_lost() {
+    let stubs = stubs();
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("access.log");
+    let old = dir.path().join("access.log.1");
+    let text =
+        format!("access_log = \"{}\"\n", path.display()) + &config(&addresses(&stubs), "", "");
+    let home = Home::new(&text);
+    let instance = home.start(&[]);
+    let honest = Honest::start(instance.front(), 200.0);
+    let has_lines = |path: &Path| std::fs::metadata(path).is_ok_and(|meta| meta.len() > 0);
+    until("lines", PATIENCE, || has_lines(&path).then_some(()));
+    std::fs::rename(&path, &old).unwrap();
+    instance.signal("USR1");
+    until("lines in the new file", PATIENCE, || {
+        has_lines(&path).then_some(())
+    });
+    let before = std::fs::metadata(&old).unwrap().len();
+    let served = honest.unharmed();
+    assert_eq!(std::fs::metadata(&old).unwrap().len(), before);
+    assert_eq!(instance.stop().code(), Some(0));
+    let lines: usize = [&old, &path]
+        .map(|path| check_lines(&std::fs::read_to_string(path).unwrap()).len())
+        .iter()
+        .sum();
+    assert_eq!(lines as u64, served);
+
+    // Without an access log the signal changes nothing.
+    let home = Home::new(&config(&addresses(&stubs), "", ""));
+    let instance = home.start(&[]);
+    instance.signal("USR1");
+    assert_eq!(get(instance.front(), "/").status(), 200);
+    assert_eq!(instance.stop().code(), Some(0));
 }
 
 #[test]

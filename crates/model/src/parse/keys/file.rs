@@ -45,6 +45,11 @@ pub static FILE: Table = Table {
             "File for the access log, one JSON object a line; \"-\" is standard output. Takes a restart.",
         ),
         Key::new(
+            "access_log_fields",
+            Kind::Texts("request_header.user-agent"),
+            "What a line of the access log says, in this order; without it all fields but `query` and headers.",
+        ),
+        Key::new(
             "admin",
             Kind::Table(&ADMIN),
             "Page, API and metrics. Takes a restart.",
