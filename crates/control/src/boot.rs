@@ -13,12 +13,12 @@ use evenkeel_journal::{
     Append as _, AppendError, OpenError, Read, ReadError, SqliteJournal, State, WayBack,
 };
 use evenkeel_model::clock::Wall;
-use evenkeel_model::config::Config;
+use evenkeel_model::config::{Address, Config};
 use evenkeel_model::finding::{Finding, Origin};
 use evenkeel_model::ids::RevisionId;
 use evenkeel_model::parse;
 use evenkeel_model::record::{Entry, RevisionRecord, RevisionState};
-use evenkeel_proxy::{BindError, Bound, Proxy};
+use evenkeel_proxy::{BindError, Bound, Inherited, Proxy};
 
 use crate::certificates::{Disk, Missing};
 use crate::clock::{self, Clock};
@@ -146,13 +146,18 @@ impl Prepared {
     }
 
     /// Where each listener will be.
-    pub fn addresses(&self) -> Vec<(evenkeel_model::ids::Name, evenkeel_model::config::Address)> {
+    pub fn addresses(&self) -> Vec<(evenkeel_model::ids::Name, Address)> {
         self.bound.addresses()
     }
 }
 
 /// Opens the journal, decides what runs, and binds every socket.
 pub fn prepare(options: Options) -> Result<Prepared, StartError> {
+    prepare_beside(options, &Inherited::default())
+}
+
+/// The same where some sockets are bound already, by whoever started this process.
+pub fn prepare_beside(options: Options, inherited: &Inherited) -> Result<Prepared, StartError> {
     let clock = Clock::start();
     let disk = Arc::new(Disk::beside(&options.config));
     let mut journal = SqliteJournal::open(&options.data)?;
@@ -172,9 +177,10 @@ pub fn prepare(options: Options) -> Result<Prepared, StartError> {
             drift.detail, running.record.id
         ));
     }
-    let bound = Proxy::bind(&running.config)?;
+    let bound = Proxy::bind_beside(&running.config, inherited)?;
     let address = running.config.admin.address;
-    let admin = bind_admin(address)?;
+    let admin = bind_admin(address, inherited)?;
+    notes.extend(waiting(&running.config, inherited));
     let tokens = Tokens::load(&options.data, &running.config.admin)?;
     let state = reader.state()?;
     let boot = boot_event(&state, running, &mut notes);
@@ -194,9 +200,30 @@ pub fn prepare(options: Options) -> Result<Prepared, StartError> {
     })
 }
 
-fn bind_admin(address: std::net::SocketAddr) -> Result<std::net::TcpListener, StartError> {
+/// A line for each socket that was passed and that nothing listens on.
+fn waiting(config: &Config, inherited: &Inherited) -> Vec<String> {
+    let admin = Address::Tcp(config.admin.address);
+    let is_used = |address: &&Address| {
+        **address == admin || config.listeners.iter().any(|l| l.address == **address)
+    };
+    let waiting = inherited.addresses().filter(|address| !is_used(address));
+    let line = |address| {
+        format!(
+            "the service manager passed a socket at {address}, and no listener has this address: connections to it wait until one has"
+        )
+    };
+    waiting.map(line).collect()
+}
+
+fn bind_admin(
+    address: std::net::SocketAddr,
+    inherited: &Inherited,
+) -> Result<std::net::TcpListener, StartError> {
     let bind = || {
-        let listener = std::net::TcpListener::bind(address)?;
+        let listener = match inherited.at(&Address::Tcp(address)) {
+            Some(socket) => socket?.into(),
+            None => std::net::TcpListener::bind(address)?,
+        };
         listener.set_nonblocking(true)?;
         Ok(listener)
     };

@@ -18,6 +18,7 @@ pub mod judge;
 mod members;
 pub mod recordings;
 mod series;
+mod service;
 mod shell;
 pub mod source;
 mod token;

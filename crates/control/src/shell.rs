@@ -36,6 +36,7 @@ use crate::judge::judge;
 use crate::members::{Answer, Finder};
 use crate::recordings::Recordings;
 use crate::series::Series;
+use crate::service::{self, Service};
 use crate::source::Source;
 
 mod members;
@@ -91,6 +92,7 @@ where
     let serve_admin = admin(handle.clone(), admin_socket);
     tokio::pin!(stop, serve_admin);
     shell.boot();
+    service::ready();
     let mut admin_ended = false;
     let mut checks_from = tokio::time::Instant::now();
     loop {
@@ -120,6 +122,7 @@ where
             }
         }
     }
+    service::stopping();
     Ok(shell.end().await)
 }
 
@@ -188,6 +191,7 @@ struct Shell {
     journal_ok: bool,
     probing: bool,
     ticks: u64,
+    service: Service,
     drift_known: bool,
     started_at: Wall,
 }

@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileTypeExt as _;
 use std::path::Path;
 use std::sync::Arc;
@@ -69,6 +70,8 @@ pub(crate) struct ListenSocket {
     pub(crate) open: AtomicU32,
     pub(crate) pace: Pace,
     closed: AtomicBool,
+    /// Whoever passed it has it too, and passes it to the next process.
+    is_inherited: bool,
     /// A renamed listener goes on with the same socket.
     handed_over: AtomicBool,
 }
@@ -78,6 +81,10 @@ impl ListenSocket {
     /// refused, and the address must be free for the next bind. Connections accepted before stay.
     pub(crate) fn close(&self) {
         if self.handed_over.load(Ordering::Relaxed) || self.closed.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        if self.is_inherited {
+            // What waits on it is not lost: whoever is given it next accepts it.
             return;
         }
         let done = match &self.local {
@@ -120,17 +127,56 @@ impl Drop for ListenSocket {
 /// The key of a socket: a listener that keeps both keeps its socket, and with it its queue of connections.
 type Key = (Name, Address);
 
+/// Listening sockets that were there before this process: a service manager bound them, and keeps them while the
+/// process is replaced, so that nobody is refused meanwhile. Found by their address.
+#[derive(Debug, Clone, Default)]
+pub struct Inherited(Arc<Vec<(Address, Socket)>>);
+
+impl Inherited {
+    /// Takes `sockets` over.
+    pub fn take(sockets: Vec<OwnedFd>) -> io::Result<Self> {
+        let taken = sockets.into_iter().map(|socket| {
+            let socket = Socket::from(socket);
+            socket.set_nonblocking(true)?;
+            let local = socket.local_addr()?;
+            let address = match (local.as_socket(), local.as_pathname()) {
+                (Some(address), _) => Address::Tcp(address),
+                (None, Some(path)) => Address::Unix(path.to_owned()),
+                (None, None) => return Err(io::ErrorKind::Unsupported.into()),
+            };
+            Ok((address, socket))
+        });
+        taken.collect::<io::Result<_>>().map(Arc::new).map(Self)
+    }
+
+    /// Where they listen.
+    pub fn addresses(&self) -> impl Iterator<Item = &Address> {
+        self.0.iter().map(|(address, _)| address)
+    }
+
+    /// The one that listens at `address`.
+    pub fn at(&self, address: &Address) -> Option<io::Result<Socket>> {
+        let (_, socket) = self.0.iter().find(|(at, _)| at == address)?;
+        Some(socket.try_clone())
+    }
+}
+
 /// All listeners of a configuration, bound.
 #[derive(Debug)]
 pub struct Bound {
     pub(crate) sockets: Vec<Arc<ListenSocket>>,
     /// Sockets of before that a renamed listener goes on with.
     renamed: Vec<Arc<ListenSocket>>,
+    pub(crate) inherited: Inherited,
 }
 
 impl Bound {
-    /// Binds every listener of `config`, taking over the sockets of `old` that stay.
-    pub(crate) fn new(config: &Config, old: &[Arc<ListenSocket>]) -> Result<Self, BindError> {
+    /// Binds every listener of `config`, taking over the sockets of `old` that stay and those of `inherited` that fit.
+    pub(crate) fn new(
+        config: &Config,
+        old: &[Arc<ListenSocket>],
+        inherited: &Inherited,
+    ) -> Result<Self, BindError> {
         let kept: BTreeMap<Key, &Arc<ListenSocket>> = old
             .iter()
             .map(|socket| ((socket.listener.clone(), socket.configured.clone()), socket))
@@ -141,10 +187,14 @@ impl Bound {
             let key = (listener.name.clone(), listener.address.clone());
             sockets.push(match kept.get(&key) {
                 Some(socket) => Arc::clone(socket),
-                None => Arc::new(open(listener, old, &mut renamed)?),
+                None => Arc::new(open(listener, old, inherited, &mut renamed)?),
             });
         }
-        Ok(Self { sockets, renamed })
+        Ok(Self {
+            sockets,
+            renamed,
+            inherited: inherited.clone(),
+        })
     }
 
     /// To be called when these sockets are the ones in use: from here on a renamed one outlives its old name.
@@ -168,6 +218,7 @@ pub(crate) fn addresses(sockets: &[Arc<ListenSocket>]) -> Vec<(Name, Address)> {
 fn open(
     listener: &Listener,
     old: &[Arc<ListenSocket>],
+    inherited: &Inherited,
     handed_over: &mut Vec<Arc<ListenSocket>>,
 ) -> Result<ListenSocket, BindError> {
     // A listener that was only renamed keeps the socket, by a duplicate of its descriptor.
@@ -176,10 +227,13 @@ fn open(
             && !matches!(s.configured, Address::Tcp(address) if address.port() == 0)
     });
     handed_over.extend(renamed.cloned());
-    let bind = || match (renamed, &listener.address) {
-        (Some(socket), _) => Ok((socket.socket.try_clone()?, socket.local.clone())),
-        (None, Address::Tcp(address)) => bind_tcp(*address),
-        (None, Address::Unix(path)) => bind_unix(path),
+    let passed = inherited.at(&listener.address);
+    let is_inherited = renamed.map_or(passed.is_some(), |socket| socket.is_inherited);
+    let bind = || match (renamed, passed, &listener.address) {
+        (Some(socket), _, _) => Ok((socket.socket.try_clone()?, socket.local.clone())),
+        (None, Some(socket), address) => Ok((socket?, address.clone())),
+        (None, None, Address::Tcp(address)) => bind_tcp(*address),
+        (None, None, Address::Unix(path)) => bind_unix(path),
     };
     let (socket, local) = bind().map_err(|source| BindError {
         listener: listener.name.clone(),
@@ -194,6 +248,7 @@ fn open(
         open: AtomicU32::new(0),
         pace: Pace::default(),
         closed: AtomicBool::new(false),
+        is_inherited,
         handed_over: AtomicBool::new(false),
     })
 }

@@ -19,7 +19,7 @@ use evenkeel_model::tally::{RouteKey, Tally, Vitals};
 use tokio::sync::{Notify, mpsc};
 
 use crate::access::{AccessLog, AccessLogError};
-use crate::bind::{self, BindError, Bound, HandedStream, ListenSocket};
+use crate::bind::{self, BindError, Bound, HandedStream, Inherited, ListenSocket};
 use crate::descriptors;
 use crate::front::{HeaderCounts, RefusedHeaders};
 use crate::hedge::Hedges;
@@ -256,12 +256,18 @@ pub struct Proxy {
     threads: Vec<JoinHandle<u32>>,
     retired: Mutex<Vec<Arc<Published>>>,
     access_log: Option<AccessLog>,
+    inherited: Inherited,
 }
 
 impl Proxy {
     /// Binds every listener of `config`, or none.
     pub fn bind(config: &Config) -> Result<Bound, BindError> {
-        Bound::new(config, &[])
+        Self::bind_beside(config, &Inherited::default())
+    }
+
+    /// The same where some sockets, `inherited`, are bound already, now and after a swap.
+    pub fn bind_beside(config: &Config, inherited: &Inherited) -> Result<Bound, BindError> {
+        Bound::new(config, &[], inherited)
     }
 
     /// Starts the workers. `bound` must come from the configuration of `snapshot`.
@@ -310,6 +316,7 @@ impl Proxy {
             threads: Vec::new(),
             retired: Mutex::new(Vec::new()),
             access_log: None,
+            inherited: bound.inherited,
         };
         for (number, receiver) in (0..workers).zip(handed_receivers) {
             let start = worker::Start {
@@ -334,7 +341,7 @@ impl Proxy {
     pub fn swap(&self, snapshot: Snapshot) -> Result<(), BindError> {
         let mut retired = self.retired.lock().unwrap_or_else(PoisonError::into_inner);
         let old = self.shared.published.load_full();
-        let bound = Bound::new(&snapshot.config, &old.sockets)?;
+        let bound = Bound::new(&snapshot.config, &old.sockets, &self.inherited)?;
         bound.commit();
         snapshot.mark_leaving(Some(&old.snapshot));
         drop(old);

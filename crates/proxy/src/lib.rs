@@ -61,7 +61,7 @@ mod upstream;
 mod worker;
 
 pub use access::AccessLogError;
-pub use bind::{BindError, Bound};
+pub use bind::{BindError, Bound, Inherited};
 pub use front::RefusedHeaders;
 pub use gauge::{BackendGauge, Gauges, REPORT_FRESH};
 pub use handle::{DrainReport, Event, Proxy, ProxyOptions, StartError};

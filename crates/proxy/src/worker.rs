@@ -187,7 +187,8 @@ impl Acceptor {
         match self {
             Self::Tcp(listener) => {
                 let (stream, peer) = listener.accept().await?;
-                Ok((Stream::Tcp(stream), Peer::Ip(peer.ip())))
+                // On a socket of both families, clients of IPv4 come with an address of IPv6.
+                Ok((Stream::Tcp(stream), Peer::Ip(peer.ip().to_canonical())))
             }
             Self::Unix(listener) => {
                 let (stream, _) = listener.accept().await?;

@@ -1,7 +1,11 @@
 //! `evenkeel run`: prepare, say what runs, serve until told to stop.
 
+use std::os::fd::OwnedFd;
+
 use anyhow::Context as _;
 use evenkeel_control::{Options, Prepared, StartError, boot};
+use evenkeel_proxy::Inherited;
+use listenfd::ListenFd;
 
 use crate::args::{Global, Run};
 use crate::exit::{Exit, coded};
@@ -12,7 +16,7 @@ use crate::terminal::Terminal;
 pub(crate) fn run(options: &Run, global: &Global, terminal: Terminal) -> anyhow::Result<Exit> {
     log_to_stderr(global);
     raise_open_files();
-    let prepared = match prepare(options, global) {
+    let prepared = match prepare(options, global, &inherited()) {
         Ok(prepared) => prepared,
         Err(error) => return fail(error, terminal),
     };
@@ -37,9 +41,9 @@ pub(crate) fn serve(prepared: Prepared, stop: impl Future<Output = ()>) -> anyho
     Ok(Exit::Ok)
 }
 
-fn prepare(options: &Run, global: &Global) -> Result<Prepared, StartError> {
+fn prepare(options: &Run, global: &Global, inherited: &Inherited) -> Result<Prepared, StartError> {
     let seed = options.seed.or_else(|| getrandom::u64().ok()).unwrap_or(1);
-    boot::prepare(Options {
+    let options = Options {
         config: options.config.clone(),
         data: global.data.clone(),
         author: whoami(),
@@ -50,6 +54,33 @@ fn prepare(options: &Run, global: &Global) -> Result<Prepared, StartError> {
         drill: options.drill,
         drain: options.drain,
         seed,
+    };
+    boot::prepare_beside(options, inherited)
+}
+
+/// Listening sockets that a service manager passed (`LISTEN_FDS`). What is no such socket is left alone.
+fn inherited() -> Inherited {
+    let mut passed = ListenFd::from_env();
+    let mut sockets = Vec::new();
+    for index in 0..passed.len() {
+        let socket = match passed.take_tcp_listener(index) {
+            Ok(socket) => socket.map(OwnedFd::from),
+            Err(_no_tcp) => passed
+                .take_unix_listener(index)
+                .ok()
+                .flatten()
+                .map(OwnedFd::from),
+        };
+        if let Some(socket) = socket {
+            sockets.push(socket);
+        } else {
+            let what = "the service manager passed a descriptor that is no listening socket; it is not used";
+            tracing::warn!(number = index, "{what}");
+        }
+    }
+    Inherited::take(sockets).unwrap_or_else(|error| {
+        tracing::warn!(%error, "the sockets that the service manager passed cannot be used");
+        Inherited::default()
     })
 }
 

@@ -28,6 +28,7 @@ mod keys;
 mod memory;
 mod operators;
 mod roster;
+mod service;
 mod support;
 mod traffic;
 mod webhook;

@@ -221,8 +221,13 @@ pub(crate) struct Instance {
 
 impl Instance {
     pub(crate) fn start(command: &mut Command, home: &Home) -> Self {
+        Self::start_reading(command, home, Stdio::null())
+    }
+
+    /// The same with something on standard input.
+    pub(crate) fn start_reading(command: &mut Command, home: &Home, input: Stdio) -> Self {
         let mut child = command
-            .stdin(Stdio::null())
+            .stdin(input)
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()

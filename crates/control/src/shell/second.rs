@@ -13,6 +13,7 @@ use super::{Input, Shell, hand_over};
 use crate::clock::wall;
 use crate::handle::{Apply, Handle, Published};
 use crate::series::Marker;
+use crate::service::Reloading;
 use crate::source;
 
 /// Seconds between two looks at the file CONFIG.
@@ -80,6 +81,7 @@ impl Shell {
         if let Some(view) = &view {
             self.seen.take(view, &mut self.counters.recent);
             self.series.take(view);
+            self.service.show(view);
         }
         self.publish_view(view);
     }
@@ -102,7 +104,10 @@ impl Shell {
     /// Applies CONFIG without force.
     pub(super) fn reload(&self, handle: &Handle, why: &'static str) {
         let (handle, path) = (handle.clone(), self.source.path.clone());
+        let told = Reloading::begin();
         drop(tokio::spawn(async move {
+            // Whatever becomes of it.
+            let _told = told;
             let text = match source::read(&path) {
                 Ok(text) => text,
                 Err(error) => {

@@ -22,6 +22,7 @@ use crate::fleet::Fleet;
 use crate::handle::{COMMANDS_MAX, Handle, Published};
 use crate::recordings::Recordings;
 use crate::series::Series;
+use crate::service::Service;
 use crate::token;
 
 /// The sending ends that belong to the loop's inboxes.
@@ -184,6 +185,7 @@ impl Shell {
             journal_ok: true,
             probing: false,
             ticks: 0,
+            service: Service::default(),
             drift_known: false,
             started_at,
         };
