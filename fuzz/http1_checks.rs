@@ -47,6 +47,7 @@ pub(crate) fn request(bytes: &[u8]) {
         client: &client,
         request_id: "1",
         host: None,
+        path: None,
         expect_continue: head.expect_continue,
         upgrade: None,
         strip: &[],

@@ -44,6 +44,7 @@ fn setup(pools: u32, backends: u32) -> Setup {
         condition: None,
         matcher: None,
         answer: None,
+        edits: evenkeel_model::config::Edits::default(),
         targets: vec![(format!("p{}", i % pools), 1.0)],
     };
     setup.routes = (0..10_000).map(route).collect();

@@ -20,6 +20,7 @@ pub mod rate;
 pub mod reason;
 pub mod redirect;
 pub mod retry;
+pub mod rewrite;
 pub mod roster;
 pub mod route;
 mod smooth;

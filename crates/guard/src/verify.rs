@@ -14,7 +14,7 @@ use evenkeel_detect::harm;
 use evenkeel_detect::round_robin;
 use evenkeel_detect::sequence::{ALPHA_VERIFIED, Interval, Standing, standing};
 use evenkeel_model::clock::{Mono, Wall};
-use evenkeel_model::config::{Algorithm, Config, Pool};
+use evenkeel_model::config::{Algorithm, Config, Edits, Pool};
 use evenkeel_model::ids::{Name, RevisionId};
 use evenkeel_model::record::{Entry, EventSource, RevisionState};
 use evenkeel_model::tally::RouteKey;
@@ -51,14 +51,14 @@ pub(crate) struct Verifying {
     pub(crate) restored: bool,
 }
 
-/// The pools whose traffic differs between the two configurations.
+/// The pools whose traffic differs between the two configurations: who gets it, or what of it.
 pub(crate) fn touched(before: &Config, after: &Config) -> Vec<Name> {
-    let routes = |config: &Config, pool: &Name| -> Vec<String> {
-        let mine = config.routes.iter().enumerate();
-        mine.filter(|(_, route)| route.target.pool() == Some(pool))
-            .map(|(_, route)| RouteKey::of(route).to_string())
+    fn routes<'c>(config: &'c Config, pool: &Name) -> Vec<(String, &'c Edits)> {
+        let mine = config.routes.iter();
+        mine.filter(|route| route.target.pool() == Some(pool))
+            .map(|route| (RouteKey::of(route).to_string(), &route.edits))
             .collect()
-    };
+    }
     after
         .pools
         .iter()
@@ -302,5 +302,44 @@ pub(crate) fn state_entry(
         at,
         why: why.to_owned(),
         incident,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use evenkeel_model::config::Config;
+
+    use super::touched;
+
+    fn config(route: &str) -> Config {
+        let text = format!(
+            "[listener.web]\naddress = '127.0.0.1:80'\n\
+             [[route]]\nlistener = 'web'\npath_prefix = '/a'\npool = 'a'\n{route}\n\
+             [[route]]\nlistener = 'web'\npool = 'b'\n\
+             [pool.a.backend.one]\naddress = '127.0.0.1:81'\n\
+             [pool.b.backend.one]\naddress = '127.0.0.1:82'\n"
+        );
+        let parsed = evenkeel_model::parse::parse(&text, None);
+        parsed
+            .config
+            .unwrap_or_else(|| panic!("{:#?}", parsed.findings))
+    }
+
+    #[test]
+    fn what_backends_and_clients_are_sent_touches_the_pool_of_its_route() {
+        let plain = config("");
+        for route in [
+            "rewrite = { path = '/b' }",
+            "rewrite = { host = 'b.test' }",
+            "request_headers = { remove = ['cookie'] }",
+            "response_headers = { set = { x = 'y' } }",
+        ] {
+            let names: Vec<String> = touched(&plain, &config(route))
+                .iter()
+                .map(ToString::to_string)
+                .collect();
+            assert_eq!(names, ["a"], "{route}");
+        }
+        assert!(touched(&plain, &config("priority = 'high'")).is_empty());
     }
 }

@@ -36,6 +36,7 @@ fn forward(bytes: &[u8], rounds: u32) -> usize {
         client: &client,
         request_id: "0123456789abcdef",
         host: None,
+        path: None,
         expect_continue: false,
         upgrade: None,
         strip: &[],

@@ -97,6 +97,16 @@ impl ClientFields {
         self
     }
 
+    /// The address as in `X-Forwarded-For`; empty for a Unix socket.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// How the client reached the listener.
+    pub fn scheme(&self) -> Scheme {
+        self.scheme
+    }
+
     pub(crate) fn via(&self, received: Version) -> &str {
         match received {
             Version::Http10 => &self.via_10,

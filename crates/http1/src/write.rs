@@ -17,6 +17,8 @@ pub struct RequestRewrite<'a> {
     pub request_id: &'a str,
     /// `Host` instead of the client's.
     pub host: Option<&'a str>,
+    /// A path instead of the client's, which the query stays behind; the caller vouches for its syntax. `*` stays.
+    pub path: Option<&'a str>,
     /// Whether to ask the backend for a 100 before the body.
     pub expect_continue: bool,
     /// The protocol to ask the backend for, as [`RequestHead::upgrade_to`] gives it.
@@ -39,7 +41,10 @@ pub fn write_request_head(
     let authority = line_parts.authority;
     out.extend_from_slice(line_parts.method);
     out.push(b' ');
-    out.extend_from_slice(line_parts.path);
+    out.extend_from_slice(match with.path {
+        Some(path) if line_parts.path != b"*" => path.as_bytes(),
+        _ => line_parts.path,
+    });
     if let Some(query) = line_parts.query {
         out.push(b'?');
         out.extend_from_slice(query);

@@ -89,6 +89,7 @@ fn we_read(bytes: &[u8]) -> Option<(Seen, Vec<u8>)> {
         client: &client,
         request_id: "1",
         host: None,
+        path: None,
         expect_continue: false,
         upgrade: None,
         strip: &[],

@@ -194,7 +194,7 @@ proptest! {
         let mut head = RequestHead::default();
         if let Ok(Some(end)) = parse_request(&bytes, &Limits::default(), &mut head) {
             let client = ClientFields::new(None, Scheme::Http, Trust::Replace, "x");
-            let with = RequestRewrite { client: &client, request_id: "1", host: None, expect_continue: false, upgrade: None, strip: &[], extra: &[] };
+            let with = RequestRewrite { client: &client, request_id: "1", host: None, path: None, expect_continue: false, upgrade: None, strip: &[], extra: &[] };
             let mut out = Vec::new();
             write_request_head(&mut out, &head, &bytes[..end], &with);
             let mut again = RequestHead::default();

@@ -120,6 +120,7 @@ fn of_all_that_is_offered_one_protocol_goes_to_the_backend() {
             client: &client,
             request_id: "",
             host: None,
+            path: None,
             expect_continue: false,
             upgrade,
             strip: &[],

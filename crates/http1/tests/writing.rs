@@ -34,6 +34,7 @@ fn forward_as(client: &ClientFields, text: &str) -> String {
         client,
         request_id: "",
         host: None,
+        path: None,
         expect_continue: head.expect_continue,
         upgrade: None,
         strip: &[],
@@ -58,6 +59,35 @@ fn kept(lines: &str) -> String {
         .strip_prefix("GET / HTTP/1.1\r\nHost: a\r\n")
         .and_then(|o| o.strip_suffix(OWN));
     kept.unwrap_or_else(|| panic!("{out}")).to_owned()
+}
+
+#[test]
+fn another_path_and_host_leave_the_query_the_asterisk_and_who_was_asked() {
+    let client = ClientFields::new(peer(), Scheme::Http, Trust::Replace, "evenkeel");
+    let first = |line: &str| {
+        let text = format!("{line} HTTP/1.1\r\nHost: a\r\n\r\n");
+        let mut head = RequestHead::default();
+        parse_request(text.as_bytes(), &Limits::default(), &mut head).unwrap();
+        let with = RequestRewrite {
+            client: &client,
+            request_id: "",
+            host: Some("b"),
+            path: Some("/new"),
+            expect_continue: false,
+            upgrade: None,
+            strip: &[],
+            extra: &[],
+        };
+        let mut out = Vec::new();
+        write_request_head(&mut out, &head, text.as_bytes(), &with);
+        let out = String::from_utf8(out).unwrap();
+        assert!(out.ends_with(OWN), "{out}");
+        out.strip_suffix(OWN).unwrap().to_owned()
+    };
+    let is = |line: &str| format!("{line} HTTP/1.1\r\nHost: b\r\n");
+    assert_eq!(first("GET /old?a=/b"), is("GET /new?a=/b"));
+    assert_eq!(first("GET http://a/old"), is("GET /new"));
+    assert_eq!(first("OPTIONS *"), is("OPTIONS *"));
 }
 
 #[test]

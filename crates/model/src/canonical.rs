@@ -5,6 +5,7 @@
 //! derived from capacity: "follows the capacity" is itself a statement that must survive.
 //! The same list of values serves three purposes: text for people, lines for the hash, entries for [`crate::diff`].
 
+mod route;
 mod tls;
 
 use std::fmt::Write as _;
@@ -13,10 +14,9 @@ use std::time::Duration;
 use sha2::{Digest, Sha256};
 
 use crate::config::{
-    Affinity, Answer, Backend, Choices, Config, Ejection, Expectation, HashKey, Health,
-    HealthCheck, Lifetime, Listener, Members, MembersSource, NPlusOne, NewPath, Outcome, Overload,
-    Pool, Priority, Protocols, Redirect, Remedies, Remedy, Reported, Respond, RetryOn, Role,
-    Session, Target, Tunnels, Upgrades,
+    Affinity, Backend, Choices, Config, Ejection, Expectation, HashKey, Health, HealthCheck,
+    Lifetime, Listener, Members, MembersSource, NPlusOne, Outcome, Overload, Pool, Protocols,
+    Remedies, Remedy, Reported, RetryOn, Role, Session, Tunnels,
 };
 use crate::day::Day;
 use crate::finding::Severity;
@@ -143,17 +143,6 @@ fn number(value: f64) -> String {
     }
 }
 
-/// The tables of `config` in file order.
-fn by_entry(key: &HashKey) -> (&'static str, String) {
-    match key {
-        HashKey::Header(name) => ("rate_limit.by.header", quote(name)),
-        HashKey::Cookie(name) => ("rate_limit.by.cookie", quote(name)),
-        HashKey::Query(name) => ("rate_limit.by.query", quote(name)),
-        HashKey::Path => ("rate_limit.by.path", true.to_string()),
-        HashKey::ClientAddress => ("rate_limit.by.client_address", true.to_string()),
-    }
-}
-
 fn expect_entries(expectation: &Expectation) -> Vec<(&'static str, String)> {
     let request = format!("{} {}", expectation.method, expectation.url);
     let mut entries = vec![
@@ -174,47 +163,9 @@ fn expect_entries(expectation: &Expectation) -> Vec<(&'static str, String)> {
             .status()
             .map(|status| ("status", status.to_string())),
     );
-    entries
-}
-
-fn target_entries(target: &Target) -> Vec<(&'static str, String)> {
-    match target {
-        Target::Pool(pool) => vec![("pool", quote(pool.as_str()))],
-        Target::Answer(Answer::Redirect(redirect)) => redirect_entries(redirect),
-        Target::Answer(Answer::Respond(respond)) => {
-            let mut entries = vec![
-                ("respond.status", respond.status.to_string()),
-                ("respond.body", quote(&respond.body)),
-                ("respond.content_type", quote(&respond.content_type)),
-            ];
-            if Respond::is_bodiless(respond.status) {
-                entries.truncate(1);
-            }
-            if !respond.headers.is_empty() {
-                entries.push(("respond.headers", headers_text(&respond.headers)));
-            }
-            entries
-        }
-    }
-}
-
-fn redirect_entries(redirect: &Redirect) -> Vec<(&'static str, String)> {
-    let mut entries = vec![("redirect.status", redirect.status.to_string())];
-    let scheme = redirect.scheme.map(|scheme| quote(scheme.as_str()));
-    entries.extend(scheme.map(|scheme| ("redirect.scheme", scheme)));
-    let host = redirect.host.as_deref();
-    entries.extend(host.map(|host| ("redirect.host", quote(host))));
-    entries.extend(
-        redirect
-            .port
-            .map(|port| ("redirect.port", port.to_string())),
-    );
-    entries.extend(redirect.path.as_ref().map(|path| match path {
-        NewPath::Whole(path) => ("redirect.path", quote(path)),
-        NewPath::Prefix(prefix) => ("redirect.replace_prefix", quote(prefix)),
-    }));
-    let query = redirect.query.as_deref();
-    entries.extend(query.map(|query| ("redirect.query", quote(query))));
+    let sent = &expectation.sent;
+    entries.extend(sent.path.iter().map(|path| ("path_sent", quote(path))));
+    entries.extend(sent.host.iter().map(|host| ("host_sent", quote(host))));
     entries
 }
 
@@ -225,6 +176,7 @@ fn headers_text(headers: &[(String, String)]) -> String {
     format!("{{ {} }}", headers.join(", "))
 }
 
+/// The tables of `config` in file order.
 fn sections(config: &Config) -> Vec<Section> {
     let mut sections = vec![top(config)];
     sections.extend(operations(config));
@@ -237,25 +189,7 @@ fn sections(config: &Config) -> Vec<Section> {
     }
     sections.extend(config.certificates.iter().map(tls::seen_section));
     for (index, route) in config.routes.iter().enumerate() {
-        let mut entries = vec![("listener", quote(route.listener.as_str()))];
-        if let Some(host) = &route.host {
-            entries.push(("host", quote(host)));
-        }
-        entries.extend(route.matcher.entries());
-        entries.extend(target_entries(&route.target));
-        if let Some(limit) = &route.rate_limit {
-            entries.push(("rate_limit.rps", number(limit.rps)));
-            entries.push(("rate_limit.burst", limit.burst.to_string()));
-            entries.extend(limit.by.as_ref().map(by_entry));
-        }
-        if route.priority != Priority::default() {
-            entries.push(("priority", quote(route.priority.as_str())));
-        }
-        if route.upgrades != Upgrades::default() {
-            let names = route.upgrades.0.iter().map(|name| quote(name));
-            entries.push(("upgrade", list(names)));
-        }
-        sections.push(element("route", index, entries));
+        sections.push(element("route", index, route::entries(route)));
     }
     for (index, expectation) in config.expectations.iter().enumerate() {
         sections.push(element("expect", index, expect_entries(expectation)));

@@ -15,6 +15,7 @@ use crate::policy::{Policy, Waiver};
 use crate::units::{ByteSize, Ratio};
 
 mod choice;
+mod edits;
 mod expectation;
 mod limits;
 mod log;
@@ -28,7 +29,10 @@ mod tls;
 mod tunnels;
 
 pub use choice::{Affinity, Algorithm, Choices, HashKey, Intent, Probe, StickyCookie};
-pub use expectation::{Expectation, Outcome};
+pub use edits::{
+    BadPath, Edits, FieldEdits, PathEdit, Template, TemplateError, Variable, check_path,
+};
+pub use expectation::{Expectation, Outcome, Sent};
 pub use limits::{
     Adaptive, Hedge, HedgeAfter, Overload, Priority, Queue, RateLimit, Retry, RetryCause, RetryOn,
 };
@@ -233,6 +237,8 @@ pub struct Route {
     pub matcher: Matcher,
     /// What becomes of the requests.
     pub target: Target,
+    /// What is changed in the heads on the way. Default nothing.
+    pub edits: Edits,
     /// How often requests may come. `None`: no limit.
     pub rate_limit: Option<RateLimit>,
     /// Who is refused first when there is too much. Default normal.

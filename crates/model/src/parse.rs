@@ -14,6 +14,7 @@ use crate::finding::{Finding, Origin};
 mod adaptive;
 mod affinity;
 mod edge;
+mod edits;
 mod expect;
 mod foreign;
 mod health;

@@ -13,7 +13,8 @@ use std::time::Duration;
 
 use crate::clock::Wall;
 use crate::config::{
-    Algorithm, Answer, Expectation, Intent, Matcher, NPlusOne, Objective, Place, versions_that_wait,
+    Algorithm, Answer, Edits, Expectation, Intent, Matcher, NPlusOne, Objective, Place,
+    versions_that_wait,
 };
 use crate::policy::{Policy, Waiver};
 
@@ -182,6 +183,8 @@ pub struct Route {
     pub matcher: Option<Matcher>,
     /// Evenkeel's own: the answer that the balancer gives in place of a pool.
     pub answer: Option<Answer>,
+    /// Evenkeel's own: what is changed in heads on the way.
+    pub edits: Edits,
     /// Pools by name with their parts (above 0): parts of their sum, or of 1 where the sum is less. The rest to 1 is
     /// answered without a pool, as all of it is where this is empty. [`Route::parts`] gives them as parts of 1.
     pub targets: Vec<(String, f64)>,

@@ -175,12 +175,16 @@ impl Exchange<'_> {
             client: &self.connection.fields,
             request_id: self.id,
             host: None,
+            path: None,
             expect_continue: self.head.expect_continue,
             upgrade: self.upgrade,
             strip: &[],
             extra: &[],
         };
-        write_request_head(&mut out, self.head, self.text, &rewrite);
+        match &self.edited {
+            None => write_request_head(&mut out, self.head, self.text, &rewrite),
+            Some(edited) => edited.write_request(&mut out, &self.facts(), &rewrite),
+        }
         out
     }
 

@@ -17,6 +17,7 @@ use crate::answer::{self, To};
 use crate::attempt::{Failed, Upstream};
 use crate::connection::{Connection, Next};
 use crate::counts::Outcome;
+use crate::edits::{Edited, Facts};
 use crate::fault::Fault;
 use crate::ident::{REQUEST_ID, RequestId, cookie, hash_key, is_sane_id};
 use crate::local;
@@ -51,6 +52,8 @@ pub(crate) struct Exchange<'a> {
     pub(crate) priority: Priority,
     /// The protocol that the client asks for and the route lets through.
     pub(crate) upgrade: Option<&'a str>,
+    /// What its route changes. Boxed: most routes change nothing.
+    pub(crate) edited: Option<Box<Edited<'a>>>,
     /// Set once the client is sent an interim response, where somebody asks.
     pub(crate) interim: Option<Rc<Cell<bool>>>,
 }
@@ -223,6 +226,11 @@ async fn exchange(
     let Some(pool) = pool else {
         return End::Answered(route);
     };
+    let edits = view.published.snapshot.edits(route);
+    let edited = match edits.map(|edits| edits.edited(head, text)).transpose() {
+        Ok(edited) => edited.map(Box::new),
+        Err(fault) => return End::Fault(fault),
+    };
     let hash = pool.state.pool.affinity.hash.as_ref();
     let key = hash.and_then(|hash| hash_key(hash, head, text, connection.peer));
     if let Some(key) = key {
@@ -247,6 +255,7 @@ async fn exchange(
         upgrade: head.upgrade_to(text, |protocol| {
             view.published.snapshot.upgrades(route, protocol)
         }),
+        edited,
         interim: None,
     };
     match exchange.find_backend(&pool, response).await {
@@ -286,6 +295,16 @@ fn admit(
 }
 
 impl Exchange<'_> {
+    /// What its route's changes go by.
+    pub(crate) fn facts(&self) -> Facts<'_> {
+        Facts {
+            head: self.head,
+            text: self.text,
+            client: &self.connection.fields,
+            id: self.id,
+        }
+    }
+
     /// Tries backends until one answers with a response head or no repeat is allowed.
     async fn find_backend(
         &mut self,

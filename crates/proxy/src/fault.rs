@@ -37,6 +37,8 @@ pub(crate) enum Fault {
     NoHost,
     /// Read as other servers read paths, the path would take another route.
     AmbiguousPath,
+    /// What its route would make of its path is nothing to send.
+    RewrittenPath,
     /// Requests come faster than the route allows; seconds until one would be let through.
     RateLimited(u32),
     /// The listener was removed while the request came in.
@@ -81,7 +83,7 @@ impl Fault {
         match self {
             Self::Refused(refusal) => refusal.status(),
             Self::HeadTimeout | Self::BodyTimeout => 408,
-            Self::BodyInvalid(_) | Self::AmbiguousPath | Self::NoHost => 400,
+            Self::BodyInvalid(_) | Self::AmbiguousPath | Self::RewrittenPath | Self::NoHost => 400,
             Self::BodyTooLarge => 413,
             // Never sent; as nginx, for the log.
             Self::ClientGone
@@ -125,6 +127,7 @@ impl Fault {
             Self::NoRoute => "no_route",
             Self::NoHost => "no_host",
             Self::AmbiguousPath => "ambiguous_path",
+            Self::RewrittenPath => "rewritten_path",
             Self::RateLimited(_) => "rate_limited",
             Self::ListenerGone => "listener_removed",
             Self::Overloaded => "overloaded",
@@ -162,6 +165,7 @@ impl Fault {
             Self::AmbiguousPath => {
                 "the path can be read in several ways that take different routes"
             }
+            Self::RewrittenPath => "rewritten, the path could be read as another one than it says",
             Self::RateLimited(_) => "too many requests; try again later",
             Self::ListenerGone => "this listener was removed",
             Self::Overloaded => "this instance is short of memory; try again later",

@@ -28,6 +28,7 @@ pub mod check;
 mod connection;
 mod counts;
 mod descriptors;
+mod edits;
 mod entry;
 mod exchange;
 mod fault;

@@ -4,11 +4,12 @@
 //! after every answer of the proxy itself.
 
 use evenkeel_balance::redirect::location;
-use evenkeel_http1::{RequestHead, reason};
-use evenkeel_model::config::{Answer, Redirect, Respond, Route};
+use evenkeel_http1::{ClientFields, RequestHead, reason};
+use evenkeel_model::config::{Answer, FieldEdits, Redirect, Respond};
 
 use crate::answer::{self, To};
 use crate::connection::{Connection, Next};
+use crate::edits::{Facts, RouteEdits, borrowed};
 use crate::exchange::{Asked, send, send_fault};
 use crate::fault::Fault;
 use crate::record::Record;
@@ -33,7 +34,7 @@ impl Local<'_> {
     ) -> Next {
         let to = self.to;
         let mut out = connection.worker.blocks.take_text();
-        match self.write(view, route, &mut out) {
+        match self.write(&connection.fields, view, route, &mut out) {
             Ok(status) => {
                 record.status = status;
                 send(connection, out, to.keep_alive, record).await
@@ -45,37 +46,77 @@ impl Local<'_> {
         }
     }
 
-    fn write(&self, view: &View, route: usize, out: &mut Vec<u8>) -> Result<u16, Fault> {
+    fn write(
+        &self,
+        client: &ClientFields,
+        view: &View,
+        route: usize,
+        out: &mut Vec<u8>,
+    ) -> Result<u16, Fault> {
         let routes = &view.published.snapshot.config.routes;
-        let route = routes.get(route).ok_or(Fault::NoRoute)?;
-        match route.target.answer().ok_or(Fault::NoRoute)? {
-            Answer::Redirect(redirect) => self.redirect(redirect, route, out)?,
-            Answer::Respond(respond) => self.respond(respond, out),
-        }
-        Ok(route.target.answer().map_or(0, Answer::status))
-    }
-
-    fn redirect(&self, redirect: &Redirect, route: &Route, out: &mut Vec<u8>) -> Result<(), Fault> {
-        let asked = Asked {
-            head: self.head,
-            text: self.text,
+        let found = routes.get(route).ok_or(Fault::NoRoute)?;
+        let edits = view.published.snapshot.edits(route);
+        let edits = edits.map(RouteEdits::response);
+        let writing = Writing {
+            local: self,
+            facts: Facts {
+                head: self.head,
+                text: self.text,
+                client,
+                id: self.to.request_id,
+            },
+            edits,
         };
-        let path = &route.matcher.path;
-        let location = location(redirect, path, &asked).ok_or(Fault::NoHost)?;
+        let answer = found.target.answer().ok_or(Fault::NoRoute)?;
+        match answer {
+            Answer::Redirect(redirect) => {
+                let path = &found.matcher.path;
+                let asked = Asked {
+                    head: self.head,
+                    text: self.text,
+                };
+                let location = location(redirect, path, &asked).ok_or(Fault::NoHost)?;
+                writing.redirect(redirect, &location, out);
+            }
+            Answer::Respond(respond) => writing.respond(respond, out),
+        }
+        Ok(answer.status())
+    }
+}
+
+/// One answer on its way out.
+struct Writing<'a> {
+    local: &'a Local<'a>,
+    facts: Facts<'a>,
+    edits: Option<&'a FieldEdits>,
+}
+
+impl Writing<'_> {
+    fn redirect(&self, redirect: &Redirect, location: &str, out: &mut Vec<u8>) {
         let status = redirect.status;
         let body = format!("{status} {}: {location}\n", reason(status));
         let text = (Respond::CONTENT_TYPE_DEFAULT, body.as_str());
-        let extra = [("Location", location.as_str())];
-        answer::write_local(out, status, text, &extra, self.to);
-        Ok(())
+        self.write(out, status, text, &[("Location", location)]);
     }
 
     fn respond(&self, respond: &Respond, out: &mut Vec<u8>) {
         let fields = respond.headers.iter();
-        let extra: Vec<(&str, &str)> = fields
+        let own: Vec<(&str, &str)> = fields
             .map(|(name, value)| (name.as_str(), value.as_str()))
             .collect();
         let text = (respond.content_type.as_str(), respond.body.as_str());
-        answer::write_local(out, respond.status, text, &extra, self.to);
+        self.write(out, respond.status, text, &own);
+    }
+
+    fn write(&self, out: &mut Vec<u8>, status: u16, text: (&str, &str), own: &[(&str, &str)]) {
+        let Some(edits) = self.edits else {
+            answer::write_local(out, status, text, own, self.local.to);
+            return;
+        };
+        let is_kept = |field: &&(&str, &str)| !edits.dropped().any(|name| name == field.0);
+        let mut extra: Vec<(&str, &str)> = own.iter().filter(is_kept).copied().collect();
+        let fields = self.facts.fields(edits);
+        extra.extend(borrowed(&fields));
+        answer::write_local(out, status, text, &extra, self.local.to);
     }
 }

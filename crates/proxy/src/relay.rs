@@ -209,7 +209,13 @@ impl Exchange<'_> {
             },
             extra: cookie.as_slice(),
         };
-        let framing = write_response_head(&mut out, response, upstream.buf.filled(), &rewrite);
+        let bytes = upstream.buf.filled();
+        let framing = match &self.edited {
+            None => write_response_head(&mut out, response, bytes, &rewrite),
+            Some(edited) => {
+                edited.write_response(&mut out, &self.facts(), (response, bytes), &rewrite)
+            }
+        };
         upstream.buf.consume(upstream.head_length);
         (out, framing)
     }

@@ -13,6 +13,7 @@ use evenkeel_model::config::{Config, Listener, Pool, Priority, Target};
 use evenkeel_model::ids::{Epoch, Name, RevisionId};
 use evenkeel_model::tally::RouteKey;
 
+use crate::edits::RouteEdits;
 use crate::gate::Gate;
 use crate::gauge::{BackendGauge, Gauges, PoolGauge};
 use crate::hedge::HedgeCells;
@@ -145,6 +146,8 @@ pub struct Snapshot {
     pub(crate) routes: RouteTable,
     /// By route in file order.
     pub(crate) route_keys: Vec<Arc<RouteKey>>,
+    /// By route in file order; `None`: it changes nothing.
+    edits: Vec<Option<Box<RouteEdits>>>,
     /// By route in file order.
     pub(crate) limits: Vec<Option<RouteLimit>>,
 }
@@ -190,6 +193,7 @@ impl Snapshot {
             edges: edges.collect::<Result<_, TlsError>>()?,
             listeners: config.listeners.iter().cloned().map(Arc::new).collect(),
             routes: RouteTable::new(&config),
+            edits: config.routes.iter().map(RouteEdits::of).collect(),
             limits: config
                 .routes
                 .iter()
@@ -210,6 +214,11 @@ impl Snapshot {
     /// How often requests may come on the route.
     pub(crate) fn limit(&self, route: usize) -> Option<&RouteLimit> {
         self.limits.get(route)?.as_ref()
+    }
+
+    /// What the route changes in heads.
+    pub(crate) fn edits(&self, route: usize) -> Option<&RouteEdits> {
+        self.edits.get(route)?.as_deref()
     }
 
     /// Whether requests of the route may be upgraded to `protocol`.

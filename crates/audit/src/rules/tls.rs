@@ -264,6 +264,7 @@ mod tests {
             condition: None,
             matcher: None,
             answer: None,
+            edits: evenkeel_model::config::Edits::default(),
             targets: Vec::new(),
         };
         setup.routes = hosts.iter().enumerate().map(route).collect();

@@ -26,6 +26,8 @@ pub use step::STEP_POINTS;
 #[cfg(test)]
 mod answers_tests;
 #[cfg(test)]
+mod sent_tests;
+#[cfg(test)]
 mod tests;
 
 /// The rules of this family.

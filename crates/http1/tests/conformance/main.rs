@@ -98,6 +98,7 @@ fn forwarded(sent: &[u8], step: usize) -> Vec<Vec<u8>> {
             client: &client,
             request_id: "1",
             host: None,
+            path: None,
             upgrade: None,
             expect_continue: head.expect_continue,
             strip: &[],

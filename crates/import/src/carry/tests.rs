@@ -37,6 +37,7 @@ fn shop(weights: &[u32]) -> Setup {
             condition: None,
             matcher: None,
             answer: None,
+            edits: evenkeel_model::config::Edits::default(),
             targets: vec![("app".to_owned(), 1.0)],
         }],
         pools: vec![pool],
@@ -475,6 +476,7 @@ prop_compose! {
                 condition: None,
                 matcher: None,
                 answer: None,
+                edits: evenkeel_model::config::Edits::default(),
                 targets: vec![(pool.name.clone(), 1.0)],
             });
         }

@@ -360,15 +360,10 @@ fn tcp(reading: &mut Reading<'_, '_>, mut fields: Fields<'_>, chain: &mut Chain<
     for host in hosts {
         let condition = chain.condition.clone().filter(|_| host.is_none());
         let route = Route {
-            path: path.clone(),
-            listener: chain.listener.name.clone(),
             host,
-            path_prefix: None,
-            whole_segments: false,
             condition,
-            matcher: None,
-            answer: None,
             targets: route::parts(&targets),
+            ..Route::blank(&path, &chain.listener.name)
         };
         add(reading, route, chain.is_refused);
     }

@@ -214,6 +214,7 @@ fn lay_out(reading: &mut Reading<'_, '_>, hosts: &[Host], web: &Web) {
             condition: both(condition.clone(), found.condition),
             matcher: None,
             answer: None,
+            edits: evenkeel_model::config::Edits::default(),
             targets: parts(targets),
         };
         for ready in &host.routes {

@@ -149,6 +149,7 @@ fn route(when: &When, target: Option<&str>, (path, listener): (&str, &str)) -> R
         condition: when.condition.clone(),
         matcher: None,
         answer: None,
+        edits: evenkeel_model::config::Edits::default(),
         targets: targets.into_iter().collect(),
     }
 }

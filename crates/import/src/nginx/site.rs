@@ -175,6 +175,7 @@ impl<'t> Places<'t> {
             condition: case.condition,
             matcher: None,
             answer: None,
+            edits: evenkeel_model::config::Edits::default(),
             targets: case.targets,
         });
     }

@@ -117,15 +117,9 @@ fn server(
         };
         reader.listeners.push(listener);
         let routes = cases.iter().map(|case| Route {
-            path: path.clone(),
-            listener: name.clone(),
-            host: None,
-            path_prefix: None,
-            whole_segments: false,
             condition: case.condition.clone(),
-            matcher: None,
-            answer: None,
             targets: case.targets.clone(),
+            ..Route::blank(&path, &name)
         });
         reader.routes.extend(routes);
     }

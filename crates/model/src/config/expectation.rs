@@ -15,6 +15,17 @@ pub struct Expectation {
     pub headers: Vec<(String, String)>,
     /// What must become of it.
     pub outcome: Outcome,
+    /// What the backend must see of it, where a pool is the outcome.
+    pub sent: Sent,
+}
+
+/// What a backend must see of a request. `None`: anything.
+#[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+pub struct Sent {
+    /// The path without its query.
+    pub path: Option<String>,
+    /// The host, lower case, with its port if it has one.
+    pub host: Option<String>,
 }
 
 /// Where a request must go.
@@ -75,7 +86,7 @@ impl Outcome {
 
 #[cfg(test)]
 mod tests {
-    use super::{Expectation, Outcome};
+    use super::{Expectation, Outcome, Sent};
     use crate::ids::Name;
 
     #[test]
@@ -87,6 +98,7 @@ mod tests {
                 url: url.to_owned(),
                 headers: Vec::new(),
                 outcome: Outcome::NoRoute,
+                sent: Sent::default(),
             };
             let host = expectation.host().map(str::to_owned);
             (host, expectation.target().to_owned())

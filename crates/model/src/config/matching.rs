@@ -141,6 +141,11 @@ impl Pattern {
         self.build().ok().map(CompiledPattern)
     }
 
+    /// How many groups it has that take something.
+    pub fn groups(&self) -> usize {
+        self.build().map_or(0, |regex| regex.captures_len() - 1)
+    }
+
     /// As written.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -160,6 +165,30 @@ impl CompiledPattern {
     /// Whether all of `text` fits.
     pub fn is_match(&self, text: &[u8]) -> bool {
         self.0.is_match(text)
+    }
+
+    /// `to`, with what the groups took of `text` for `$1` to `$9` and a dollar sign for `$$`. `None`: not all of `text`
+    /// fits.
+    pub fn replace(&self, text: &str, to: &str) -> Option<String> {
+        let taken = self.0.captures(text.as_bytes())?;
+        let group = |digit: char| {
+            let found = taken.get(digit.to_digit(10)? as usize)?;
+            text.get(found.range())
+        };
+        let mut out = String::with_capacity(text.len() + to.len());
+        let mut rest = to;
+        while let Some((before, after)) = rest.split_once('$') {
+            out.push_str(before);
+            let mut chars = after.chars();
+            match chars.next() {
+                Some('$') => out.push('$'),
+                Some(digit) => out.push_str(group(digit).unwrap_or_default()),
+                None => {}
+            }
+            rest = chars.as_str();
+        }
+        out.push_str(rest);
+        Some(out)
     }
 }
 
@@ -320,6 +349,20 @@ mod tests {
         assert!(!is_match("/a|/b", "/bc"));
         assert!(!is_match("/a", "/a\n"));
         assert!(is_match("(?i)/ADMIN", "/admin"));
+    }
+
+    #[test]
+    fn what_the_groups_took_stands_where_the_text_says() {
+        let replaced = |text: &str, sent: &str, to: &str| {
+            let compiled = pattern(text).compile().unwrap();
+            compiled.replace(sent, to)
+        };
+        let sent = "/user/12/x";
+        let to = |to| replaced("/user/([0-9]+)/(y)?(.*)", sent, to);
+        assert_eq!(to("/u/$3/$1"), Some("/u/x/12".to_owned()));
+        assert_eq!(to("/$$1$10$2"), Some("/$1120".to_owned()));
+        assert_eq!(replaced("/user", sent, "/"), None);
+        assert_eq!(pattern("(a)(?:b)(c)?").groups(), 2);
     }
 
     #[test]

@@ -4,13 +4,14 @@ use std::collections::BTreeSet;
 
 use toml::de::DeValue;
 
+use super::edits::new_host;
 use super::keys;
 use super::reader::{Found, Reader, Report, Section, clip};
 use super::reference::reference;
 use super::route::{FIELDS_MAX, method, one_of, value_text};
 use super::typed::{Expected, Limits};
 use super::{EXPECTATIONS_MAX, text, too_many};
-use crate::config::{Expectation, Outcome};
+use crate::config::{Expectation, Outcome, Sent};
 use crate::ids::Name;
 
 /// What the balancer answers itself.
@@ -79,6 +80,7 @@ fn expectation(
     if !["pool", "status", "redirect"].iter().any(|key| s.has(key)) {
         s.require(reader, "pool", effect, "pool = \"shop\"");
     }
+    let sent = sent(reader, s);
     let answer = match (
         redirect,
         status.and_then(|status| u16::try_from(status).ok()),
@@ -96,7 +98,28 @@ fn expectation(
         url,
         headers,
         outcome: pool.map(Outcome::Pool).or(answer)?,
+        sent,
     })
+}
+
+fn sent(reader: &mut Reader, s: &Section<'_>) -> Sent {
+    let sent = Sent {
+        path: s.read(reader, "path_sent", text::path),
+        host: s.read(reader, "host_sent", new_host),
+    };
+    for key in ["path_sent", "host_sent"] {
+        let Some(found) = s.get(reader, key).filter(|_| !s.has("pool")) else {
+            continue;
+        };
+        let report = Report {
+            id: "CFG-07",
+            message: format!("`{}` stands beside no `pool`", found.path),
+            effect: "no backend is meant to see the request".to_owned(),
+            fix: format!("add `pool = \"shop\"`, or remove `{key}`"),
+        };
+        reader.error(&found.path, found.span, report);
+    }
+    sent
 }
 
 /// `https://shop.example/cart`, `/cart`.

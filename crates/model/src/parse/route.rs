@@ -8,9 +8,10 @@ use super::keys::{self, VALUE};
 use super::reader::{Found, Reader, Report, Section};
 use super::reference::{reference, sub};
 use super::typed::{Expected, Limits};
-use super::{PATTERNS_MAX, ROUTES_MAX, affinity, target, text, too_many, upgrade};
+use super::{PATTERNS_MAX, ROUTES_MAX, affinity, edits, target, text, too_many, upgrade};
 use crate::config::{
-    Field, Matcher, PathMatch, Pattern, PatternError, Priority, RateLimit, Route, ValueMatch,
+    Field, Matcher, PathEdit, PathMatch, Pattern, PatternError, Priority, RateLimit, Route,
+    ValueMatch,
 };
 use crate::ids::Name;
 use crate::tally::RouteKey;
@@ -64,6 +65,7 @@ pub(super) fn read(
         let host = section.read(reader, "host", text::host);
         let matcher = matcher(reader, &section);
         let target = target::read(reader, &section, pools, &matcher.path);
+        let edits = edits::read(reader, &section, &matcher.path, target.as_ref());
         let rate_limit = rate_limit(reader, &section);
         let words = Priority::ALL.iter().map(|p| (p.as_str(), *p));
         let priority = section.choice(reader, "priority", &words.collect::<Vec<_>>());
@@ -76,6 +78,7 @@ pub(super) fn read(
             host,
             matcher,
             target,
+            edits,
             rate_limit,
             priority: priority.unwrap_or_default(),
             upgrades,
@@ -170,7 +173,7 @@ fn path_pattern(text: &str) -> Result<Pattern, Expected> {
     Ok(pattern)
 }
 
-fn pattern(text: &str) -> Result<Pattern, Expected> {
+pub(super) fn pattern(text: &str) -> Result<Pattern, Expected> {
     let bounded = format!(
         "a regular expression of at most {} bytes",
         Pattern::LENGTH_MAX
@@ -379,7 +382,9 @@ fn patterns_bounded(reader: &mut Reader, root: &Section<'_>, routes: &[Route]) {
         let m = &route.matcher;
         let fields = m.headers.iter().chain(&m.cookies).chain(&m.query);
         let values = fields.filter(|field| matches!(field.value, ValueMatch::Regex(_)));
-        values.count() + usize::from(matches!(m.path, PathMatch::Regex(_)))
+        let rewrites = matches!(route.edits.path, Some(PathEdit::Regex { .. }));
+        let paths = usize::from(matches!(m.path, PathMatch::Regex(_))) + usize::from(rewrites);
+        values.count() + paths
     };
     let count: usize = routes.iter().map(of).sum();
     if count > PATTERNS_MAX {

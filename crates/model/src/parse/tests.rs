@@ -6,6 +6,7 @@ use proptest::prelude::*;
 
 mod adaptive;
 mod decided;
+mod edits;
 mod log;
 mod matching;
 mod networks;

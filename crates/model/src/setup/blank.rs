@@ -1,10 +1,10 @@
 //! Parts with the values of a balancer that limits nothing, for readers to fill in.
 
-use crate::config::{Intent, NPlusOne, Place};
+use crate::config::{Edits, Intent, NPlusOne, Place};
 use crate::policy::Policy;
 use crate::setup::{
     Backend, Backups, Balancer, Breakers, Check, Failover, Listener, Nobody, Pool, Retry, Role,
-    Selection, Setup, Timeouts, Wait,
+    Route, Selection, Setup, Timeouts, Wait,
 };
 
 /// Headroom and tolerance of a pool that states none, as in evenkeel.toml.
@@ -43,6 +43,24 @@ impl Listener {
             idle_timeout: Wait::Endless,
             connections_max: None,
             certificates: Vec::new(),
+        }
+    }
+}
+
+impl Route {
+    /// A route of another balancer's file to no pool, for every request on `listener`.
+    pub fn blank(path: &str, listener: &str) -> Self {
+        Self {
+            path: path.to_owned(),
+            listener: listener.to_owned(),
+            host: None,
+            path_prefix: None,
+            whole_segments: false,
+            condition: None,
+            matcher: None,
+            answer: None,
+            edits: Edits::default(),
+            targets: Vec::new(),
         }
     }
 }

@@ -76,6 +76,7 @@ fn route((index, route): (usize, &config::Route)) -> Route {
         condition: route.matcher.condition(),
         matcher: Some(route.matcher.clone()),
         answer: route.target.answer().cloned(),
+        edits: route.edits.clone(),
         targets: route
             .target
             .pool()

@@ -13,6 +13,8 @@ mod basics;
 #[cfg(test)]
 mod checks;
 #[cfg(test)]
+mod edits;
+#[cfg(test)]
 mod faults;
 #[cfg(test)]
 mod frames;

@@ -120,6 +120,7 @@ pub(crate) fn config(listeners: Vec<Listener>, pools: Vec<Pool>) -> Config {
         target: Target::Pool(pools[0].name.clone()),
         rate_limit: None,
         priority: evenkeel_model::config::Priority::Normal,
+        edits: evenkeel_model::config::Edits::default(),
         upgrades: evenkeel_model::config::Upgrades::default(),
     });
     Config {

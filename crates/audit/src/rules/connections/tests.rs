@@ -24,6 +24,7 @@ fn with(edit: impl Fn(&mut Pool)) -> Setup {
         condition: None,
         matcher: None,
         answer: None,
+        edits: evenkeel_model::config::Edits::default(),
         targets: vec![("app".to_owned(), 1.0)],
     });
     setup

@@ -79,6 +79,7 @@ fn rty_02_multiplies_the_tries_of_pools_that_lead_into_each_other() {
         condition: None,
         matcher: None,
         answer: None,
+        edits: evenkeel_model::config::Edits::default(),
         targets: vec![("back".to_owned(), 1.0)],
     });
     let findings = says(&both, "RTY-02");

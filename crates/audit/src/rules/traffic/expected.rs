@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use evenkeel_balance::redirect::{location, resolved};
+use evenkeel_balance::rewrite::Rewriter;
 use evenkeel_balance::route::{Example, Found, Miss, RouteTable};
 use evenkeel_model::canonical::path_segment;
-use evenkeel_model::config::{Answer, Expectation, Outcome, PathMatch};
+use evenkeel_model::config::{Answer, Expectation, Outcome, PathMatch, Sent};
 use evenkeel_model::finding::{Finding, Severity};
 use evenkeel_model::setup::{Balancer, Listener, Route};
 
@@ -21,8 +22,9 @@ pub(super) const EXPECTED: Rule = Rule {
     text: "\
 `[[expect]]` in evenkeel.toml names requests and what must become of each: to which pool it goes, what its
 route answers or where that sends the client, that no route takes it (404) or its path is refused (400).
-Each is asked of the very table that serves requests. An error where one goes elsewhere; it says which
-route takes it and what it lacks for the one that was meant.
+With `path_sent` and `host_sent` it says under which path and host the pool must see it. Each is asked of the
+very table that serves requests. An error where one goes elsewhere; it says which route takes it and what it
+lacks for the one that was meant.
 
 Besides, a listener should end with a route without host, path and condition: to a pool, or to an answer
 of the balancer's own. An info, because refusing what nobody named can be meant.
@@ -82,13 +84,17 @@ struct Way<'a> {
 impl Way<'_> {
     fn judge(&self, index: usize) -> Option<Finding> {
         let found = self.table.find(self.listener, &self.asked);
-        let pool = match found {
-            Found::Route { pool, .. } => self.subject.setup.pools.get(pool),
-            Found::Answer { .. } | Found::Nothing | Found::Ambiguous => None,
+        let sent = self.sent(found);
+        let pool = match (found, &sent) {
+            (Found::Route { pool, .. }, Some(_)) => self.subject.setup.pools.get(pool),
+            _ => None,
         };
         let answer = self.answer(found);
         let is_met = match &self.expectation.outcome {
-            Outcome::Pool(meant) => pool.is_some_and(|pool| pool.name == meant.as_str()),
+            Outcome::Pool(meant) => {
+                pool.is_some_and(|pool| pool.name == meant.as_str())
+                    && sent.as_ref().is_some_and(|sent| self.fits(sent))
+            }
             Outcome::NoRoute => answer == Some((404, None)),
             Outcome::Ambiguous => answer == Some((400, None)),
             Outcome::Status(meant) => answer.as_ref().is_some_and(|(status, _)| status == meant),
@@ -102,8 +108,7 @@ impl Way<'_> {
         }
         let goes = match found {
             Found::Route { route, .. } => {
-                let pool = pool.map_or("", |pool| pool.name.as_str());
-                format!("goes to pool `{pool}` by {}", self.named(route))
+                self.way(route, pool.map(|pool| pool.name.as_str()), sent)
             }
             Found::Answer { route } => {
                 let named = self.named(route);
@@ -116,7 +121,9 @@ impl Way<'_> {
             Found::Ambiguous => format!("is answered 400: {}", self.ambiguity()),
         };
         let meant = match &self.expectation.outcome {
-            Outcome::Pool(pool) => format!("is meant for pool `{pool}`"),
+            Outcome::Pool(pool) => {
+                format!("is meant for pool `{pool}`{}", seen(&self.expectation.sent))
+            }
             Outcome::NoRoute => "is meant for no route".to_owned(),
             Outcome::Ambiguous => "is meant to be refused for its path".to_owned(),
             Outcome::Status(status) => format!("is meant to be answered {status}"),
@@ -144,10 +151,50 @@ impl Way<'_> {
         )
     }
 
+    /// What the backend sees of the request; `None`: no backend sees it.
+    fn sent(&self, found: Found) -> Option<Sent> {
+        let Found::Route { route, .. } = found else {
+            return None;
+        };
+        let route = self.subject.setup.routes.get(route)?;
+        let asked = self.asked.path;
+        let path = match (&route.edits.path, &route.matcher) {
+            (Some(edit), Some(matcher)) => Rewriter::new(edit, &matcher.path).path(asked).ok()?,
+            _ => None,
+        };
+        let host = route.edits.host.as_deref().or(self.asked.host);
+        Some(Sent {
+            path: Some(path.unwrap_or_else(|| asked.to_owned())),
+            host: host.map(str::to_ascii_lowercase),
+        })
+    }
+
+    fn fits(&self, sent: &Sent) -> bool {
+        let Sent { path, host } = &self.expectation.sent;
+        let is = |meant: &Option<String>, is: &Option<String>| meant.is_none() || meant == is;
+        is(path, &sent.path) && is(host, &sent.host)
+    }
+
+    /// Where a route leads, with what of it is asked for.
+    fn way(&self, route: usize, pool: Option<&str>, sent: Option<Sent>) -> String {
+        let named = self.named(route);
+        let (Some(pool), Some(sent)) = (pool, sent) else {
+            return format!(
+                "is answered 400: what {named} makes of its path could be read as another path"
+            );
+        };
+        let asked = &self.expectation.sent;
+        let shown = Sent {
+            path: sent.path.filter(|_| asked.path.is_some()),
+            host: sent.host.filter(|_| asked.host.is_some()),
+        };
+        format!("goes to pool `{pool}`{} by {named}", seen(&shown))
+    }
+
     /// What the balancer itself answers: a status, and where it sends the client.
     fn answer(&self, found: Found) -> Option<(u16, Option<String>)> {
         let route = match found {
-            Found::Route { .. } => return None,
+            Found::Route { .. } => return self.sent(found).is_none().then_some((400, None)),
             Found::Nothing => return Some((404, None)),
             Found::Ambiguous => return Some((400, None)),
             Found::Answer { route } => self.subject.setup.routes.get(route)?,
@@ -185,9 +232,10 @@ impl Way<'_> {
             url,
             headers,
             outcome,
+            sent,
         } = self.expectation;
         let ends = match outcome {
-            Outcome::Pool(pool) => format!("pool={pool}"),
+            Outcome::Pool(pool) => format!("pool={pool}{}", seen(sent)),
             Outcome::Redirect { to, status } => {
                 format!("redirect={to} {}", status.unwrap_or_default())
             }
@@ -226,7 +274,9 @@ impl Way<'_> {
         match found {
             Found::Ambiguous => return String::new(),
             // It is the route that is meant, and says another thing.
-            Found::Answer { route } if is_so(route) => return String::new(),
+            Found::Answer { route } | Found::Route { route, .. } if is_so(route) => {
+                return String::new();
+            }
             _ => {}
         }
         let routes = self.subject.setup.routes.iter().enumerate();
@@ -299,6 +349,14 @@ impl Way<'_> {
             None => format!("the route `{path}`"),
         }
     }
+}
+
+/// With which path and host, as far as that is said.
+fn seen(sent: &Sent) -> String {
+    let path = sent.path.as_ref();
+    let host = sent.host.as_ref();
+    let path = path.map_or_else(String::new, |path| format!(" as `{path}`"));
+    path + &host.map_or_else(String::new, |host| format!(" for host `{host}`"))
 }
 
 /// How far a request is from a route: what is compared first is farthest.

@@ -117,6 +117,7 @@ mod tests {
                 condition: condition.map(str::to_owned),
                 matcher: None,
                 answer: None,
+                edits: evenkeel_model::config::Edits::default(),
                 targets: vec![("app".to_owned(), 1.0)],
             });
             heads(&says(&setup, "TRF-07"))

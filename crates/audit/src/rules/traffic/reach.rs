@@ -200,6 +200,7 @@ mod tests {
             condition: None,
             matcher: None,
             answer: None,
+            edits: evenkeel_model::config::Edits::default(),
             targets: pool
                 .into_iter()
                 .map(|name| (name.to_owned(), 1.0))

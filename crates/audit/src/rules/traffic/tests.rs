@@ -51,6 +51,7 @@ fn route(host: Option<&str>, prefix: Option<&str>, pool: &str) -> Route {
         condition: None,
         matcher: None,
         answer: None,
+        edits: evenkeel_model::config::Edits::default(),
         targets: vec![(pool.to_owned(), 1.0)],
     }
 }

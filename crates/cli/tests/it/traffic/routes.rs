@@ -207,6 +207,75 @@ fn curl_follows_redirects_and_gets_fixed_answers() {
 }
 
 #[test]
+fn what_a_route_changes_reaches_backend_and_client_over_a_reload() {
+    let origin = Origin::saying("shop");
+    let file = |to: &str| {
+        format!(
+            "[admin]\naddress = \"127.0.0.1:0\"\n[listener.web]\naddress = \"127.0.0.1:0\"\n\
+             [[route]]\nlistener = \"web\"\npath_prefix = \"/api\"\npool = \"shop\"\n\
+             rewrite = {{ replace_prefix = \"{to}\", host = \"api.internal\" }}\n\
+             request_headers = {{ set = {{ x-client = \"{{client_ip}}\" }}, remove = [\"cookie\"] }}\n\
+             response_headers = {{ set = {{ x-path = \"{{path}}\" }} }}\n\
+             [pool.shop.backend.one]\naddress = \"{}\"\n",
+            origin.text()
+        )
+    };
+    let home = Home::new(&file("/v1"));
+    let instance = home.start(&[]);
+    let curl = |target: &str| {
+        let url = format!("http://{}{target}", instance.front());
+        let fixed = ["-sS", "--max-time", "30", "--noproxy", "*"];
+        let own = ["-i", "-b", "a=1", "-H", "X-Client: me", "--path-as-is"];
+        run(Command::new("curl").args(fixed).args(own).arg(url))
+    };
+    let asked = |target: &str, first: &str| {
+        let ran = curl(target);
+        assert!(ran.out.starts_with("HTTP/1.1 200 "), "{}", ran.out);
+        let path = target.split('?').next().unwrap_or_default();
+        assert!(
+            ran.out.contains(&format!("x-path: {path}\r\n")),
+            "{}",
+            ran.out
+        );
+        let head = origin.heads().pop().unwrap();
+        let begins = format!("GET {first} HTTP/1.1\r\nHost: api.internal\r\n");
+        assert!(head.starts_with(&begins), "{head}");
+        assert_eq!(head.matches("x-client: 127.0.0.1\r\n").count(), 1, "{head}");
+        let lower = head.to_ascii_lowercase();
+        assert!(
+            !lower.contains("cookie:") && !lower.contains("x-client: me"),
+            "{head}"
+        );
+    };
+    asked("/api/users?page=2", "/v1/users?page=2");
+    let ran = curl("/api/a/..;/b");
+    assert!(
+        ran.out.contains("X-Evenkeel-Error: rewritten_path"),
+        "{}",
+        ran.out
+    );
+    home.write("next.toml", &file("/v2"));
+    let plan = instance.cli(&["plan", "next.toml"]);
+    assert!(
+        plan.out.contains("replace_prefix: \"/v1\" -> \"/v2\""),
+        "{} {}",
+        plan.out,
+        plan.err
+    );
+    let reason = [
+        "apply",
+        "next.toml",
+        "--yes",
+        "--reason",
+        "v2",
+        "--wait",
+        "0",
+    ];
+    instance.cli(&reason);
+    asked("/api/users", "/v2/users");
+}
+
+#[test]
 fn an_instance_that_only_redirects_needs_no_pool_until_it_gets_one() {
     let text = "[admin]\naddress = \"127.0.0.1:0\"\n[listener.web]\naddress = \"127.0.0.1:0\"\n\
                 [[route]]\nlistener = \"web\"\nredirect = { scheme = \"https\" }\n";

@@ -350,6 +350,21 @@ pub(in super::super) static ROUTE: Table = Table {
             "In place of pool: the requests get this answer.",
         ),
         Key::new(
+            "rewrite",
+            Kind::Table(&REWRITE),
+            "Another path or host for the backend.",
+        ),
+        Key::new(
+            "request_headers",
+            Kind::Table(&REQUEST_HEADERS),
+            "Header fields that are changed on the way to the backend.",
+        ),
+        Key::new(
+            "response_headers",
+            Kind::Table(&RESPONSE_HEADERS),
+            "Header fields that are changed on the way to the client.",
+        ),
+        Key::new(
             "rate_limit",
             Kind::Table(&RATE_LIMIT),
             "How often requests may come; those beyond it are refused with 429.",
@@ -399,6 +414,84 @@ pub(in super::super) static REDIRECT: Table = Table {
     ],
 };
 
+pub(in super::super) static REWRITE: Table = Table {
+    about: "What the backend sees in place of what the client sent; the query stays.",
+    keys: &[
+        Key::new(
+            "path",
+            Kind::Text("/index.html"),
+            "The whole path, whatever was asked for.",
+        ),
+        Key::new(
+            "strip_prefix",
+            Kind::Text("/api"),
+            "In place of path: these segments are taken from the start of the path.",
+        ),
+        Key::new(
+            "replace_prefix",
+            Kind::Text("/v2"),
+            "In place of path: what stands for the route's path_prefix.",
+        ),
+        Key::new(
+            "regex",
+            Kind::Text("/user/([0-9]+)"),
+            "In place of path: the paths that become to, as a whole.",
+        ),
+        Key::new(
+            "to",
+            Kind::Text("/people/$1"),
+            "The path in place of those that regex matches; $1 to $9 are its groups.",
+        ),
+        Key::new(
+            "host",
+            Kind::Text("shop.internal"),
+            "The Host that the backend sees.",
+        ),
+    ],
+};
+
+pub(in super::super) static REQUEST_HEADERS: Table = Table {
+    about: "Changes to the header fields of requests.",
+    keys: &[
+        Key::new(
+            "set",
+            Kind::Headers,
+            "Fields with the one value that they have then; {client_ip}, {host}, {method}, {path}, {request_id} and {scheme} stand for what the request says.",
+        ),
+        Key::new(
+            "add",
+            Kind::Headers,
+            "Further fields behind those that are there.",
+        ),
+        Key::new(
+            "remove",
+            Kind::Texts("cookie"),
+            "Fields that are not passed on.",
+        ),
+    ],
+};
+
+pub(in super::super) static RESPONSE_HEADERS: Table = Table {
+    about: "Changes to the header fields of responses.",
+    keys: &[
+        Key::new(
+            "set",
+            Kind::Headers,
+            "Fields with the one value that they have then; {client_ip}, {host}, {method}, {path}, {request_id} and {scheme} stand for what the request says.",
+        ),
+        Key::new(
+            "add",
+            Kind::Headers,
+            "Further fields behind those that are there.",
+        ),
+        Key::new(
+            "remove",
+            Kind::Texts("server"),
+            "Fields that are not passed on.",
+        ),
+    ],
+};
+
 pub(in super::super) static RESPOND: Table = Table {
     about: "A fixed answer.",
     keys: &[
@@ -439,6 +532,16 @@ pub(in super::super) static EXPECT: Table = Table {
             "Where it comes in; without it the only listener.",
         ),
         Key::new("pool", Kind::Name, "The pool that it must reach."),
+        Key::new(
+            "path_sent",
+            Kind::Text("/users"),
+            "Beside pool: the path that the backend must see.",
+        ),
+        Key::new(
+            "host_sent",
+            Kind::Text("api.internal"),
+            "Beside pool: the Host that the backend must see.",
+        ),
         Key::new(
             "status",
             Kind::whole(&STATUS),

@@ -42,6 +42,7 @@ fn a_peak_of_the_whole_brings_a_canary_its_part_of_it() {
         condition: condition.map(str::to_owned),
         matcher: None,
         answer: None,
+        edits: crate::config::Edits::default(),
         targets: targets
             .iter()
             .map(|(n, part)| ((*n).to_owned(), *part))

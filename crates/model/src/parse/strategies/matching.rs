@@ -7,8 +7,9 @@ use proptest::prelude::*;
 
 use super::tunnels::upgrades;
 use crate::config::{
-    Answer, Expectation, Field, HashKey, Listener, Matcher, NewPath, Outcome, PathMatch, Pattern,
-    Pool, Priority, RateLimit, Redirect, Respond, Route, Scheme, Target, Upgrades, ValueMatch,
+    Answer, Edits, Expectation, Field, FieldEdits, HashKey, Listener, Matcher, NewPath, Outcome,
+    PathEdit, PathMatch, Pattern, Pool, Priority, RateLimit, Redirect, Respond, Route, Scheme,
+    Sent, Target, Template, Upgrades, ValueMatch,
 };
 use crate::ids::Name;
 
@@ -77,6 +78,10 @@ pub(super) fn expectations(routes: &[Route], pools: &[Pool]) -> Vec<Expectation>
             },
             _ => Outcome::Pool(pools[n % pools.len()].name.clone()),
         },
+        sent: Sent {
+            path: (n == 0 || n == 7).then(|| "/a%20b".to_owned()),
+            host: (n == 6 || n == 7).then(|| "a.b:81".to_owned()),
+        },
     })
     .collect()
 }
@@ -123,14 +128,55 @@ pub(super) fn route(
     Route {
         listener: listeners[l % listeners.len()].name.clone(),
         host,
-        matcher,
         upgrades: match target {
             Target::Pool(_) => upgrades(p),
             Target::Answer(_) => Upgrades::default(),
         },
+        edits: edits(&target, &matcher, l ^ p),
+        matcher,
         target,
         rate_limit: rate_limit(p, l),
         priority: Priority::ALL[l % 3],
+    }
+}
+
+/// Every kind of change, and none for half of the routes.
+fn edits(target: &Target, matcher: &Matcher, seed: usize) -> Edits {
+    if seed % 8 < 4 {
+        return Edits::default();
+    }
+    let bit = |n: usize| (seed >> n).is_multiple_of(2);
+    let value = |text: &str| Template::new(text).unwrap();
+    let fields = |seed: usize| FieldEdits {
+        set: vec![("x-a".to_owned(), value("{host} \"{{1}}\" {client_ip}")); seed % 2],
+        add: vec![("x.b".to_owned(), value("1")); seed / 2 % 2],
+        remove: ["cookie", "x_c"][..seed / 4 % 3]
+            .iter()
+            .map(ToString::to_string)
+            .collect(),
+    };
+    let response = fields(seed / 8);
+    if target.answer().is_some() {
+        return Edits {
+            response,
+            ..Edits::default()
+        };
+    }
+    let path = match (seed / 16 % 5, &matcher.path) {
+        (0, _) => None,
+        (1, PathMatch::Prefix(_)) => Some(PathEdit::Replace("/new".to_owned())),
+        (2, _) => Some(PathEdit::Regex {
+            pattern: Pattern::new("/([a-z]+)(/.*)?").unwrap(),
+            to: "/$$/$2/$1".to_owned(),
+        }),
+        (3, PathMatch::Prefix(prefix)) if prefix != "/" => Some(PathEdit::Strip(prefix.clone())),
+        _ => Some(PathEdit::Whole("/a%20b\"".to_owned())),
+    };
+    Edits {
+        path,
+        host: bit(6).then(|| "a.test:8080".to_owned()),
+        request: fields(seed / 32),
+        response,
     }
 }
 

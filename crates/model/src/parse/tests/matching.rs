@@ -1,7 +1,7 @@
 //! What a route may ask for: read as written, refused with a reason.
 
 use super::{found, shop_with};
-use crate::config::{Expectation, Field, Matcher, Outcome, PathMatch, Pattern, ValueMatch};
+use crate::config::{Expectation, Field, Matcher, Outcome, PathMatch, Pattern, Sent, ValueMatch};
 use crate::parse::Parsed;
 
 const FROM: &str = "path_prefix = \"/\"";
@@ -235,8 +235,19 @@ fn an_expectation_names_a_request_and_where_it_goes() {
         url: "https://a.test/x?y".to_owned(),
         headers: vec![field("x-a", "1"), field("x-b", "2")],
         outcome: Outcome::Pool(config.pools[0].name.clone()),
+        sent: Sent::default(),
     };
     assert_eq!(config.expectations, [expected]);
+    let parsed =
+        expecting("request = 'GET /'\npool = 'shop'\npath_sent = '/b'\nhost_sent = 'B.test'");
+    let sent = parsed
+        .config
+        .map(|config| config.expectations[0].sent.clone());
+    let both = Sent {
+        path: Some("/b".to_owned()),
+        host: Some("b.test".to_owned()),
+    };
+    assert_eq!(sent, Some(both));
 }
 
 /// Keys of an expectation, the wrong one, the finding, a part of its fix.
@@ -254,6 +265,18 @@ const WRONG_EXPECTATIONS: &[(&str, &str, &str, &str)] = &[
         "redirect",
         "CFG-03",
         "https://shop.example",
+    ),
+    (
+        "request = 'GET /'\nstatus = 404\npath_sent = '/'",
+        "path_sent",
+        "CFG-07",
+        "pool",
+    ),
+    (
+        "request = 'GET /'\npool = 'shop'\npath_sent = '/a?b'",
+        "path_sent",
+        "CFG-03",
+        "leave everything",
     ),
     (
         "request = 'GET /'\nstatus = 100",
