@@ -119,6 +119,7 @@ fn the_configuration_chapter_names_exactly_the_keys_that_the_parser_knows() {
         ("### `[pool.NAME.session]`", "[pool.x.session]"),
         ("### `[pool.NAME.retry]`", "[pool.x.retry]"),
         ("### `[pool.NAME.health]`", "[pool.x.health]"),
+        ("### `[pool.NAME.tls]`", "[pool.x.tls]"),
         ("### `[pool.NAME.members]`", "[pool.x.members]"),
         ("### `[pool.NAME.audit]`", "[pool.x.audit]"),
         ("### `[pool.NAME.backend.NAME]`", "[pool.x.backend.y]"),

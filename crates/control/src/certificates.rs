@@ -13,8 +13,8 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use evenkeel_model::canonical::certificate_tables;
-use evenkeel_model::config::{CertificateFiles, Config, Listener, SeenFile, Tls};
+use evenkeel_model::canonical::{certificate_tables, path_segment};
+use evenkeel_model::config::{BackendTls, CertificateFiles, Config, Listener, Pool, SeenFile, Tls};
 use evenkeel_model::finding::{Finding, Origin, Severity};
 use evenkeel_model::parse;
 use evenkeel_proxy::tls::{FileError, KeyRing, Role, see};
@@ -52,7 +52,7 @@ pub struct Unsealable {
 /// That a file of the revision to boot cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "the certificate file `{}` cannot be used: it {why}; the listener that names it could not serve, so nothing was started; put the file back", path.display()
+    "the certificate file `{}` cannot be used: it {why}; the listener or pool that names it could not serve, so nothing was started; put the file back", path.display()
 )]
 pub struct Missing {
     /// The file.
@@ -73,6 +73,34 @@ impl Fault {
             Self::Absent(why) => format!("cannot be read: {why}"),
             Self::File(error) => error.to_string(),
             Self::Other(why) => why.clone(),
+        }
+    }
+}
+
+/// Who is spoken to with a file.
+#[derive(Debug, Clone, Copy)]
+enum Side {
+    Clients,
+    Backends,
+}
+
+impl Side {
+    const fn effect(self) -> &'static str {
+        match self {
+            Self::Clients => {
+                "the listener could not be served with it, so the file is not used; what runs goes on with the certificates that it has"
+            }
+            Self::Backends => {
+                "no backend of the pool could be spoken to with it, so the file is not used; what runs goes on with the files that it has"
+            }
+        }
+    }
+
+    fn fix(at: &str) -> &'static str {
+        if at.rsplit('.').next() == Some("ca") {
+            "put a PEM file with the certificates of the authorities there"
+        } else {
+            "put a PEM file with the certificate, its chain and its key there"
         }
     }
 }
@@ -133,6 +161,11 @@ impl Disk {
                 self.look(listener, tls, &mut gathered);
             }
         }
+        for pool in &config.pools {
+            if let Some(tls) = &pool.tls {
+                self.look_at_pool(pool, tls, &mut gathered);
+            }
+        }
         gathered.compare(&config);
         let Gathered { seen, faults, .. } = gathered;
         if !faults.is_empty() {
@@ -150,38 +183,64 @@ impl Disk {
     }
 
     fn look(&self, listener: &Listener, tls: &Tls, gathered: &mut Gathered<'_>) {
-        let path = format!("listener.{}.tls", listener.name);
-        for CertificateFiles { chain, key } in &tls.certificates {
+        let path = format!("listener.{}.tls", path_segment(listener.name.as_str()));
+        for files in &tls.certificates {
             let at = format!("{path}.certificates");
-            let key_bytes = match key {
-                None => None,
-                Some(key) => match self.read(key) {
-                    Ok(bytes) => {
-                        gathered.take(self, key, &bytes, Role::Key, &at);
-                        Some(bytes)
-                    }
-                    Err(fault) => {
-                        gathered.fault(self, key, &fault, &at);
-                        continue;
-                    }
-                },
-            };
-            match self.read(chain) {
-                Ok(bytes) => {
-                    let role = Role::Certificate {
-                        key: key_bytes.as_deref(),
-                    };
-                    gathered.take(self, chain, &bytes, role, &at);
-                }
-                Err(fault) => gathered.fault(self, chain, &fault, &at),
-            }
+            self.look_at_pair(files, (Side::Clients, &at, &at), gathered);
         }
         if let Some(client) = &tls.client {
             let at = format!("{path}.client.ca");
-            match self.read(&client.ca) {
-                Ok(bytes) => gathered.take(self, &client.ca, &bytes, Role::Authorities, &at),
-                Err(fault) => gathered.fault(self, &client.ca, &fault, &at),
+            self.look_at_authorities(&client.ca, (Side::Clients, &at), gathered);
+        }
+    }
+
+    fn look_at_pool(&self, pool: &Pool, tls: &BackendTls, gathered: &mut Gathered<'_>) {
+        let path = format!("pool.{}.tls", path_segment(pool.name.as_str()));
+        if let Some(files) = &tls.certificate {
+            let (chain, key) = (format!("{path}.certificate"), format!("{path}.key"));
+            self.look_at_pair(files, (Side::Backends, &chain, &key), gathered);
+        }
+        if let Some(ca) = &tls.ca {
+            let at = format!("{path}.ca");
+            self.look_at_authorities(ca, (Side::Backends, &at), gathered);
+        }
+    }
+
+    /// A certificate and its key, which stand in the configuration where the two texts say.
+    fn look_at_pair(
+        &self,
+        CertificateFiles { chain, key }: &CertificateFiles,
+        (side, at, key_at): (Side, &str, &str),
+        gathered: &mut Gathered<'_>,
+    ) {
+        let key_bytes = match key {
+            None => None,
+            Some(key) => match self.read(key) {
+                Ok(bytes) => {
+                    gathered.take(self, key, &bytes, Role::Key, (side, key_at));
+                    Some(bytes)
+                }
+                Err(fault) => {
+                    gathered.fault(self, key, &fault, (side, key_at));
+                    return;
+                }
+            },
+        };
+        match self.read(chain) {
+            Ok(bytes) => {
+                let role = Role::Certificate {
+                    key: key_bytes.as_deref(),
+                };
+                gathered.take(self, chain, &bytes, role, (side, at));
             }
+            Err(fault) => gathered.fault(self, chain, &fault, (side, at)),
+        }
+    }
+
+    fn look_at_authorities(&self, ca: &Path, at: (Side, &str), gathered: &mut Gathered<'_>) {
+        match self.read(ca) {
+            Ok(bytes) => gathered.take(self, ca, &bytes, Role::Authorities, at),
+            Err(fault) => gathered.fault(self, ca, &fault, at),
         }
     }
 
@@ -253,7 +312,7 @@ impl Disk {
 }
 
 impl Gathered<'_> {
-    fn take(&mut self, disk: &Disk, path: &Path, bytes: &[u8], role: Role<'_>, at: &str) {
+    fn take(&mut self, disk: &Disk, path: &Path, bytes: &[u8], role: Role<'_>, at: (Side, &str)) {
         match see(path, bytes, role) {
             Ok(seen) => {
                 disk.ring.hold(bytes);
@@ -270,7 +329,7 @@ impl Gathered<'_> {
         }
     }
 
-    fn fault(&mut self, disk: &Disk, path: &Path, fault: &Fault, at: &str) {
+    fn fault(&mut self, disk: &Disk, path: &Path, fault: &Fault, (side, at): (Side, &str)) {
         let is_elsewhere = disk.is_elsewhere && matches!(fault, Fault::Absent(_));
         let words = fault.words();
         let (severity, effect, fix) = if is_elsewhere {
@@ -280,11 +339,7 @@ impl Gathered<'_> {
                 "check the configuration where its files are, or ask the running instance: `evenkeel plan`",
             )
         } else {
-            (
-                Severity::Error,
-                "the listener could not be served with it, so the file is not used; what runs goes on with the certificates that it has",
-                "put a PEM file with the certificate, its chain and its key there",
-            )
+            (Severity::Error, side.effect(), Side::fix(at))
         };
         let finding = finding(
             self.origin,
@@ -311,10 +366,7 @@ impl Gathered<'_> {
             } else {
                 "is about another file than the one on disk"
             };
-            let at = format!(
-                "certificate.{}",
-                evenkeel_model::canonical::path_segment(&said.path.to_string_lossy())
-            );
+            let at = format!("certificate.{}", path_segment(&said.path.to_string_lossy()));
             self.faults.push(finding(
                 self.origin,
                 &at,

@@ -21,7 +21,7 @@ use evenkeel_model::ids::{IncidentId, Name, RevisionId};
 use evenkeel_model::parse;
 use evenkeel_model::record::Told;
 use evenkeel_model::tally::RouteKey;
-use evenkeel_proxy::tls::Handshakes;
+use evenkeel_proxy::tls::{Dials, Handshakes};
 use evenkeel_proxy::{Hedges, Http2Counts, OverloadView, Probes, RefusedHeaders, TunnelCounts};
 use tokio::sync::{mpsc, oneshot};
 
@@ -71,6 +71,8 @@ pub struct Published {
     pub hedges: Vec<(Name, Hedges)>,
     /// What became of handshakes, by listener that speaks TLS.
     pub handshakes: Vec<(Name, Handshakes)>,
+    /// What became of handshakes, by pool and backend that is spoken to by TLS.
+    pub dials: Vec<(Name, Name, Dials)>,
     /// What became of probes, by pool that sends them.
     pub probes: Vec<(Name, Probes)>,
     /// Tunnels, by pool and backend that ever had one.
@@ -109,6 +111,7 @@ impl Published {
             rate_limited: Vec::new(),
             hedges: Vec::new(),
             handshakes: Vec::new(),
+            dials: Vec::new(),
             probes: Vec::new(),
             tunnels: Vec::new(),
             looks: Vec::new(),

@@ -27,7 +27,7 @@ pub use boot::{Options, Prepared, StartError};
 pub use clock::wall;
 pub use counters::{BackendCounters, PoolCounters, WorkerCounters};
 pub use drains::{Drain, Drained, JudgedDrain, Undrain, judge_drain};
-pub use evenkeel_proxy::tls::{Handshake, Handshakes};
+pub use evenkeel_proxy::tls::{Dialled, Dials, Handshake, Handshakes};
 pub use evenkeel_proxy::{
     Hedges, Http2Counts, OverloadView, Probes, RefusedHeaders, ShedBy, TunnelCounts,
 };

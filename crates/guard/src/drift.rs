@@ -114,6 +114,8 @@ fn differs_by(old: &Pool, new: &Pool) -> Mechanism {
         Mechanism::Timeout
     } else if old.retry != new.retry {
         Mechanism::Retry
+    } else if old.tls != new.tls {
+        Mechanism::Tls
     } else {
         Mechanism::None
     }

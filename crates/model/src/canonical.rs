@@ -5,6 +5,7 @@
 //! derived from capacity: "follows the capacity" is itself a statement that must survive.
 //! The same list of values serves three purposes: text for people, lines for the hash, entries for [`crate::diff`].
 
+mod backends;
 mod route;
 mod tls;
 
@@ -14,9 +15,9 @@ use std::time::Duration;
 use sha2::{Digest, Sha256};
 
 use crate::config::{
-    Affinity, Backend, Choices, Config, Ejection, Expectation, HashKey, Health, HealthCheck,
-    Lifetime, Listener, Members, MembersSource, NPlusOne, Outcome, Overload, Pool, Protocols,
-    Remedies, Remedy, Reported, RetryOn, Role, Session, Tunnels,
+    Affinity, Choices, Config, Ejection, Expectation, HashKey, Health, HealthCheck, Lifetime,
+    Listener, NPlusOne, Outcome, Overload, Pool, Protocols, Remedies, Remedy, Reported, RetryOn,
+    Role, Session, Tunnels,
 };
 use crate::day::Day;
 use crate::finding::Severity;
@@ -423,12 +424,15 @@ fn pool_sections(pool: &Pool, sections: &mut Vec<Section>) {
     if let Some(health) = &pool.health {
         sections.push(table(format!("{path}.health"), health_entries(health)));
     }
+    let tls = pool.tls.as_ref();
+    sections.extend(tls.map(|tls| tls::backend_section(&path, tls)));
     let remedies = remedy_entries(pool.remedies);
     if !remedies.is_empty() {
         sections.push(table(format!("{path}.remedies"), remedies));
     }
     if let Some(members) = &pool.members {
-        sections.push(table(format!("{path}.members"), members_entries(members)));
+        let entries = backends::members_entries(members);
+        sections.push(table(format!("{path}.members"), entries));
     }
     for (zone, origin) in pool.place.locality.iter().flat_map(|l| &l.origins) {
         let path = format!("{path}.zone.{}", path_segment(zone.as_str()));
@@ -439,7 +443,7 @@ fn pool_sections(pool: &Pool, sections: &mut Vec<Section>) {
     // What was found at run time was not declared: a change of members is no other revision.
     for backend in pool.backends.iter().filter(|b| !b.discovered) {
         let path = format!("{path}.backend.{}", path_segment(backend.name.as_str()));
-        sections.push(table(path, backend_entries(backend)));
+        sections.push(table(path, backends::backend_entries(backend)));
     }
 }
 
@@ -632,43 +636,6 @@ fn ejection_entries(ejection: &Ejection) -> Vec<(&'static str, String)> {
         ("time", duration(ejection.time)),
         ("time_max", duration(ejection.time_max)),
     ]);
-    entries
-}
-
-fn members_entries(members: &Members) -> Vec<(&'static str, String)> {
-    let source = match &members.source {
-        MembersSource::File(path) => return vec![("file", quote(&path.display().to_string()))],
-        MembersSource::Dns { host, port } => ("dns", quote(&format!("{host}:{port}"))),
-        MembersSource::Srv(service) => ("srv", quote(service)),
-    };
-    let mut entries = vec![source];
-    if let Some(resolver) = members.resolver {
-        entries.push(("resolver", quote(&resolver.to_string())));
-    }
-    entries.extend([
-        ("ttl_min", duration(members.ttl_min)),
-        ("ttl_max", duration(members.ttl_max)),
-    ]);
-    entries
-}
-
-fn backend_entries(backend: &Backend) -> Vec<(&'static str, String)> {
-    let mut entries = vec![("address", quote(&backend.address.to_string()))];
-    if backend.weight_declared {
-        entries.push(("weight", backend.weight.to_string()));
-    }
-    if let Some(capacity_rps) = backend.capacity_rps {
-        entries.push(("capacity_rps", number(capacity_rps)));
-    }
-    if backend.priority > 0 {
-        entries.push(("priority", backend.priority.to_string()));
-    }
-    if let Some(zone) = &backend.zone {
-        entries.push(("zone", quote(zone.as_str())));
-    }
-    if let Some(version) = &backend.version {
-        entries.push(("version", quote(version.as_str())));
-    }
     entries
 }
 

@@ -46,7 +46,9 @@ pub use standing::{
     ReportedSignal, Subset,
 };
 pub use target::{Answer, NewPath, Redirect, Respond, Scheme, Target};
-pub use tls::{CertificateFiles, ClientCertificates, SeenFile, Tls, TlsVersion, covers};
+pub use tls::{
+    BackendTls, CertificateFiles, ClientCertificates, SeenFile, Tls, TlsVersion, covers,
+};
 pub use tunnels::{Tunnels, Upgrades};
 
 /// One whole configuration.
@@ -317,6 +319,8 @@ pub struct Pool {
     pub probe: Option<Probe>,
     /// How long a connection to a backend may live. Default: as long as it is used.
     pub keep: Lifetime,
+    /// How backends are spoken to by TLS; `None`: they speak plain HTTP.
+    pub tls: Option<BackendTls>,
     /// Most requests at once on one backend; beyond it the backend is passed over. `None`: no limit.
     pub max_in_flight: Option<u32>,
     /// Within which bounds the limit of each backend is found out from its response times. `None`: it is not.
@@ -391,6 +395,8 @@ pub struct Backend {
     pub zone: Option<Name>,
     /// What runs on it.
     pub version: Option<Name>,
+    /// The name that its certificate is for. Default: that of its pool.
+    pub tls_name: Option<String>,
     /// Found at run time by the pool's [`Members`]: no part of what was declared, of its text or of its hash.
     pub discovered: bool,
 }

@@ -13,6 +13,7 @@ use crate::finding::{Finding, Origin};
 
 mod adaptive;
 mod affinity;
+mod backend_tls;
 mod edge;
 mod edits;
 mod expect;

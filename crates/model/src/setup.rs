@@ -149,14 +149,14 @@ pub struct Listener {
     pub certificates: Vec<Certificate>,
 }
 
-/// A file of certificates of a listener.
+/// A file of certificates of a listener or of a pool.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Certificate {
     /// As the configuration names it.
     pub file: String,
     /// Configuration path of what names it.
     pub path: String,
-    /// It vouches for clients, and is shown to nobody.
+    /// It vouches for others, and is shown to nobody.
     pub is_authority: bool,
     /// Its DNS names, exact or `*.example.com`; `None`: it was not looked at.
     pub names: Option<Vec<String>>,
@@ -243,6 +243,8 @@ pub struct Pool {
     pub place: Place,
     /// What its rules are set to.
     pub policy: Policy,
+    /// What is known of the files that it speaks TLS to its backends with.
+    pub certificates: Vec<Certificate>,
     /// Backends in file order.
     pub backends: Vec<Backend>,
 }

@@ -4,7 +4,7 @@
 //! that answers before it has taken the whole body is listened to at once: the rest of the body may never be wanted.
 
 use std::future::poll_fn;
-use std::io::IoSlice;
+use std::io::{self, IoSlice};
 use std::pin::pin;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -23,6 +23,7 @@ use crate::pump::{Blocked, Encoding, Pump, PumpError};
 use crate::record::Try;
 use crate::state::PoolView;
 use crate::stream::Stream;
+use crate::tls::Refused;
 
 /// Largest response head of a backend.
 pub(crate) const RESPONSE_HEAD_MAX: usize = 64 * 1024;
@@ -70,6 +71,26 @@ struct Waiting {
     interim: Vec<u8>,
     interim_written: usize,
     received: bool,
+    /// The connection was kept from an earlier request.
+    reused: bool,
+    /// Over TLS: the backend refused us in the place of an answer.
+    refused: Option<Box<Refused>>,
+}
+
+impl Waiting {
+    /// What it is that the backend's connection broke while its head was awaited.
+    fn broken(&mut self, error: &io::Error) -> Fault {
+        let is_first = !self.received && !self.reused;
+        let late = Refused::late(error).filter(|_| is_first);
+        match late {
+            None => Fault::BackendReset,
+            Some(late) => {
+                let fault = Fault::BackendTls(late.result);
+                self.refused = Some(Box::new(late));
+                fault
+            }
+        }
+    }
 }
 
 impl Exchange<'_> {
@@ -114,10 +135,18 @@ impl Exchange<'_> {
             interim: Vec::new(),
             interim_written: 0,
             received: false,
+            reused,
+            refused: None,
         };
         response.clear();
         let head = poll_fn(|cx| self.poll_head(cx, pool, &mut upstream, &mut waiting, response));
-        match head.await {
+        let head = head.await;
+        if let (Err(Fault::BackendTls(_)), Some(late)) = (&head, &waiting.refused)
+            && let Some(dial) = pool.state.dials.get(attempt.backend())
+        {
+            dial.refused_late(late);
+        }
+        match head {
             Ok(length) => {
                 upstream.head_length = length;
                 Ok(upstream)
@@ -153,7 +182,7 @@ impl Exchange<'_> {
         }
         let timer = &mut self.connection.timer;
         timer.set(Instant::now() + pool.state.pool.connect_timeout);
-        let mut connect = pin!(Stream::connect(&origin.address));
+        let mut connect = pin!(origin.connect());
         let connected = poll_fn(|cx| match connect.as_mut().poll(cx) {
             Poll::Ready(connected) => Poll::Ready(Some(connected)),
             Poll::Pending => timer.poll(cx).map(|()| None),
@@ -163,7 +192,7 @@ impl Exchange<'_> {
                 let age = Age::new(Instant::now(), self.connection.worker.spread());
                 Ok((stream, age, false))
             }
-            Some(Err(error)) => Err(Fault::of_connect(&error)),
+            Some(Err(fault)) => Err(fault),
             None => Err(Fault::ConnectTimeout),
         }
     }
@@ -232,7 +261,7 @@ impl Exchange<'_> {
             match upstream.buf.poll_fill(cx, &mut upstream.stream, blocks) {
                 Poll::Ready(Ok(0)) => return Poll::Ready(Err(Fault::BackendClosed)),
                 Poll::Ready(Ok(_)) => waiting.received = true,
-                Poll::Ready(Err(_)) => return Poll::Ready(Err(Fault::BackendReset)),
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(waiting.broken(&error))),
                 Poll::Pending => break,
             }
         }

@@ -8,10 +8,10 @@ use std::collections::{BTreeSet, VecDeque};
 use std::ops::Bound;
 use std::rc::Rc;
 
-use evenkeel_model::config::Address;
 use evenkeel_model::ids::Name;
 
 use crate::state::{PoolView, View, Worker};
+use crate::upstream::Place;
 
 /// Origins that one part looks at, at most.
 const ORIGINS_AT_ONCE: usize = 64;
@@ -31,7 +31,7 @@ enum Left {
     /// Pools from this place on.
     Pools(usize),
     /// Pools and origins that are gone: the origins after this one.
-    Gone(Option<Address>),
+    Gone(Option<Place>),
     #[default]
     Nothing,
 }
@@ -92,25 +92,23 @@ impl Worker {
     }
 
     /// Retires origins that the newest view does not name; what is left after some of them.
-    fn retire_some(&self, after: Option<Address>) -> Left {
+    fn retire_some(&self, after: Option<Place>) -> Left {
         let mut origins = self.origins.borrow_mut();
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
         let part: Vec<_> = origins
             .range((from, Bound::Unbounded))
             .take(ORIGINS_AT_ONCE)
-            .map(|(address, origin)| (address.clone(), Rc::clone(origin)))
+            .map(|(place, origin)| (place.clone(), Rc::clone(origin)))
             .collect();
         self.step(part.len());
-        for (address, origin) in &part {
+        for (place, origin) in &part {
             if origin.generation() != self.generation.get() {
                 origin.retire();
-                origins.remove(address);
+                origins.remove(place);
             }
         }
         let last = part.last().filter(|_| part.len() == ORIGINS_AT_ONCE);
-        last.map_or(Left::Nothing, |(address, _)| {
-            Left::Gone(Some(address.clone()))
-        })
+        last.map_or(Left::Nothing, |(place, _)| Left::Gone(Some(place.clone())))
     }
 
     /// Ends one pool of the views that nobody holds any more.

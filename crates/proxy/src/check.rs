@@ -2,7 +2,8 @@
 //! reports what came back.
 //!
 //! They run on a thread and a runtime of their own, so a busy worker never delays a check and a check never a request.
-//! Each check opens a fresh connection: that a backend accepts connections is part of what is checked. The times
+//! Each check opens a fresh connection, over TLS with a whole handshake where requests go over TLS: that a backend accepts
+//! connections is part of what is checked. The times
 //! between checks carry 10 % of jitter from the seeded generator, and the first check of each backend at a start comes at
 //! a random point of its first interval, so that several balancers do not check in step. Whoever joins later is checked
 //! soon, because it may wait for that; many who join together are spread. Whether a backend is out is not decided
@@ -23,7 +24,7 @@ use std::time::{Duration, Instant};
 use evenkeel_balance::health::HealthState;
 use evenkeel_http1::{BodyDecoder, Limits, Method, ResponseHead, parse_response};
 use evenkeel_model::clock::Mono;
-use evenkeel_model::config::{Address, Config, Health, HealthCheck, HttpCheck};
+use evenkeel_model::config::{Address, Backend, Config, Health, HealthCheck, HttpCheck, Pool};
 use evenkeel_model::ids::Name;
 use evenkeel_model::rng::Rng;
 use tokio::sync::{mpsc, watch};
@@ -31,6 +32,7 @@ use tokio::task::{AbortHandle, LocalSet};
 
 use crate::buf::{Blocks, Buf};
 use crate::stream::{Stream, host_of};
+use crate::tls::{Dial, Dialer, KeyRing, Refused, TlsError};
 
 /// Bytes of a health response that are read before it is judged by its head alone.
 const RESPONSE_MAX: usize = 256 * 1024;
@@ -51,6 +53,8 @@ pub struct CheckOptions {
     pub origin: Instant,
     /// Where results go. Full: the result is dropped, which holds the state as it is.
     pub results: mpsc::Sender<CheckResult>,
+    /// The files that backends are spoken to by TLS with.
+    pub ring: KeyRing,
 }
 
 /// One check of one backend.
@@ -146,14 +150,56 @@ impl Lost {
 }
 
 /// What is asked of one backend.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 struct Target {
     address: Address,
     health: Health,
+    /// How it is spoken to by TLS, as requests are.
+    dial: Option<Arc<Dial>>,
+}
+
+impl PartialEq for Target {
+    fn eq(&self, other: &Self) -> bool {
+        let same_tls = match (&self.dial, &other.dial) {
+            (None, None) => true,
+            (Some(dial), Some(other)) => dial.is_like(other),
+            _ => false,
+        };
+        self.address == other.address && self.health == other.health && same_tls
+    }
+}
+
+/// What pools speak TLS with, kept while it fits.
+#[derive(Debug)]
+struct Dialers {
+    ring: KeyRing,
+    known: BTreeMap<Name, Arc<Dialer>>,
+}
+
+impl Dialers {
+    fn dial(
+        &mut self,
+        config: &Config,
+        pool: &Pool,
+        backend: &Backend,
+    ) -> Result<Option<Arc<Dial>>, TlsError> {
+        let Some(tls) = &pool.tls else {
+            return Ok(None);
+        };
+        let before = self.known.get(&pool.name);
+        let dialer = Dialer::of((pool, tls), config, &self.ring, before)?;
+        let dial = Dial::of_checks(&dialer, (pool, backend))?;
+        self.known.insert(pool.name.clone(), dialer);
+        Ok(Some(Arc::new(dial)))
+    }
 }
 
 async fn run(options: CheckOptions, mut config: watch::Receiver<Arc<Config>>) {
     let mut rng = Rng::new(options.seed);
+    let mut dialers = Dialers {
+        ring: options.ring,
+        known: BTreeMap::new(),
+    };
     let options = Rc::new(Checking {
         origin: options.origin,
         results: options.results,
@@ -162,7 +208,7 @@ async fn run(options: CheckOptions, mut config: watch::Receiver<Arc<Config>>) {
     let mut tasks: BTreeMap<(Name, Name), (Target, AbortHandle)> = BTreeMap::new();
     let mut is_start = true;
     loop {
-        let wanted = targets(&config.borrow_and_update());
+        let wanted = targets(&config.borrow_and_update(), &mut dialers);
         tasks.retain(|key, (target, task)| {
             let stays = wanted.get(key) == Some(target);
             if !stays {
@@ -192,16 +238,25 @@ async fn run(options: CheckOptions, mut config: watch::Receiver<Arc<Config>>) {
     }
 }
 
-fn targets(config: &Config) -> BTreeMap<(Name, Name), Target> {
+fn targets(config: &Config, dialers: &mut Dialers) -> BTreeMap<(Name, Name), Target> {
     let mut targets = BTreeMap::new();
     for pool in &config.pools {
         let Some(health) = &pool.health else {
             continue;
         };
         for backend in &pool.backends {
+            let dial = match dialers.dial(config, pool, backend) {
+                Ok(dial) => dial,
+                // Without a check its state stays as it is; requests are served with what the snapshot has.
+                Err(error) => {
+                    tracing::error!(%error, backend = %backend.name, "a backend cannot be checked");
+                    continue;
+                }
+            };
             let target = Target {
                 address: backend.address.clone(),
                 health: health.clone(),
+                dial,
             };
             targets.insert((pool.name.clone(), backend.name.clone()), target);
         }
@@ -292,10 +347,21 @@ impl fmt::Display for Found {
 #[derive(Debug)]
 enum Failure {
     Connect(io::Error),
+    Tls(Refused),
     Broken(io::Error),
     Closed,
     NotHttp(&'static str),
     Timeout(Duration),
+}
+
+impl Failure {
+    /// With TLS 1.3 a backend looks at our certificate when the handshake is done for us.
+    fn broken(error: io::Error) -> Self {
+        match Refused::late(&error) {
+            Some(refused) => Self::Tls(refused),
+            None => Self::Broken(error),
+        }
+    }
 }
 
 impl fmt::Display for Failure {
@@ -305,6 +371,7 @@ impl fmt::Display for Failure {
                 f.write_str("connection refused")
             }
             Self::Connect(error) => write!(f, "no connection: {error}"),
+            Self::Tls(refused) => f.write_str(&refused.words),
             Self::Broken(error) => write!(f, "connection broken: {error}"),
             Self::Closed => f.write_str("connection closed without a response"),
             Self::NotHttp(code) => write!(f, "not an acceptable response: {code}"),
@@ -318,10 +385,22 @@ async fn ask(target: &Target, start: Instant) -> (Result<Found, Failure>, Durati
         Ok(stream) => stream,
         Err(error) => return (Err(Failure::Connect(error)), start.elapsed()),
     };
+    let dial = target.dial.as_deref();
+    let mut stream = match dial {
+        None => stream,
+        Some(dial) => match dial.shake(stream).await {
+            Ok((stream, _)) => stream,
+            Err(refused) => return (Err(Failure::Tls(refused)), start.elapsed()),
+        },
+    };
     let HealthCheck::Http(http) = &target.health.check else {
+        stream.say_end();
         return (Ok(Found::Connected), start.elapsed());
     };
-    match converse(stream, &target.address, http, start).await {
+    let own = || dial.and_then(Dial::host);
+    let host = http.host.clone().or_else(own);
+    let host = host.unwrap_or_else(|| host_of(&target.address));
+    match converse(stream, &host, http, start).await {
         Ok((status, took)) => (Ok(Found::Status(status)), took),
         Err(failure) => (Err(failure), start.elapsed()),
     }
@@ -329,23 +408,22 @@ async fn ask(target: &Target, start: Instant) -> (Result<Found, Failure>, Durati
 
 async fn converse(
     mut stream: Stream,
-    address: &Address,
+    host: &str,
     http: &HttpCheck,
     start: Instant,
 ) -> Result<(u16, Duration), Failure> {
-    let host = http.host.clone().unwrap_or_else(|| host_of(address));
     let request = format!(
         "GET {} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: evenkeel-check\r\nAccept: */*\r\nConnection: close\r\n\r\n",
         http.path
     );
     let sent = stream.write_all(request.as_bytes()).await;
-    sent.map_err(Failure::Broken)?;
+    sent.map_err(Failure::broken)?;
     let (blocks, mut buf) = (Blocks::default(), Buf::default());
     let (limits, mut head) = (Limits::default(), ResponseHead::default());
     loop {
         if poll_fn(|cx| buf.poll_fill(cx, &mut stream, &blocks))
             .await
-            .map_err(Failure::Broken)?
+            .map_err(Failure::broken)?
             == 0
         {
             return Err(Failure::Closed);
@@ -363,6 +441,7 @@ async fn converse(
                     BodyDecoder::new(head.body, &limits),
                 )
                 .await;
+                stream.say_end();
                 return Ok((head.status, took));
             }
         }

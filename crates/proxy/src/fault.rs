@@ -6,6 +6,7 @@ use evenkeel_balance::retry::Failure;
 use evenkeel_http1::{BodyError, Refusal, ResponseError};
 
 use crate::counts::Outcome;
+use crate::tls::Dialled;
 
 /// A status that no configuration can name as worth a further try.
 const NEVER_REPEATED: u16 = 499;
@@ -61,6 +62,8 @@ pub(crate) enum Fault {
     ConnectFailed,
     /// The backend did not accept the connection in time.
     ConnectTimeout,
+    /// There is no TLS with the backend.
+    BackendTls(Dialled),
     /// The backend broke the connection before its response was complete.
     BackendReset,
     /// The backend closed the connection before its response was complete.
@@ -101,6 +104,7 @@ impl Fault {
             | Self::QueueTimeout => 503,
             Self::ConnectRefused
             | Self::ConnectFailed
+            | Self::BackendTls(_)
             | Self::BackendReset
             | Self::BackendClosed
             | Self::InvalidResponse(_)
@@ -139,6 +143,7 @@ impl Fault {
             Self::ConnectRefused => "connect_refused",
             Self::ConnectFailed => "connect_failed",
             Self::ConnectTimeout => "connect_timeout",
+            Self::BackendTls(result) => result.code(),
             Self::BackendReset => "backend_reset",
             Self::BackendClosed => "backend_closed",
             Self::InvalidResponse(error) => error.code(),
@@ -177,6 +182,7 @@ impl Fault {
             Self::ConnectRefused => "the backend refused the connection",
             Self::ConnectFailed => "the backend cannot be reached",
             Self::ConnectTimeout => "the backend did not accept the connection in time",
+            Self::BackendTls(_) => "the backend and this balancer do not speak TLS with each other",
             Self::BackendReset => "the backend broke the connection",
             Self::BackendClosed => "the backend closed the connection without a complete response",
             Self::InvalidResponse(_) | Self::InvalidBody(_) => {
@@ -200,9 +206,10 @@ impl Fault {
     /// How a try that ended so is counted.
     pub(crate) fn outcome(self) -> Outcome {
         match self {
-            Self::ConnectRefused | Self::ConnectFailed | Self::ConnectTimeout => {
-                Outcome::ConnectFailed
-            }
+            Self::ConnectRefused
+            | Self::ConnectFailed
+            | Self::ConnectTimeout
+            | Self::BackendTls(_) => Outcome::ConnectFailed,
             Self::BackendReset
             | Self::BackendClosed
             | Self::InvalidResponse(_)
@@ -215,7 +222,11 @@ impl Fault {
     /// What `balance` judges a repeat by. `stale`: on a kept-alive connection, before any byte of response.
     pub(crate) fn failure(self, stale: bool, bytes_written: bool) -> Failure {
         match self {
-            Self::ConnectRefused | Self::ConnectFailed | Self::ConnectTimeout => Failure::Connect,
+            // With a refusal in the handshake the backend has read nothing of the request.
+            Self::ConnectRefused
+            | Self::ConnectFailed
+            | Self::ConnectTimeout
+            | Self::BackendTls(_) => Failure::Connect,
             Self::BackendReset | Self::BackendClosed if stale => {
                 Failure::StaleConnection { bytes_written }
             }

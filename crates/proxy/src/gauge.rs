@@ -22,7 +22,7 @@ use crate::orca::Report;
 use crate::probe::ProbeCells;
 use crate::rate::Rates;
 use crate::sticky::StickyKey;
-use crate::tls::{HandshakeCells, KeyRing, Terminator, TlsError};
+use crate::tls::{Dial, Dialer, HandshakeCells, KeyRing, Terminator, TlsError};
 use crate::tunnel::TunnelCells;
 
 /// A reported utilisation older than this is no longer shown: the backend may have stopped reporting.
@@ -228,6 +228,10 @@ struct Kept {
     ring: KeyRing,
     terminators: BTreeMap<Name, Arc<Terminator>>,
     handshakes: BTreeMap<Name, Arc<HandshakeCells>>,
+    dialers: BTreeMap<Name, Arc<Dialer>>,
+    dials: BTreeMap<(Name, Name), Arc<Dial>>,
+    /// Dials that were ever made.
+    dialled: u64,
 }
 
 impl Gauges {
@@ -280,6 +284,33 @@ impl Gauges {
     pub(crate) fn handshakes(&self, listener: &Name) -> Arc<HandshakeCells> {
         let mut kept = self.lock();
         Arc::clone(kept.handshakes.entry(listener.clone()).or_default())
+    }
+
+    /// How each backend of `pool` is spoken to by TLS, in file order; empty: they speak plain HTTP.
+    pub(crate) fn dials(&self, pool: &Pool, config: &Config) -> Result<Vec<Arc<Dial>>, TlsError> {
+        let Some(tls) = &pool.tls else {
+            return Ok(Vec::new());
+        };
+        let (ring, before) = {
+            let kept = self.lock();
+            let before = kept.dialers.get(&pool.name).map(Arc::clone);
+            (kept.ring.clone(), before)
+        };
+        let dialer = Dialer::of((pool, tls), config, &ring, before.as_ref())?;
+        let mut kept = self.lock();
+        let kept = &mut *kept;
+        kept.dialers.insert(pool.name.clone(), Arc::clone(&dialer));
+        let dials = pool.backends.iter().map(|backend| {
+            let key = (pool.name.clone(), backend.name.clone());
+            let before = kept.dials.get(&key);
+            let dial = Dial::of(&dialer, (pool, backend), before, || {
+                kept.dialled += 1;
+                kept.dialled
+            })?;
+            kept.dials.insert(key, Arc::clone(&dial));
+            Ok(dial)
+        });
+        dials.collect()
     }
 
     /// The key of sticky cookies: the one given, else one of this process, with which cookies do not outlive it.
@@ -355,6 +386,8 @@ impl Gauges {
         let mut kept = self.lock();
         kept.backends
             .retain(|name, gauge| held(gauge) || is_kept(name));
+        kept.dials
+            .retain(|name, dial| Arc::strong_count(dial) > 1 || is_kept(name));
     }
 }
 

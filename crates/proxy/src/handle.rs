@@ -27,7 +27,7 @@ use crate::http2::{Http2Cells, Http2Counts};
 use crate::pressure::{Governor, MemorySource, OverloadView};
 use crate::probe::Probes;
 use crate::snapshot::Snapshot;
-use crate::tls::Handshakes;
+use crate::tls::{Dials, Handshakes};
 use crate::tunnel::TunnelCounts;
 use crate::worker;
 
@@ -417,6 +417,18 @@ impl Proxy {
             .filter(|(listener, counts)| listener.tls.is_some() || counts.iter().any(|n| *n > 0))
             .map(|(listener, counts)| (listener.name.clone(), counts))
             .collect()
+    }
+
+    /// What became of handshakes with each backend of the running snapshot that is spoken to by TLS, in file order.
+    pub fn dials(&self) -> Vec<(Name, Name, Dials)> {
+        let published = self.shared.published.load();
+        let pools = published.snapshot.pools.iter();
+        let backends = pools.flat_map(|state| {
+            let dials = state.pool.backends.iter().zip(&state.dials);
+            dials
+                .map(|(backend, dial)| (state.pool.name.clone(), backend.name.clone(), dial.view()))
+        });
+        backends.collect()
     }
 
     /// Tunnels of each backend of the running snapshot that ever had one, in file order.

@@ -312,9 +312,9 @@ impl Spare {
             }
         }
         let by = Instant::now() + self.pool.state.pool.connect_timeout;
-        let connecting = tokio::time::timeout_at(by.into(), Stream::connect(&origin.address));
+        let connecting = tokio::time::timeout_at(by.into(), origin.connect());
         let stream = match connecting.await {
-            Ok(connected) => connected.map_err(|error| Fault::of_connect(&error))?,
+            Ok(connected) => connected?,
             Err(_elapsed) => return Err(Fault::ConnectTimeout),
         };
         let age = Age::new(Instant::now(), self.worker.spread());

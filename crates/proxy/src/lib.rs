@@ -13,7 +13,7 @@
 //! snapshot, look at the vitals, drain.
 //!
 //! # Limits
-//! HTTP/1.0 and HTTP/1.1 on TCP and Unix sockets, from clients also HTTP/2 and TLS. `Upgrade` is passed on where the route
+//! HTTP/1.0 and HTTP/1.1 on TCP and Unix sockets, with and without TLS, from clients also HTTP/2. `Upgrade` is passed on where the route
 //! allows the protocol, and a 101 that names it makes a tunnel; CONNECT is refused.
 //! Request bodies are streamed, never stored, so a request whose body has begun to flow is not repeated.
 

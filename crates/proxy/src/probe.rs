@@ -21,7 +21,7 @@ use crate::attempt::RESPONSE_HEAD_MAX;
 use crate::buf::Buf;
 use crate::check::drain;
 use crate::state::{PoolView, Worker};
-use crate::stream::{Stream, host_of};
+use crate::stream::Stream;
 use crate::turnover;
 use crate::upstream::Origin;
 
@@ -222,8 +222,7 @@ async fn ask(
     {
         return Ok(said);
     }
-    let stream = Stream::connect(&origin.address).await;
-    let stream = stream.map_err(|_error| Broken)?;
+    let stream = origin.connect().await.map_err(|_fault| Broken)?;
     let age = Age::new(Instant::now(), worker.spread());
     converse(worker, pool, origin, probe, (stream, age)).await
 }
@@ -235,7 +234,7 @@ async fn converse(
     probe: &Probe,
     (mut stream, mut age): (Stream, Age),
 ) -> Result<Said, Broken> {
-    let host = host_of(&origin.address);
+    let host = origin.host();
     let path = &probe.path;
     let request = format!(
         "GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: evenkeel-probe\r\nAccept: */*\r\n\r\n"

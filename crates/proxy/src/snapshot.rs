@@ -20,7 +20,7 @@ use crate::hedge::HedgeCells;
 use crate::probe::ProbeCells;
 use crate::rate::RouteLimit;
 use crate::sticky::Sticky;
-use crate::tls::{HandshakeCells, Terminator, TlsError};
+use crate::tls::{Dial, HandshakeCells, Terminator, TlsError};
 
 /// Runtime facts of one pool, as the control shell knows them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,7 +48,7 @@ pub enum SnapshotError {
     /// No randomness from the system for the key of sticky cookies.
     #[error("the system gives no random bytes: {0}")]
     Random(getrandom::Error),
-    /// A listener cannot speak TLS.
+    /// A listener or a pool cannot speak TLS.
     #[error(transparent)]
     Tls(#[from] TlsError),
     /// Not the members of the pool.
@@ -84,6 +84,8 @@ pub struct PoolState {
     pub(crate) hedges: Arc<HedgeCells>,
     /// What became of probes. Kept over reloads by name.
     pub(crate) probes: Arc<ProbeCells>,
+    /// How each backend is spoken to by TLS, in file order; empty: they speak plain HTTP.
+    pub(crate) dials: Vec<Arc<Dial>>,
     /// See [`PoolRuntime::drained`].
     pub(crate) drained: Vec<bool>,
     /// Of the routes that lead here.
@@ -177,6 +179,7 @@ impl Snapshot {
         let pools = states
             .map(|(pool, facts)| {
                 let highest = highest.get(&pool.name).copied().unwrap_or_default();
+                let facts = (facts, gauges.dials(pool, &config)?);
                 PoolState::new(pool, revision, facts, gauges, highest).map(Arc::new)
             })
             .collect::<Result<_, _>>()?;
@@ -268,7 +271,7 @@ impl PoolState {
     fn new(
         pool: &Pool,
         revision: RevisionId,
-        facts: PoolRuntime,
+        (facts, dials): (PoolRuntime, Vec<Arc<Dial>>),
         gauges: &Gauges,
         highest: Priority,
     ) -> Result<Self, SnapshotError> {
@@ -316,6 +319,7 @@ impl PoolState {
             gate,
             hedges,
             probes,
+            dials,
             highest,
         })
     }

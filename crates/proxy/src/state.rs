@@ -18,7 +18,7 @@ use evenkeel_balance::hedge::Hedger;
 use evenkeel_balance::retry::Budget;
 use evenkeel_http1::{RequestHead, ResponseHead};
 use evenkeel_model::clock::{Mono, Wall};
-use evenkeel_model::config::{Address, Listener};
+use evenkeel_model::config::{Backend, Listener};
 use evenkeel_model::ids::{Epoch, Name, WorkerId};
 use evenkeel_model::rng::Rng;
 use evenkeel_model::tally::Tally;
@@ -33,7 +33,7 @@ use crate::counts::{EpochCells, PoolCounts};
 use crate::handle::{Published, Shared};
 use crate::route_counts::{self, RouteCell};
 use crate::snapshot::PoolState;
-use crate::upstream::Origin;
+use crate::upstream::{Origin, Place};
 
 /// One worker.
 #[derive(Debug)]
@@ -57,7 +57,7 @@ pub(crate) struct Worker {
     pub(crate) view: RefCell<Rc<View>>,
     pub(crate) generation: Cell<u64>,
     pub(crate) pools: RefCell<BTreeMap<Name, Rc<WorkerPool>>>,
-    pub(crate) origins: RefCell<BTreeMap<Address, Rc<Origin>>>,
+    pub(crate) origins: RefCell<BTreeMap<Place, Rc<Origin>>>,
     pub(crate) catching_up: RefCell<CatchUp>,
     /// Backends and routes that swaps have made this worker handle so far.
     pub(crate) steps: Cell<u64>,
@@ -217,14 +217,16 @@ impl Worker {
         pool.epoch.set(state.epoch);
         let mut origins = self.origins.borrow_mut();
         let generation = self.generation.get();
-        let origin = |address: &Address| {
-            let new = || Rc::new(Origin::new(address.clone()));
-            let origin = origins.entry(address.clone()).or_insert_with(new);
+        let origin = |(index, backend): (usize, &Backend)| {
+            let dial = state.dials.get(index);
+            let place = (backend.address.clone(), dial.map_or(0, |dial| dial.id));
+            let new = || Rc::new(Origin::new(backend.address.clone(), dial.map(Arc::clone)));
+            let origin = origins.entry(place).or_insert_with(new);
             origin.revive(generation);
             Rc::clone(origin)
         };
-        let addresses = state.pool.backends.iter().map(|backend| &backend.address);
-        let origins: Vec<_> = addresses.map(origin).collect();
+        let backends = state.pool.backends.iter().enumerate();
+        let origins: Vec<_> = backends.map(origin).collect();
         self.step(origins.len());
         self.step(state.members.len());
         Rc::new(PoolView {

@@ -1,4 +1,4 @@
-//! TLS of listeners, by rustls with ring.
+//! TLS of listeners and to backends, by rustls with ring.
 //!
 //! rustls' buffered connection is used as it is, without tokio-rustls: [`Stream`] already is the place where bytes come
 //! from and go to, and an enum variant there costs plain connections nothing. Blocks are
@@ -17,12 +17,15 @@
 //!
 //! [`Stream`]: crate::stream::Stream
 
+mod dial;
 mod files;
 mod handshake;
+mod refusal;
 mod stream;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
 
 use evenkeel_model::config::{CertificateFiles, Config, Listener, Protocols, Tls, TlsVersion};
@@ -36,9 +39,13 @@ use rustls::sign::CertifiedKey;
 use rustls::version::{TLS12, TLS13};
 use rustls::{RootCertStore, SupportedProtocolVersion};
 
+pub use dial::Dials;
+pub(crate) use dial::{Dial, Dialer};
 pub use files::{FileError, KeyRing, Role, see};
 pub use handshake::{Handshake, Handshakes};
 pub(crate) use handshake::{HandshakeCells, accept, is_tls};
+pub use refusal::Dialled;
+pub(crate) use refusal::Refused;
 pub(crate) use stream::TlsStream;
 
 /// The protocols that are offered to clients, the preferred one first.
@@ -48,44 +55,44 @@ fn offered(protocols: Protocols) -> Vec<Vec<u8>> {
     spoken.map(|(_, name)| name.as_bytes().to_vec()).collect()
 }
 
-/// Why a listener cannot speak TLS.
+/// Why a listener or a pool cannot speak TLS.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     /// Nothing was seen of a file: the text was not sealed.
-    #[error("listener `{listener}`: it is not known which `{file}` is meant")]
+    #[error("{whose}: it is not known which `{file}` is meant")]
     Unsealed {
-        /// The listener.
-        listener: String,
+        /// Whose: "listener `web`".
+        whose: String,
         /// The file.
         file: String,
     },
     /// The bytes that were seen are neither in memory nor on disk any more.
     #[error(
-        "listener `{listener}`: the `{file}` of this revision (sha256 {}...) is neither in memory nor on disk any more; apply the configuration again to use the one that is there", .sha256.get(..12).unwrap_or_default()
+        "{whose}: the `{file}` of this revision (sha256 {}...) is neither in memory nor on disk any more; apply the configuration again to use the one that is there", .sha256.get(..12).unwrap_or_default()
     )]
     Gone {
-        /// The listener.
-        listener: String,
+        /// Whose: "listener `web`".
+        whose: String,
         /// The file.
         file: String,
         /// Of what was seen.
         sha256: String,
     },
     /// A file cannot be used.
-    #[error("listener `{listener}`: `{file}` {cause}")]
+    #[error("{whose}: `{file}` {cause}")]
     File {
-        /// The listener.
-        listener: String,
+        /// Whose: "listener `web`".
+        whose: String,
         /// The file.
         file: String,
         /// Why.
         cause: FileError,
     },
     /// rustls refuses what it was given.
-    #[error("listener `{listener}`: {cause}")]
+    #[error("{whose}: {cause}")]
     Refused {
-        /// The listener.
-        listener: String,
+        /// Whose: "listener `web`".
+        whose: String,
         /// In its words.
         cause: String,
     },
@@ -119,18 +126,12 @@ impl Terminator {
         ring: &KeyRing,
         before: Option<&Arc<Self>>,
     ) -> Result<Arc<Self>, TlsError> {
-        let name = listener.name.as_str();
-        let hashes = tls.files().map(|path| {
-            let seen = config.seen_file(path).ok_or_else(|| TlsError::Unsealed {
-                listener: name.to_owned(),
-                file: path.display().to_string(),
-            })?;
-            // Other bytes may be held in the place of those that are gone.
-            let held = ring.get(&seen.sha256);
-            Ok(held.map_or_else(|| seen.sha256.clone(), |bytes| files::hash(&bytes)))
-        });
-        let hashes = hashes.collect::<Result<Vec<_>, _>>()?;
-        let made_of = (tls.clone(), hashes);
+        let source = Source {
+            whose: format!("listener `{}`", listener.name),
+            config,
+            ring,
+        };
+        let made_of = (tls.clone(), source.hashes(tls.files())?);
         let fits = |before: &&Arc<Self>| {
             before.made_of == made_of && before.config.alpn_protocols == offered(listener.protocols)
         };
@@ -141,15 +142,11 @@ impl Terminator {
             let ca = made_of.1.last().cloned().unwrap_or_default();
             (client.require, ca)
         });
-        let refused = |error: rustls::Error| TlsError::Refused {
-            listener: name.to_owned(),
-            cause: error.to_string(),
-        };
         let tickets = match before.filter(|before| before.asks == asks) {
             Some(before) => Arc::clone(&before.tickets),
-            None => provider::Ticketer::new().map_err(refused)?,
+            None => provider::Ticketer::new().map_err(|error| source.refused(&error))?,
         };
-        let mut server = server_config(listener, tls, config, ring)?;
+        let mut server = server_config(listener, tls, &source)?;
         server.ticketer = Arc::clone(&tickets);
         Ok(Arc::new(Self {
             made_of,
@@ -160,62 +157,98 @@ impl Terminator {
     }
 }
 
-fn server_config(
-    listener: &Listener,
-    tls: &Tls,
-    config: &Config,
-    ring: &KeyRing,
-) -> Result<ServerConfig, TlsError> {
-    let provider = Arc::new(provider::default_provider());
-    let bytes = |path: &std::path::Path| {
-        let sha256 = config.seen_file(path).map(|seen| seen.sha256.as_str());
-        let held = sha256.and_then(|sha256| ring.get(sha256));
+/// The files of a configuration, for whoever is to speak TLS with them.
+struct Source<'a> {
+    whose: String,
+    config: &'a Config,
+    ring: &'a KeyRing,
+}
+
+impl Source<'_> {
+    fn sha256(&self, path: &Path) -> Option<&str> {
+        let seen = self.config.seen_file(path);
+        seen.map(|seen| seen.sha256.as_str())
+    }
+
+    /// What is held of each of `paths`.
+    fn hashes<'p>(&self, paths: impl Iterator<Item = &'p Path>) -> Result<Vec<String>, TlsError> {
+        let hashes = paths.map(|path| {
+            let sha256 = self.sha256(path).ok_or_else(|| TlsError::Unsealed {
+                whose: self.whose.clone(),
+                file: path.display().to_string(),
+            })?;
+            // Other bytes may be held in the place of those that are gone.
+            let held = self.ring.get(sha256);
+            Ok(held.map_or_else(|| sha256.to_owned(), |bytes| files::hash(&bytes)))
+        });
+        hashes.collect()
+    }
+
+    fn bytes(&self, path: &Path) -> Result<Arc<[u8]>, TlsError> {
+        let sha256 = self.sha256(path);
+        let held = sha256.and_then(|sha256| self.ring.get(sha256));
         held.ok_or_else(|| TlsError::Gone {
-            listener: listener.name.to_string(),
+            whose: self.whose.clone(),
             file: path.display().to_string(),
             sha256: sha256.unwrap_or_default().to_owned(),
         })
-    };
-    let file = |path: &std::path::Path, cause| TlsError::File {
-        listener: listener.name.to_string(),
-        file: path.display().to_string(),
-        cause,
-    };
-    let refused = |cause: String| TlsError::Refused {
-        listener: listener.name.to_string(),
-        cause,
-    };
+    }
+
+    /// The authorities in the file at `path`.
+    fn roots(&self, path: &Path) -> Result<RootCertStore, TlsError> {
+        let mut roots = RootCertStore::empty();
+        let authorities = files::authorities(&self.bytes(path)?);
+        for authority in authorities.map_err(|cause| self.file(path, cause))? {
+            roots.add(authority).map_err(|error| self.refused(&error))?;
+        }
+        Ok(roots)
+    }
+
+    fn file(&self, path: &Path, cause: FileError) -> TlsError {
+        TlsError::File {
+            whose: self.whose.clone(),
+            file: path.display().to_string(),
+            cause,
+        }
+    }
+
+    fn refused(&self, cause: &impl fmt::Display) -> TlsError {
+        TlsError::Refused {
+            whose: self.whose.clone(),
+            cause: cause.to_string(),
+        }
+    }
+}
+
+fn server_config(
+    listener: &Listener,
+    tls: &Tls,
+    source: &Source<'_>,
+) -> Result<ServerConfig, TlsError> {
+    let provider = Arc::new(provider::default_provider());
     let mut keys = Vec::with_capacity(tls.certificates.len());
     for CertificateFiles { chain, key } in &tls.certificates {
-        let key = key.as_deref().map(bytes).transpose()?;
-        let pair = files::certified(&bytes(chain)?, key.as_deref(), &provider);
-        let pair = pair.map_err(|cause| file(chain, cause))?;
+        let key = key.as_deref().map(|key| source.bytes(key)).transpose()?;
+        let pair = files::certified(&source.bytes(chain)?, key.as_deref(), &provider);
+        let pair = pair.map_err(|cause| source.file(chain, cause))?;
         keys.push(Arc::new(pair));
     }
     let resolver = Resolver::new(&keys, tls.strict_sni)
-        .ok_or_else(|| refused("it has no certificate".to_owned()))?;
+        .ok_or_else(|| source.refused(&"it has no certificate"))?;
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
         .with_protocol_versions(versions(tls.min_version))
-        .map_err(|error| refused(error.to_string()))?;
+        .map_err(|error| source.refused(&error))?;
     let builder = match &tls.client {
         None => builder.with_no_client_auth(),
         Some(client) => {
-            let mut roots = RootCertStore::empty();
-            let authorities = files::authorities(&bytes(&client.ca)?);
-            for authority in authorities.map_err(|cause| file(&client.ca, cause))? {
-                roots
-                    .add(authority)
-                    .map_err(|error| refused(error.to_string()))?;
-            }
+            let roots = source.roots(&client.ca)?;
             let verifier = WebPkiClientVerifier::builder_with_provider(roots.into(), provider);
             let verifier = if client.require {
                 verifier
             } else {
                 verifier.allow_unauthenticated()
             };
-            let verifier = verifier
-                .build()
-                .map_err(|error| refused(error.to_string()))?;
+            let verifier = verifier.build().map_err(|error| source.refused(&error))?;
             builder.with_client_cert_verifier(verifier)
         }
     };

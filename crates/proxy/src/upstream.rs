@@ -5,13 +5,16 @@
 //! taken (the reactor already knows, no system call is spent on a quiet one) and by the beat once a second.
 
 use std::cell::{Cell, RefCell};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
 use evenkeel_model::config::{Address, Lifetime};
 
 use crate::age::Age;
-use crate::stream::Stream;
+use crate::fault::Fault;
+use crate::stream::{Stream, host_of};
+use crate::tls::Dial;
 
 /// Idle connections that a worker keeps to one backend.
 pub(crate) const IDLE_MAX: usize = 256;
@@ -23,10 +26,16 @@ struct Idle {
     since: Instant,
 }
 
+/// What connections to one backend have in common: where they go, and which [`Dial`] they were secured by; 0: none.
+/// Those of another pool or of other settings are never used in their place.
+pub(crate) type Place = (Address, u64);
+
 /// A backend address as one worker sees it.
 #[derive(Debug)]
 pub(crate) struct Origin {
     pub(crate) address: Address,
+    /// How it is spoken to by TLS; `None`: it speaks plain HTTP.
+    pub(crate) dial: Option<Arc<Dial>>,
     idle: RefCell<Vec<Idle>>,
     /// No snapshot names it any more: connections are closed when their request ends.
     retired: Cell<bool>,
@@ -37,14 +46,34 @@ pub(crate) struct Origin {
 }
 
 impl Origin {
-    pub(crate) fn new(address: Address) -> Self {
+    pub(crate) fn new(address: Address, dial: Option<Arc<Dial>>) -> Self {
         Self {
             address,
+            dial,
             idle: RefCell::default(),
             retired: Cell::new(false),
             generation: Cell::new(0),
             is_probed: Cell::new(false),
         }
+    }
+
+    /// A new connection, over TLS where that is spoken. Bounded by the caller.
+    pub(crate) async fn connect(&self) -> Result<Stream, Fault> {
+        let stream = Stream::connect(&self.address).await;
+        let stream = stream.map_err(|error| Fault::of_connect(&error))?;
+        match &self.dial {
+            None => Ok(stream),
+            // Boxed: plain connections must not wait in a larger task.
+            Some(dial) => Box::pin(dial.handshake(stream))
+                .await
+                .map_err(Fault::BackendTls),
+        }
+    }
+
+    /// What the `Host` of a request of our own says.
+    pub(crate) fn host(&self) -> String {
+        let name = self.dial.as_ref().and_then(|dial| dial.host());
+        name.unwrap_or_else(|| host_of(&self.address))
     }
 
     /// An idle connection that is not known to be closed and has not had its time.
@@ -54,6 +83,7 @@ impl Origin {
             if !entry.age.is_over(keep) && is_quiet(&mut entry.stream, cx) {
                 return Some((entry.stream, entry.age));
             }
+            entry.stream.say_end();
         }
         None
     }
@@ -70,8 +100,13 @@ impl Origin {
     /// Closes what is too old or was closed by the backend.
     pub(crate) fn sweep(&self, now: Instant, cx: &mut Context<'_>) {
         self.idle.borrow_mut().retain_mut(|entry| {
-            now.saturating_duration_since(entry.since) < evenkeel_model::config::Pool::KEEP_IDLE
-                && is_quiet(&mut entry.stream, cx)
+            let is_kept = now.saturating_duration_since(entry.since)
+                < evenkeel_model::config::Pool::KEEP_IDLE
+                && is_quiet(&mut entry.stream, cx);
+            if !is_kept {
+                entry.stream.say_end();
+            }
+            is_kept
         });
     }
 
@@ -87,7 +122,9 @@ impl Origin {
     /// Closes the idle connections, and those in use when they come back.
     pub(crate) fn retire(&self) {
         self.retired.set(true);
-        self.idle.borrow_mut().clear();
+        for mut entry in self.idle.borrow_mut().drain(..) {
+            entry.stream.say_end();
+        }
     }
 
     /// The snapshots of `generation` name it (again).

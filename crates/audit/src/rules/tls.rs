@@ -26,8 +26,9 @@ const VALID: Rule = Rule {
     limit: None,
     text: "\
 A certificate that a listener shows, with those of its chain, should be valid for 21 days and more from
-now; so should one of the authorities that vouch for clients. Fewer are a warning, and one that has ended
-is an error. The audit that runs on a schedule looks at the certificates in use.
+now; so should one of the authorities that vouch for clients, and the certificate and an authority that a
+pool speaks TLS to its backends with. Fewer are a warning, and one that has ended is an error. The audit
+that runs on a schedule looks at the certificates in use.
 
 Why: clients refuse a certificate that has ended, all of them at once, and at a moment that nobody
 changed anything. Whoever renews certificates should have done it a month before the end.
@@ -39,17 +40,52 @@ Example: `shop.pem` ends tomorrow, its renewal failed weeks ago and nobody notic
 fn check_valid(subject: &Subject<'_>) -> Vec<Finding> {
     let mut told = BTreeSet::new();
     let listeners = subject.setup.listeners.iter();
-    let certificates = listeners.flat_map(|listener| &listener.certificates);
-    certificates
-        .filter_map(|certificate| {
+    let to_clients = listeners.flat_map(|listener| &listener.certificates);
+    let to_clients = to_clients.map(|certificate| (certificate, Side::Clients));
+    let pools = subject.setup.pools.iter();
+    let to_backends = pools.flat_map(|pool| &pool.certificates);
+    let to_backends = to_backends.map(|certificate| (certificate, Side::Backends));
+    to_clients
+        .chain(to_backends)
+        .filter_map(|(certificate, side)| {
             let end = certificate.not_after?;
-            let finding = ending(subject, certificate, end)?;
+            let finding = ending(subject, certificate, side, end)?;
             told.insert(&certificate.file).then_some(finding)
         })
         .collect()
 }
 
-fn ending(subject: &Subject<'_>, certificate: &Certificate, end: Wall) -> Option<Finding> {
+/// Who is spoken to with a certificate.
+#[derive(Debug, Clone, Copy)]
+enum Side {
+    Clients,
+    Backends,
+}
+
+impl Side {
+    /// What happens at the end of a certificate.
+    const fn effect(self, is_authority: bool) -> &'static str {
+        match (self, is_authority) {
+            (Self::Clients, true) => {
+                "clients whose certificates it vouches for are refused from then on"
+            }
+            (Self::Clients, false) => "clients refuse it from then on, every one of them",
+            (Self::Backends, true) => {
+                "backends whose certificates it vouches for are not believed from then on, and get no request"
+            }
+            (Self::Backends, false) => {
+                "backends that ask for it refuse it from then on, and get no request"
+            }
+        }
+    }
+}
+
+fn ending(
+    subject: &Subject<'_>,
+    certificate: &Certificate,
+    side: Side,
+    end: Wall,
+) -> Option<Finding> {
     let left_ms = end.0.saturating_sub(subject.now.0);
     let left = left_ms / DAY_MS;
     let (file, at) = (&certificate.file, time(end));
@@ -67,12 +103,7 @@ fn ending(subject: &Subject<'_>, certificate: &Certificate, end: Wall) -> Option
     };
     let words = Words {
         message,
-        effect: if certificate.is_authority {
-            "clients whose certificates it vouches for are refused from then on"
-        } else {
-            "clients refuse it from then on, every one of them"
-        }
-        .to_owned(),
+        effect: side.effect(certificate.is_authority).to_owned(),
         fix: format!("renew it, put the new one into `{file}`, and run `evenkeel apply`"),
     };
     let path = certificate.path.as_str();
@@ -149,9 +180,9 @@ const VERIFIED: Rule = Rule {
     severity: Severity::Warning,
     limit: None,
     text: "\
-Where backends are reached over TLS, their certificates should be verified against a CA. Most balancers
-do not unless they are told to: nginx needs `proxy_ssl_verify on`, HAProxy `verify required`, Envoy a
-`validation_context` with `trusted_ca`.
+Where backends are reached over TLS, their certificates should be verified against a CA. Evenkeel does
+unless it is told not to; most balancers do not unless they are told to: nginx needs `proxy_ssl_verify
+on`, HAProxy `verify required`, Envoy a `validation_context` with `trusted_ca`.
 
 Why: without it the connection is encrypted to whoever answers. A wrong address, a recycled IP of a cloud
 or a host in between gets the requests with their cookies and passwords.
@@ -175,12 +206,18 @@ fn check_verified(subject: &Subject<'_>) -> Vec<Finding> {
             effect: "whoever answers at the address gets the requests, cookies and passwords included".to_owned(),
             fix: match subject.setup.balancer {
                 Balancer::Haproxy => "write `verify required ca-file /path/ca.pem`",
+                Balancer::Evenkeel => "write `ca` with the CA that the backends' certificates come from in the place of `insecure_skip_verify`",
                 Balancer::Nginx => "write `proxy_ssl_verify on` with `proxy_ssl_trusted_certificate`",
-                _ => "give the CA that the backends' certificates come from (`trusted_ca`)",
+                Balancer::Envoy => {
+                    "give the CA that the backends' certificates come from (`trusted_ca`)"
+                }
             }
             .to_owned(),
         };
-        let at = format!("{}.tls", first.path);
+        let at = match subject.setup.balancer {
+            Balancer::Evenkeel => format!("{}.tls.insecure_skip_verify", pool.path),
+            _ => format!("{}.tls", first.path),
+        };
         let kind = (count == pool.backends.len()).to_string();
         Some(Fault { pool, severity: Severity::Warning, at, kind, magnitude: 0.0, words })
     });
@@ -302,6 +339,25 @@ mod tests {
                 .starts_with("the certificate of `a.pem` ends in 5 days, at 1970-01-06T")
         );
         assert!(findings[1].effect.starts_with("clients whose certificates"));
+    }
+
+    #[test]
+    fn tls_01_looks_at_what_backends_are_spoken_to_with() {
+        let mut pool = pool("shop", 1);
+        let own = certificate("me.pem", Some(&[]), 5);
+        let authority = Certificate {
+            is_authority: true,
+            ..certificate("ca.pem", None, 0)
+        };
+        pool.certificates = vec![own, authority];
+        let findings = says(&setup(Balancer::Evenkeel, vec![pool]), "TLS-01");
+        let told: Vec<_> = findings
+            .iter()
+            .map(|f| (f.severity.as_str(), &f.effect))
+            .collect();
+        assert_eq!((told[0].0, told[1].0), ("warning", "error"));
+        assert!(told[0].1.starts_with("backends that ask for it refuse it"));
+        assert!(told[1].1.starts_with("backends whose certificates"));
     }
 
     #[test]

@@ -23,6 +23,7 @@ fn member(number: u16) -> Backend {
         priority: 0,
         zone: None,
         version: None,
+        tls_name: None,
         discovered: true,
     }
 }

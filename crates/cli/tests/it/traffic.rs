@@ -1,5 +1,6 @@
 //! Traffic through the real binary: real clients, real origins, the shop, the end of an instance, what is seen of it.
 
+mod backend_tls;
 mod clients;
 mod forwarded;
 mod http2;

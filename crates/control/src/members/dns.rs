@@ -261,6 +261,7 @@ fn member(name: &str, address: SocketAddr, weight: Option<u32>) -> Result<Backen
         priority: 0,
         zone: None,
         version: None,
+        tls_name: None,
         discovered: true,
     })
 }

@@ -196,6 +196,7 @@ impl Shell {
             rate_limited: self.proxy.rate_limited(),
             hedges: self.proxy.hedges(),
             handshakes: self.proxy.handshakes(),
+            dials: self.proxy.dials(),
             probes: self.proxy.probes(),
             tunnels: self.proxy.tunnels(),
             looks: self.members.looks(),

@@ -10,6 +10,7 @@ use evenkeel_guard::{Guard, Settings};
 use evenkeel_journal::Writer;
 use evenkeel_model::config::Config;
 use evenkeel_proxy::check::{CheckOptions, CheckResult, Checker};
+use evenkeel_proxy::tls::KeyRing;
 use evenkeel_proxy::{Proxy, ProxyOptions};
 use tokio::sync::mpsc;
 
@@ -66,13 +67,14 @@ fn boxes() -> (Outboxes, Inboxes) {
 fn start_checks(
     options: &Options,
     clock: &Clock,
-    results: mpsc::Sender<CheckResult>,
+    (results, ring): (mpsc::Sender<CheckResult>, KeyRing),
     config: &Arc<Config>,
 ) -> Result<Checker, StartError> {
     let options = CheckOptions {
         seed: options.seed,
         origin: clock.origin(),
         results,
+        ring,
     };
     Checker::start(options, Arc::clone(config)).map_err(StartError::Thread)
 }
@@ -138,7 +140,8 @@ impl Shell {
         boot.epochs = epochs;
         let writer = Writer::start(Box::new(journal)).map_err(StartError::Thread)?;
         let notifier = notifier(&config, admin, &outboxes.inputs);
-        let checks = start_checks(&options, &clock, outboxes.checks, &config)?;
+        let results = (outboxes.checks, disk.ring());
+        let checks = start_checks(&options, &clock, results, &config)?;
         let mut members = crate::members::Finder::new(outboxes.members);
         members.update(&config);
         let started_at = crate::clock::wall();

@@ -9,7 +9,7 @@ use std::time::Duration;
 use evenkeel_balance::{Member, expected_shares};
 use evenkeel_incident::civil::span;
 use evenkeel_model::blame::{Cause, Mechanism, Subject};
-use evenkeel_model::config::{Algorithm, Backend, Pool};
+use evenkeel_model::config::{Algorithm, Backend, BackendTls, Pool};
 use evenkeel_model::ids::{Name, RevisionId};
 
 use super::fault::{flips_nats, flips_of};
@@ -81,6 +81,11 @@ fn judge(facts: &Facts<'_>, change: &ChangeFact) -> Candidate {
         let part = unpicked_part(facts, Mechanism::Limit, "the lower limit", &mut out);
         parts.push(part);
     }
+    if touched.tls {
+        let failed = facts.class(|o| o.connect_failed);
+        let nats = class_part(facts, "failed connections", &failed, &mut out);
+        parts.push((Mechanism::Tls, nats));
+    }
     if touched.routes {
         let signals = facts.class(|o| o.client_error);
         parts.push((Mechanism::Route, group_gain(&signals, true).max(0.0)));
@@ -128,6 +133,14 @@ pub(crate) fn set_by(
     changes.filter(is_it).map(|change| change.id).next()
 }
 
+/// Whether a file that `pool` speaks TLS to its backends with is another one by it.
+fn renews(change: &ChangeFact, pool: &Pool) -> bool {
+    let files = pool.tls.iter().flat_map(BackendTls::files);
+    let (before, after) = (&change.before, &change.after);
+    let mut files = files.map(|file| (before.seen_file(file), after.seen_file(file)));
+    files.any(|(before, after)| before != after)
+}
+
 /// What a revision touches in the pool.
 #[derive(Debug, Clone, Copy)]
 struct Touched {
@@ -139,6 +152,7 @@ struct Touched {
     limit_lowered: bool,
     timeouts: bool,
     retry: bool,
+    tls: bool,
     routes: bool,
 }
 
@@ -155,6 +169,7 @@ impl Touched {
                 limit_lowered: false,
                 timeouts: false,
                 retry: false,
+                tls: false,
                 routes,
             };
         };
@@ -186,6 +201,9 @@ impl Touched {
             limit_lowered: lowers_limit(Some(before), after),
             timeouts: timeouts(before) != timeouts(after),
             retry: before.retry != after.retry,
+            tls: before.tls != after.tls
+                || !same(&|a, b| a.tls_name == b.tls_name)
+                || renews(change, after),
             routes,
         }
     }
@@ -206,6 +224,8 @@ impl Touched {
             Mechanism::Timeout
         } else if self.retry {
             Mechanism::Retry
+        } else if self.tls {
+            Mechanism::Tls
         } else if self.routes {
             Mechanism::Route
         } else {

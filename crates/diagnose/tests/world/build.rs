@@ -42,6 +42,7 @@ pub(crate) fn pool(weights: &[u32], capacities: &[Option<f64>]) -> Pool {
             priority: 0,
             zone: Some(name(["a", "b"][i % 2])),
             version: Some(name("v1")),
+            tls_name: None,
             discovered: false,
         });
     Pool {
@@ -85,6 +86,7 @@ pub(crate) fn pool(weights: &[u32], capacities: &[Option<f64>]) -> Pool {
         },
         hedge: None,
         probe: None,
+        tls: None,
         keep: evenkeel_model::config::Lifetime::default(),
         max_in_flight: None,
         adaptive: None,

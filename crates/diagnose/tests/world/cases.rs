@@ -3,7 +3,9 @@
 use evenkeel_diagnose::evidence::OutReason;
 use evenkeel_diagnose::{Drift, HotKey, MARGIN_TO_ACT, diagnose, margin};
 use evenkeel_model::blame::{Cause, Mechanism, Subject};
-use evenkeel_model::config::{Algorithm, Health, HealthCheck, HttpCheck, Intent, StickyCookie};
+use evenkeel_model::config::{
+    Algorithm, BackendTls, Health, HealthCheck, HttpCheck, Intent, StickyCookie, TlsVersion,
+};
 use evenkeel_model::ids::RevisionId;
 use evenkeel_model::record::DiagnosisRecord;
 use std::time::Duration;
@@ -411,6 +413,29 @@ fn a_drain_of_too_many_a_zone_and_a_dependency_are_told_apart() {
     );
     let right = is(Cause::Dependency, Mechanism::Latency, "pool:shop");
     score("slow dependency", wide([SLOW; 4]), right);
+}
+
+#[test]
+fn a_revision_after_which_no_backend_is_believed_is_to_blame_by_its_tls() {
+    let world = |seed| {
+        let mut w = World::new(seed, pool(&[1, 1, 1], &EVEN), 600.0);
+        w.revise(0.3, "tls.name", |p| {
+            p.tls = Some(BackendTls {
+                ca: Some("ca.pem".into()),
+                name: Some("other.internal".to_owned()),
+                certificate: None,
+                min_version: TlsVersion::V12,
+            });
+        });
+        let lost = Fault {
+            refuses: 1.0,
+            ..WELL
+        };
+        w.faults = vec![lost; 3];
+        w
+    };
+    let right = is(Cause::ConfigRevision, Mechanism::Tls, "revision:r2");
+    score("another name of certificates", world, right);
 }
 
 #[test]

@@ -179,12 +179,13 @@ impl Work<'_> {
                     "add it when it is to serve".to_owned(),
                 ),
                 (Ok(_), true) if backend.tls_verified.is_some() => (
-                    "it is spoken to by TLS, and Evenkeel speaks plain HTTP to backends".to_owned(),
+                    "it is spoken to by TLS, whose files and names are not carried over".to_owned(),
                     format!(
                         "the other backends of `{}` take its part of the traffic",
                         pool.name
                     ),
-                    "let it listen without TLS on a network you trust, then add it".to_owned(),
+                    "add it with `[pool.NAME.tls]`: `ca`, the authority of its certificate, and `name`"
+                        .to_owned(),
                 ),
                 (Ok(address), true) => {
                     kept.push((backend, address));

@@ -1,10 +1,10 @@
-//! TLS in the canonical form: what a listener says of it, and what was seen of the files.
+//! TLS in the canonical form: what a listener and a pool say of it, and what was seen of the files.
 
 use std::fmt::Write as _;
 use std::path::Path;
 
 use super::{Section, duration, path_segment, quote, table};
-use crate::config::{CertificateFiles, SeenFile, Tls, TlsVersion};
+use crate::config::{BackendTls, CertificateFiles, SeenFile, Tls, TlsVersion};
 use crate::day::time;
 
 /// The table of `tls` under the listener at `path`.
@@ -23,6 +23,24 @@ pub(super) fn tls_section(path: &str, tls: &Tls) -> Section {
         entries.push(("client.require", client.require.to_string()));
     }
     entries.push(("handshake_timeout", duration(tls.handshake_timeout)));
+    table(format!("{path}.tls"), entries)
+}
+
+/// The table of `tls` under the pool at `path`.
+pub(super) fn backend_section(path: &str, tls: &BackendTls) -> Section {
+    let mut entries = vec![match &tls.ca {
+        Some(ca) => ("ca", file(ca)),
+        None => ("insecure_skip_verify", true.to_string()),
+    }];
+    let name = tls.name.as_deref();
+    entries.extend(name.map(|name| ("name", quote(name))));
+    if let Some(CertificateFiles { chain, key }) = &tls.certificate {
+        entries.push(("certificate", file(chain)));
+        entries.extend(key.as_deref().map(|key| ("key", file(key))));
+    }
+    if tls.min_version != TlsVersion::V12 {
+        entries.push(("min_version", quote(tls.min_version.as_str())));
+    }
     table(format!("{path}.tls"), entries)
 }
 

@@ -1,4 +1,5 @@
-//! TLS on a listener: which files, whom it serves, and what was seen of the files when the configuration was sealed.
+//! TLS on a listener and to the backends of a pool: which files, whom it serves or believes, and what was seen of the
+//! files when the configuration was sealed.
 //!
 //! A [`Config`] names files and never holds a key. What it knows of a file is a [`SeenFile`]: its hash, the names in it
 //! and when it ends. Whoever has a disk adds those to the text of a revision (room `control`), so that a renewed
@@ -11,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::clock::Wall;
-use crate::config::{Config, Listener};
+use crate::config::{Backend, Config, Listener, MembersSource, Pool};
 
 /// `[listener.NAME.tls]`.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -37,6 +38,47 @@ impl Tls {
         let certificates = self.certificates.iter().flat_map(CertificateFiles::paths);
         let client = self.client.as_ref().map(|client| client.ca.as_path());
         certificates.chain(client)
+    }
+}
+
+/// `[pool.NAME.tls]`: how backends are spoken to.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct BackendTls {
+    /// The authorities that a backend's certificate must come from, PEM; `None`: whoever answers is believed
+    /// (`insecure_skip_verify`).
+    pub ca: Option<PathBuf>,
+    /// The name that is asked for and that the certificate must be for, where a backend has none of its own.
+    pub name: Option<String>,
+    /// What is shown to backends that ask for a certificate.
+    pub certificate: Option<CertificateFiles>,
+    /// Oldest version that is spoken. Default 1.2.
+    pub min_version: TlsVersion,
+}
+
+impl BackendTls {
+    /// Every file that it names.
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
+        let certificate = self.certificate.iter().flat_map(CertificateFiles::paths);
+        self.ca.as_deref().into_iter().chain(certificate)
+    }
+}
+
+impl Pool {
+    /// The name that `backend` is asked for over TLS, and that its certificate must be for: its own, the pool's, or the
+    /// one that its address was found by. `None`: none is known, and none is asked for.
+    pub fn tls_name<'a>(&'a self, backend: &'a Backend) -> Option<&'a str> {
+        let of_pool = || self.tls.as_ref()?.name.as_deref();
+        let own = backend.tls_name.as_deref();
+        own.or_else(of_pool).or_else(|| self.name_looked_up())
+    }
+
+    /// The host whose addresses its members are.
+    fn name_looked_up(&self) -> Option<&str> {
+        match &self.members.as_ref()?.source {
+            MembersSource::Dns { host, .. } => Some(host),
+            // What an SRV answer names is nobody's word: whoever forges the answer would choose the name.
+            MembersSource::File(_) | MembersSource::Srv(_) => None,
+        }
     }
 }
 
@@ -101,11 +143,14 @@ pub struct SeenFile {
 }
 
 impl Config {
-    /// Every file that a listener's TLS names, each once.
+    /// Every file that the TLS of a listener or of a pool names, each once.
     pub fn tls_files(&self) -> BTreeSet<&Path> {
         let listeners = self.listeners.iter();
-        let tls = listeners.filter_map(|listener| listener.tls.as_ref());
-        tls.flat_map(Tls::files).collect()
+        let clients = listeners.filter_map(|listener| listener.tls.as_ref());
+        let pools = self.pools.iter();
+        let backends = pools.filter_map(|pool| pool.tls.as_ref());
+        let of_pools = backends.flat_map(BackendTls::files);
+        clients.flat_map(Tls::files).chain(of_pools).collect()
     }
 
     /// What was seen of the file at `path`.

@@ -100,6 +100,7 @@ pub(super) fn config(reader: &mut Reader, table: &DeTable<'_>) -> Config {
         .iter()
         .filter_map(|named| pool::read(reader, named, &here, &mut budget))
         .collect();
+    tls::files_of_pools(reader, &pools);
     let receivers: Vec<_> = receivers_named
         .iter()
         .filter_map(|named| receiver(reader, named))

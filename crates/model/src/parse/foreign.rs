@@ -22,6 +22,8 @@ const CHECK: &str = "write a table `[pool.NAME.health]` with `path`";
 const EJECTION: &str =
     "write a table `[pool.NAME.ejection]`: `consecutive` failures, out for `time`";
 
+const TLS: &str = "write a table `[pool.NAME.tls]` with `ca` and `name` for TLS to backends";
+
 /// Words of HAProxy, nginx and Envoy.
 const WORDS: &[(&[&str], &str)] = &[
     (&["upstream", "cluster", "clusters", "backends"], POOL),
@@ -49,6 +51,21 @@ const WORDS: &[(&[&str], &str)] = &[
     (
         &["max_fails", "fail_timeout", "outlier_detection"],
         EJECTION,
+    ),
+    (
+        &[
+            "ssl",
+            "verify",
+            "verifyhost",
+            "ca-file",
+            "sni",
+            "proxy_ssl_verify",
+            "proxy_ssl_name",
+            "proxy_ssl_trusted_certificate",
+            "trusted_ca",
+            "upstream_tls_context",
+        ],
+        TLS,
     ),
 ];
 

@@ -24,7 +24,7 @@ pub(super) use pool::{
     POOL, POOL_AUDIT, POOL_ZONE, PROBE, QUEUE, REMEDIES, REPORTED, RETRY, SESSION, STICKY, SUBSET,
 };
 pub(super) use side::{SIDE_AUDIT, SIDE_BACKEND, SIDE_POOL};
-pub(super) use tls::{CERTIFICATE_FILES, SEEN_FILE, TLS, TLS_CLIENT};
+pub(super) use tls::{BACKEND_TLS, CERTIFICATE_FILES, SEEN_FILE, TLS, TLS_CLIENT};
 
 pub use file::FILE;
 pub use side::SIDE;

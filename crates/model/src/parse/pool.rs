@@ -11,8 +11,8 @@ use super::reference::sub;
 use super::typed::Limits;
 use super::weights::{WEIGHT_MAX, derive};
 use super::{
-    BACKENDS_MAX, adaptive, affinity, health, keys, members, place, policy, remedies, reported,
-    text, too_many,
+    BACKENDS_MAX, adaptive, affinity, backend_tls, health, keys, members, place, policy, remedies,
+    reported, text, too_many,
 };
 use crate::config::{
     Address, Algorithm, Backend, Choices, Ejection, Hedge, HedgeAfter, Here, Intent, Lifetime,
@@ -231,10 +231,8 @@ pub(super) fn read(
         retry: retry(reader, &s),
         hedge: hedge(reader, &s),
         probe: probe(reader, &s, algorithm),
-        keep: Lifetime {
-            age_max: s.duration(reader, "keep_max_age", &LIFETIME),
-            requests_max: s.integer(reader, "keep_max_requests", &LIFETIME_REQUESTS),
-        },
+        keep: keep(reader, &s),
+        tls: backend_tls::read(reader, &s, &backends, members.as_ref()),
         max_in_flight: s.integer(reader, "max_in_flight", &MAX_IN_FLIGHT),
         adaptive: adaptive::read(reader, &s),
         max_in_flight_total: s.integer(reader, "max_in_flight_total", &MAX_IN_FLIGHT),
@@ -247,6 +245,13 @@ pub(super) fn read(
         backends,
         name: named.name.clone()?,
     })
+}
+
+fn keep(reader: &mut Reader, s: &Section<'_>) -> Lifetime {
+    Lifetime {
+        age_max: s.duration(reader, "keep_max_age", &LIFETIME),
+        requests_max: s.integer(reader, "keep_max_requests", &LIFETIME_REQUESTS),
+    }
 }
 
 fn tunnels(reader: &mut Reader, s: &Section<'_>) -> Tunnels {
@@ -552,6 +557,7 @@ pub(super) fn values(reader: &mut Reader, s: &Section<'_>, name: Option<Name>) -
     let priority = s.integer(reader, "priority", &PRIORITY).unwrap_or(0);
     let zone = s.name(reader, "zone");
     let version = s.name(reader, "version");
+    let tls_name = s.read(reader, "tls_name", text::server_name);
     Some(Backend {
         name: name?,
         address: address?,
@@ -561,6 +567,7 @@ pub(super) fn values(reader: &mut Reader, s: &Section<'_>, name: Option<Name>) -
         priority,
         zone,
         version,
+        tls_name,
         discovered: false,
     })
 }

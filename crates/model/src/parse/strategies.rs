@@ -115,6 +115,7 @@ fn backend() -> impl Strategy<Value = Backend> {
                 priority,
                 zone,
                 version,
+                tls_name: None,
                 discovered: false,
             },
         )
@@ -380,13 +381,21 @@ fn adaptive(declared: Option<u32>, some: u32) -> Option<Adaptive> {
 fn pool() -> impl Strategy<Value = Pool> {
     let every = micros(86_400_000_000, 15_768_000_000_000_000);
     let every = prop_oneof![3 => Just(Pool::FALSE_ALARM_EVERY_DEFAULT), 1 => every];
-    (pool_without_choices(), remedies(), every).prop_map(|(pool, remedies, false_alarm_every)| {
-        Pool {
-            false_alarm_every,
-            remedies,
-            ..pool
-        }
-    })
+    let tls = option::of(tls::backend());
+    (pool_without_choices(), remedies(), every, tls).prop_map(
+        |(mut pool, remedies, false_alarm_every, tls)| {
+            let (tls, own) = tls.map_or((None, None), |(tls, own)| (Some(tls), own));
+            // Some have a name of their own.
+            let some = pool.backends.iter_mut().step_by(2);
+            some.for_each(|backend| backend.tls_name.clone_from(&own));
+            Pool {
+                false_alarm_every,
+                remedies,
+                tls,
+                ..pool
+            }
+        },
+    )
 }
 
 fn objective(error_rate: Ratio, p99: Duration) -> Objective {
@@ -424,6 +433,7 @@ fn pool_without_choices() -> impl Strategy<Value = Pool> {
                 });
                 derive(intent, &mut backends);
                 Pool {
+                    tls: None,
                     name: Name::new("p").unwrap(),
                     choices: choices(algorithm, n.2),
                     probe: probe.filter(|_| algorithm == Algorithm::Prequal),

@@ -5,6 +5,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 mod adaptive;
+mod backend_tls;
 mod decided;
 mod edits;
 mod log;

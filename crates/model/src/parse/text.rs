@@ -92,6 +92,26 @@ pub(super) fn host(text: &str) -> Result<String, Expected> {
     ))
 }
 
+/// A name that stands in the certificate of a server, in lower case, or an IP address.
+pub(super) fn server_name(text: &str) -> Result<String, Expected> {
+    if let Ok(ip) = text.parse::<IpAddr>() {
+        return Ok(ip.to_string());
+    }
+    let is_label = |label: &str| !label.starts_with('-') && !label.ends_with('-');
+    let is_name = |name: &String| {
+        let last = name.rsplit('.').next().unwrap_or_default();
+        name.split('.').all(is_label)
+            && !name.contains(['*', '['])
+            && !last.bytes().all(|b| b.is_ascii_digit())
+    };
+    host(text).ok().filter(is_name).ok_or_else(|| {
+        Expected::new(
+            "a host name such as \"shop.internal\", or an IP address",
+            "write the name that stands in the certificate, without scheme, port and `*`",
+        )
+    })
+}
+
 /// A path without a query.
 pub(super) fn path(text: &str) -> Result<String, Expected> {
     let path = request_path(text)?;

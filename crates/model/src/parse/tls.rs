@@ -1,6 +1,7 @@
 //! `[listener.NAME.tls]` and `[certificate."PATH"]`. No file is opened here.
 
-use std::path::PathBuf;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use toml::Spanned;
@@ -12,11 +13,15 @@ use super::reference::sub;
 use super::text::host;
 use super::too_many;
 use super::typed::{Expected, Limits};
-use crate::config::{CertificateFiles, ClientCertificates, SeenFile, Tls, TlsVersion};
+use crate::config::{
+    BackendTls, CertificateFiles, ClientCertificates, Pool, SeenFile, Tls, TlsVersion,
+};
 use crate::day;
 
 /// Most certificates of a file, over all listeners.
 pub const CERTIFICATES_MAX: usize = 1_000;
+/// Most files of certificates and keys that listeners name; pools may name as many.
+const FILES_MAX: usize = 3 * CERTIFICATES_MAX;
 /// Most names of one certificate.
 const NAMES_MAX: usize = 1_000;
 
@@ -90,7 +95,7 @@ fn certificates(
         .enumerate()
         .filter_map(|(index, item)| certificate(reader, format!("{}.{index}", found.path), item))
         .collect();
-    let mut seen = std::collections::BTreeSet::new();
+    let mut seen = BTreeSet::new();
     for files in &read {
         if !seen.insert(&files.chain) {
             let report = Report {
@@ -141,11 +146,21 @@ fn certificate(
     Some(CertificateFiles { chain, key: None })
 }
 
+/// Pools may share files, but not name more of them than are held in memory.
+pub(super) fn files_of_pools(reader: &mut Reader, pools: &[Pool]) {
+    let tls = pools.iter().filter_map(|pool| pool.tls.as_ref());
+    let files: BTreeSet<&Path> = tls.flat_map(BackendTls::files).collect();
+    if files.len() > FILES_MAX {
+        let report = too_many("files of `tls` of pools", FILES_MAX, files.len());
+        reader.error("pool", 0..0, report);
+    }
+}
+
 /// The tables `[certificate."PATH"]`, by path.
 pub(super) fn seen(reader: &mut Reader, root: &Section<'_>) -> Vec<SeenFile> {
     let mut tables = root.named_freely(reader, "certificate");
-    // A chain, a key and an authority each.
-    let most = 3 * CERTIFICATES_MAX;
+    // A chain, a key and an authority each; for listeners, and as many for pools.
+    let most = 2 * FILES_MAX;
     if tables.len() > most {
         let report = too_many("`certificate` tables", most, tables.len());
         reader.error("certificate", 0..0, report);

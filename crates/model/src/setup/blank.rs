@@ -112,6 +112,7 @@ impl Pool {
             top_key: None,
             place: Place::default(),
             policy: Policy::default(),
+            certificates: Vec::new(),
             backends: Vec::new(),
         }
     }

@@ -23,7 +23,11 @@ impl Setup {
                 .map(|declared| listener(config, declared))
                 .collect(),
             routes: config.routes.iter().enumerate().map(route).collect(),
-            pools: config.pools.iter().map(pool).collect(),
+            pools: config
+                .pools
+                .iter()
+                .map(|declared| pool(config, declared))
+                .collect(),
             expectations: config.expectations.clone(),
             waivers: config.waivers.clone(),
             gaps: config.pools.iter().filter_map(unseen).collect(),
@@ -49,20 +53,39 @@ fn certificates(config: &Config, listener: &config::Listener, path: &str) -> Vec
     let Some(tls) = &listener.tls else {
         return Vec::new();
     };
-    let certificate = |file: &Path, key: &str, is_authority: bool| {
-        let seen = config.seen_file(file);
-        Certificate {
-            file: file.display().to_string(),
-            path: format!("{path}.tls.{key}"),
-            is_authority,
-            names: seen.map(|seen| seen.names.clone()),
-            not_after: seen.and_then(|seen| seen.not_after),
-        }
-    };
     let own = tls.certificates.iter();
-    let own = own.map(|files| certificate(&files.chain, "certificates", false));
+    let own = own.map(|files| certificate(config, &files.chain, path, ("certificates", false)));
     let authorities = tls.client.iter();
-    let authorities = authorities.map(|client| certificate(&client.ca, "client.ca", true));
+    let authorities =
+        authorities.map(|client| certificate(config, &client.ca, path, ("client.ca", true)));
+    own.chain(authorities).collect()
+}
+
+/// What is known of `file`, which `key` of the table `tls` under `path` names.
+fn certificate(
+    config: &Config,
+    file: &Path,
+    path: &str,
+    (key, is_authority): (&str, bool),
+) -> Certificate {
+    let seen = config.seen_file(file);
+    Certificate {
+        file: file.display().to_string(),
+        path: format!("{path}.tls.{key}"),
+        is_authority,
+        names: seen.map(|seen| seen.names.clone()),
+        not_after: seen.and_then(|seen| seen.not_after),
+    }
+}
+
+fn certificates_of_pool(config: &Config, pool: &config::Pool, path: &str) -> Vec<Certificate> {
+    let Some(tls) = &pool.tls else {
+        return Vec::new();
+    };
+    let own = tls.certificate.iter();
+    let own = own.map(|files| certificate(config, &files.chain, path, ("certificate", false)));
+    let authorities = tls.ca.iter();
+    let authorities = authorities.map(|ca| certificate(config, ca, path, ("ca", true)));
     own.chain(authorities).collect()
 }
 
@@ -96,7 +119,7 @@ fn unseen(pool: &config::Pool) -> Option<Gap> {
     })
 }
 
-fn pool(pool: &config::Pool) -> Pool {
+fn pool(config: &Config, pool: &config::Pool) -> Pool {
     let path = format!("pool.{}", path_segment(pool.name.as_str()));
     let backend = |backend: &config::Backend| {
         let path = format!("{path}.backend.{}", path_segment(backend.name.as_str()));
@@ -110,6 +133,7 @@ fn pool(pool: &config::Pool) -> Pool {
             priority: backend.priority,
             slow_start: pool.slow_start,
             in_flight_max: pool.most_in_flight().map(u64::from),
+            tls_verified: pool.tls.as_ref().map(|tls| tls.ca.is_some()),
             ..Backend::blank(backend.name.as_str(), &path, &backend.address.to_string())
         }
     };
@@ -157,6 +181,7 @@ fn pool(pool: &config::Pool) -> Pool {
         queue_max: Some(pool.queue.map_or(0, |queue| u64::from(queue.length))),
         place: pool.place.clone(),
         policy: pool.policy.clone(),
+        certificates: certificates_of_pool(config, pool, &path),
         backends,
         ..Pool::blank(pool.name.as_str(), &path)
     }

@@ -21,8 +21,8 @@ use rustls::{Error, InconsistentKeys};
 use sha2::{Digest as _, Sha256};
 use webpki::EndEntityCert;
 
-/// Files that are held: those of two configurations of the largest size.
-const HELD_MAX: usize = 6 * CERTIFICATES_MAX;
+/// Files that are held: those of two configurations of the largest size, for listeners and for pools.
+const HELD_MAX: usize = 12 * CERTIFICATES_MAX;
 /// Certificates of one file.
 const CHAIN_MAX: usize = 1_000;
 
@@ -59,7 +59,7 @@ pub enum Role<'a> {
     },
     /// A private key.
     Key,
-    /// The authorities of clients.
+    /// The authorities of clients or of backends.
     Authorities,
 }
 

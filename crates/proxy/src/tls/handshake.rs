@@ -1,14 +1,14 @@
-//! The handshake of a client: within its time, and counted by what became of it.
+//! The handshake of a client: within its time, and counted by what became of it. That with a backend is `dial`.
 
 use std::future::poll_fn;
-use std::io::{self, IoSlice};
+use std::io::IoSlice;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker, ready};
 use std::time::{Duration, Instant};
 
-use rustls::{Error, HandshakeKind, ServerConnection};
+use rustls::{Connection, Error, HandshakeKind, ServerConnection};
 
 use super::{Terminator, TlsStream};
 use crate::answer;
@@ -22,12 +22,12 @@ use crate::timer::Timer;
 const RECORD_HANDSHAKE: u8 = 0x16;
 
 macro_rules! results {
-    ($($(#[doc = $doc:literal])+ $variant:ident = $word:literal,)+) => {
-        /// What became of a handshake.
+    ($(#[doc = $about:literal])+ $name:ident: $($(#[doc = $doc:literal])+ $variant:ident = $word:literal,)+) => {
+        $(#[doc = $about])+
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-        pub enum Handshake { $($(#[doc = $doc])+ $variant),+ }
+        pub enum $name { $($(#[doc = $doc])+ $variant),+ }
 
-        impl Handshake {
+        impl $name {
             /// Every result, in the order of the metrics.
             pub const ALL: &'static [Self] = &[$(Self::$variant),+];
 
@@ -38,8 +38,11 @@ macro_rules! results {
         }
     };
 }
+pub(super) use results;
 
 results! {
+    /// What became of a handshake.
+    Handshake:
     /// Done, with new keys.
     Full = "full",
     /// Done, by a ticket of an earlier one.
@@ -106,12 +109,12 @@ pub(crate) async fn accept(
             return None;
         }
     };
-    let mut stream = Box::new(TlsStream::new(raw, tls));
+    let mut stream = Box::new(TlsStream::new(raw, Connection::Server(tls)));
     let mut look = pin!(worker.look.notified());
     let mut farewell = None;
     let result = poll_fn(|cx| {
-        if let Poll::Ready(result) = poll_handshake(&mut stream, cx) {
-            return Poll::Ready(Some(result));
+        if let Poll::Ready(done) = poll_shake(&mut stream, cx) {
+            return Poll::Ready(Some(of_client(done)));
         }
         loop {
             // Whoever has said nothing yet holds up no drain.
@@ -135,47 +138,66 @@ pub(crate) async fn accept(
     matches!(result, Handshake::Full | Handshake::Resumed).then_some(Stream::Tls(stream))
 }
 
-fn poll_handshake(stream: &mut TlsStream, cx: &mut Context<'_>) -> Poll<Handshake> {
+/// What the end of a handshake is called of a client.
+fn of_client(done: Result<bool, Broken>) -> Handshake {
+    match done {
+        Ok(true) => Handshake::Resumed,
+        Ok(false) => Handshake::Full,
+        Err(Broken::Closed) => Handshake::Closed,
+        Err(Broken::Plain) => Handshake::PlainHttp,
+        Err(Broken::Tls(error)) => why(&error),
+    }
+}
+
+/// What broke a handshake.
+pub(super) enum Broken {
+    /// The other end left.
+    Closed,
+    /// The other end speaks plain HTTP.
+    Plain,
+    /// rustls found something wrong.
+    Tls(Error),
+}
+
+/// Goes on with a handshake of either side; done: whether it was a resumed one.
+pub(super) fn poll_shake(
+    stream: &mut TlsStream,
+    cx: &mut Context<'_>,
+) -> Poll<Result<bool, Broken>> {
     loop {
         match stream.poll_flush(cx) {
-            Poll::Ready(Err(_gone)) => return Poll::Ready(Handshake::Closed),
+            Poll::Ready(Err(_gone)) => return Poll::Ready(Err(Broken::Closed)),
             Poll::Ready(Ok(())) | Poll::Pending => {}
         }
         if !stream.tls.is_handshaking() {
-            // What is left to be sent (tickets) goes with the first answer.
-            return Poll::Ready(match stream.tls.handshake_kind() {
-                Some(HandshakeKind::Resumed) => Handshake::Resumed,
-                _ => Handshake::Full,
-            });
+            // What is left to be sent (tickets, our Finished) goes with what is written next.
+            let kind = stream.tls.handshake_kind();
+            return Poll::Ready(Ok(kind == Some(HandshakeKind::Resumed)));
         }
         if !matches!(ready!(stream.poll_receive(cx)), Ok(count) if count > 0) {
-            return Poll::Ready(Handshake::Closed);
+            return Poll::Ready(Err(Broken::Closed));
         }
-        // No record of TLS begins with a letter, and every request does.
+        // No record of TLS begins with a letter, and every message of HTTP/1 does.
         if stream.first.is_some_and(|byte| byte.is_ascii_alphabetic()) {
-            return Poll::Ready(Handshake::PlainHttp);
+            return Poll::Ready(Err(Broken::Plain));
         }
         if let Err(error) = stream.process(cx) {
-            return Poll::Ready(why(&error));
+            let broken = error.downcast().map_or(Broken::Closed, Broken::Tls);
+            return Poll::Ready(Err(broken));
         }
     }
 }
 
-fn why(error: &io::Error) -> Handshake {
-    let inner = error
-        .get_ref()
-        .and_then(|error| error.downcast_ref::<Error>());
-    match inner {
-        // The socket's own.
-        None => Handshake::Closed,
-        Some(Error::PeerIncompatible(_) | Error::NoApplicationProtocol) => Handshake::Incompatible,
-        Some(Error::NoCertificatesPresented | Error::InvalidCertificate(_)) => {
+fn why(error: &Error) -> Handshake {
+    match error {
+        Error::PeerIncompatible(_) | Error::NoApplicationProtocol => Handshake::Incompatible,
+        Error::NoCertificatesPresented | Error::InvalidCertificate(_) => {
             Handshake::ClientCertificate
         }
-        Some(Error::AlertReceived(_)) => Handshake::RefusedByClient,
+        Error::AlertReceived(_) => Handshake::RefusedByClient,
         // That the resolver found nothing has no kind of its own.
-        Some(Error::General(_)) => Handshake::UnknownName,
-        Some(_) => Handshake::Invalid,
+        Error::General(_) => Handshake::UnknownName,
+        _ => Handshake::Invalid,
     }
 }
 

@@ -1,21 +1,24 @@
 //! A byte stream over TLS, on the socket of another stream.
 //!
 //! What is written is encrypted at once and handed to the system as far as it takes it; the rest, 64 KiB at most, waits
-//! for the next write, read or flush. An end of the connection without a word of TLS is an end all the same: HTTP says
-//! itself where a message ends, and a message that was cut is seen there.
+//! for the next write, read or flush.
+//!
+//! An end of a client's connection without a word of TLS is an end all the same: HTTP says itself where a request ends,
+//! and one that was cut is seen there. A response may end with its connection, so there a backend has to say the end, or
+//! it is an error: whoever sits in between could else cut it unseen.
 
 use std::fmt;
 use std::io::{self, IoSlice, Read as _, Write as _};
 use std::task::{Context, Poll, Waker, ready};
 
-use rustls::ServerConnection;
+use rustls::Connection;
 
 use crate::stream::Stream;
 
 /// A stream over TLS.
 pub(crate) struct TlsStream {
     pub(crate) raw: Stream,
-    pub(super) tls: ServerConnection,
+    pub(super) tls: Connection,
     /// The first byte that ever came.
     pub(super) first: Option<u8>,
 }
@@ -30,7 +33,7 @@ impl fmt::Debug for TlsStream {
 
 impl TlsStream {
     /// A stream on `raw` whose handshake is yet to come.
-    pub(super) const fn new(raw: Stream, tls: ServerConnection) -> Self {
+    pub(super) const fn new(raw: Stream, tls: Connection) -> Self {
         Self {
             raw,
             tls,
@@ -48,7 +51,10 @@ impl TlsStream {
             match self.tls.reader().read(buf) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-                    return Poll::Ready(Ok(0));
+                    return Poll::Ready(match self.tls {
+                        Connection::Server(_) => Ok(0),
+                        Connection::Client(_) => Err(error),
+                    });
                 }
                 done => return Poll::Ready(done),
             }
@@ -81,7 +87,7 @@ impl TlsStream {
         };
         // The alert that says why; whether it arrives is not waited for.
         if let Poll::Ready(Err(error)) = self.poll_flush(cx) {
-            tracing::debug!(%error, "a client was gone before it was told what is wrong");
+            tracing::debug!(%error, "the other end was gone before it was told what is wrong");
         }
         Err(io::Error::new(io::ErrorKind::InvalidData, error))
     }
@@ -124,7 +130,7 @@ impl TlsStream {
         self.tls.send_close_notify();
         let mut cx = Context::from_waker(Waker::noop());
         if let Poll::Ready(Err(error)) = self.poll_flush(&mut cx) {
-            tracing::debug!(%error, "a client was gone before the end was said");
+            tracing::debug!(%error, "the other end was gone before the end was said");
         }
     }
 }

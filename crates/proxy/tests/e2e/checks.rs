@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use evenkeel_model::config::{Health, HealthCheck, HttpCheck};
 use evenkeel_proxy::check::{CheckOptions, CheckResult, Checker};
+use evenkeel_proxy::tls::KeyRing;
 use tokio::sync::mpsc;
 
 use crate::support::{Origin, PATIENCE, eventually, header, refused, simple};
@@ -68,6 +69,7 @@ fn each_backend_is_judged_by_what_it_answers() {
         seed: 1,
         origin: Instant::now(),
         results: sender,
+        ring: KeyRing::default(),
     };
     let checker = Checker::start(options, Arc::new(config.clone())).unwrap();
     let first = next(&mut results, "b0");
@@ -115,6 +117,7 @@ fn who_joins_is_checked_at_once_however_long_the_interval_is() {
         seed: 1,
         origin: Instant::now(),
         results: sender,
+        ring: KeyRing::default(),
     };
     let checker = Checker::start(options, Arc::new(before)).unwrap();
     eventually("it runs", || results.try_recv().is_ok());
@@ -148,6 +151,7 @@ fn a_check_by_connection_asks_nothing_and_slows_down_while_a_backend_is_down() {
         seed: 1,
         origin: Instant::now(),
         results: sender,
+        ring: KeyRing::default(),
     };
     let _checker = Checker::start(options, Arc::new(config)).unwrap();
     let (mut good, mut bad) = (0, 0);

@@ -9,6 +9,10 @@ mod answers;
 #[cfg(test)]
 mod aware;
 #[cfg(test)]
+mod backend_tls;
+#[cfg(test)]
+mod backend_tls_use;
+#[cfg(test)]
 mod basics;
 #[cfg(test)]
 mod checks;

@@ -1,4 +1,4 @@
-//! Certificates that are made anew in each run, and clients that speak TLS.
+//! Certificates that are made anew in each run, clients that speak TLS, and origins that do.
 
 use std::io::{BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -7,14 +7,18 @@ use std::sync::Arc;
 
 use evenkeel_model::config::{CertificateFiles, ClientCertificates, Config, Tls, TlsVersion};
 use evenkeel_proxy::tls::{Handshake, KeyRing, Role, see};
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, date_time_ymd};
 use rustls::client::{ClientConnection, Resumption};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::server::WebPkiClientVerifier;
 use rustls::version::{TLS12, TLS13};
-use rustls::{ClientConfig, HandshakeKind, RootCertStore, StreamOwned, SupportedProtocolVersion};
+use rustls::{
+    ClientConfig, HandshakeKind, RootCertStore, ServerConfig, ServerConnection, StreamOwned,
+    SupportedProtocolVersion,
+};
 
-use crate::support::{Bench, PATIENCE, Response, read_head, read_response, simple};
+use crate::support::{Bench, Origin, PATIENCE, Response, read_head, read_response, simple};
 
 /// Who signs certificates.
 pub(crate) struct Authority {
@@ -34,10 +38,16 @@ impl Authority {
 
     /// A certificate for `names` with its key, in one PEM.
     pub(crate) fn signs(&self, names: &[&str]) -> String {
+        self.signs_until(names, 2_126)
+    }
+
+    /// The same with an end.
+    pub(crate) fn signs_until(&self, names: &[&str], year: i32) -> String {
         let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
         let key = KeyPair::generate().unwrap();
         let issuer = Issuer::from_params(&self.params, &self.key);
-        let certificate = CertificateParams::new(names).unwrap();
+        let mut certificate = CertificateParams::new(names).unwrap();
+        certificate.not_after = date_time_ymd(year, 1, 1);
         let certificate = certificate.signed_by(&key, &issuer).unwrap();
         certificate.pem() + &key.serialize_pem()
     }
@@ -96,6 +106,18 @@ impl Files {
     /// `config` with TLS on its first listener.
     pub(crate) fn of(&self, mut config: Config) -> Config {
         config.listeners[0].tls = Some(self.tls.clone());
+        config.certificates = self.seen.clone();
+        config
+    }
+
+    /// A proxy whose pools speak TLS as `config` says, with these files.
+    pub(crate) fn start_to_backends(&self, mut config: Config, workers: u16) -> Bench {
+        config.certificates = self.seen.clone();
+        Bench::start_secured(config, workers, self.ring.clone())
+    }
+
+    /// `config` with what was seen of these files.
+    pub(crate) fn sealed(&self, mut config: Config) -> Config {
         config.certificates = self.seen.clone();
         config
     }
@@ -228,4 +250,83 @@ pub(crate) fn count(bench: &Bench, result: Handshake) -> u64 {
     handshakes
         .first()
         .map_or(0, |(_, counts)| counts[result as usize])
+}
+
+/// How an origin speaks TLS: with the certificate in `pem`, asking for one of `asks`.
+pub(crate) fn serving(
+    pem: &str,
+    asks: Option<&Authority>,
+    versions: &[&'static SupportedProtocolVersion],
+) -> Arc<ServerConfig> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+        .with_protocol_versions(versions)
+        .unwrap();
+    let builder = match asks {
+        None => builder.with_no_client_auth(),
+        Some(authority) => {
+            let mut roots = RootCertStore::empty();
+            roots.add(certificate(&authority.pem)).unwrap();
+            let verifier = WebPkiClientVerifier::builder_with_provider(roots.into(), provider);
+            builder.with_client_cert_verifier(verifier.build().unwrap())
+        }
+    };
+    let chain = CertificateDer::pem_slice_iter(pem.as_bytes());
+    let chain = chain.collect::<Result<Vec<_>, _>>().unwrap();
+    let key = PrivateKeyDer::from_pem_slice(pem.as_bytes()).unwrap();
+    let mut config = builder.with_single_cert(chain, key).unwrap();
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Arc::new(config)
+}
+
+/// The origin's side of a connection over TLS.
+pub(crate) struct SecureConn(pub(crate) BufReader<StreamOwned<ServerConnection, TcpStream>>);
+
+impl SecureConn {
+    /// The next request head; `None` at the end of the connection.
+    pub(crate) fn head(&mut self) -> Option<String> {
+        read_head(&mut self.0)
+    }
+
+    pub(crate) fn send(&mut self, text: &str) -> bool {
+        self.send_bytes(text.as_bytes())
+    }
+
+    pub(crate) fn send_bytes(&mut self, bytes: &[u8]) -> bool {
+        let stream = self.0.get_mut();
+        stream.write_all(bytes).is_ok() && stream.flush().is_ok()
+    }
+
+    pub(crate) fn tls(&self) -> &ServerConnection {
+        &self.0.get_ref().conn
+    }
+
+    /// Says the end of what is sent.
+    pub(crate) fn end(&mut self) {
+        let stream = self.0.get_mut();
+        stream.conn.send_close_notify();
+        stream.flush().unwrap();
+    }
+}
+
+/// An origin that speaks TLS by `config` and runs `script` on every connection, each on a thread of its own.
+pub(crate) fn secure_origin(
+    config: &Arc<ServerConfig>,
+    script: impl Fn(SecureConn) + Send + Sync + 'static,
+) -> Origin {
+    let config = Arc::clone(config);
+    Origin::start(move |conn| {
+        let tls = ServerConnection::new(Arc::clone(&config)).unwrap();
+        script(SecureConn(BufReader::new(StreamOwned::new(
+            tls,
+            conn.stream,
+        ))));
+    })
+}
+
+/// An origin that speaks TLS by `config` and answers every request with `response`.
+pub(crate) fn secure_answering(config: &Arc<ServerConfig>, response: &'static str) -> Origin {
+    secure_origin(config, move |mut conn| {
+        while conn.head().is_some() && conn.send(response) {}
+    })
 }

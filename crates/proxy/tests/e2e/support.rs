@@ -61,6 +61,7 @@ pub(crate) fn pool(label: &str, backends: &[SocketAddr]) -> Pool {
         priority: 0,
         zone: None,
         version: None,
+        tls_name: None,
         discovered: false,
     });
     Pool {
@@ -100,6 +101,7 @@ pub(crate) fn pool(label: &str, backends: &[SocketAddr]) -> Pool {
         },
         hedge: None,
         probe: None,
+        tls: None,
         keep: evenkeel_model::config::Lifetime::default(),
         max_in_flight: None,
         adaptive: None,

@@ -89,6 +89,8 @@ metrics! {
         "Picks by worker of the data plane.";
     TlsHandshakes: Counter "evenkeel_tls_handshakes",
         "TLS handshakes of clients by listener and result: full, resumed, timeout, closed, plain_http, incompatible, unknown_name, client_certificate, refused_by_client, invalid, not_tls_here.";
+    BackendTlsHandshakes: Counter "evenkeel_backend_tls_handshakes",
+        "TLS handshakes with the backend by result: full, resumed, timeout, closed, not_tls, incompatible, unknown_authority, wrong_name, expired, certificate, refused_by_backend, invalid.";
     RateLimited: Counter "evenkeel_rate_limited",
         "Requests refused with 429 by the rate limit of a route.";
     Hedges: Counter "evenkeel_hedges",

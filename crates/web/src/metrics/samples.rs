@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use evenkeel_control::{
-    BackendCounters, Handshake, Handshakes, Hedges, Http2Counts, Leads, Looks, OverloadView,
-    Probes, Published, RefusedHeaders, RouteCounter, TunnelCounts, WorkerCounters,
+    BackendCounters, Dialled, Dials, Handshake, Handshakes, Hedges, Http2Counts, Leads, Looks,
+    OverloadView, Probes, Published, RefusedHeaders, RouteCounter, TunnelCounts, WorkerCounters,
 };
 use evenkeel_guard::{BackendView, GuardView, HealthView, PoolView, Status};
 use evenkeel_model::ids::Name;
@@ -85,6 +85,7 @@ pub(super) fn of(metric: Metric, published: &Published, messages: &Messages) -> 
         Metric::Connections => one(Value::Gauge(f64::from(published.connections))),
         Metric::WorkerPicks => published.workers.iter().map(picked).collect(),
         Metric::TlsHandshakes => published.handshakes.iter().flat_map(shaken).collect(),
+        Metric::BackendTlsHandshakes => published.dials.iter().flat_map(dialled).collect(),
         Metric::RateLimited => published.rate_limited.iter().map(limited).collect(),
         Metric::Hedges => {
             let pools = published.hedges.iter();
@@ -219,6 +220,20 @@ fn shaken((listener, counts): &(Name, Handshakes)) -> Vec<Sample> {
     let one = |(result, count): (&Handshake, &u64)| {
         let labels = [
             ("listener", listener.to_string()),
+            ("result", result.as_str().to_owned()),
+        ];
+        sample(labels, Value::Count(*count))
+    };
+    counts.map(one).collect()
+}
+
+/// What became of handshakes with a backend.
+fn dialled((pool, backend, counts): &(Name, Name, Dials)) -> Vec<Sample> {
+    let counts = Dialled::ALL.iter().zip(counts);
+    let one = |(result, count): (&Dialled, &u64)| {
+        let labels = [
+            ("pool", pool.to_string()),
+            ("backend", backend.to_string()),
             ("result", result.as_str().to_owned()),
         ];
         sample(labels, Value::Count(*count))

@@ -5,7 +5,7 @@ use super::render;
 use crate::api::webhooks::Messages;
 use crate::sample;
 use evenkeel_control::{
-    BackendCounters, Hedges, Http2Counts, Leads, Looks, PoolCounters, Probes, Published,
+    BackendCounters, Dials, Hedges, Http2Counts, Leads, Looks, PoolCounters, Probes, Published,
     RefusedHeaders, RouteCounter, Series, ShedBy, TunnelCounts, WorkerCounters,
 };
 use evenkeel_model::clock::Wall;
@@ -70,6 +70,11 @@ fn http2() -> Http2Counts {
     }
 }
 
+fn dials() -> Vec<(Name, Name, Dials)> {
+    let [pool, backend] = ["shop", "web-1"].map(|name| Name::new(name).unwrap());
+    vec![(pool, backend, std::array::from_fn(|i| i as u64))]
+}
+
 fn published(state: sample::State) -> Published {
     let pool = PoolCounters {
         backends: BTreeMap::from([(Name::new("web-1").unwrap(), counters())]),
@@ -108,6 +113,7 @@ fn published(state: sample::State) -> Published {
             8,
         )],
         handshakes: vec![(Name::new("web").unwrap(), std::array::from_fn(|i| i as u64))],
+        dials: dials(),
         hedges: of_shop(Hedges {
             made: 6,
             won: 4,

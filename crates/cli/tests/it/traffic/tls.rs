@@ -13,7 +13,7 @@ use crate::wire::{Origin, config};
 const NAME: &str = "shop.example";
 
 /// Who signs the certificates of a test.
-struct Authority {
+pub(crate) struct Authority {
     params: CertificateParams,
     key: KeyPair,
 }
@@ -27,7 +27,7 @@ fn called(name: &str) -> DistinguishedName {
 
 impl Authority {
     /// One whose own certificate stands in `ca.pem`.
-    fn of(home: &Home) -> Self {
+    pub(crate) fn of(home: &Home) -> Self {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.distinguished_name = called("authority");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -37,11 +37,11 @@ impl Authority {
     }
 
     /// A certificate for `names`, and its key.
-    fn signs(&self, names: &[&str]) -> (String, String) {
+    pub(crate) fn signs(&self, names: &[&str]) -> (String, String) {
         self.signs_until(names, 2_126)
     }
 
-    fn signs_until(&self, names: &[&str], year: i32) -> (String, String) {
+    pub(crate) fn signs_until(&self, names: &[&str], year: i32) -> (String, String) {
         let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
         let mut params = CertificateParams::new(names).unwrap();
         params.distinguished_name = called("server");
@@ -53,7 +53,7 @@ impl Authority {
     }
 
     /// Both in one file.
-    fn writes(&self, home: &Home, file: &str, names: &[&str]) {
+    pub(crate) fn writes(&self, home: &Home, file: &str, names: &[&str]) {
         let (certificate, key) = self.signs(names);
         home.write(file, &(certificate + &key));
     }

@@ -12,6 +12,7 @@ use super::super::pool::{
     RETRY_BUDGET, RPS, SLOW_START, TIMEOUT, TOLERANCE, TUNNEL, WEIGHT,
 };
 use super::super::reported::{ERROR_PENALTY, LEAST, MOST, PERIOD, STALE_AFTER};
+use super::tls::{BACKEND_TLS, TLS_NAME};
 use super::{Key, Kind, Table};
 
 pub(super) const INTENT: Key = Key::new(
@@ -174,6 +175,11 @@ pub(in super::super) static POOL: Table = Table {
             "keep_max_requests",
             Kind::whole(&LIFETIME_REQUESTS),
             "Requests that a connection to a backend takes; without it, any number.",
+        ),
+        Key::new(
+            "tls",
+            Kind::Table(&BACKEND_TLS),
+            "How backends are spoken to by TLS; without it, they speak plain HTTP.",
         ),
         Key::new(
             "max_in_flight",
@@ -713,6 +719,7 @@ pub(in super::super) static BACKEND: Table = Table {
         BACKEND_PRIORITY,
         ZONE,
         VERSION,
+        TLS_NAME,
     ],
 };
 
@@ -736,5 +743,6 @@ pub(in super::super) static MEMBER: Table = Table {
         BACKEND_PRIORITY,
         ZONE,
         VERSION,
+        TLS_NAME,
     ],
 };

@@ -1,4 +1,4 @@
-//! TLS of a listener, and what was seen of its files.
+//! TLS of a listener and of a pool, and what was seen of their files.
 
 use super::super::tls::HANDSHAKE_TIMEOUT;
 use super::{Key, Kind, Table};
@@ -95,3 +95,47 @@ pub(in super::super) static SEEN_FILE: Table = Table {
         ),
     ],
 };
+
+pub(in super::super) static BACKEND_TLS: Table = Table {
+    about: "How backends are spoken to by TLS.",
+    keys: &[
+        Key::new(
+            "ca",
+            Kind::Text("backends-ca.pem"),
+            "PEM file with the authorities that the certificates of backends must come from; required unless nothing is verified.",
+        ),
+        Key::new(
+            "name",
+            Kind::Text("shop.internal"),
+            "The name that is asked for and that the certificates must be for, where a backend has no tls_name; in a pool whose members are found by dns it is that host.",
+        ),
+        Key::new(
+            "certificate",
+            Kind::Text("client.pem"),
+            "PEM file with the certificate that is shown to backends that ask for one, with its chain and, where no key is named, its key.",
+        ),
+        Key::new(
+            "key",
+            Kind::Text("client.key"),
+            "PEM file with the private key of the certificate.",
+        ),
+        Key::new(
+            "min_version",
+            Kind::Choice(&["1.2", "1.3"]),
+            "Oldest version of TLS that is spoken.",
+        )
+        .or("\"1.2\""),
+        Key::new(
+            "insecure_skip_verify",
+            Kind::Boolean,
+            "Whoever answers is believed, whatever certificate it shows.",
+        )
+        .or("false"),
+    ],
+};
+
+pub(super) const TLS_NAME: Key = Key::new(
+    "tls_name",
+    Kind::Text("web-1.internal"),
+    "The name that its certificate is for; else that of the pool's tls.",
+);

@@ -7,7 +7,7 @@ use proptest::option;
 use proptest::prelude::*;
 
 use crate::clock::Wall;
-use crate::config::{CertificateFiles, ClientCertificates, SeenFile, Tls, TlsVersion};
+use crate::config::{BackendTls, CertificateFiles, ClientCertificates, SeenFile, Tls, TlsVersion};
 
 pub(super) fn tls() -> impl Strategy<Value = Tls> {
     let file = "[a-z.\"]{1,9}";
@@ -34,6 +34,32 @@ pub(super) fn tls() -> impl Strategy<Value = Tls> {
                 require,
             }),
             handshake_timeout: Duration::from_millis(time),
+        },
+    )
+}
+
+/// TLS of a pool, and a name of its own for some of the backends.
+pub(super) fn backend() -> impl Strategy<Value = (BackendTls, Option<String>)> {
+    let file = "[a-z.\"]{1,9}";
+    let name = "[a-z][a-z0-9_]{0,5}(\\.[a-z]{1,5}){0,2}|10\\.0\\.0\\.[1-9]|::[1-9]";
+    let certificate = option::of((file, option::of(file)));
+    let is_13 = any::<bool>();
+    (option::of(file), name, certificate, is_13, option::of(name)).prop_map(
+        |(ca, name, certificate, is_13, own)| {
+            let tls = BackendTls {
+                ca: ca.map(Into::into),
+                name: Some(name),
+                certificate: certificate.map(|(chain, key)| CertificateFiles {
+                    chain: chain.into(),
+                    key: key.map(Into::into),
+                }),
+                min_version: if is_13 {
+                    TlsVersion::V13
+                } else {
+                    TlsVersion::V12
+                },
+            };
+            (tls, own)
         },
     )
 }
