@@ -103,10 +103,7 @@ impl Scanner {
             let skipped = self.skip.min(bytes.len());
             self.skip -= skipped;
             bytes = bytes.get(skipped..).unwrap_or_default();
-            if self.skip == 0 && self.block_ends {
-                self.block_ends = false;
-                self.block_since = None;
-            }
+            self.end_block();
             let wanted = (HEADER - self.filled).min(bytes.len());
             let (head, rest) = bytes.split_at(wanted);
             if let Some(place) = self.header.get_mut(self.filled..self.filled + wanted) {
@@ -119,7 +116,17 @@ impl Scanner {
                 let [a, b, c, kind, flags, ..] = self.header;
                 self.skip = usize::from(a) << 16 | usize::from(b) << 8 | usize::from(c);
                 self.frame(kind, flags, now);
+                // Nothing may follow a frame without a payload.
+                self.end_block();
             }
+        }
+    }
+
+    /// A header block is complete once its last frame is.
+    const fn end_block(&mut self) {
+        if self.skip == 0 && self.block_ends {
+            self.block_ends = false;
+            self.block_since = None;
         }
     }
 
