@@ -4,7 +4,9 @@
 use std::collections::BTreeMap;
 
 use evenkeel_model::ids::{Epoch, Name, WorkerId};
-use evenkeel_model::tally::{BackendTally, EPOCHS_KEPT, Latency, Outcomes, Tally, Waits};
+use evenkeel_model::tally::{
+    BackendTally, EPOCHS_KEPT, Latency, LatencyTotal, Outcomes, Tally, Waits,
+};
 
 /// Totals of one backend.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -22,7 +24,7 @@ pub struct BackendCounters {
     /// Requests slower than the objective.
     pub slow: u64,
     /// Response times.
-    pub latency: Latency,
+    pub latency: LatencyTotal,
 }
 
 /// Totals of one pool.
@@ -146,7 +148,7 @@ fn add(total: &mut BackendCounters, now: &BackendTally, before: &BackendTally) -
     total.picks_retry += retry;
     total.harmed += now.harmed.saturating_sub(before.harmed);
     total.slow += now.slow.saturating_sub(before.slow);
-    total.latency.add(&now.latency.since(&before.latency));
+    total.latency.take(&now.latency.since(&before.latency));
     total.outcomes = total.outcomes.plus(&now.outcomes.since(&before.outcomes));
     free + forced + retry
 }

@@ -22,7 +22,9 @@ use evenkeel_model::parse;
 use evenkeel_model::record::Told;
 use evenkeel_model::tally::RouteKey;
 use evenkeel_proxy::tls::{Dials, Handshakes};
-use evenkeel_proxy::{Hedges, Http2Counts, OverloadView, Probes, RefusedHeaders, TunnelCounts};
+use evenkeel_proxy::{
+    Hedges, Http2Counts, OverloadView, Probes, RefusedHeaders, Traffic, TunnelCounts,
+};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::certificates::Disk;
@@ -77,6 +79,8 @@ pub struct Published {
     pub probes: Vec<(Name, Probes)>,
     /// Tunnels, by pool and backend that ever had one.
     pub tunnels: Vec<(Name, Name, TunnelCounts)>,
+    /// What passed by routes, backends and queues.
+    pub traffic: Traffic,
     /// What became of looks for members, by pool that finds some.
     pub looks: Vec<(Name, Looks)>,
     /// Connections refused because of how they began, where a listener asks for PROXY protocol headers.
@@ -114,6 +118,7 @@ impl Published {
             dials: Vec::new(),
             probes: Vec::new(),
             tunnels: Vec::new(),
+            traffic: Traffic::default(),
             looks: Vec::new(),
             refused_headers: None,
             http2: None,

@@ -29,7 +29,8 @@ pub use counters::{BackendCounters, PoolCounters, WorkerCounters};
 pub use drains::{Drain, Drained, JudgedDrain, Undrain, judge_drain};
 pub use evenkeel_proxy::tls::{Dialled, Dials, Handshake, Handshakes};
 pub use evenkeel_proxy::{
-    Hedges, Http2Counts, OverloadView, Probes, RefusedHeaders, ShedBy, TunnelCounts,
+    BackendTraffic, CLASSES, Hedges, Http2Counts, OverloadView, Probes, RefusedHeaders,
+    RouteTraffic, ShedBy, Traffic, TunnelCounts,
 };
 pub use facts::{Leads, RouteCounter, forecast_load};
 pub use handle::{

@@ -280,10 +280,10 @@ impl Latency {
         index
     }
 
-    /// Counts one response time.
+    /// Counts one response time. What is counted for days goes round: only differences are looked at.
     pub fn record(&mut self, us: u64) {
         if let Some(count) = self.buckets.get_mut(Self::bucket(us)) {
-            *count = count.saturating_add(1);
+            *count = count.wrapping_add(1);
         }
     }
 
@@ -299,7 +299,9 @@ impl Latency {
     pub fn since(&self, earlier: &Self) -> Self {
         let mut out = self.clone();
         for (mine, theirs) in out.buckets.iter_mut().zip(&earlier.buckets) {
-            *mine = mine.saturating_sub(*theirs);
+            let more = mine.wrapping_sub(*theirs);
+            // Half of the range at most can have come since; beyond it, `earlier` is the later one.
+            *mine = if more <= u32::MAX / 2 { more } else { 0 };
         }
         out
     }
@@ -353,9 +355,52 @@ pub struct Vitals {
     pub age: Duration,
 }
 
+/// Times in the buckets of [`Latency`], for as long as a process runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LatencyTotal {
+    /// Count per bucket.
+    pub buckets: [u64; LATENCY_BUCKETS],
+}
+
+impl Default for LatencyTotal {
+    fn default() -> Self {
+        Self {
+            buckets: [0; LATENCY_BUCKETS],
+        }
+    }
+}
+
+impl LatencyTotal {
+    /// Counts one time.
+    pub fn record(&mut self, us: u64) {
+        if let Some(count) = self.buckets.get_mut(Latency::bucket(us)) {
+            *count += 1;
+        }
+    }
+
+    /// Adds the counts of `other`.
+    pub fn add(&mut self, other: &Self) {
+        for (mine, theirs) in self.buckets.iter_mut().zip(&other.buckets) {
+            *mine += theirs;
+        }
+    }
+
+    /// Adds what came by `more`, a difference.
+    pub fn take(&mut self, more: &Latency) {
+        for (mine, theirs) in self.buckets.iter_mut().zip(&more.buckets) {
+            *mine += u64::from(*theirs);
+        }
+    }
+
+    /// All counts.
+    pub fn count(&self) -> u64 {
+        self.buckets.iter().sum()
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{LATENCY_BUCKETS, Latency};
+    use super::{LATENCY_BUCKETS, Latency, LatencyTotal};
 
     #[test]
     fn a_time_falls_into_the_bucket_whose_bounds_hold_it() {
@@ -383,5 +428,22 @@ mod tests {
             assert!((got / truth - 1.0).abs() < 0.2, "{q}: {got}");
         }
         assert_eq!(Latency::default().quantile_us(0.5), None);
+    }
+
+    #[test]
+    fn counts_of_days_go_round_and_their_differences_do_not() {
+        let mut earlier = Latency::default();
+        earlier.buckets[0] = u32::MAX - 1;
+        let mut now = earlier.clone();
+        for _request in 0..5 {
+            now.record(1);
+        }
+        assert_eq!(now.since(&earlier).count(), 5);
+        // What comes late brings nothing.
+        assert_eq!(earlier.since(&now).count(), 0);
+        let mut total = LatencyTotal::default();
+        total.buckets[0] = u64::from(u32::MAX);
+        total.take(&now.since(&earlier));
+        assert_eq!(total.count(), u64::from(u32::MAX) + 5);
     }
 }

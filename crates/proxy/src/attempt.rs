@@ -181,7 +181,8 @@ impl Exchange<'_> {
             }
         }
         let timer = &mut self.connection.timer;
-        timer.set(Instant::now() + pool.state.pool.connect_timeout);
+        let since = Instant::now();
+        timer.set(since + pool.state.pool.connect_timeout);
         let mut connect = pin!(origin.connect());
         let connected = poll_fn(|cx| match connect.as_mut().poll(cx) {
             Poll::Ready(connected) => Poll::Ready(Some(connected)),
@@ -189,7 +190,12 @@ impl Exchange<'_> {
         });
         match connected.await {
             Some(Ok(stream)) => {
-                let age = Age::new(Instant::now(), self.connection.worker.spread());
+                let now = Instant::now();
+                if let Some(gauge) = pool.state.gauges.get(backend) {
+                    let took = now.saturating_duration_since(since);
+                    gauge.traffic().connects.record(took);
+                }
+                let age = Age::new(now, self.connection.worker.spread());
                 Ok((stream, age, false))
             }
             Some(Err(fault)) => Err(fault),

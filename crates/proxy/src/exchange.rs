@@ -275,6 +275,7 @@ fn admit(
 ) -> Result<(), Fault> {
     if let Some(cell) = view.routes.get(route) {
         cell.matched();
+        record.cell = Some(Rc::clone(cell));
     }
     let shared = &connection.worker.shared;
     if shared.governor.pressure().refuses(priority) {

@@ -13,14 +13,22 @@ use std::task::Waker;
 
 use evenkeel_balance::queue::{Back, Joined, Queue, Ticket};
 
+use crate::traffic::RareTimes;
+
 /// The gate of one pool.
 #[derive(Debug, Default)]
 pub(crate) struct Gate {
     in_line: AtomicU32,
     line: Mutex<Queue<Waker>>,
+    waited: RareTimes,
 }
 
 impl Gate {
+    /// How long those waited who are out of the line.
+    pub(crate) const fn waited(&self) -> &RareTimes {
+        &self.waited
+    }
+
     /// How many wait.
     pub(crate) fn waiting(&self) -> u32 {
         self.in_line.load(Ordering::Relaxed)

@@ -23,6 +23,7 @@ use crate::probe::ProbeCells;
 use crate::rate::Rates;
 use crate::sticky::StickyKey;
 use crate::tls::{Dial, Dialer, HandshakeCells, KeyRing, Terminator, TlsError};
+use crate::traffic::BackendCells;
 use crate::tunnel::TunnelCells;
 
 /// A reported utilisation older than this is no longer shown: the backend may have stopped reporting.
@@ -35,6 +36,7 @@ pub struct BackendGauge {
     in_flight: AtomicU32,
     found: Found,
     tunnels: TunnelCells,
+    traffic: BackendCells,
     /// Bits of an `f64`; NaN: never reported.
     cpu: AtomicU64,
     memory: AtomicU64,
@@ -48,6 +50,7 @@ impl Default for BackendGauge {
             in_flight: AtomicU32::new(0),
             found: Found::default(),
             tunnels: TunnelCells::default(),
+            traffic: BackendCells::default(),
             cpu: AtomicU64::new(f64::NAN.to_bits()),
             memory: AtomicU64::new(f64::NAN.to_bits()),
             application: AtomicU64::new(f64::NAN.to_bits()),
@@ -75,6 +78,11 @@ impl BackendGauge {
     /// Its tunnels.
     pub(crate) const fn tunnels(&self) -> &TunnelCells {
         &self.tunnels
+    }
+
+    /// What passed.
+    pub(crate) const fn traffic(&self) -> &BackendCells {
+        &self.traffic
     }
 
     /// Ends a booking.

@@ -28,6 +28,7 @@ use crate::pressure::{Governor, MemorySource, OverloadView};
 use crate::probe::Probes;
 use crate::snapshot::Snapshot;
 use crate::tls::{Dials, Handshakes};
+use crate::traffic::Routes;
 use crate::tunnel::TunnelCounts;
 use crate::worker;
 
@@ -153,6 +154,7 @@ pub(crate) struct Shared {
     pub(crate) governor: Governor,
     pub(crate) headers: HeaderCounts,
     pub(crate) http2: Http2Cells,
+    pub(crate) routes: Routes,
     /// Wakes a worker to look at `generation` and `drain_by` without waiting for a request.
     pub(crate) wakes: Vec<Notify>,
     /// When a drain ends, in nanoseconds since `origin`; [`u64::MAX`]: none is asked for.
@@ -182,6 +184,7 @@ impl Shared {
             governor: Governor::new(|| None),
             headers: HeaderCounts::default(),
             http2: Http2Cells::default(),
+            routes: Routes::default(),
             loads: vec![WorkerLoad::default()],
             client_room: u32::MAX,
             wakes: vec![Notify::new()],
@@ -305,6 +308,7 @@ impl Proxy {
             governor: Governor::new(options.memory),
             headers: HeaderCounts::default(),
             http2: Http2Cells::default(),
+            routes: Routes::default(),
             wakes: (0..workers).map(|_| Notify::new()).collect(),
             drain_by: AtomicU64::new(u64::MAX),
             handed,
@@ -364,6 +368,10 @@ impl Proxy {
         drop(retired);
         self.wake_workers();
         Ok(())
+    }
+
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.shared
     }
 
     /// Where each listener really listens, in file order.

@@ -50,7 +50,11 @@ impl Exchange<'_> {
             }
         });
         let found = found.await;
-        self.record.queued = Some(since.elapsed());
+        let waited = since.elapsed();
+        self.record.queued = Some(waited);
+        if place.is_some() {
+            pool.state.gate.waited().record(waited);
+        }
         counts.wait(|waits| match &found {
             Ok(_) => waits.served += 1,
             Err(Fault::QueueFull) => waits.full += 1,

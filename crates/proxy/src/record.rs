@@ -15,6 +15,7 @@ use crate::counts::Outcome;
 use crate::entry::{Entry, joined};
 use crate::fault::Fault;
 use crate::ident::client_hash;
+use crate::route_counts::RouteCell;
 use crate::state::PoolView;
 use crate::turnover;
 
@@ -24,6 +25,8 @@ pub(crate) struct Record {
     pub(crate) started: Instant,
     pub(crate) pool: Option<Rc<PoolView>>,
     pub(crate) route: Option<usize>,
+    /// Where the route's requests are counted.
+    pub(crate) cell: Option<Rc<RouteCell>>,
     /// Of the route that was answered without a pool; a pool knows its own.
     pub(crate) revision: Option<RevisionId>,
     pub(crate) backend: Option<usize>,
@@ -69,6 +72,7 @@ impl Record {
             started,
             pool: None,
             route: None,
+            cell: None,
             revision: None,
             backend: None,
             attempts: 0,
@@ -116,6 +120,10 @@ impl Record {
         now: Instant,
     ) {
         self.count_client(connection, request);
+        if let Some(cell) = &self.cell {
+            let took = now.saturating_duration_since(self.started);
+            cell.ended(self.status, took, (self.bytes_in, self.bytes_out));
+        }
         if let Some(log) = connection.worker.log.borrow_mut().as_mut() {
             let entry = Entry {
                 record: self,

@@ -66,6 +66,10 @@ impl Exchange<'_> {
         let now = Instant::now();
         self.record.bytes_in = upstream.upload.payload;
         self.record.bytes_out = download.sent;
+        if let Some(gauge) = pool.state.gauges.get(attempt.backend()) {
+            let record = &self.record;
+            gauge.traffic().passed(record.bytes_in, record.bytes_out);
+        }
         let worker = &self.connection.worker;
         // Only a whole response is an answer: who breaks off in every body would else look quick.
         let how = match result {

@@ -3,12 +3,15 @@
 //! A cell belongs to what the route matches, not to where it leads, so its count goes on over a reload that moves the
 //! route to another pool.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use evenkeel_model::tally::{RouteKey, RouteTally};
+
+use crate::traffic::{RouteTraffic, Routes};
 
 /// The count of one route.
 #[derive(Debug)]
@@ -17,12 +20,21 @@ pub(crate) struct RouteCell {
     requests: Cell<u64>,
     /// What the last tally said.
     told: Cell<u64>,
+    /// What passed since it was handed over.
+    traffic: RefCell<Option<Box<RouteTraffic>>>,
 }
 
 impl RouteCell {
     /// Counts a request that the route matched.
     pub(crate) fn matched(&self) {
         self.requests.set(self.requests.get() + 1);
+    }
+
+    /// Counts a request that is over: its status, its time, its bytes in and out.
+    pub(crate) fn ended(&self, status: u16, took: Duration, bytes: (u64, u64)) {
+        let mut traffic = self.traffic.borrow_mut();
+        let traffic = traffic.get_or_insert_default();
+        traffic.ended(status, took, bytes);
     }
 }
 
@@ -43,6 +55,7 @@ pub(crate) fn cells(keys: &[Arc<RouteKey>], before: &[Rc<RouteCell>]) -> Vec<Rc<
                 route: Arc::clone(key),
                 requests: Cell::new(0),
                 told: Cell::new(0),
+                traffic: RefCell::default(),
             })
         };
         Rc::clone(known.entry(&**key).or_insert_with(new))
@@ -59,6 +72,18 @@ pub(crate) fn tally(cells: &[Rc<RouteCell>]) -> Vec<RouteTally> {
         requests: cell.requests.get(),
     };
     cells.iter().filter(changed).map(tally).collect()
+}
+
+/// Hands over what passed.
+pub(crate) fn hand_over(cells: &[Rc<RouteCell>], routes: &Routes) {
+    let new = cells.iter().filter_map(|cell| {
+        let traffic = cell.traffic.take()?;
+        Some((Arc::clone(&cell.route), traffic))
+    });
+    let mut routes = routes.lock();
+    for (route, traffic) in new {
+        routes.entry(route).or_default().add(&traffic);
+    }
 }
 
 /// Makes the next tally tell every count, because one was not taken.

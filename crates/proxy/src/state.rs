@@ -344,6 +344,7 @@ impl Worker {
     /// Hands the counts over; when the shell is behind they stay for the next second.
     pub(crate) fn send_tally(&self, now: Instant) {
         let view = Rc::clone(&self.view.borrow());
+        route_counts::hand_over(&view.routes, &self.shared.routes);
         let pools = self.pools.borrow();
         // A pool that was not taken over yet has counts of before, if any.
         let known = view.published.snapshot.pools.iter();

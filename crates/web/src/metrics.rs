@@ -8,6 +8,7 @@
 
 mod names;
 mod samples;
+mod traffic;
 
 use std::fmt;
 use std::sync::Arc;

@@ -199,6 +199,7 @@ impl Shell {
             dials: self.proxy.dials(),
             probes: self.proxy.probes(),
             tunnels: self.proxy.tunnels(),
+            traffic: self.proxy.traffic(),
             looks: self.members.looks(),
             refused_headers: self.proxy.refused_headers(),
             http2: self.proxy.http2(),

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use evenkeel_model::config::{LogField, Session};
+use evenkeel_model::config::{LogField, Queue, Session};
 
-use crate::support::{Bench, Origin, PATIENCE, simple};
+use crate::support::{Bench, Origin, PATIENCE, eventually, simple};
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
@@ -200,4 +200,91 @@ fn a_line_of_the_access_log_has_the_fields_that_were_chosen_in_their_order() {
             r#"{"path":null}"#,
         ]
     );
+}
+
+/// Answers each request by its path: `/no` with 404, `/left` not at all.
+fn mixed() -> Origin {
+    Origin::start(|mut conn| {
+        while let Some(head) = conn.head() {
+            crate::support::body_of(&mut conn, &head);
+            match head.split(' ').nth(1) {
+                Some("/no") => conn.send("HTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n"),
+                Some("/left") => conn.closed(),
+                _ => conn.send(OK),
+            };
+        }
+    })
+}
+
+#[test]
+fn what_passed_is_counted_by_route_and_backend_over_all_workers_and_reloads() {
+    let origin = mixed();
+    let config = simple(&[origin.address]);
+    let mut bench = Bench::start_with(config.clone(), 2);
+    for _connection in 0..4 {
+        let mut client = bench.client();
+        client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n");
+        client.send(&"x".repeat(100));
+        assert_eq!(client.response().status, 200);
+        assert_eq!(client.get("/no").status, 404);
+    }
+    let mut leaves = bench.client();
+    leaves.send("GET /left HTTP/1.1\r\nHost: a\r\n\r\n");
+    eventually("the request", || {
+        bench.proxy.vitals()[0].1[0].1.in_flight == 1
+    });
+    drop(leaves);
+    bench.swap(config);
+    eventually("all that passed", || {
+        let traffic = bench.proxy.traffic();
+        let Some((route, passed)) = traffic.routes.first() else {
+            return false;
+        };
+        let (_, backend, at) = &traffic.backends[0];
+        assert_eq!((route.listener.as_str(), backend.as_str()), ("web", "b0"));
+        if passed.classes.iter().sum::<u64>() < 9 {
+            return false;
+        }
+        assert_eq!(passed.classes, [0, 4, 0, 4, 0, 1]);
+        assert_eq!(passed.took.count(), 9);
+        assert_eq!((passed.bytes_in, at.bytes_in), (400, 400));
+        assert_eq!(passed.bytes_out, at.bytes_out);
+        assert!(passed.bytes_out > 4 * OK.len() as u64);
+        // At most one connection per try, and at least one.
+        assert!((1..=9).contains(&at.connects.count()));
+        assert_eq!(traffic.queues.len(), 0);
+        true
+    });
+}
+
+#[test]
+fn the_time_in_the_queue_is_counted_of_who_was_served_and_who_was_not() {
+    let origin = Origin::start(|mut conn| {
+        while conn.request().is_some() {
+            std::thread::park_timeout(Duration::from_millis(60));
+            conn.send(OK);
+        }
+    });
+    let mut config = simple(&[origin.address]);
+    config.pools[0].max_in_flight = Some(1);
+    config.pools[0].queue = Some(Queue {
+        length: 1,
+        timeout: PATIENCE,
+    });
+    let bench = Bench::start(config);
+    let clients: Vec<_> = (0..3)
+        .map(|_| {
+            let mut client = bench.client();
+            std::thread::spawn(move || client.get("/").status)
+        })
+        .collect();
+    let mut statuses: Vec<u16> = clients
+        .into_iter()
+        .map(|client| client.join().unwrap())
+        .collect();
+    statuses.sort_unstable();
+    assert_eq!(statuses, [200, 200, 503]);
+    let traffic = bench.proxy.traffic();
+    // The third was refused at once: it did not wait.
+    assert_eq!(traffic.queues[0].1.count(), 1);
 }

@@ -49,6 +49,18 @@ metrics! {
         "Requests for which no backend could be picked.";
     RouteRequests: Counter "evenkeel_route_requests",
         "Requests that a route led to its pool, or answered with its status; route: host, if it names one, and path prefix.";
+    RouteResponses: Counter "evenkeel_route_responses",
+        "Requests of a route that are over, by class: 1xx to 5xx, left (the client left before it had its answer).";
+    RouteTime: Histogram "evenkeel_route_seconds",
+        "Time from the head of a request to the end of its response, in seconds, without tunnels; the sum is estimated from the buckets.";
+    RouteBytes: Counter "evenkeel_route_bytes",
+        "Bytes by a route; direction: in (bodies of requests), out (responses with their heads).";
+    BackendBytes: Counter "evenkeel_backend_bytes",
+        "Bytes to and from a backend; direction: in (bodies of requests), out (responses with their heads).";
+    ConnectTime: Histogram "evenkeel_connect_seconds",
+        "Time that connections to a backend took to be there, in seconds; the sum is estimated from the buckets.";
+    QueueTime: Histogram "evenkeel_queue_seconds",
+        "Time that requests waited in the queue of the pool, however it ended, in seconds; the sum is estimated from the buckets.";
     HotKey: Gauge "evenkeel_hot_key",
         "Part of the requests with a key, 0 to 1, that one hot key brings to its backend; absent without such a key.";
     MembersFailed: Counter "evenkeel_members_failed",

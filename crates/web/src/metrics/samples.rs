@@ -9,9 +9,10 @@ use evenkeel_control::{
 use evenkeel_guard::{BackendView, GuardView, HealthView, PoolView, Status};
 use evenkeel_model::ids::Name;
 use evenkeel_model::record::IncidentSeverity;
-use evenkeel_model::tally::{Latency, RouteKey};
+use evenkeel_model::tally::{Latency, LatencyTotal, RouteKey};
 
 use super::names::Metric;
+use super::traffic;
 use crate::api::webhooks::Messages;
 
 /// Buckets of the workers that make one bucket here: one per doubling remains, 16 in all.
@@ -68,6 +69,12 @@ pub(super) fn of(metric: Metric, published: &Published, messages: &Messages) -> 
                 .collect()
         }
         Metric::RouteRequests => published.routes.iter().map(led).collect(),
+        Metric::RouteResponses
+        | Metric::RouteTime
+        | Metric::RouteBytes
+        | Metric::BackendBytes
+        | Metric::ConnectTime
+        | Metric::QueueTime => traffic::passed(metric, &published.traffic),
         Metric::HotKey => view.map(hot_keys).unwrap_or_default(),
         Metric::MembersFailed | Metric::MembersAge => looked(metric, published),
         Metric::WebhookMessages => came(published, messages),
@@ -131,7 +138,7 @@ fn limited((route, count): &(Arc<RouteKey>, u64)) -> Sample {
     sample(labels, Value::Count(*count))
 }
 
-fn sample<const N: usize>(labels: [(&'static str, String); N], value: Value) -> Sample {
+pub(super) fn sample<const N: usize>(labels: [(&'static str, String); N], value: Value) -> Sample {
     Sample {
         labels: labels.into(),
         value,
@@ -415,11 +422,11 @@ const fn classes(counters: &BackendCounters) -> [(&'static str, u64); 8] {
 }
 
 /// Response times in one bucket per doubling. The sum takes the middle of each fine bucket.
-fn times(latency: &Latency) -> Value {
+pub(super) fn times(latency: &LatencyTotal) -> Value {
     let mut buckets: Vec<(f64, u64)> = Vec::new();
     let (mut sum, mut held, mut below_us) = (0.0, 0, 0);
     for (index, count) in latency.buckets.iter().enumerate() {
-        let count = u64::from(*count);
+        let count = *count;
         let bound_us = Latency::bound_us(index);
         sum += count as f64 * (below_us + bound_us) as f64 / 2e6;
         held += count;

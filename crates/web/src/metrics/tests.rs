@@ -5,22 +5,48 @@ use super::render;
 use crate::api::webhooks::Messages;
 use crate::sample;
 use evenkeel_control::{
-    BackendCounters, Dials, Hedges, Http2Counts, Leads, Looks, PoolCounters, Probes, Published,
-    RefusedHeaders, RouteCounter, Series, ShedBy, TunnelCounts, WorkerCounters,
+    BackendCounters, BackendTraffic, Dials, Hedges, Http2Counts, Leads, Looks, PoolCounters,
+    Probes, Published, RefusedHeaders, RouteCounter, RouteTraffic, Series, ShedBy, Traffic,
+    TunnelCounts, WorkerCounters,
 };
 use evenkeel_model::clock::Wall;
 use evenkeel_model::config::Priority;
 use evenkeel_model::ids::Name;
-use evenkeel_model::tally::{Latency, Outcomes, RouteKey};
+use evenkeel_model::tally::{LatencyTotal, Outcomes, RouteKey};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-fn counters() -> BackendCounters {
-    let mut latency = Latency::default();
-    for us in [200, 900, 12_000, 12_500, 480_000, 30_000_000] {
-        latency.record(us);
+fn times(all: &[u64]) -> LatencyTotal {
+    let mut times = LatencyTotal::default();
+    for us in all {
+        times.record(*us);
     }
+    times
+}
+
+fn traffic() -> Traffic {
+    let name = |text| Name::new(text).unwrap();
+    let by_route = RouteTraffic {
+        classes: [1, 30, 4, 3, 2, 1],
+        took: times(&[400, 30_000_000]),
+        bytes_in: 700,
+        bytes_out: 90_000,
+    };
+    let at_backend = BackendTraffic {
+        bytes_in: 700,
+        bytes_out: 89_000,
+        connects: times(&[100]),
+    };
+    Traffic {
+        routes: vec![(route(None, "/cart", 0).route, by_route)],
+        backends: vec![(name("shop"), name("web-1"), at_backend)],
+        queues: of_shop(times(&[5_000, 700_000])),
+    }
+}
+
+fn counters() -> BackendCounters {
+    let latency = times(&[200, 900, 12_000, 12_500, 480_000, 30_000_000]);
     BackendCounters {
         picks_free: 100,
         picks_forced: 20,
@@ -103,15 +129,7 @@ fn published(state: sample::State) -> Published {
         addresses: Vec::new(),
         connections: 12,
         access_log_lost: 0,
-        rate_limited: vec![(
-            Arc::new(RouteKey {
-                listener: "web".to_owned(),
-                host: None,
-                path_prefix: "/login".to_owned(),
-                condition: None,
-            }),
-            8,
-        )],
+        rate_limited: vec![(route(None, "/login", 0).route, 8)],
         handshakes: vec![(Name::new("web").unwrap(), std::array::from_fn(|i| i as u64))],
         dials: dials(),
         hedges: of_shop(Hedges {
@@ -129,6 +147,7 @@ fn published(state: sample::State) -> Published {
             failed: 1,
         }),
         tunnels: tunnels(),
+        traffic: traffic(),
         looks: of_shop(Looks {
             failed: 2,
             age: Some(Duration::from_millis(1_500)),

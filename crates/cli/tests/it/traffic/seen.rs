@@ -138,7 +138,21 @@ fn metrics_are_in_the_text_format_and_count_what_was_served() {
         let all = samples(&whole(&answer));
         assert!(all.len() > 20, "{}", all.len());
         let by_route = sum(&all, "evenkeel_route_requests_total");
-        (sum(&all, "evenkeel_picks_total") >= 30.0 && by_route >= 30.0).then_some(())
+        // What has no pool among its labels is of the one route here.
+        let passed = |name: &str, label: (&str, &str)| -> f64 {
+            all.iter()
+                .filter(|(of, labels, _)| {
+                    of == name && labels.get(label.0).is_some_and(|l| l == label.1)
+                })
+                .map(|(_, _, value)| value)
+                .sum()
+        };
+        let well = passed("evenkeel_route_responses_total", ("class", "2xx"));
+        let timed = passed("evenkeel_route_seconds_count", ("listener", "web"));
+        let out = passed("evenkeel_backend_bytes_total", ("direction", "out"));
+        let connects = sum(&all, "evenkeel_connect_seconds_count");
+        let all_there = well >= 30.0 && timed >= 30.0 && out >= 30.0 && connects >= 1.0;
+        (sum(&all, "evenkeel_picks_total") >= 30.0 && by_route >= 30.0 && all_there).then_some(())
     });
 }
 
