@@ -8,8 +8,9 @@ use cargo_metadata::{DependencyKind, MetadataCommand};
 
 /// Rooms from top to bottom; ARCHITECTURE.md shows the same list.
 const ROOMS: &[&str] = &[
-    "model", "import", "balance", "detect", "http1", "preface", "incident", "forecast", "audit",
-    "diagnose", "guard", "proxy", "shop", "journal", "notify", "control", "drill", "web", "cli",
+    "model", "import", "balance", "detect", "http1", "preface", "trace", "incident", "forecast",
+    "audit", "diagnose", "guard", "proxy", "shop", "journal", "notify", "control", "drill", "web",
+    "cli",
 ];
 
 /// Rooms without I/O, clock, threads, global randomness or JSON.

@@ -21,6 +21,7 @@ use evenkeel_model::ids::{IncidentId, Name, RevisionId};
 use evenkeel_model::parse;
 use evenkeel_model::record::Told;
 use evenkeel_model::tally::RouteKey;
+use evenkeel_proxy::SpanCounts;
 use evenkeel_proxy::tls::{Dials, Handshakes};
 use evenkeel_proxy::{
     Hedges, Http2Counts, OverloadView, Probes, RefusedHeaders, Traffic, TunnelCounts,
@@ -67,6 +68,8 @@ pub struct Published {
     pub connections: u32,
     /// Lines of the access log dropped.
     pub access_log_lost: u64,
+    /// What became of spans, where they were ever asked for.
+    pub spans: Option<SpanCounts>,
     /// Requests refused by the rate limit of a route, of those that have one.
     pub rate_limited: Vec<(Arc<RouteKey>, u64)>,
     /// What became of second tries, by pool that hedges.
@@ -112,6 +115,7 @@ impl Published {
             addresses,
             connections: 0,
             access_log_lost: 0,
+            spans: None,
             rate_limited: Vec::new(),
             hedges: Vec::new(),
             handshakes: Vec::new(),

@@ -27,6 +27,7 @@ pub use boot::{Options, Prepared, StartError};
 pub use clock::wall;
 pub use counters::{BackendCounters, PoolCounters, WorkerCounters};
 pub use drains::{Drain, Drained, JudgedDrain, Undrain, judge_drain};
+pub use evenkeel_proxy::SpanCounts;
 pub use evenkeel_proxy::tls::{Dialled, Dials, Handshake, Handshakes};
 pub use evenkeel_proxy::{
     BackendTraffic, CLASSES, Hedges, Http2Counts, OverloadView, Probes, RefusedHeaders,

@@ -263,6 +263,15 @@ fn operations(config: &Config) -> Vec<Section> {
             ],
         ));
     }
+    if let Some(tracing) = &config.tracing {
+        let entries = vec![
+            ("endpoint", quote(&tracing.endpoint)),
+            ("sample", quote(&tracing.sample.to_string())),
+            ("follow", tracing.follow.to_string()),
+            ("service_name", quote(&tracing.service_name)),
+        ];
+        sections.push(table("tracing".to_owned(), entries));
+    }
     let overload = overload_entries(config.overload);
     if !overload.is_empty() {
         sections.push(table("overload".to_owned(), overload));

@@ -26,6 +26,7 @@ mod remedies;
 mod standing;
 mod target;
 mod tls;
+mod tracing;
 mod tunnels;
 
 pub use choice::{Affinity, Algorithm, Choices, HashKey, Intent, Probe, StickyCookie};
@@ -49,6 +50,7 @@ pub use target::{Answer, NewPath, Redirect, Respond, Scheme, Target};
 pub use tls::{
     BackendTls, CertificateFiles, ClientCertificates, SeenFile, Tls, TlsVersion, covers,
 };
+pub use tracing::Tracing;
 pub use tunnels::{Tunnels, Upgrades};
 
 /// One whole configuration.
@@ -64,6 +66,8 @@ pub struct Config {
     pub access_log: Option<PathBuf>,
     /// What its lines say, in their order; none: [`LogField::USUAL`].
     pub access_log_fields: Vec<LogField>,
+    /// Which requests are told to a collector of traces; `None`: none, and what comes with a request passes.
+    pub tracing: Option<Tracing>,
     /// Page, API, metrics.
     pub admin: Admin,
     /// What the whole process holds at most, and what is refused then.

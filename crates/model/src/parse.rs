@@ -38,6 +38,7 @@ mod suggest;
 mod target;
 mod text;
 mod tls;
+mod tracing;
 mod typed;
 mod upgrade;
 mod weights;

@@ -206,6 +206,8 @@ impl Exchange<'_> {
     /// The head of the request as it goes to the backend.
     pub(crate) fn head_text(&self) -> Vec<u8> {
         let mut out = self.connection.worker.blocks.take_text();
+        let traced = self.record.traced.as_ref();
+        let context = traced.and_then(|traced| traced.extra());
         let rewrite = RequestRewrite {
             client: &self.connection.fields,
             request_id: self.id,
@@ -213,8 +215,8 @@ impl Exchange<'_> {
             path: None,
             expect_continue: self.head.expect_continue,
             upgrade: self.upgrade,
-            strip: &[],
-            extra: &[],
+            strip: traced.map_or(&[], |traced| traced.strip()),
+            extra: context.as_slice(),
         };
         match &self.edited {
             None => write_request_head(&mut out, self.head, self.text, &rewrite),

@@ -108,12 +108,17 @@ impl Edited<'_> {
         plain: &RequestRewrite<'_>,
     ) {
         let fields = facts.fields(&self.edits.request);
-        let strip: Vec<&str> = self.edits.request.dropped().collect();
+        let mut strip: Vec<&str> = self.edits.request.dropped().collect();
+        let mut extra = plain.extra.to_vec();
+        // What a route says of a field is the last word about it.
+        extra.retain(|(name, _)| !strip.contains(name));
+        extra.extend(borrowed(&fields));
+        strip.extend(plain.strip);
         let rewrite = RequestRewrite {
             host: self.edits.host.as_deref(),
             path: self.path.as_deref(),
             strip: &strip,
-            extra: &borrowed(&fields),
+            extra: &extra,
             ..*plain
         };
         write_request_head(out, facts.head, facts.text, &rewrite);

@@ -119,6 +119,10 @@ impl Entry<'_> {
             LogField::QueuedMs => Value::time(record.queued),
             LogField::BytesIn => Value::Number(record.bytes_in),
             LogField::BytesOut => Value::Number(record.bytes_out),
+            LogField::TraceId => {
+                let traced = record.traced.as_ref();
+                Value::text(traced.map(|traced| traced.trace().to_string()))
+            }
             LogField::Error => Value::text(record.fault.map(Fault::code)),
             LogField::RequestHeader(header) => {
                 let values = self.request.map(|(head, bytes)| head.values(bytes, header));

@@ -26,6 +26,7 @@ use crate::probe;
 use crate::record::{Record, Try};
 use crate::state::{Heads, PoolView, View, Worker};
 use crate::sticky::Binding;
+use crate::traced::Traced;
 use crate::tunnel::Tunnel;
 use crate::turnover;
 
@@ -121,6 +122,10 @@ pub(crate) async fn serve(
     let id = request_id(connection, head, text);
     let id = std::str::from_utf8(id.bytes(text)).unwrap_or_default();
     let view = connection.worker.view();
+    if let Some(tracing) = &view.published.snapshot.config.tracing {
+        let ids = &mut connection.worker.ids.borrow_mut();
+        record.traced = Some(Box::new(Traced::begin(tracing, head, text, ids)));
+    }
     let next = if head.max_forwards == Some(0) {
         answer_options(connection, head, id, &mut record).await
     } else {

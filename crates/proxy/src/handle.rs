@@ -16,6 +16,7 @@ use evenkeel_model::clock::Mono;
 use evenkeel_model::config::{Address, Config};
 use evenkeel_model::ids::{Name, WorkerId};
 use evenkeel_model::tally::{RouteKey, Tally, Vitals};
+use evenkeel_trace::{Exporter, SpanCounts, Target};
 use tokio::sync::{Notify, mpsc};
 
 use crate::access::{AccessLog, AccessLogError};
@@ -104,6 +105,9 @@ pub enum StartError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// The thread that sends spans.
+    #[error("the thread for spans cannot start: {0}")]
+    Spans(std::io::Error),
     /// No randomness from the system for the keys of client hashes and request ids.
     #[error("the system gives no random bytes: {0}")]
     Random(getrandom::Error),
@@ -259,6 +263,7 @@ pub struct Proxy {
     threads: Vec<JoinHandle<u32>>,
     retired: Mutex<Vec<Arc<Published>>>,
     access_log: Option<AccessLog>,
+    exporter: Exporter,
     inherited: Inherited,
 }
 
@@ -284,6 +289,8 @@ impl Proxy {
             Some(path) => Some(AccessLog::open(path)?),
             None => None,
         };
+        let exporter = Exporter::start().map_err(StartError::Spans)?;
+        exporter.aim(target(&snapshot.config));
         bound.commit();
         snapshot.mark_leaving(None);
         let client_room = client_room(&snapshot.config);
@@ -320,6 +327,7 @@ impl Proxy {
             threads: Vec::new(),
             retired: Mutex::new(Vec::new()),
             access_log: None,
+            exporter,
             inherited: bound.inherited,
         };
         for (number, receiver) in (0..workers).zip(handed_receivers) {
@@ -329,6 +337,7 @@ impl Proxy {
                 shared: Arc::clone(&proxy.shared),
                 handed: receiver,
                 log: access_log.as_ref().and_then(AccessLog::buffer),
+                spans: proxy.exporter.buffer(),
             };
             let thread = worker::spawn(start).map_err(|source| StartError::Worker {
                 worker: number,
@@ -349,6 +358,7 @@ impl Proxy {
         bound.commit();
         snapshot.mark_leaving(Some(&old.snapshot));
         drop(old);
+        self.exporter.aim(target(&snapshot.config));
         let stays: Vec<_> = bound.sockets.iter().map(Arc::as_ptr).collect();
         let old = self.shared.published.swap(Arc::new(Published {
             snapshot,
@@ -513,6 +523,14 @@ impl Proxy {
         self.access_log.as_ref().map_or(0, AccessLog::lost)
     }
 
+    /// What became of spans; `None`: none were ever asked for.
+    pub fn spans(&self) -> Option<SpanCounts> {
+        let counts = self.exporter.counts();
+        let published = self.shared.published.load();
+        let is_asked = published.snapshot.config.tracing.is_some();
+        (is_asked || counts != SpanCounts::default()).then_some(counts)
+    }
+
     /// Has the access log opened anew, after its file was renamed.
     pub fn reopen_access_log(&self) {
         if let Some(log) = &self.access_log {
@@ -580,6 +598,7 @@ impl Proxy {
                 Err(_panic) => tracing::error!("a worker had died"),
             }
         }
+        self.exporter.close();
         if let Some(mut log) = self.access_log.take() {
             log.close();
             if log.lost() > 0 {
@@ -597,6 +616,13 @@ impl Drop for Proxy {
             self.finish();
         }
     }
+}
+
+/// Where the spans of a configuration go.
+fn target(config: &Config) -> Option<Target> {
+    let instance = config.here.instance.as_ref().map(Name::as_str);
+    let tracing = config.tracing.as_ref()?;
+    Some(Target::new(tracing, instance, env!("CARGO_PKG_VERSION")))
 }
 
 fn worker_count(options: &ProxyOptions, config: &Config) -> u16 {

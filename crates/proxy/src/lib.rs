@@ -56,6 +56,7 @@ mod sticky;
 mod stream;
 mod timer;
 pub mod tls;
+mod traced;
 mod traffic;
 mod tunnel;
 mod turnover;
@@ -64,6 +65,7 @@ mod worker;
 
 pub use access::AccessLogError;
 pub use bind::{BindError, Bound, Inherited};
+pub use evenkeel_trace::SpanCounts;
 pub use front::RefusedHeaders;
 pub use gauge::{BackendGauge, Gauges, REPORT_FRESH};
 pub use handle::{DrainReport, Event, Proxy, ProxyOptions, StartError};

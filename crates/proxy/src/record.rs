@@ -17,6 +17,7 @@ use crate::fault::Fault;
 use crate::ident::client_hash;
 use crate::route_counts::RouteCell;
 use crate::state::PoolView;
+use crate::traced::Traced;
 use crate::turnover;
 
 /// Facts about one request, gathered on its way.
@@ -44,6 +45,8 @@ pub(crate) struct Record {
     pub(crate) harmed: bool,
     /// What became of a second try at the same time, if there was one.
     pub(crate) hedging: Option<Hedging>,
+    /// Whose trace it belongs to, where traces are told. Boxed: most requests have none.
+    pub(crate) traced: Option<Box<Traced>>,
     /// Its client is counted already: it would come late at the end of a tunnel.
     counted: bool,
     /// Of the response: those that the access log shows.
@@ -84,6 +87,7 @@ impl Record {
             bytes_out: 0,
             harmed: false,
             hedging: None,
+            traced: None,
             counted: false,
             response_headers: Vec::new(),
         }
@@ -124,15 +128,20 @@ impl Record {
             let took = now.saturating_duration_since(self.started);
             cell.ended(self.status, took, (self.bytes_in, self.bytes_out));
         }
+        let entry = Entry {
+            record: self,
+            connection,
+            request,
+            request_id,
+            now,
+        };
         if let Some(log) = connection.worker.log.borrow_mut().as_mut() {
-            let entry = Entry {
-                record: self,
-                connection,
-                request,
-                request_id,
-                now,
-            };
             log.line(|out| entry.write(out));
+        }
+        if let Some(span) = self.traced.as_ref().and_then(|traced| traced.span(&entry))
+            && let Some(spans) = connection.worker.spans.borrow_mut().as_mut()
+        {
+            spans.add(span);
         }
     }
 

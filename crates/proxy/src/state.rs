@@ -22,6 +22,7 @@ use evenkeel_model::config::{Backend, Listener};
 use evenkeel_model::ids::{Epoch, Name, WorkerId};
 use evenkeel_model::rng::Rng;
 use evenkeel_model::tally::Tally;
+use evenkeel_trace::SpanBuffer;
 use tokio::sync::Notify;
 use tokio::sync::mpsc::error::TrySendError;
 
@@ -61,7 +62,11 @@ pub(crate) struct Worker {
     pub(crate) catching_up: RefCell<CatchUp>,
     /// Backends and routes that swaps have made this worker handle so far.
     pub(crate) steps: Cell<u64>,
+    /// Those of requests that are told to a collector.
+    pub(crate) spans: RefCell<Option<SpanBuffer>>,
     rng: RefCell<Rng>,
+    /// What ids of traces and spans are drawn from: no choice of a backend hangs on it.
+    pub(crate) ids: RefCell<Rng>,
     requests: Cell<u64>,
     /// What the wall clock said at some instant; set at each beat.
     wall: Cell<(Instant, Wall)>,
@@ -126,6 +131,7 @@ impl Worker {
         seed: u64,
         shared: Arc<Shared>,
         log: Option<LogBuffer>,
+        spans: Option<SpanBuffer>,
     ) -> Self {
         let published = shared.published.load_full();
         let empty = View {
@@ -137,6 +143,8 @@ impl Worker {
             id,
             // Workers must not walk their cycles in step: each has a stream of its own.
             rng: RefCell::new(Rng::new(seed).fork(u64::from(id.0) + 1)),
+            ids: RefCell::new(Rng::new(shared.request_id_prefix).fork(u64::from(id.0) + 1)),
+            spans: RefCell::new(spans),
             shared,
             blocks: Blocks::default(),
             log: RefCell::new(log),
@@ -319,6 +327,9 @@ impl Worker {
         self.wall.set(read_wall());
         if let Some(log) = self.log.borrow_mut().as_mut() {
             log.hand_over();
+        }
+        if let Some(spans) = self.spans.borrow_mut().as_mut() {
+            spans.hand_over();
         }
     }
 

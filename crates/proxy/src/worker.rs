@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use evenkeel_model::config::Address;
 use evenkeel_model::ids::{Name, WorkerId};
+use evenkeel_trace::SpanBuffer;
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, LocalSet};
@@ -45,6 +46,7 @@ pub(crate) struct Start {
     pub(crate) shared: Arc<Shared>,
     pub(crate) handed: mpsc::Receiver<Handed>,
     pub(crate) log: Option<LogBuffer>,
+    pub(crate) spans: Option<SpanBuffer>,
 }
 
 /// Starts the thread. It ends after a drain, with the number of connections that were cut off.
@@ -82,8 +84,9 @@ async fn run(start: Start) -> u32 {
         shared,
         mut handed,
         log,
+        spans,
     } = start;
-    let worker = Rc::new(Worker::new(id, seed, Arc::clone(&shared), log));
+    let worker = Rc::new(Worker::new(id, seed, Arc::clone(&shared), log, spans));
     let mut acceptors = Acceptors::new();
     let mut beat = tokio::time::interval(BEAT);
     beat.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -13,3 +13,4 @@ mod shop;
 mod sockets;
 mod swaps;
 mod tls;
+mod traces;

@@ -126,6 +126,11 @@ impl Conn {
 
     /// The next request head, its body of a stated length read and dropped; `None` at the end.
     pub(crate) fn request(&mut self) -> Option<String> {
+        self.message().map(|(head, _)| head)
+    }
+
+    /// The next request head and its body of a stated length; `None` at the end.
+    pub(crate) fn message(&mut self) -> Option<(String, Vec<u8>)> {
         let mut head = String::new();
         while !head.ends_with("\r\n\r\n") {
             if self.reader.read_line(&mut head).ok()? == 0 {
@@ -133,10 +138,14 @@ impl Conn {
             }
         }
         let length = field(&head, "content-length").map_or(0, |v| v.parse().unwrap());
-        std::io::copy(&mut (&mut self.reader).take(length), &mut std::io::sink()).ok()?;
+        let mut body = Vec::new();
+        (&mut self.reader)
+            .take(length)
+            .read_to_end(&mut body)
+            .ok()?;
         let mut heads = self.heads.lock().unwrap_or_else(PoisonError::into_inner);
         heads.push(head.clone());
-        Some(head)
+        Some((head, body))
     }
 
     pub(crate) fn send(&mut self, bytes: &[u8]) -> bool {

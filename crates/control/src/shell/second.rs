@@ -193,6 +193,7 @@ impl Shell {
             addresses: self.proxy.addresses(),
             connections: self.proxy.connections(),
             access_log_lost: self.proxy.access_log_lost(),
+            spans: self.proxy.spans(),
             rate_limited: self.proxy.rate_limited(),
             hedges: self.proxy.hedges(),
             handshakes: self.proxy.handshakes(),

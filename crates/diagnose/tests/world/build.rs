@@ -106,6 +106,7 @@ pub(crate) fn config(pool: Pool) -> Config {
         watch: false,
         access_log: None,
         access_log_fields: Vec::new(),
+        tracing: None,
         admin: Admin {
             address: ([127, 0, 0, 1], 7_700).into(),
             tokens: Vec::new(),

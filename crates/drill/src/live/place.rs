@@ -595,8 +595,8 @@ fn localised(
     let text = to_toml(config);
     let mut document: Table = toml::from_str(&text).map_err(|e| e.message().to_owned())?;
     let mut notes = Vec::new();
-    for key in ["notify", "escalation", "access_log"] {
-        if document.remove(key).is_some() && key != "access_log" {
+    for key in ["notify", "escalation", "access_log", "tracing"] {
+        if document.remove(key).is_some() && matches!(key, "notify" | "escalation") {
             notes.push(format!("`{key}` is taken out: a live drill pages nobody"));
         }
     }

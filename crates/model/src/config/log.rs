@@ -52,6 +52,7 @@ macro_rules! plain {
 plain! {
     Time = "time",
     RequestId = "request_id",
+    TraceId = "trace_id",
     Client = "client",
     Listener = "listener",
     Protocol = "protocol",
@@ -76,7 +77,8 @@ plain! {
 }
 
 impl LogField {
-    /// Without a choice: everything but the query, which may hold what must not be written down, and headers.
+    /// Without a choice: everything but the query, which may hold what must not be written down, headers and the
+    /// trace.
     pub const USUAL: &'static [Self] = &[
         Self::Time,
         Self::RequestId,

@@ -14,7 +14,7 @@ use super::reference::{bounded, names, sub};
 use super::typed::Limits;
 use super::{
     BACKENDS_MAX, LISTENERS_MAX, OPERATIONS_MAX, POOLS_MAX, expect, keys, log, networks, place,
-    policy, pool, protocols, route, text, tls,
+    policy, pool, protocols, route, text, tls, tracing,
 };
 use crate::config::{Address, Config, Lifetime, Listener, Overload, Route};
 use crate::ids::Name;
@@ -125,6 +125,7 @@ pub(super) fn config(reader: &mut Reader, table: &DeTable<'_>) -> Config {
         watch: root.boolean(reader, "watch").unwrap_or(false),
         access_log: root.path(reader, "access_log"),
         access_log_fields: log::fields(reader, &root),
+        tracing: tracing::read(reader, &root),
         admin,
         overload: overload(reader, &root),
         audit_every: audit

@@ -32,6 +32,7 @@ use crate::units::{ByteSize, Ratio};
 mod matching;
 mod networks;
 mod tls;
+mod tracing;
 mod tunnels;
 mod waived;
 
@@ -682,13 +683,18 @@ pub(crate) fn config() -> impl Strategy<Value = Config> {
             waivers(),
             here(),
         ),
-        (operations(), overload(), tls::seen()),
+        (
+            operations(),
+            overload(),
+            option::of(tracing::tracing()),
+            tls::seen(),
+        ),
         btree_map(name(), listener(), 1..3),
         vec(route(), 1..4),
         btree_map(name(), pool(), 1..4),
     )
         .prop_map(
-            |(top, (operations, overload, certificates), listeners, routes, pools)| {
+            |(top, (operations, overload, tracing, certificates), listeners, routes, pools)| {
                 let (admin, receivers, webhooks, escalation) = operations;
                 let listeners: Vec<Listener> = listeners
                     .into_iter()
@@ -719,6 +725,7 @@ pub(crate) fn config() -> impl Strategy<Value = Config> {
                     watch: top.1,
                     access_log: top.2.0,
                     access_log_fields: top.2.1,
+                    tracing,
                     admin,
                     overload,
                     audit_every: top.3,

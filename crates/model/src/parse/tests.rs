@@ -16,6 +16,7 @@ mod protocols;
 mod standing;
 mod target;
 mod tls;
+mod tracing;
 mod upgrade;
 
 use super::{BACKENDS_MAX, Parsed, TEXT_MAX, parse};

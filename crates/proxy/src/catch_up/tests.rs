@@ -54,7 +54,7 @@ fn worker(snapshot: Snapshot) -> (Worker, Arc<Shared>) {
         mpsc::channel(1).0,
         mpsc::channel(1).0,
     ));
-    let worker = Worker::new(WorkerId(0), 1, Arc::clone(&shared), None);
+    let worker = Worker::new(WorkerId(0), 1, Arc::clone(&shared), None, None);
     (worker, shared)
 }
 

@@ -131,6 +131,7 @@ pub(crate) fn config(listeners: Vec<Listener>, pools: Vec<Pool>) -> Config {
         watch: false,
         access_log: None,
         access_log_fields: Vec::new(),
+        tracing: None,
         admin: Admin {
             address: "127.0.0.1:0".parse().unwrap(),
             tokens: Vec::new(),

@@ -131,6 +131,8 @@ metrics! {
         "How full the memory is: 0 calm, 1 tight, 2 to 4 low, normal, high priority refused as well.";
     AccessLogLost: Counter "evenkeel_access_log_lost",
         "Lines of the access log that were dropped because writing was too slow.";
+    TraceSpans: Counter "evenkeel_trace_spans",
+        "Spans by what became of them: sent, dropped because too many waited, failed at the collector.";
     StartTime: Gauge "evenkeel_start_time_seconds",
         "When the process started, in seconds since 1970.";
 }

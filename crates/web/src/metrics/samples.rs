@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use evenkeel_control::{
     BackendCounters, Dialled, Dials, Handshake, Handshakes, Hedges, Http2Counts, Leads, Looks,
-    OverloadView, Probes, Published, RefusedHeaders, RouteCounter, TunnelCounts, WorkerCounters,
+    OverloadView, Probes, Published, RefusedHeaders, RouteCounter, SpanCounts, TunnelCounts,
+    WorkerCounters,
 };
 use evenkeel_guard::{BackendView, GuardView, HealthView, PoolView, Status};
 use evenkeel_model::ids::Name;
@@ -119,7 +120,7 @@ pub(super) fn of(metric: Metric, published: &Published, messages: &Messages) -> 
         | Metric::ConnectionsRefused
         | Metric::MemoryBytes
         | Metric::MemoryPressure => overloaded(metric, &published.overload),
-        Metric::AccessLogLost => one(Value::Count(published.access_log_lost)),
+        Metric::AccessLogLost | Metric::TraceSpans => told(metric, published),
         Metric::StartTime => one(Value::Gauge(published.started_at.0 as f64 / 1_000.0)),
     }
 }
@@ -267,6 +268,24 @@ fn http2_refused(counts: &Http2Counts) -> [Sample; 4] {
         ("malformed", counts.malformed),
     ]
     .map(|(reason, count)| sample([("reason", reason.to_owned())], Value::Count(count)))
+}
+
+/// What became of what is told of each request.
+fn told(metric: Metric, published: &Published) -> Vec<Sample> {
+    if metric == Metric::AccessLogLost {
+        return one(Value::Count(published.access_log_lost));
+    }
+    let by = |counts: SpanCounts| {
+        [
+            ("sent", counts.sent),
+            ("dropped", counts.dropped),
+            ("failed", counts.failed),
+        ]
+    };
+    let outcomes = published.spans.into_iter().flat_map(by);
+    outcomes
+        .map(|(outcome, many)| sample([("outcome", outcome.to_owned())], Value::Count(many)))
+        .collect()
 }
 
 /// What overload protection sees and did.

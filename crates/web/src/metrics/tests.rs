@@ -129,6 +129,11 @@ fn published(state: sample::State) -> Published {
         addresses: Vec::new(),
         connections: 12,
         access_log_lost: 0,
+        spans: Some(evenkeel_control::SpanCounts {
+            sent: 31,
+            dropped: 2,
+            failed: 1,
+        }),
         rate_limited: vec![(route(None, "/login", 0).route, 8)],
         handshakes: vec![(Name::new("web").unwrap(), std::array::from_fn(|i| i as u64))],
         dials: dials(),

@@ -33,7 +33,7 @@ fn whole(answer: &Answer) -> String {
 }
 
 /// One sample of the text format: name, labels, value.
-type Sample = (String, BTreeMap<String, String>, f64);
+pub(super) type Sample = (String, BTreeMap<String, String>, f64);
 
 /// A small reader of the text exposition format. Panics on anything that is not in it.
 fn samples(text: &str) -> Vec<Sample> {
@@ -109,6 +109,11 @@ fn sample(line: &str) -> Sample {
     }
     assert!(rest.is_empty(), "{line}");
     (name.to_owned(), out, value)
+}
+
+/// What `/metrics` says now.
+pub(super) fn scraped(instance: &Instance) -> Vec<Sample> {
+    samples(&whole(&admin(instance, "/metrics")))
 }
 
 #[test]

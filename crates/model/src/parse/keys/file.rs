@@ -9,6 +9,7 @@ use super::super::operations::ACK_WITHIN;
 use super::super::protocols::STREAMS_MAX;
 use super::super::route::{BURST, RATE};
 use super::super::target::{PORT, REDIRECT_STATUS, RESPOND_STATUS};
+use super::super::tracing::SAMPLE;
 use super::pool::{HASH, POOL};
 use super::tls::{SEEN_FILE, TLS};
 use super::{Key, Kind, Table};
@@ -48,6 +49,11 @@ pub static FILE: Table = Table {
             "access_log_fields",
             Kind::Texts("request_header.user-agent"),
             "What a line of the access log says, in this order; without it all fields but `query` and headers.",
+        ),
+        Key::new(
+            "tracing",
+            Kind::Table(&TRACING),
+            "Spans for a collector of traces, by OTLP; without it none, and `traceparent` passes as it came.",
         ),
         Key::new(
             "admin",
@@ -135,6 +141,36 @@ pub(in super::super) static OVERLOAD: Table = Table {
             Kind::whole(&CONNECTIONS_MAX),
             "Most client connections at once over all listeners; without it, what the listeners allow.",
         ),
+    ],
+};
+
+pub(in super::super) static TRACING: Table = Table {
+    about: "Which requests are told to a collector of traces.",
+    keys: &[
+        Key::new(
+            "endpoint",
+            Kind::Text("http://127.0.0.1:4318/v1/traces"),
+            "Where spans go, by OTLP over HTTP in protobuf.",
+        )
+        .required(),
+        Key::new(
+            "sample",
+            Kind::ratio(&SAMPLE),
+            "How many of the requests that begin a trace here are told; one that comes with a trace has its caller's decision.",
+        )
+        .or("\"1%\""),
+        Key::new(
+            "follow",
+            Kind::Boolean,
+            "Whether a trace that comes with a request goes on; false where clients must not choose.",
+        )
+        .or("true"),
+        Key::new(
+            "service_name",
+            Kind::Text("evenkeel"),
+            "What Evenkeel is called in spans.",
+        )
+        .or("\"evenkeel\""),
     ],
 };
 

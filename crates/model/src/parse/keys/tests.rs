@@ -6,7 +6,7 @@ use crate::parse::reader::list;
 use crate::parse::{parse, side};
 
 /// A whole file; a table with keys under test is put in front.
-const WHOLE: &str = "[listener.web]\naddress = '127.0.0.1:8080'\n[listener.web.tls]\ncertificates = ['shop.pem']\n[listener.web.tls.client]\nca = 'ca.pem'\n[[route]]\nlistener = 'web'\npool = 'site'\n\
+const WHOLE: &str = "[tracing]\nendpoint = 'http://a/b'\n[listener.web]\naddress = '127.0.0.1:8080'\n[listener.web.tls]\ncertificates = ['shop.pem']\n[listener.web.tls.client]\nca = 'ca.pem'\n[[route]]\nlistener = 'web'\npool = 'site'\n\
     [pool.site.members]\ndns = 'site.internal:80'\n[pool.site.health]\npath = '/'\n[pool.site.adaptive]\n[pool.site.queue]\n[pool.site.sticky]\ncookie = 'ek'\n[pool.site.ejection]\n[pool.site.hedge]\nafter = 'p95'\n[pool.site.reported]\n[pool.site.remedies]\n[pool.site.tls]\nca = 'ca.pem'\n\
     [pool.site.backend.web-1]\naddress = '127.0.0.1:8081'\n\
     [pool.quick]\nalgorithm = 'prequal'\n[pool.quick.probe]\npath = '/load'\n[pool.quick.backend.web-2]\naddress = '127.0.0.1:8082'\n";
