@@ -275,9 +275,9 @@ impl Driver {
                 Poll::Ready(None) => return Poll::Ready(()),
                 Poll::Pending => {}
             }
-            if self.meter.is_flooded() && self.closing.is_none() {
-                self.count(|counts| &counts.flood);
-                self.close(Reason::ENHANCE_YOUR_CALM);
+            if let (Some(reason), None) = (self.meter.refused(), self.closing) {
+                self.book(reason);
+                self.close(reason);
                 continue;
             }
             match self.poll_late(cx) {
@@ -417,8 +417,13 @@ impl Driver {
         if self.closing.is_some() || !error.is_library() {
             return;
         }
-        match error.reason() {
-            Some(Reason::ENHANCE_YOUR_CALM) => self.count(|counts| &counts.flood),
+        self.book(error.reason().unwrap_or(Reason::PROTOCOL_ERROR));
+    }
+
+    /// Counts a connection that ends for this.
+    fn book(&self, reason: Reason) {
+        match reason {
+            Reason::ENHANCE_YOUR_CALM => self.count(|counts| &counts.flood),
             _ => self.count(|counts| &counts.protocol),
         }
     }

@@ -127,7 +127,7 @@ fn response(send: &str) -> (To, Vec<u8>) {
 }
 
 /// The bytes that a text of a table stands for.
-fn bytes(text: &str) -> Vec<u8> {
+pub(crate) fn bytes(text: &str) -> Vec<u8> {
     let mut out = Vec::new();
     let mut rest = text;
     while let Some((before, repeated)) = rest.split_once("<<") {

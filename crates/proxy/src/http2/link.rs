@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
+use h2::Reason;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::scan::Scanner;
@@ -31,8 +32,9 @@ impl Meter {
         }
     }
 
-    pub(super) fn is_flooded(&self) -> bool {
-        self.scanner.borrow().is_flooded
+    /// Why the connection is to end, by what its frames are.
+    pub(super) fn refused(&self) -> Option<Reason> {
+        self.scanner.borrow().refused
     }
 }
 
@@ -68,7 +70,7 @@ impl AsyncRead for Link {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let link = self.get_mut();
-        if link.meter.is_flooded() {
+        if link.meter.refused().is_some() {
             // Whoever drives the connection ends it next.
             return Poll::Pending;
         }
@@ -87,6 +89,11 @@ impl AsyncRead for Link {
         let new = buf.filled().get(before..).unwrap_or_default();
         let mut scanner = link.meter.scanner.borrow_mut();
         scanner.scan(new, Instant::now());
+        if scanner.refused.is_some() {
+            // Nothing of it counts.
+            buf.set_filled(before);
+            return Poll::Pending;
+        }
         Poll::Ready(Ok(()))
     }
 }

@@ -6,6 +6,8 @@
 
 use std::time::{Duration, Instant};
 
+use h2::Reason;
+
 /// The bytes that a connection begins with.
 pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Bytes before a frame's payload.
@@ -17,6 +19,8 @@ const RST_STREAM: u8 = 0x3;
 const SETTINGS: u8 = 0x4;
 const WINDOW_UPDATE: u8 = 0x8;
 const CONTINUATION: u8 = 0x9;
+/// Of SETTINGS.
+const ACK: u8 = 0x1;
 const END_STREAM: u8 = 0x1;
 const END_HEADERS: u8 = 0x4;
 
@@ -80,7 +84,10 @@ pub(super) struct Scanner {
     pub(super) block_since: Option<Instant>,
     /// Whether it is complete with the frame that is being skipped.
     block_ends: bool,
-    pub(super) is_flooded: bool,
+    /// Whether a frame has come.
+    begun: bool,
+    /// Why the connection is to end.
+    pub(super) refused: Option<Reason>,
 }
 
 impl Scanner {
@@ -93,7 +100,8 @@ impl Scanner {
             empty: EMPTY,
             block_since: None,
             block_ends: false,
-            is_flooded: false,
+            begun: false,
+            refused: None,
         }
     }
 
@@ -132,10 +140,20 @@ impl Scanner {
 
     /// A request that was begun is over without an answer.
     pub(super) fn reset(&mut self, now: Instant) {
-        self.is_flooded |= !self.resets.take(1, now);
+        if !self.resets.take(1, now) {
+            self.flooded();
+        }
+    }
+
+    fn flooded(&mut self) {
+        self.refused.get_or_insert(Reason::ENHANCE_YOUR_CALM);
     }
 
     fn frame(&mut self, kind: u8, flags: u8, now: Instant) {
+        // The library does not insist on what RFC 9113 section 3.4 does: settings of the client's come first.
+        if !std::mem::replace(&mut self.begun, true) && (kind != SETTINGS || flags & ACK != 0) {
+            self.refused.get_or_insert(Reason::PROTOCOL_ERROR);
+        }
         let cost = match kind {
             RST_STREAM => return self.reset(now),
             HEADERS | CONTINUATION => {
@@ -150,15 +168,15 @@ impl Scanner {
             // PING, PRIORITY, GOAWAY, and what the library skips or refuses.
             _ => 1,
         };
-        if cost > 0 {
-            self.is_flooded |= !self.empty.take(cost, now);
+        if cost > 0 && !self.empty.take(cost, now) {
+            self.flooded();
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{PREFACE, Scanner};
+    use super::{PREFACE, Reason, Scanner};
     use std::time::{Duration, Instant};
 
     fn frame(kind: u8, flags: u8, payload: &[u8]) -> Vec<u8> {
@@ -169,18 +187,43 @@ mod tests {
         out
     }
 
+    /// Behind the preface and settings that cost nothing yet.
+    fn begun(now: Instant) -> Scanner {
+        let mut scanner = Scanner::new();
+        scanner.scan(PREFACE, now);
+        scanner.begun = true;
+        scanner
+    }
+
+    #[test]
+    fn settings_come_first() {
+        let settings = frame(4, 0, &[0, 4, 0, 0, 0, 9]);
+        for (first, refused) in [
+            (settings, None),
+            (frame(4, 1, &[]), Some(Reason::PROTOCOL_ERROR)),
+            (frame(6, 0, &[0; 8]), Some(Reason::PROTOCOL_ERROR)),
+            (frame(1, 5, &[0x82]), Some(Reason::PROTOCOL_ERROR)),
+        ] {
+            let mut scanner = Scanner::new();
+            let now = Instant::now();
+            scanner.scan(PREFACE, now);
+            scanner.scan(&first, now);
+            scanner.scan(&frame(6, 0, &[0; 8]), now);
+            assert_eq!(scanner.refused, refused);
+        }
+    }
+
     /// Whether so many of these frames, `gap` apart, are too many.
     fn floods(bytes: &[u8], count: u32, gap: Duration, piece: usize) -> bool {
-        let mut scanner = Scanner::new();
         let mut now = Instant::now();
-        scanner.scan(PREFACE, now);
+        let mut scanner = begun(now);
         for _ in 0..count {
             bytes
                 .chunks(piece)
                 .for_each(|bytes| scanner.scan(bytes, now));
             now += gap;
         }
-        scanner.is_flooded
+        scanner.refused == Some(Reason::ENHANCE_YOUR_CALM)
     }
 
     #[test]
@@ -216,10 +259,9 @@ mod tests {
 
     #[test]
     fn a_header_block_is_open_from_its_first_frame_to_its_last() {
-        let mut scanner = Scanner::new();
         let start = Instant::now();
+        let mut scanner = begun(start);
         let later = start + Duration::from_secs(1);
-        scanner.scan(PREFACE, start);
         scanner.scan(&frame(1, 1, &[0x82]), start);
         scanner.scan(&frame(9, 0, &[0x86]), later);
         assert_eq!(scanner.block_since, Some(start));

@@ -4,6 +4,7 @@
 //! Every verdict of the three is left in `conformance.tsv` in the directory of temporary files of the target; the figures
 //! of docs/conformance.md come from there. Each case has a connection of its own, one after the other, so that what the origin saw belongs to one case.
 
+mod http2;
 mod peers;
 #[path = "../../../../http1/tests/conformance/table.rs"]
 mod table;
@@ -198,8 +199,8 @@ fn what_nginx_and_haproxy_both_refuse_is_refused_here_unless_the_table_says_why(
         .into_iter()
         .filter(|case| case.want.last().is_none_or(|want| want != b"unfinished"))
         .collect();
-    let nginx = Peer::nginx(dir.path(), origin.address);
-    let haproxy = Peer::haproxy(dir.path(), origin.address);
+    let nginx = Peer::nginx(dir.path(), origin.address, "");
+    let haproxy = Peer::haproxy(dir.path(), origin.address, "");
     let (by_nginx, by_haproxy) = std::thread::scope(|scope| {
         let other = scope.spawn(|| nginx.judge(&cases));
         let own = haproxy.judge(&cases);

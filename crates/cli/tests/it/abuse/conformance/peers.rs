@@ -28,18 +28,19 @@ pub(super) enum Verdict {
 #[derive(Debug)]
 pub(super) struct Peer {
     _process: Process,
-    address: SocketAddr,
+    pub(super) address: SocketAddr,
 }
 
 impl Peer {
-    pub(super) fn nginx(dir: &Path, origin: SocketAddr) -> Self {
+    /// `speaking`: further words of its listener.
+    pub(super) fn nginx(dir: &Path, origin: SocketAddr, speaking: &str) -> Self {
         let (address, at) = (free(), dir.display());
         let text = format!(
             "daemon off; master_process off; pid {at}/nginx.pid; error_log {at}/error.log;
             events {{ worker_connections 512; }}
             http {{ access_log off; client_body_temp_path {at}/body; proxy_temp_path {at}/p;
             fastcgi_temp_path {at}/f; uwsgi_temp_path {at}/u; scgi_temp_path {at}/s;
-            server {{ listen {address}; location / {{ proxy_pass http://{origin}; proxy_http_version 1.1; }} }} }}"
+            server {{ listen {address}{speaking}; location / {{ proxy_pass http://{origin}; proxy_http_version 1.1; }} }} }}"
         );
         let file = dir.join("nginx.conf");
         fs::write(&file, text).unwrap();
@@ -49,11 +50,11 @@ impl Peer {
         Self::start(&mut command, address)
     }
 
-    pub(super) fn haproxy(dir: &Path, origin: SocketAddr) -> Self {
+    pub(super) fn haproxy(dir: &Path, origin: SocketAddr, speaking: &str) -> Self {
         let address = free();
         let text = format!(
             "defaults\n  mode http\n  timeout connect 5s\n  timeout client 5s\n  timeout server 5s\n\
-            frontend front\n  bind {address}\n  default_backend back\n\
+            frontend front\n  bind {address}{speaking}\n  default_backend back\n\
             backend back\n  server origin {origin}\n"
         );
         let file = dir.join("haproxy.cfg");
